@@ -1,0 +1,3 @@
+//! Capability sets: computed from the configuration, never inherited.
+
+#![forbid(unsafe_code)]

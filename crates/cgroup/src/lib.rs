@@ -1,0 +1,3 @@
+//! Control groups: make, join, limit, freeze, kill, remove.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! eBPF programs that decide about device nodes.

@@ -1,0 +1,233 @@
+//! clone3(2), unshare(2), setns(2), pidfds and waiting.
+
+use crate::errno::{Errno, ret, ret_fd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+bitflags::bitflags! {
+    /// What a new process does not share with its maker. See clone(2), namespaces(7).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct NamespaceFlags: u64 {
+        /// Mount namespace.
+        const MOUNT = libc::CLONE_NEWNS as u64;
+        /// Cgroup namespace.
+        const CGROUP = libc::CLONE_NEWCGROUP as u64;
+        /// UTS namespace.
+        const UTS = libc::CLONE_NEWUTS as u64;
+        /// IPC namespace.
+        const IPC = libc::CLONE_NEWIPC as u64;
+        /// User namespace.
+        const USER = libc::CLONE_NEWUSER as u64;
+        /// PID namespace.
+        const PID = libc::CLONE_NEWPID as u64;
+        /// Network namespace.
+        const NETWORK = libc::CLONE_NEWNET as u64;
+        /// Time namespace; Linux 5.6.
+        const TIME = 0x80;
+    }
+}
+
+/// The proof that this process has one thread, without which a clone is not sound: another thread
+/// could hold a lock (the allocator's, say) that nobody in the child would ever release.
+#[derive(Debug, Clone, Copy)]
+pub struct SingleThread(());
+
+impl SingleThread {
+    /// Looks at the thread count once. `None` where a second thread runs, or nothing can be said.
+    pub fn prove() -> Option<Self> {
+        // A directory has two links and one more for each sub-directory, here: each thread.
+        let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the path is a C string and the buffer is a whole `stat`.
+        let answer = unsafe { libc::stat(c"/proc/self/task".as_ptr(), stat.as_mut_ptr()) };
+        if answer != 0 {
+            return None;
+        }
+        // SAFETY: a successful stat(2) has filled the whole buffer.
+        let stat = unsafe { stat.assume_init() };
+        (stat.st_nlink == 3).then_some(Self(()))
+    }
+
+    /// The proof in a process that [`clone`] has just made: a clone has exactly one thread.
+    fn of_a_clone() -> Self {
+        Self(())
+    }
+}
+
+/// Which side of a clone this is.
+#[derive(Debug)]
+pub enum Side {
+    /// The maker.
+    Parent(Child),
+    /// The new process.
+    Child(SingleThread),
+}
+
+/// A process made by [`clone`] that has not been waited for.
+#[derive(Debug)]
+pub struct Child {
+    /// In the maker's PID namespace.
+    pub pid: i32,
+    /// Close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+/// How a new process comes to be.
+#[derive(Debug, Clone, Copy)]
+pub struct CloneOptions<'fd> {
+    /// The namespaces that it gets.
+    pub namespaces: NamespaceFlags,
+    /// The cgroup v2 directory that it is born in (CLONE_INTO_CGROUP; Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'fd>>,
+    /// Whether it becomes a sibling instead of a child (CLONE_PARENT).
+    pub sibling: bool,
+}
+
+/// Makes a process that is a copy of this one (copy on write), like fork(2). See clone(2); Linux 5.7.
+///
+/// # Errors
+/// EAGAIN (pids limit or RLIMIT_NPROC), ENOMEM, EPERM, ENOSPC (a limit on namespaces), EBUSY (the cgroup is
+/// no leaf).
+pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = options.namespaces.bits() | libc::CLONE_PIDFD as u64;
+    // SAFETY: a C structure of plain numbers, for which zero is "not given".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    if let Some(cgroup) = options.cgroup {
+        // libc's own constant overflows its type.
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_negative| Errno::EBADF)?;
+    }
+    if options.sibling {
+        flags |= libc::CLONE_PARENT as u64;
+    } else {
+        args.exit_signal = libc::SIGCHLD as u64;
+    }
+    args.flags = flags;
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    // SAFETY: without CLONE_VM this is a fork; `SingleThread` proves that no lock is held by another
+    // thread; `args` and `pidfd` outlive the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    match pid {
+        -1 => Err(Errno::last()),
+        0 => Ok(Side::Child(SingleThread::of_a_clone())),
+        pid => Ok(Side::Parent(Child {
+            pid: i32::try_from(pid).map_err(|_too_large| Errno::ERANGE)?,
+            // SAFETY: CLONE_PIDFD has stored a new descriptor here.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+    }
+}
+
+/// Leaves the namespaces in `flags` for new ones. See unshare(2).
+pub fn unshare(flags: NamespaceFlags) -> Result<(), Errno> {
+    let flags = libc::c_int::try_from(flags.bits()).map_err(|_too_large| Errno::EINVAL)?;
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::unshare(flags) }.into())
+}
+
+/// Enters the namespace `fd`, which must be of one of the types in `kind`. See setns(2).
+pub fn setns(fd: BorrowedFd<'_>, kind: NamespaceFlags) -> Result<(), Errno> {
+    let flags = libc::c_int::try_from(kind.bits()).map_err(|_too_large| Errno::EINVAL)?;
+    // SAFETY: the descriptor is open for the call.
+    ret(unsafe { libc::setns(fd.as_raw_fd(), flags) }.into())
+}
+
+/// The type of the namespace that `fd` refers to, as one flag. See ioctl_ns(2).
+pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<NamespaceFlags, Errno> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: this request takes no argument.
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    let bits = u64::try_from(answer).map_err(|_negative| Errno::last())?;
+    Ok(NamespaceFlags::from_bits_retain(bits))
+}
+
+/// A descriptor of the process `pid`, close-on-exec. See pidfd_open(2); Linux 5.3.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// Sends `signal` (0 only asks) to the process behind `pidfd`. See pidfd_send_signal(2).
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: a null siginfo makes the kernel fill one in.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It called exit with this status, 0 to 255.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Which child to wait for.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'fd> {
+    /// This one.
+    Pidfd(BorrowedFd<'fd>),
+    /// Any child.
+    Any,
+}
+
+/// Waits for the end of a child and reaps it. Gives its pid and how it ended; `None` if `block` is
+/// false and no child has ended yet. Tries again on EINTR. See waitid(2).
+///
+/// # Errors
+/// ECHILD: not (or no longer) a child of this process.
+pub fn wait(target: Target<'_>, block: Block) -> Result<Option<(i32, Exit)>, Errno> {
+    let (kind, id) = match target {
+        Target::Pidfd(fd) => (
+            libc::P_PIDFD,
+            u32::try_from(fd.as_raw_fd()).map_err(|_negative| Errno::EBADF)?,
+        ),
+        Target::Any => (libc::P_ALL, 0),
+    };
+    let options = match block {
+        Block::Yes => libc::WEXITED,
+        Block::No => libc::WEXITED | libc::WNOHANG,
+    };
+    loop {
+        // SAFETY: a C structure for which all zeroes are valid.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is a whole siginfo_t.
+        let answer = unsafe { libc::waitid(kind, id, &raw mut info, options) };
+        if answer == -1 {
+            match Errno::last() {
+                Errno::EINTR => continue,
+                errno => return Err(errno),
+            }
+        }
+        // SAFETY: waitid(2) has filled in the SIGCHLD fields, or left the zeroes.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        let status = unsafe { info.si_status() };
+        let exit = if info.si_code == libc::CLD_EXITED {
+            Exit::Code(status)
+        } else {
+            Exit::Signal(status)
+        };
+        return Ok(Some((pid, exit)));
+    }
+}
+
+/// Whether a call may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Until there is news.
+    Yes,
+    /// Answer at once.
+    No,
+}

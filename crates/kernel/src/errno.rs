@@ -1,0 +1,90 @@
+//! One errno dialect, and the few bytes that say what failed in init.
+
+pub use nix::errno::Errno;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Decodes a return value where -1 is failure and anything else carries no news.
+pub(crate) fn ret(value: libc::c_long) -> Result<(), Errno> {
+    if value == -1 {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
+}
+
+/// Decodes a count or an id.
+pub(crate) fn ret_number(value: libc::c_long) -> Result<u64, Errno> {
+    u64::try_from(value).map_err(|_negative| Errno::last())
+}
+
+/// Decodes a new file descriptor, which the caller then owns.
+pub(crate) fn ret_fd(value: libc::c_long) -> Result<OwnedFd, Errno> {
+    if value == -1 {
+        return Err(Errno::last());
+    }
+    let fd = RawFd::try_from(value).map_err(|_too_large| Errno::EBADF)?;
+    // SAFETY: the kernel has just returned this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+macro_rules! calls {
+    ($($variant:ident $name:literal,)*) => {
+        /// A system call (or a step of several that fails as one), by the name that messages show.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        #[allow(missing_docs, reason = "the name says it")]
+        pub enum Call { $($variant,)* }
+
+        impl Call {
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As messages show it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+calls! {
+    Openat2 "openat2", Open "open", Read "read", Write "write", Mkdir "mkdir", Mknod "mknod",
+    Symlink "symlink", Readlink "readlink", Stat "stat", Statfs "statfs", Chown "chown", Chmod "chmod",
+    Fsopen "fsopen", FsconfigSet "fsconfig", FsconfigCreate "fsconfig(create)", Fsmount "fsmount",
+    OpenTree "open_tree", MoveMount "move_mount", MountSetattr "mount_setattr", Mount "mount",
+    Umount "umount2", PivotRoot "pivot_root", Chroot "chroot", Chdir "chdir", Getcwd "getcwd",
+    Clone "clone3", Unshare "unshare", Setns "setns", Setsid "setsid", Sethostname "sethostname",
+    Setdomainname "setdomainname", Setgroups "setgroups", Setgid "setresgid", Setuid "setresuid",
+    Prctl "prctl", Capget "capget", Capset "capset", BoundingDrop "prctl(PR_CAPBSET_DROP)",
+    AmbientRaise "prctl(PR_CAP_AMBIENT_RAISE)", NoNewPrivs "prctl(PR_SET_NO_NEW_PRIVS)",
+    Personality "personality", Prlimit "prlimit", Seccomp "seccomp", Keyctl "keyctl",
+    Netlink "netlink", Socket "socket", Send "send", Receive "recv", Poll "poll", Wait "waitid",
+    Kill "kill", CloseRange "close_range", Dup "dup3", Fcntl "fcntl", Ioctl "ioctl", Exec "execve",
+    Verify "verify", Copy "copy", Sysctl "sysctl write", TimeOffsets "timens_offsets write",
+    IdMap "id map write", Bpf "bpf", Hook "hook", Lookup "look-up", Landlock "landlock",
+}
+
+impl Call {
+    /// The inverse of `as u8`, for frames that come from another process.
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// What failed in a stage: which call, on which element of the list that was being applied, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// The call.
+    pub call: Call,
+    /// The element's index in its plan; 0 where there is no list.
+    pub index: u16,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+impl Failed {
+    /// Names the call that has failed: `.map_err(Failed::at(Call::Setns, 2))`.
+    pub fn at(call: Call, index: usize) -> impl Fn(Errno) -> Self {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        move |errno| Self { call, index, errno }
+    }
+}

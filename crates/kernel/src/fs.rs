@@ -1,0 +1,1 @@
+//! Names below a directory descriptor: the *at family, reads and writes.

@@ -1,0 +1,20 @@
+//! System calls of locule.
+//!
+//! The only crate with `unsafe` code and the only door to the kernel for calls that std and nix do not
+//! have. A wrapper has a safe signature, typed fds and flags, and no policy: no retries (but for
+//! EINTR where the man page allows it), no fallbacks, no allocation, so that init may call every one
+//! of them after the clone. Knows nothing of containers.
+
+pub mod bpf; // BPF_PROG_LOAD and attach for device programs
+pub mod clone; // clone3, pidfds, wait
+pub mod errno; // Errno, Failed, decoders of return values
+pub mod fs; // *at calls on names below a directory fd, reads and writes
+pub mod ids; // users, groups, capabilities
+pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
+pub mod netlink; // bring a link up
+pub mod path; // openat2
+pub mod process; // prctl, close_range, rlimits, sessions, signals
+pub mod seccomp; // load a filter
+pub mod socket; // seqpacket pairs
+
+pub use errno::{Call, Errno, Failed};

@@ -1,0 +1,1 @@
+//! The mount API that works by descriptors.

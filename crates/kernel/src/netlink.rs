@@ -1,0 +1,1 @@
+//! One rtnetlink request: bring a link up.

@@ -1,0 +1,1 @@
+//! openat2(2): look-ups that cannot leave a root.

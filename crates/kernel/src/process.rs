@@ -1,0 +1,232 @@
+//! What a process says about itself: prctl(2), sessions, limits, signals, descriptors, names, time.
+
+use crate::errno::{Errno, ret, ret_number};
+use std::ffi::{CStr, c_char};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<u64, Errno> {
+    // SAFETY: the options that this module passes take one number.
+    ret_number(unsafe { libc::prctl(option, argument, 0, 0, 0) }.into())
+}
+
+/// Says whether other processes of the same user may trace this one and look into its /proc entry.
+pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, dumpable.into()).map(|_zero| ())
+}
+
+/// Has the kernel send `signal` when the maker of this process ends; 0 takes it back.
+pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
+    let signal = libc::c_ulong::try_from(signal).map_err(|_negative| Errno::EINVAL)?;
+    prctl(libc::PR_SET_PDEATHSIG, signal).map(|_zero| ())
+}
+
+/// Makes this process adopt the orphans among its descendants.
+pub fn set_child_subreaper() -> Result<(), Errno> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map(|_zero| ())
+}
+
+/// Gives up for ever what execve could add: set-id bits and file capabilities.
+pub fn set_no_new_privs() -> Result<(), Errno> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map(|_zero| ())
+}
+
+/// Whether [`set_no_new_privs`] was called.
+pub fn no_new_privs() -> Result<bool, Errno> {
+    prctl(libc::PR_GET_NO_NEW_PRIVS, 0).map(|answer| answer == 1)
+}
+
+/// The execution domain. See personality(2).
+pub fn personality(domain: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::personality(domain.into()) }.into())
+}
+
+/// Makes this process the leader of a new session.
+pub fn setsid() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::setsid() }.into())
+}
+
+/// Makes this process the leader of a new process group.
+pub fn new_process_group() -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::setpgid(0, 0) }.into())
+}
+
+/// The file mode creation mask; gives the old one.
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+/// This process' id in its own PID namespace.
+pub fn getpid() -> i32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Sets the host name of the UTS namespace: at most 64 bytes.
+pub fn sethostname(name: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the length are of one slice.
+    ret(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into())
+}
+
+/// Sets the NIS domain name of the UTS namespace: at most 64 bytes.
+pub fn setdomainname(name: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the pointer and the length are of one slice.
+    ret(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
+}
+
+/// Sets a resource limit of `pid` (0: this process); `u64::MAX` is no limit. See prlimit(2).
+pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the new limit is a whole structure and the old one is not asked for.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    })
+}
+
+/// What close_range(2) does with the descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Close them.
+    Now,
+    /// Close them when the program is executed; Linux 5.11.
+    OnExec,
+}
+
+/// Closes all descriptors from `first` to `last`, both included.
+pub fn close_range(first: u32, last: u32, closing: Closing) -> Result<(), Errno> {
+    let flags = match closing {
+        Closing::Now => 0,
+        Closing::OnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: this can close descriptors that others own: callers close what they do not know, right
+    // before an exec, or mark only.
+    ret(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
+}
+
+/// Sets or clears close-on-exec.
+pub fn set_close_on_exec(fd: BorrowedFd<'_>, set: bool) -> Result<(), Errno> {
+    let flags = if set { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: the descriptor is open for the call.
+    ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }.into())
+}
+
+/// Whether `number` is an open descriptor.
+pub fn is_open(number: RawFd) -> bool {
+    // SAFETY: the request only asks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
+/// Makes `number` refer to what `fd` refers to, and stay open over exec. Nothing happens (but for the flag)
+/// if it already is `fd`. See dup2(2).
+pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    if fd.as_raw_fd() == number {
+        return set_close_on_exec(fd, false);
+    }
+    // SAFETY: callers own the number: it is one of 0, 1, 2 in a process that is about to exec.
+    ret(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into())
+}
+
+/// Gives every signal its default action and unblocks all, as a new program expects it.
+pub fn reset_signals() -> Result<(), Errno> {
+    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
+    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    for signal in 1..=64 {
+        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
+            continue;
+        }
+        // SAFETY: the action is a whole structure; the old one is not asked for.
+        ret(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }.into())?;
+    }
+    // SAFETY: an empty set is all zeroes.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is a whole structure; the old one is not asked for.
+    ret(
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) }
+            .into(),
+    )
+}
+
+/// A vector of C strings that ends with a null pointer, as execve(2) wants it.
+#[derive(Debug)]
+pub struct CStringArray {
+    strings: Vec<std::ffi::CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl CStringArray {
+    /// Keeps the strings and the pointers to them together.
+    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
+        let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        Self { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn strings(&self) -> &[std::ffi::CString] {
+        &self.strings
+    }
+}
+
+/// Replaces this program. Returns only on failure. See execve(2).
+pub fn execve(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
+    // SAFETY: both arrays end with a null pointer and own the strings they point to.
+    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Replaces this program by the file behind `fd`. Returns only on failure. See execveat(2).
+pub fn execve_fd(fd: BorrowedFd<'_>, args: &CStringArray, env: &CStringArray) -> Errno {
+    // SAFETY: as in `execve`; the empty path is a static C string.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            args.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
+/// Ends this process at once: no destructors, no exit handlers, no flushing.
+pub fn exit_now(status: u8) -> ! {
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(status.into()) }
+}
+
+/// Waits until one of the descriptors has news, at most `timeout` milliseconds (`None`: for ever).
+/// Gives how many have; 0 is a time-out. EINTR is given to the caller. See poll(2).
+pub fn poll(fds: &mut [libc::pollfd], timeout: Option<u32>) -> Result<usize, Errno> {
+    let timeout = timeout.map_or(-1, |ms| {
+        libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
+    });
+    // SAFETY: the pointer and the length are of one slice.
+    let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+    usize::try_from(count).map_err(|_negative| Errno::last())
+}
+
+/// Milliseconds of CLOCK_MONOTONIC.
+pub fn monotonic_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the buffer is a whole timespec; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
+}

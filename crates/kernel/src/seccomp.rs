@@ -1,0 +1,1 @@
+//! seccomp(2): load a classic BPF filter.

@@ -1,0 +1,5 @@
+//! An OCI low-level container runtime.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

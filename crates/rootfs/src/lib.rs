@@ -1,0 +1,3 @@
+//! The container's file system tree: mounts, devices, masks, pivot_root.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Compiles linux.seccomp to a classic BPF program.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,578 @@
+//! What the user asked for, proven sensible.
+//!
+//! No `Option` here means an error: an absent property has become its default. Fields are public, there
+//! are no builders and no getters. Lists keep the order of the document, so the index of an element is
+//! the index in its JSON pointer. Paths of the host are absolute; paths in the container are as
+//! written and are resolved below the root by whoever uses them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// One container, as its bundle describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// The bundle directory, absolute.
+    pub bundle: PathBuf,
+    /// `ociVersion`, as written.
+    pub version: String,
+    /// `root`.
+    pub root: Root,
+    /// `hostname`; at most 64 bytes.
+    pub hostname: Option<String>,
+    /// `domainname`; at most 64 bytes.
+    pub domainname: Option<String>,
+    /// `mounts`, in order.
+    pub mounts: Vec<Mount>,
+    /// `process`; a container without one can be created but not started.
+    pub process: Option<Process>,
+    /// `linux.namespaces`.
+    pub namespaces: Namespaces,
+    /// `linux.uidMappings`; not empty if and only if a user namespace is made (or joined with maps).
+    pub uid_mappings: Vec<IdMapping>,
+    /// `linux.gidMappings`.
+    pub gid_mappings: Vec<IdMapping>,
+    /// `linux.timeOffsets`; both zero when absent.
+    pub time_offsets: TimeOffsets,
+    /// `linux.devices`.
+    pub devices: Vec<Device>,
+    /// `linux.cgroupsPath`.
+    pub cgroups_path: Option<String>,
+    /// `linux.resources`.
+    pub resources: Resources,
+    /// `linux.rootfsPropagation`.
+    pub rootfs_propagation: Option<Propagation>,
+    /// `linux.maskedPaths`.
+    pub masked_paths: Vec<PathBuf>,
+    /// `linux.readonlyPaths`.
+    pub readonly_paths: Vec<PathBuf>,
+    /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted.
+    pub sysctl: Vec<(String, String)>,
+    /// `linux.seccomp`.
+    pub seccomp: Option<Seccomp>,
+    /// `linux.mountLabel`.
+    pub mount_label: Option<String>,
+    /// `linux.personality.domain`.
+    pub personality: Option<Personality>,
+    /// `hooks`.
+    pub hooks: Hooks,
+    /// `annotations`.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// `root`: an existing directory of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// Absolute.
+    pub path: PathBuf,
+    /// `root.readonly`.
+    pub readonly: bool,
+}
+
+/// One element of `mounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// In the container; a relative one counts from `/`. Not `/` itself.
+    pub destination: PathBuf,
+    /// `type`, as written.
+    pub kind: Option<String>,
+    /// `source`, as written: for a bind mount a path of the host (made absolute below the bundle).
+    pub source: Option<PathBuf>,
+    /// `options`, as written.
+    pub options: Vec<String>,
+    /// `uidMappings`; both or none of the two are empty.
+    pub uid_mappings: Vec<IdMapping>,
+    /// `gidMappings`.
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+/// `process`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// `terminal`.
+    pub terminal: bool,
+    /// `consoleSize` as (height, width) in characters.
+    pub console_size: Option<(u16, u16)>,
+    /// `cwd`: absolute, in the container.
+    pub cwd: PathBuf,
+    /// `env`: each entry has a `=`, none has a NUL.
+    pub env: Vec<String>,
+    /// `args`: at least one.
+    pub args: Vec<String>,
+    /// `rlimits`: every resource at most once, soft <= hard.
+    pub rlimits: Vec<Rlimit>,
+    /// `user`.
+    pub user: User,
+    /// `capabilities`; absent means five empty sets.
+    pub capabilities: Capabilities,
+    /// `noNewPrivileges`.
+    pub no_new_privileges: bool,
+    /// `apparmorProfile`.
+    pub apparmor_profile: Option<String>,
+    /// `selinuxLabel`.
+    pub selinux_label: Option<String>,
+    /// `oomScoreAdj`: -1000 to 1000; absent leaves the inherited value.
+    pub oom_score_adj: Option<i16>,
+}
+
+/// `process.user`, ids as seen in the container. No id is 2^32-1, which would mean "no change".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// `uid`.
+    pub uid: u32,
+    /// `gid`.
+    pub gid: u32,
+    /// `umask`: at most 0o777; 0o022 when absent.
+    pub umask: u32,
+    /// `additionalGids`.
+    pub additional_gids: Vec<u32>,
+}
+
+/// The five lists of `process.capabilities`: bit n is capability number n of linux/capability.h.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `bounding`.
+    pub bounding: u64,
+    /// `effective`.
+    pub effective: u64,
+    /// `inheritable`.
+    pub inheritable: u64,
+    /// `permitted`.
+    pub permitted: u64,
+    /// `ambient`.
+    pub ambient: u64,
+}
+
+/// One element of `process.rlimits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    /// The number of the resource: RLIMIT_* of sys/resource.h.
+    pub resource: u32,
+    /// `soft`; `u64::MAX` is no limit.
+    pub soft: u64,
+    /// `hard`.
+    pub hard: u64,
+}
+
+/// `linux.namespaces`: what happens with each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// CLONE_NEWUSER.
+    pub user: Namespace,
+    /// CLONE_NEWPID.
+    pub pid: Namespace,
+    /// CLONE_NEWNET.
+    pub network: Namespace,
+    /// CLONE_NEWNS.
+    pub mount: Namespace,
+    /// CLONE_NEWIPC.
+    pub ipc: Namespace,
+    /// CLONE_NEWUTS.
+    pub uts: Namespace,
+    /// CLONE_NEWCGROUP.
+    pub cgroup: Namespace,
+    /// CLONE_NEWTIME.
+    pub time: Namespace,
+}
+
+/// What happens with one kind of namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// The type is not listed: the container stays in that of its maker.
+    #[default]
+    Inherit,
+    /// Listed without a path: a new one is made.
+    New,
+    /// Listed with a path: that one is joined. Absolute, of the host.
+    Join(PathBuf),
+}
+
+impl Namespace {
+    /// Whether the container leaves its maker's namespace.
+    pub fn is_own(&self) -> bool {
+        !matches!(self, Self::Inherit)
+    }
+}
+
+/// One extent of an id map. Neither range wraps around; `size` is not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    /// `containerID`: the first id inside.
+    pub container: u32,
+    /// `hostID`: the first id outside.
+    pub host: u32,
+    /// `size`: how many.
+    pub size: u32,
+}
+
+/// `linux.timeOffsets`. Seconds and nanoseconds (0 to 999,999,999), as the kernel wants them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TimeOffsets {
+    /// CLOCK_MONOTONIC.
+    pub monotonic: Option<(i64, u32)>,
+    /// CLOCK_BOOTTIME.
+    pub boottime: Option<(i64, u32)>,
+}
+
+/// One element of `linux.devices`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// In the container, absolute.
+    pub path: PathBuf,
+    /// `type`.
+    pub kind: DeviceKind,
+    /// `major`; 0 for a FIFO.
+    pub major: u32,
+    /// `minor`; 0 for a FIFO.
+    pub minor: u32,
+    /// `fileMode`: permission bits only; 0o666 when absent.
+    pub mode: u32,
+    /// `uid`; 0 when absent.
+    pub uid: u32,
+    /// `gid`; 0 when absent.
+    pub gid: u32,
+}
+
+/// The `type` of a device node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// "c" or "u".
+    Char,
+    /// "b".
+    Block,
+    /// "p".
+    Fifo,
+}
+
+/// `linux.rootfsPropagation`. See mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// The kind.
+    pub kind: PropagationKind,
+    /// Whether it holds for the mounts below too: "rshared" against "shared".
+    pub recursive: bool,
+}
+
+/// A propagation type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PropagationKind {
+    /// MS_PRIVATE.
+    Private,
+    /// MS_SHARED.
+    Shared,
+    /// MS_SLAVE.
+    Slave,
+    /// MS_UNBINDABLE.
+    Unbindable,
+}
+
+/// `linux.personality.domain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Personality {
+    /// PER_LINUX.
+    Linux,
+    /// PER_LINUX32.
+    Linux32,
+}
+
+/// `hooks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// `prestart` (deprecated), in the runtime's namespaces.
+    pub prestart: Vec<Hook>,
+    /// `createRuntime`, in the runtime's namespaces.
+    pub create_runtime: Vec<Hook>,
+    /// `createContainer`, in the container's namespaces, before pivot_root.
+    pub create_container: Vec<Hook>,
+    /// `startContainer`, in the container.
+    pub start_container: Vec<Hook>,
+    /// `poststart`, in the runtime's namespaces.
+    pub poststart: Vec<Hook>,
+    /// `poststop`, in the runtime's namespaces.
+    pub poststop: Vec<Hook>,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute.
+    pub path: PathBuf,
+    /// argv including argv[0]; the path when absent.
+    pub args: Vec<String>,
+    /// The whole environment when given.
+    pub env: Option<Vec<String>>,
+    /// Seconds, at least 1.
+    pub timeout: Option<u32>,
+}
+
+/// `linux.resources`, see config-linux.md#control-groups. An absent field leaves the kernel's value alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    /// `devices`, in order.
+    pub devices: Vec<DeviceRule>,
+    /// `memory`.
+    pub memory: Memory,
+    /// `cpu`.
+    pub cpu: Cpu,
+    /// `pids.limit`: -1 is no limit.
+    pub pids_limit: Option<i64>,
+    /// `blockIO`.
+    pub block_io: BlockIo,
+    /// `hugepageLimits` as (page size, bytes): ("2MB", 209715200).
+    pub hugepage_limits: Vec<(String, u64)>,
+    /// `network`.
+    pub network: Network,
+    /// `rdma`, by device name.
+    pub rdma: BTreeMap<String, Rdma>,
+    /// `unified`: file name to value; names hold a dot and no slash.
+    pub unified: BTreeMap<String, String>,
+}
+
+/// One element of `resources.devices`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRule {
+    /// `allow`.
+    pub allow: bool,
+    /// `type`; `None` is "a", every type.
+    pub kind: Option<DeviceKind>,
+    /// `major`; `None` is every one.
+    pub major: Option<u32>,
+    /// `minor`; `None` is every one.
+    pub minor: Option<u32>,
+    /// `access`, any of `r`, `w`, `m`: read.
+    pub read: bool,
+    /// Write.
+    pub write: bool,
+    /// mknod.
+    pub mknod: bool,
+}
+
+/// `resources.memory`, in bytes; -1 is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// `limit`.
+    pub limit: Option<i64>,
+    /// `reservation`.
+    pub reservation: Option<i64>,
+    /// `swap`: memory and swap together.
+    pub swap: Option<i64>,
+    /// `kernel`.
+    pub kernel: Option<i64>,
+    /// `kernelTCP`.
+    pub kernel_tcp: Option<i64>,
+    /// `swappiness`: 0 to 100.
+    pub swappiness: Option<u64>,
+    /// `disableOOMKiller`.
+    pub disable_oom_killer: Option<bool>,
+    /// `useHierarchy`.
+    pub use_hierarchy: Option<bool>,
+    /// `checkBeforeUpdate`.
+    pub check_before_update: Option<bool>,
+}
+
+/// `resources.cpu`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// `shares`.
+    pub shares: Option<u64>,
+    /// `quota`, microseconds a period; negative is no limit.
+    pub quota: Option<i64>,
+    /// `burst`, microseconds.
+    pub burst: Option<u64>,
+    /// `period`, microseconds.
+    pub period: Option<u64>,
+    /// `realtimeRuntime`, microseconds.
+    pub realtime_runtime: Option<i64>,
+    /// `realtimePeriod`, microseconds.
+    pub realtime_period: Option<u64>,
+    /// `cpus`, a list such as "0-3,7".
+    pub cpus: Option<String>,
+    /// `mems`, a list of NUMA nodes.
+    pub mems: Option<String>,
+    /// `idle`: 1 for SCHED_IDLE.
+    pub idle: Option<i64>,
+}
+
+/// `resources.blockIO`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockIo {
+    /// `weight`: 10 to 1000.
+    pub weight: Option<u16>,
+    /// `leafWeight`: 10 to 1000.
+    pub leaf_weight: Option<u16>,
+    /// `weightDevice`.
+    pub weight_device: Vec<WeightDevice>,
+    /// `throttleReadBpsDevice`.
+    pub throttle_read_bps: Vec<ThrottleDevice>,
+    /// `throttleWriteBpsDevice`.
+    pub throttle_write_bps: Vec<ThrottleDevice>,
+    /// `throttleReadIOPSDevice`.
+    pub throttle_read_iops: Vec<ThrottleDevice>,
+    /// `throttleWriteIOPSDevice`.
+    pub throttle_write_iops: Vec<ThrottleDevice>,
+}
+
+/// One element of `blockIO.weightDevice`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightDevice {
+    /// `major`.
+    pub major: u32,
+    /// `minor`.
+    pub minor: u32,
+    /// `weight`.
+    pub weight: Option<u16>,
+    /// `leafWeight`.
+    pub leaf_weight: Option<u16>,
+}
+
+/// One element of a `blockIO.throttle*` list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThrottleDevice {
+    /// `major`.
+    pub major: u32,
+    /// `minor`.
+    pub minor: u32,
+    /// `rate`: bytes or operations a second.
+    pub rate: u64,
+}
+
+/// `resources.network`, cgroup v1 only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// `classID`.
+    pub class_id: Option<u32>,
+    /// `priorities` as (interface, priority).
+    pub priorities: Vec<(String, u32)>,
+}
+
+/// One value of `resources.rdma`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rdma {
+    /// `hcaHandles`.
+    pub hca_handles: Option<u32>,
+    /// `hcaObjects`.
+    pub hca_objects: Option<u32>,
+}
+
+/// `linux.seccomp`, words turned into numbers; syscall names stay names, since each architecture has
+/// its own table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seccomp {
+    /// `defaultAction` with `defaultErrnoRet`.
+    pub default_action: SeccompAction,
+    /// `architectures`, without repetition; the native one is added by the compiler.
+    pub architectures: Vec<SeccompArch>,
+    /// `flags`; `None` when the property is absent, which is not the same as an empty list.
+    pub flags: Option<Vec<SeccompFlag>>,
+    /// `listenerPath`, absolute.
+    pub listener_path: Option<PathBuf>,
+    /// `listenerMetadata`.
+    pub listener_metadata: Option<String>,
+    /// `syscalls`, in order.
+    pub syscalls: Vec<SeccompRule>,
+}
+
+/// What a filter answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SeccompAction {
+    /// SCMP_ACT_KILL_PROCESS.
+    KillProcess,
+    /// SCMP_ACT_KILL and SCMP_ACT_KILL_THREAD.
+    KillThread,
+    /// SCMP_ACT_TRAP.
+    Trap,
+    /// SCMP_ACT_ERRNO with its number, EPERM when absent.
+    Errno(u16),
+    /// SCMP_ACT_TRACE with its number, EPERM when absent.
+    Trace(u16),
+    /// SCMP_ACT_LOG.
+    Log,
+    /// SCMP_ACT_ALLOW.
+    Allow,
+    /// SCMP_ACT_NOTIFY.
+    Notify,
+}
+
+/// One element of `seccomp.syscalls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeccompRule {
+    /// `names`: at least one.
+    pub names: Vec<String>,
+    /// `action` with `errnoRet`.
+    pub action: SeccompAction,
+    /// `args`; all must hold.
+    pub args: Vec<SeccompArg>,
+}
+
+/// One element of `args`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeccompArg {
+    /// `index`: 0 to 5.
+    pub index: u8,
+    /// `op`.
+    pub op: SeccompOp,
+    /// `value`; the mask of MASKED_EQ.
+    pub value: u64,
+    /// `valueTwo`; what the masked argument is compared with.
+    pub value_two: u64,
+}
+
+/// An operator of `args`, unsigned 64-bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SeccompOp {
+    /// SCMP_CMP_NE.
+    NotEqual,
+    /// SCMP_CMP_LT.
+    Less,
+    /// SCMP_CMP_LE.
+    LessOrEqual,
+    /// SCMP_CMP_EQ.
+    Equal,
+    /// SCMP_CMP_GE.
+    GreaterOrEqual,
+    /// SCMP_CMP_GT.
+    Greater,
+    /// SCMP_CMP_MASKED_EQ: (argument & value) == valueTwo.
+    MaskedEqual,
+}
+
+/// `seccomp.flags`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SeccompFlag {
+    /// SECCOMP_FILTER_FLAG_TSYNC.
+    Tsync,
+    /// SECCOMP_FILTER_FLAG_LOG.
+    Log,
+    /// SECCOMP_FILTER_FLAG_SPEC_ALLOW.
+    SpecAllow,
+    /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
+    WaitKillableRecv,
+}
+
+/// `seccomp.architectures`, the SCMP_ARCH_* of the specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the specification's word")]
+pub enum SeccompArch {
+    X86,
+    X86_64,
+    X32,
+    Arm,
+    Aarch64,
+    Mips,
+    Mips64,
+    Mips64N32,
+    Mipsel,
+    Mipsel64,
+    Mipsel64N32,
+    Ppc,
+    Ppc64,
+    Ppc64Le,
+    S390,
+    S390X,
+    Parisc,
+    Parisc64,
+    Riscv64,
+    Loongarch64,
+    M68k,
+    Sh,
+    Sheb,
+}

@@ -1,0 +1,14 @@
+//! The input model: bytes of a bundle in, validated types out.
+//!
+//! Decides what a `config.json` means and whether it may be carried out; makes no system call beyond
+//! reading files. Everything that the rooms need to know is in [`container::Container`]; what was
+//! wrong is a list of [`diagnostic::Diagnostic`]. Source: the OCI runtime specification, config.md and
+//! config-linux.md.
+
+#![forbid(unsafe_code)]
+
+pub mod container;
+pub mod diagnostic;
+
+pub use container::Container;
+pub use diagnostic::{Code, Diagnostic, Report};
