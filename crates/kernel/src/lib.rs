@@ -13,9 +13,10 @@ pub mod ids; // users, groups, capabilities
 pub mod link; // bring a network link up
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
 pub mod path; // openat2
-pub mod pipe; // pipes, reads and writes that do not block
+pub mod pipe; // pipes and other streams
 pub mod process; // prctl, close_range, rlimits, sessions, signals
 pub mod seccomp; // load a filter
+pub mod signal; // signals as something to read
 pub mod socket; // seqpacket sockets
 
 pub use errno::{Call, Errno, Failed};

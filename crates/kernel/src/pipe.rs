@@ -1,6 +1,8 @@
-//! Pipes, and reads and writes of small pieces.
+//! Pipes and other streams.
 
-use crate::errno::{Errno, ret, ret_fd};
+use crate::errno::{Errno, ret};
+use crate::fs::{self, FileKind};
+use crate::path::{self, OpenFlags, Resolve};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -31,54 +33,22 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
 }
 
-/// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
-pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the pointer and the length are of one slice.
-        let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        match usize::try_from(count) {
-            Ok(count) => return Ok(count),
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
-        }
-    }
-}
-
-/// Writes some of `bytes` and says how many. Tries again on EINTR.
-pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the pointer and the length are of one slice.
-        let count = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-        match usize::try_from(count) {
-            Ok(count) => return Ok(count),
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
-        }
-    }
-}
-
 /// Gives the pipe, fifo or socket behind `fd` to another owner. Nothing happens to other kinds of files,
 /// which belong to somebody else, or when the owner is right already. See fchown(2).
 pub fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
-    // SAFETY: a C structure for which all zeroes are valid.
-    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: the buffer is a whole stat.
-    ret(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) }.into())?;
-    let is_stream = matches!(stat.st_mode & libc::S_IFMT, libc::S_IFIFO | libc::S_IFSOCK);
-    if !is_stream || stat.st_uid == uid {
+    let stat = fs::stat(fd)?;
+    if !matches!(stat.kind, FileKind::Fifo | FileKind::Socket) || stat.uid == uid {
         return Ok(());
     }
     // SAFETY: no memory is passed; -1 leaves the group.
     ret(unsafe { libc::fchown(fd.as_raw_fd(), uid, libc::gid_t::MAX) }.into())
 }
 
-/// Opens the existing file `path` and writes `bytes` in one call: for files of the kernel that take their
+/// Opens the existing file `name` and writes `bytes` in one call: for files of the kernel that take their
 /// text once. Not for names that a container controls.
-pub fn write_file(path: &CStr, bytes: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the path is a C string.
-    let file =
-        ret_fd(unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) }.into())?;
-    match write(file.as_fd(), bytes)? {
+pub fn write_file(name: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = path::openat2(path::CWD, name, OpenFlags::WRITE, 0, Resolve::empty())?;
+    match fs::write(file.as_fd(), bytes)? {
         count if count == bytes.len() => Ok(()),
         _short => Err(Errno::EIO),
     }

@@ -259,27 +259,37 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(length).map_err(|_too_large| Errno::ERANGE)
 }
 
-/// Whether this process, with its effective ids, may execute `path`. See faccessat2(2), Linux 5.8.
-pub fn may_execute(path: &CStr) -> Result<(), Errno> {
-    // SAFETY: the path is a C string.
+/// Whether this process, with its effective ids, may execute the file behind `fd`. See faccessat2(2); Linux 5.8.
+pub fn may_execute(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the empty path is a static C string and says: the descriptor itself.
     ret(unsafe {
         libc::syscall(
             libc::SYS_faccessat2,
-            libc::AT_FDCWD,
-            path.as_ptr(),
+            fd.as_raw_fd(),
+            c"".as_ptr(),
             libc::X_OK,
-            libc::AT_EACCESS,
+            libc::AT_EACCESS | libc::AT_EMPTY_PATH,
         )
     })
 }
 
-/// What kind of file `path` leads to, symbolic links followed: the S_IFMT bits.
-pub fn file_kind(path: &CStr) -> Result<u32, Errno> {
-    // SAFETY: a C structure for which all zeroes are valid.
-    let mut stat: libc::stat = unsafe { mem::zeroed() };
-    // SAFETY: the path is a C string and the buffer a whole stat.
-    ret(unsafe { libc::stat(path.as_ptr(), &raw mut stat) }.into())?;
-    Ok(stat.st_mode & libc::S_IFMT)
+/// What [`poll`] waits for, and its answer in `revents`.
+pub use libc::pollfd as PollFd;
+
+/// There is something to read: a bit of `revents`.
+pub const POLL_IN: i16 = libc::POLLIN;
+
+/// SIGKILL.
+pub const SIGKILL: i32 = libc::SIGKILL;
+
+/// Waits for something to read, an end or an error on descriptor `number`.
+pub fn poll_in(number: RawFd) -> PollFd {
+    PollFd { fd: number, events: libc::POLLIN, revents: 0 }
+}
+
+/// Waits for room to write, or an error, on descriptor `number`.
+pub fn poll_out(number: RawFd) -> PollFd {
+    PollFd { fd: number, events: libc::POLLOUT, revents: 0 }
 }
 
 /// Waits until one of the descriptors has news, at most `timeout` milliseconds (`None`: for ever).

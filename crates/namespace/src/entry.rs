@@ -255,6 +255,11 @@ impl Entry {
         Ok(())
     }
 
+    /// The new namespaces of the clone itself, for messages.
+    pub fn describe_clone(&self) -> String {
+        names(self.clone)
+    }
+
     /// What hop `index` does, for messages.
     pub fn describe(&self, index: usize) -> String {
         match self.hops.get(index) {
@@ -268,12 +273,7 @@ impl Entry {
             }
             Some(Hop::JoinRefused) => "join the remaining namespaces".to_owned(),
             Some(Hop::Unshare(flags) | Hop::Relay(flags)) => {
-                let names: Vec<_> = Kind::ALL
-                    .into_iter()
-                    .filter(|kind| flags.contains(kind.flag()))
-                    .map(Kind::name)
-                    .collect();
-                format!("make namespaces ({})", names.join(", "))
+                format!("make namespaces ({})", names(*flags))
             }
             Some(Hop::MapIds) => "wait for the id maps".to_owned(),
             Some(Hop::BecomeRoot(uid, gid)) => {
@@ -282,6 +282,11 @@ impl Entry {
             Some(Hop::TimeOffsets(_)) => "set /linux/timeOffsets".to_owned(),
         }
     }
+}
+
+fn names(flags: NamespaceFlags) -> String {
+    let kinds = Kind::ALL.into_iter().filter(|kind| flags.contains(kind.flag()));
+    kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
 }
 
 /// Which of the first 64 hops were refused.
