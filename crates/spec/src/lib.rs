@@ -9,6 +9,17 @@
 
 pub mod container;
 pub mod diagnostic;
+pub mod load;
+mod locate;
+mod node;
+mod quote;
+mod reader;
+#[cfg(test)]
+mod samples;
+mod unsupported;
+mod validate;
+mod words;
 
 pub use container::Container;
 pub use diagnostic::{Code, Diagnostic, Report};
+pub use load::{Host, LoadError, Loaded, load, parse};
