@@ -1,0 +1,50 @@
+//! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
+
+pub mod delete;
+pub mod features;
+pub mod kill;
+pub mod list;
+pub mod spec;
+pub mod state;
+
+use crate::args::{CgroupManager, Globals, Rootless};
+use crate::error::Error;
+use crate::state::{Access, Store, is_host_root};
+use std::path::PathBuf;
+
+/// What the global options say, resolved.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// `--root`, as typed.
+    pub root: Option<PathBuf>,
+    /// Who makes cgroups. What is saved in a record counts for an existing container.
+    pub cgroup_manager: cgroup::Manager,
+    /// Whether this process lacks the rights of the host's root.
+    pub rootless: bool,
+}
+
+impl Env {
+    /// Resolves what the global options leave open.
+    pub fn new(globals: &Globals) -> Self {
+        let cgroup_manager = match (globals.cgroup_manager, globals.systemd_cgroup) {
+            (Some(CgroupManager::Cgroupfs), _) | (None, false) => cgroup::Manager::Cgroupfs,
+            (Some(CgroupManager::Systemd), _) | (None, true) => cgroup::Manager::Systemd,
+            (Some(CgroupManager::Disabled), _) => cgroup::Manager::Disabled,
+        };
+        let rootless = match globals.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => !is_host_root(),
+        };
+        Self {
+            root: globals.root.clone(),
+            cgroup_manager,
+            rootless,
+        }
+    }
+
+    /// The state directory.
+    pub fn store(&self, access: Access) -> Result<Store, Error> {
+        Ok(Store::open(self.root.as_deref(), access)?)
+    }
+}
