@@ -13,7 +13,7 @@ const FIRST: u32 = 3;
 
 /// How many descriptors from 3 on the program inherits: `--preserve-fds`, and LISTEN_FDS of sd_listen_fds(3),
 /// whose LISTEN_PID engines set to whatever process they mean.
-pub fn preserved(preserve_fds: u32, listen_fds: Option<&OsStr>) -> u32 {
+pub(crate) fn preserved(preserve_fds: u32, listen_fds: Option<&OsStr>) -> u32 {
     let listening = listen_fds
         .and_then(OsStr::to_str)
         .and_then(|text| text.parse::<u32>().ok())
@@ -22,7 +22,7 @@ pub fn preserved(preserve_fds: u32, listen_fds: Option<&OsStr>) -> u32 {
 }
 
 /// Marks every descriptor from 3 + `preserved` on close-on-exec.
-pub fn mark_leaked(preserved: u32) -> Result<(), Errno> {
+pub(crate) fn mark_leaked(preserved: u32) -> Result<(), Errno> {
     match FIRST.checked_add(preserved) {
         Some(first) => close_range(first, u32::MAX, Closing::OnExec),
         None => Ok(()),

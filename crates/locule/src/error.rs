@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Everything that ends a command. The messages say what was asked of what; sources are chained.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]
@@ -44,6 +44,10 @@ pub enum Error {
     Print(#[source] io::Error),
     #[error("compose the answer")]
     Compose(#[from] serde_json::Error),
+    #[error("shield this process")]
+    Harden(#[source] Errno),
+    #[error("this build does not have the command {command}")]
+    Missing { command: &'static str },
     #[error(
         "init is not for calling by hand: containers are made by `locule create` and `locule run`"
     )]
@@ -52,7 +56,7 @@ pub enum Error {
 
 impl Error {
     /// A stable name for logs.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::State(error) => error.code(),
             Self::Refused(_) => "status",
@@ -65,12 +69,13 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::InitByHand => "usage",
+            Self::Harden(_) => "harden",
+            Self::InitByHand | Self::Missing { .. } => "usage",
         }
     }
 
     /// The whole chain on one line, outermost first.
-    pub fn chain(&self) -> String {
+    pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
@@ -83,7 +88,7 @@ impl Error {
 }
 
 /// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
-pub fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     use io::Write;
     let mut stdout = io::stdout().lock();
     match stdout

@@ -28,7 +28,7 @@ const PIECE: usize = 4096;
 /// The log cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("open the log {path:?}")]
-pub struct Unavailable {
+pub(crate) struct Unavailable {
     path: PathBuf,
     #[source]
     source: io::Error,
@@ -46,7 +46,7 @@ struct Log {
 ///
 /// # Errors
 /// [`Unavailable`]: `--log` names what cannot be opened.
-pub fn install(globals: &Globals) -> Result<(), Unavailable> {
+pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
     let path = globals.log.as_deref().filter(|path| *path != Path::new(""));
     let file = path.map(open).transpose()?;
     let log = Log {
@@ -86,24 +86,24 @@ fn level(globals: &Globals) -> Level {
 }
 
 /// Says why the command has failed: in the log with its code, and on stderr for people.
-pub fn failure(code: &str, message: &str) {
+pub(crate) fn failure(code: &str, message: &str) {
     tracing::error!(code, last = true, "{message}");
     complain(&format!("error: {message}"));
 }
 
 /// Prints a line on stderr, control characters escaped, `locule: ` in front.
-pub fn complain(line: &str) {
+pub(crate) fn complain(line: &str) {
     write_bounded(&io::stderr(), &format!("locule: {}\n", visible(line)));
 }
 
 /// Prints text on stderr as it is, `locule: ` in front.
-pub fn explain(text: &str) {
+pub(crate) fn explain(text: &str) {
     write_bounded(&io::stderr(), &format!("locule: {}\n", text.trim_end()));
 }
 
 /// `text` with control characters, which would talk to the terminal, written as escapes. A line break in
 /// a message is one too.
-pub fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {

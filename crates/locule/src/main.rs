@@ -4,6 +4,11 @@
 //! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "the commands create, start and run use the rest"
+)]
 
 mod args;
 mod commands;
@@ -13,11 +18,6 @@ mod log;
 mod moment;
 mod process;
 mod signal;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "create, start and run make and change entries"
-)]
 mod state;
 mod status;
 #[cfg(test)]
@@ -26,6 +26,7 @@ mod testing;
 use args::{Command, Globals, Invocation};
 use commands::Env;
 use error::{Error, print};
+use kernel::process::set_dumpable;
 use std::env;
 use std::process::ExitCode;
 
@@ -54,11 +55,34 @@ fn execute(globals: &Globals, command: &Command) -> Result<ExitCode, Error> {
         Command::Kill(args) => commands::kill::run(args, &env),
         Command::Delete(args) => commands::delete::run(args, &env),
         Command::List(args) => commands::list::run(args, &env),
-        Command::Spec(args) => commands::spec::run(args, &env),
-        Command::Features(args) => commands::features::run(args, &env),
+        Command::Spec(_) => Err(Error::Missing { command: "spec" }),
+        Command::Features(_) => Err(Error::Missing {
+            command: "features",
+        }),
         Command::Init(_) => Err(Error::InitByHand),
-        Command::Create(_) | Command::Start(_) | Command::Run(_) => Err(Error::InitByHand),
+        Command::Create(args) => {
+            harden(args)?;
+            Err(Error::Missing { command: "create" })
+        }
+        Command::Start(_) => Err(Error::Missing { command: "start" }),
+        Command::Run(args) => {
+            harden(&args.create)?;
+            Err(Error::Missing { command: "run" })
+        }
     }
+}
+
+/// Keeps what the caller has leaked, and this process itself, out of the container's reach.
+fn harden(args: &args::Create) -> Result<(), Error> {
+    let listen_fds = env::var_os("LISTEN_FDS");
+    let preserved = descriptors::preserved(args.preserve_fds, listen_fds.as_deref());
+    descriptors::mark_leaked(preserved).map_err(Error::Harden)?;
+    // Only with root's rights: otherwise our own /proc files would no longer be ours, and the id
+    // maps of a user namespace could not be written.
+    if state::is_host_root() {
+        set_dumpable(false).map_err(Error::Harden)?;
+    }
+    Ok(())
 }
 
 /// The lines that engines parse: the first names the program, the others follow by their key.

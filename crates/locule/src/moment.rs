@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now, to the second: `2026-01-02T03:04:05Z`.
-pub fn seconds() -> String {
+pub(crate) fn seconds() -> String {
     format(since_epoch().as_secs(), "")
 }
 
 /// Now, to the nanosecond: `2026-01-02T03:04:05.000000006Z`.
-pub fn nanoseconds() -> String {
+pub(crate) fn nanoseconds() -> String {
     let now = since_epoch();
     format(now.as_secs(), &format!(".{:09}", now.subsec_nanos()))
 }

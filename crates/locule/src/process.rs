@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A living process that is the recorded one.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     pidfd: OwnedFd,
 }
 
@@ -23,7 +23,7 @@ impl Process {
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM, ENODEV: nothing can be said.
-    pub fn of(record: &Record) -> Result<Option<Self>, Errno> {
+    pub(crate) fn of(record: &Record) -> Result<Option<Self>, Errno> {
         let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
             return Ok(None);
         };
@@ -43,12 +43,12 @@ impl Process {
     }
 
     /// Sends a signal. ESRCH: it has ended meanwhile.
-    pub fn signal(&self, number: i32) -> Result<(), Errno> {
+    pub(crate) fn signal(&self, number: i32) -> Result<(), Errno> {
         pidfd_send_signal(self.pidfd.as_fd(), number)
     }
 
     /// Waits for the end of all its threads, at most `patience`; tells whether it has come. A zombie has ended.
-    pub fn has_ended(&self, patience: Duration) -> bool {
+    pub(crate) fn has_ended(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -64,7 +64,7 @@ impl Process {
 }
 
 /// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See proc_pid_stat(5).
-pub fn start_time(pid: i32) -> Option<u64> {
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
     start_time_in(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -77,7 +77,7 @@ fn start_time_in(stat: &[u8]) -> Option<u64> {
 }
 
 /// Which boot this is; `None` where /proc does not tell.
-pub fn boot_id() -> Option<String> {
+pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim_end().to_owned())
 }

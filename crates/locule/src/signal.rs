@@ -7,7 +7,7 @@
 use nix::libc;
 
 /// SIGKILL.
-pub const KILL: i32 = libc::SIGKILL;
+pub(crate) const KILL: i32 = libc::SIGKILL;
 
 /// The real-time range that programs may use: the C library keeps 32 and 33 for itself.
 const RTMIN: i32 = 34;
@@ -53,12 +53,12 @@ const NAMES: &[(&str, i32)] = &[
 /// The word is no signal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown signal {word:?}: expected a name such as TERM or a number from 1 to 64")]
-pub struct Unknown {
+pub(crate) struct Unknown {
     word: String,
 }
 
 /// The number that `word` means. 0 is no signal but asks whether one could be sent.
-pub fn number(word: &str) -> Result<i32, Unknown> {
+pub(crate) fn number(word: &str) -> Result<i32, Unknown> {
     let unknown = || Unknown {
         word: word.to_owned(),
     };

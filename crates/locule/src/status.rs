@@ -11,7 +11,7 @@ use std::fmt;
 
 /// The states of runtime.md#state, and paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// Its maker is at work.
     Creating,
     /// Its program waits for `start`.
@@ -26,7 +26,7 @@ pub enum Status {
 
 impl Status {
     /// As state prints it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Creating => "creating",
             Self::Created => "created",
@@ -56,18 +56,18 @@ enum First {
 
 /// A container's status and the process it was read from.
 #[derive(Debug)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// The status.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The first process, if it lives.
-    pub process: Option<Process>,
+    pub(crate) process: Option<Process>,
 }
 
 /// Asks the kernel about the container of `record`.
 ///
 /// # Errors
 /// Descriptors or memory are short, or the cgroup or the entry cannot be read.
-pub fn observe(entry: &Entry, record: &Record) -> Result<Observed, Error> {
+pub(crate) fn observe(entry: &Entry, record: &Record) -> Result<Observed, Error> {
     let process = Process::of(record).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "look at",
@@ -103,7 +103,7 @@ fn derive(first: First) -> Status {
 
 /// What a command wants to do to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Run its program.
     Start,
     /// Signal its first process.
@@ -119,7 +119,7 @@ pub enum Action {
 /// A command that the status forbids.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
-pub enum Refusal {
+pub(crate) enum Refusal {
     #[error("cannot start an already running container")]
     AlreadyRunning,
     #[error("cannot start a container that has stopped")]
@@ -135,7 +135,7 @@ pub enum Refusal {
 }
 
 /// Whether `action` is permitted.
-pub fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
+pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
     match (action, status) {
         (Action::Start, Status::Created)
         | (Action::Kill, Status::Created | Status::Running | Status::Paused)

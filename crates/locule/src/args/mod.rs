@@ -21,7 +21,7 @@ use std::path::PathBuf;
     args_override_self = true,
     subcommand_required = false,
     after_help = "Examples:\n  \
-        mkdir -p box/rootfs; locule spec --bundle box; locule run --bundle box box1\n  \
+        locule spec --bundle /srv/box; locule run --bundle /srv/box box1\n  \
         locule --root /run/mine list\n\n\
         Global options stand before the command. `locule COMMAND --help` explains a command.\n\
         Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program."
@@ -35,45 +35,45 @@ struct Cli {
 
 /// Options that stand before the command.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Globals {
+pub(crate) struct Globals {
     /// Directory that holds the state of all containers, one folder each, made when it is missing [default:
     /// /run/locule; without root's rights $XDG_RUNTIME_DIR/locule, else /run/user/UID/locule, else
     /// /tmp/locule-UID]
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// File that messages are appended to; errors are printed on stderr as well. `file:PATH` is understood
     /// [default: stderr only]
     #[arg(long, value_name = "PATH", value_parser = log_path)]
-    pub log: Option<PathBuf>,
+    pub(crate) log: Option<PathBuf>,
     /// How a message is written: a line of text or a JSON object with level, msg, time and code
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// The least serious messages that are written [default: error]
     #[arg(long, value_enum, value_name = "LEVEL")]
-    pub log_level: Option<LogLevel>,
+    pub(crate) log_level: Option<LogLevel>,
     /// Write every message: the same as --log-level debug [default: off]
     #[arg(long)]
-    pub debug: bool,
+    pub(crate) debug: bool,
     /// Have systemd make the container's cgroup; linux.cgroupsPath is then SLICE:PREFIX:NAME. The same as
     /// --cgroup-manager systemd [default: off]
     #[arg(long)]
-    pub systemd_cgroup: bool,
+    pub(crate) systemd_cgroup: bool,
     /// Who makes the container's cgroup: locule by files, systemd by D-Bus, or nobody (the container
     /// stays in its caller's cgroup). Wins over --systemd-cgroup [default: cgroupfs]
     #[arg(long, value_enum, value_name = "MANAGER")]
-    pub cgroup_manager: Option<CgroupManager>,
+    pub(crate) cgroup_manager: Option<CgroupManager>,
     /// Whether to tolerate what only the host's root may do, such as making cgroups; auto looks at the user
     /// id and the user namespace
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Rootless::Auto)]
-    pub rootless: Rootless,
+    pub(crate) rootless: Rootless,
     /// Print the versions of locule and of the specification, and end
     #[arg(short = 'v', long)]
-    pub version: bool,
+    pub(crate) version: bool,
 }
 
 /// How a log message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// time="..." level=... msg="..."
     Text,
     /// One JSON object a line
@@ -82,7 +82,7 @@ pub enum LogFormat {
 
 /// How serious a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// The command has not done what was asked
     Error,
     /// Something was tolerated
@@ -98,7 +98,7 @@ pub enum LogLevel {
 
 /// Who makes the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CgroupManager {
+pub(crate) enum CgroupManager {
     /// Directories in /sys/fs/cgroup
     Cgroupfs,
     /// A scope unit
@@ -109,7 +109,7 @@ pub enum CgroupManager {
 
 /// Whether the host's root is at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Rootless {
+pub(crate) enum Rootless {
     /// Behave as without root's rights
     #[value(alias = "1")]
     True,
@@ -132,7 +132,7 @@ fn log_path(text: &str) -> Result<PathBuf, String> {
 
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Make a container from a bundle, up to the point where its program could run
     Create(Create),
     /// Run the program of a created container
@@ -163,33 +163,33 @@ pub enum Command {
     after_help = "Example:\n  locule create --bundle /srv/box --pid-file /run/box.pid box1\n\n\
         The program does not run before `locule start ID`. Its input and output are those of this command."
 )]
-pub struct Create {
+pub(crate) struct Create {
     /// Directory that holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
+    pub(crate) bundle: PathBuf,
     /// The configuration, if it is another file; a relative path counts from the bundle [default: config.json]
     #[arg(short = 'f', long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Unix socket that is sent the master end of the terminal; needed when process.terminal is true and
     /// nobody stays to serve the terminal [default: none]
     #[arg(long, value_name = "PATH")]
-    pub console_socket: Option<PathBuf>,
+    pub(crate) console_socket: Option<PathBuf>,
     /// Unix socket that is sent a pidfd of the container's first process [default: none]
     #[arg(long, value_name = "PATH")]
-    pub pidfd_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// File that the process id is written to, replaced as a whole [default: none]
     #[arg(long, value_name = "PATH")]
-    pub pid_file: Option<PathBuf>,
+    pub(crate) pid_file: Option<PathBuf>,
     /// Move the root instead of pivoting to it: for a host that runs from a ramdisk, less secure
     /// [default: off]
     #[arg(long)]
-    pub no_pivot: bool,
+    pub(crate) no_pivot: bool,
     /// Keep the caller's session keyring instead of making one [default: off]
     #[arg(long)]
-    pub no_new_keyring: bool,
+    pub(crate) no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits, on top of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: u32,
+    pub(crate) preserve_fds: u32,
     /// The container's name, unique in the state directory
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -201,8 +201,8 @@ pub struct Create {
     override_usage = "locule start ID",
     after_help = "Example:\n  locule start box1"
 )]
-pub struct Start {
-    /// The container's name
+pub(crate) struct Start {
+    /// The container's name in the state directory
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }
@@ -214,19 +214,19 @@ pub struct Start {
     after_help = "Example:\n  locule run --bundle /srv/box box1; echo $?\n\n\
         The exit status is the program's, or 128 and the number of the signal that killed it."
 )]
-pub struct Run {
+pub(crate) struct Run {
     /// What `create` takes.
     #[command(flatten)]
-    pub create: Create,
+    pub(crate) create: Create,
     /// Return when the program runs, without waiting for its end [default: off]
     #[arg(short, long)]
-    pub detach: bool,
+    pub(crate) detach: bool,
     /// Do not delete the container when its program has ended [default: off]
     #[arg(long)]
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// Do not adopt the container's orphans while waiting [default: off]
     #[arg(long)]
-    pub no_subreaper: bool,
+    pub(crate) no_subreaper: bool,
 }
 
 /// `state`.
@@ -236,8 +236,8 @@ pub struct Run {
     after_help = "Example:\n  locule state box1 | jq -r .status\n\n\
         The status is one of creating, created, running, paused, stopped."
 )]
-pub struct State {
-    /// The container's name
+pub(crate) struct State {
+    /// The container's name in the state directory
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }
@@ -250,11 +250,11 @@ pub struct State {
         SIGNAL is a name with or without SIG, RTMIN+n, RTMAX-n or a number. Without an own pid namespace \
         KILL goes to every process of the container's cgroup."
 )]
-pub struct Kill {
+pub(crate) struct Kill {
     /// Signal every process of the container, not only its first; nothing to signal is no error then
     /// [default: off]
     #[arg(short, long)]
-    pub all: bool,
+    pub(crate) all: bool,
     /// The container's name, and the signal [default: TERM]
     #[arg(value_name = "ID [SIGNAL]")]
     words: Vec<String>,
@@ -266,12 +266,12 @@ pub struct Kill {
     override_usage = "locule delete [OPTIONS] ID",
     after_help = "Example:\n  locule delete --force box1"
 )]
-pub struct Delete {
+pub(crate) struct Delete {
     /// Kill a running container first, clean up a half-made one, and accept that there is none
     /// [default: off]
     #[arg(short, long)]
-    pub force: bool,
-    /// The container's name
+    pub(crate) force: bool,
+    /// The container's name in the state directory
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 }
@@ -282,20 +282,20 @@ pub struct Delete {
     override_usage = "locule list [OPTIONS]",
     after_help = "Example:\n  locule list --format json | jq -r '.[].id'"
 )]
-pub struct List {
-    /// table or json
+pub(crate) struct List {
+    /// How to print: a table for people, or one json array
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = list_format)]
-    pub format: ListFormat,
-    /// Names only, one a line [default: off]
+    pub(crate) format: ListFormat,
+    /// Print names only, one a line [default: off]
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     #[arg(hide = true)]
     words: Vec<String>,
 }
 
 /// How `list` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListFormat {
+pub(crate) enum ListFormat {
     /// Columns.
     Table,
     /// One array on one line.
@@ -316,13 +316,13 @@ fn list_format(text: &str) -> Result<ListFormat, &'static str> {
     override_usage = "locule spec [OPTIONS]",
     after_help = "Example:\n  locule spec --bundle /srv/box --rootless"
 )]
-pub struct Spec {
+pub(crate) struct Spec {
     /// Directory that config.json is written to; an existing one is never overwritten
     #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
+    pub(crate) bundle: PathBuf,
     /// Write one that works without root's rights: an own user namespace, no resource limits [default: off]
     #[arg(long)]
-    pub rootless: bool,
+    pub(crate) rootless: bool,
     #[arg(hide = true)]
     words: Vec<String>,
 }
@@ -333,14 +333,14 @@ pub struct Spec {
     override_usage = "locule features",
     after_help = "Example:\n  locule features | jq .linux.namespaces"
 )]
-pub struct Features {
+pub(crate) struct Features {
     #[arg(hide = true)]
     words: Vec<String>,
 }
 
 /// `init`, which nobody may call.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Init {
+pub(crate) struct Init {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
@@ -351,40 +351,40 @@ fn word(words: &[String], index: usize) -> &str {
 
 impl Create {
     /// The container's name, as typed.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
     }
 }
 
 impl Start {
     /// The container's name, as typed.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
     }
 }
 
 impl State {
     /// The container's name, as typed.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
     }
 }
 
 impl Delete {
     /// The container's name, as typed.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
     }
 }
 
 impl Kill {
     /// The container's name, as typed.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         word(&self.words, 0)
     }
 
     /// The signal, as typed; TERM when absent.
-    pub fn signal(&self) -> &str {
+    pub(crate) fn signal(&self) -> &str {
         self.words.get(1).map_or("TERM", String::as_str)
     }
 }
@@ -440,7 +440,7 @@ impl Command {
 
 /// What a command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Invocation {
+pub(crate) enum Invocation {
     /// Text for stdout: help.
     Print(String),
     /// `--version`.
@@ -451,18 +451,18 @@ pub enum Invocation {
 
 /// A command line that is not understood.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Misuse {
+pub(crate) struct Misuse {
     /// The whole text for stderr, without `locule: ` in front; the first line says what is wrong.
-    pub text: String,
+    pub(crate) text: String,
     /// 3 for an unknown command, else 1.
-    pub status: u8,
+    pub(crate) status: u8,
 }
 
 /// Understands the words after the program's name.
 ///
 /// # Errors
 /// [`Misuse`], which the caller prints.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let mut definition = Cli::command();
     definition.build();
     let words = spelling::normalize(&definition, words.into_iter().collect());

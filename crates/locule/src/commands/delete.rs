@@ -19,7 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deletes one container.
-pub fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let action = if args.force {
         Action::ForceDelete
@@ -122,7 +122,7 @@ fn wait(id: &ContainerId, process: &Process) -> Result<(), Error> {
 ///
 /// # Errors
 /// The kept configuration cannot be read. The caller warns and goes on.
-pub fn poststop(entry: &Entry, record: &Record) -> Result<(), Error> {
+pub(crate) fn poststop(entry: &Entry, record: &Record) -> Result<(), Error> {
     if !record.has_poststop {
         return Ok(());
     }

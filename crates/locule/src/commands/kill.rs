@@ -17,7 +17,7 @@ use std::time::Duration;
 const THAW: Duration = Duration::from_secs(2);
 
 /// Sends one signal.
-pub fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     let number = signal::number(args.signal())?;
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;

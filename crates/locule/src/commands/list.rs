@@ -22,7 +22,7 @@ struct Listed {
 }
 
 /// Prints the list.
-pub fn run(args: &args::List, env: &Env) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: &args::List, env: &Env) -> Result<ExitCode, Error> {
     let store = env.store(Access::Look)?;
     if env.root.is_some() && !store.exists() {
         return Err(Error::NoRoot {

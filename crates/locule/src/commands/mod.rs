@@ -1,11 +1,9 @@
 //! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
 
-pub mod delete;
-pub mod features;
-pub mod kill;
-pub mod list;
-pub mod spec;
-pub mod state;
+pub(crate) mod delete;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod state;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;
@@ -14,18 +12,18 @@ use std::path::PathBuf;
 
 /// What the global options say, resolved.
 #[derive(Debug, Clone)]
-pub struct Env {
+pub(crate) struct Env {
     /// `--root`, as typed.
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// Who makes cgroups. What is saved in a record counts for an existing container.
-    pub cgroup_manager: cgroup::Manager,
+    pub(crate) cgroup_manager: cgroup::Manager,
     /// Whether this process lacks the rights of the host's root.
-    pub rootless: bool,
+    pub(crate) rootless: bool,
 }
 
 impl Env {
     /// Resolves what the global options leave open.
-    pub fn new(globals: &Globals) -> Self {
+    pub(crate) fn new(globals: &Globals) -> Self {
         let cgroup_manager = match (globals.cgroup_manager, globals.systemd_cgroup) {
             (Some(CgroupManager::Cgroupfs), _) | (None, false) => cgroup::Manager::Cgroupfs,
             (Some(CgroupManager::Systemd), _) | (None, true) => cgroup::Manager::Systemd,
@@ -44,7 +42,7 @@ impl Env {
     }
 
     /// The state directory.
-    pub fn store(&self, access: Access) -> Result<Store, Error> {
+    pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
         Ok(Store::open(self.root.as_deref(), access)?)
     }
 }

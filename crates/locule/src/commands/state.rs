@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// The object that `state` prints and `list` prints many of: runtime.md#state, and what engines expect
 /// beyond it.
 #[derive(Debug, Serialize)]
-pub struct Report<'a> {
+pub(crate) struct Report<'a> {
     #[serde(rename = "ociVersion")]
     pub(super) oci_version: &'a str,
     pub(super) id: &'a str,
@@ -30,7 +30,7 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Puts together what is recorded and what was observed.
-    pub fn new(record: &'a Record, status: Status, owner: &'a str) -> Self {
+    pub(crate) fn new(record: &'a Record, status: Status, owner: &'a str) -> Self {
         let pid = match status {
             Status::Stopped => 0,
             Status::Creating | Status::Created | Status::Running | Status::Paused => {
@@ -52,7 +52,7 @@ impl<'a> Report<'a> {
 }
 
 /// Prints the state of one container.
-pub fn run(args: &args::State, env: &Env) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: &args::State, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let record = entry.record()?;

@@ -1,4 +1,6 @@
 use super::*;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,7 +76,7 @@ fn events_carry_message_code_and_other_fields() {
 fn a_log_that_is_a_fifo_without_reader_is_refused_at_once() {
     let directory = crate::testing::Directory::new();
     let path = directory.path().join("fifo");
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
     assert!(open(&path).unwrap_err().to_string().contains("fifo"));
 }
 

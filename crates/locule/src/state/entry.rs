@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a command holds while it works on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
+pub(crate) enum Lock {
     /// Nothing: records are replaced as a whole, so reading needs no lock, and a signal must get through
     /// while another command waits for a hook.
     None,
@@ -43,7 +43,7 @@ impl AsFd for Handle {
 
 /// A container that somebody has made, or is making.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     id: ContainerId,
     root: OwnedFd,
     directory: Handle,
@@ -52,7 +52,7 @@ pub struct Entry {
 /// A name that is taken for a container in the making; exclusively locked. Dropping it releases the lock
 /// and leaves the directory: call [`Reservation::discard`] if the making fails.
 #[derive(Debug)]
-pub struct Reservation {
+pub(crate) struct Reservation {
     entry: Entry,
 }
 
@@ -75,38 +75,38 @@ impl Reservation {
 
     /// Writes the journal: what `delete --force` must clean if nothing more gets written. Call it before the
     /// first side effect outside of the directory.
-    pub fn journal(&self, record: &Record) -> Result<(), Error> {
+    pub(crate) fn journal(&self, record: &Record) -> Result<(), Error> {
         self.entry.write(files::JOURNAL, record)
     }
 
     /// Writes the record, replacing the one before.
-    pub fn save(&self, record: &Record) -> Result<(), Error> {
+    pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
         self.entry.save(record)
     }
 
     /// Keeps the configuration, byte for byte as read.
-    pub fn config(&self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn config(&self, bytes: &[u8]) -> Result<(), Error> {
         files::replace(&self.entry.directory, files::CONFIG, bytes)
             .map_err(|source| failed(&self.entry.id, "write", files::CONFIG, source))
     }
 
     /// The directory, close-on-exec.
-    pub fn dir(&self) -> BorrowedFd<'_> {
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.entry.directory.as_fd()
     }
 
     /// The container's name.
-    pub fn id(&self) -> &ContainerId {
+    pub(crate) fn id(&self) -> &ContainerId {
         &self.entry.id
     }
 
     /// The same as an entry, still locked: for `run`, which goes on to start and delete.
-    pub fn into_entry(self) -> Entry {
+    pub(crate) fn into_entry(self) -> Entry {
         self.entry
     }
 
     /// Gives the name back: removes the directory and all in it.
-    pub fn discard(self) -> Result<(), Error> {
+    pub(crate) fn discard(self) -> Result<(), Error> {
         self.entry.remove()
     }
 }
@@ -139,12 +139,12 @@ impl Entry {
     }
 
     /// The container's name.
-    pub fn id(&self) -> &ContainerId {
+    pub(crate) fn id(&self) -> &ContainerId {
         &self.id
     }
 
     /// The directory, close-on-exec.
-    pub fn dir(&self) -> BorrowedFd<'_> {
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
@@ -152,7 +152,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`Error::Unrecorded`]: neither exists. [`Error::Damaged`]: the record is there but not whole.
-    pub fn record(&self) -> Result<Record, Error> {
+    pub(crate) fn record(&self) -> Result<Record, Error> {
         match self.read(files::STATE)? {
             Some(record) => Ok(record),
             None => self.journal(),
@@ -163,7 +163,7 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::record`].
-    pub fn journal(&self) -> Result<Record, Error> {
+    pub(crate) fn journal(&self) -> Result<Record, Error> {
         self.read(files::JOURNAL)?.ok_or_else(|| Error::Unrecorded {
             id: self.id.clone(),
         })
@@ -190,13 +190,13 @@ impl Entry {
     }
 
     /// The configuration that the container was made from.
-    pub fn config(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn config(&self) -> Result<Vec<u8>, Error> {
         files::read(&self.directory, files::CONFIG)
             .map_err(|source| failed(&self.id, "read", files::CONFIG, source))
     }
 
     /// Writes the record, replacing the one before.
-    pub fn save(&self, record: &Record) -> Result<(), Error> {
+    pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
         self.write(files::STATE, record)
     }
 
@@ -211,13 +211,13 @@ impl Entry {
     }
 
     /// Whether the first process still waits to be started.
-    pub fn waits_for_start(&self) -> Result<bool, Error> {
+    pub(crate) fn waits_for_start(&self) -> Result<bool, Error> {
         files::exists(&self.directory, files::EXEC_FIFO)
             .map_err(|source| failed(&self.id, "stat", files::EXEC_FIFO, source))
     }
 
     /// Notes that it waits no longer.
-    pub fn remove_fifo(&self) -> Result<(), Error> {
+    pub(crate) fn remove_fifo(&self) -> Result<(), Error> {
         match unlinkat(
             &self.directory,
             files::EXEC_FIFO,
@@ -229,7 +229,7 @@ impl Entry {
     }
 
     /// Whether another process holds the right to change it.
-    pub fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         let Handle::Free(directory) = &self.directory else {
             return false;
         };
@@ -250,7 +250,7 @@ impl Entry {
 
     /// Releases the lock before the entry ends: for waiting on something that others may need the
     /// container for.
-    pub fn release(self) -> Result<Self, Error> {
+    pub(crate) fn release(self) -> Result<Self, Error> {
         let directory = match self.directory {
             Handle::Locked(directory) => directory
                 .unlock()
@@ -264,7 +264,7 @@ impl Entry {
     }
 
     /// Removes the directory and all in it: the container is no more.
-    pub fn remove(self) -> Result<(), Error> {
+    pub(crate) fn remove(self) -> Result<(), Error> {
         files::remove_tree(&self.root, self.id.as_str())
             .map_err(|source| failed(&self.id, "remove", "its directory", source))
     }

@@ -14,9 +14,9 @@ pub(super) const STATE: &str = "state.json";
 /// The record as it was before the first side effect.
 pub(super) const JOURNAL: &str = "journal.json";
 /// The configuration, byte for byte as read.
-pub const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// The FIFO that the first process waits on; its presence says "created".
-pub const EXEC_FIFO: &str = "exec.fifo";
+pub(crate) const EXEC_FIFO: &str = "exec.fifo";
 
 /// The longest file that is read: far above the largest configuration that makes sense.
 const LONGEST: u64 = 16 << 20;
@@ -90,11 +90,7 @@ pub(super) fn replace(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<
     let renamed = written.and_then(|()| renameat(directory, next.as_str(), directory, name));
     if renamed.is_err() {
         // The first error is the one to tell.
-        drop(unlinkat(
-            directory,
-            next.as_str(),
-            UnlinkatFlags::NoRemoveDir,
-        ));
+        let _ = unlinkat(directory, next.as_str(), UnlinkatFlags::NoRemoveDir);
     }
     renamed
 }

@@ -5,14 +5,14 @@ use std::fmt;
 
 /// A checked name: `[A-Za-z0-9_+.-]+`, at most 255 bytes (a file name), neither `.` nor `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContainerId(String);
+pub(crate) struct ContainerId(String);
 
 impl ContainerId {
     /// Checks a name.
     ///
     /// # Errors
     /// [`Error::Id`] with what is wrong.
-    pub fn new(id: &str) -> Result<Self, Error> {
+    pub(crate) fn new(id: &str) -> Result<Self, Error> {
         let permitted = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
         let reason = if id.is_empty() {
             "it is empty"
@@ -32,7 +32,7 @@ impl ContainerId {
     }
 
     /// As typed.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -11,11 +11,11 @@ mod id;
 mod record;
 mod store;
 
-pub use entry::{Entry, Lock, Reservation};
-pub use files::{CONFIG, EXEC_FIFO};
-pub use id::ContainerId;
-pub use record::Record;
-pub use store::{Access, Store, is_host_root};
+pub(crate) use entry::{Entry, Lock, Reservation};
+pub(crate) use files::{CONFIG, EXEC_FIFO};
+pub(crate) use id::ContainerId;
+pub(crate) use record::Record;
+pub(crate) use store::{Access, Store, is_host_root};
 
 use nix::errno::Errno;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// The state directory, or what is in it, does not permit the command.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
-pub enum Error {
+pub(crate) enum Error {
     #[error("invalid container id {id:?}: {reason}")]
     Id { id: String, reason: &'static str },
     #[error("container does not exist: {id}")]
@@ -71,7 +71,7 @@ pub enum Error {
 
 impl Error {
     /// A stable name for logs.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Id { .. } => "invalid-id",
             Self::Absent { .. } => "not-found",

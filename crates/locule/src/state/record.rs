@@ -21,26 +21,26 @@ const DIGITS: usize = 16;
 /// The names `init_process_pid`, `init_process_start`, `cgroup_paths` and `namespace_paths` are what
 /// monitoring programs look for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// The form of this record.
-    pub version: u32,
+    pub(crate) version: u32,
     /// The container's name.
-    pub id: String,
+    pub(crate) id: String,
     /// `ociVersion` of the configuration, as written.
-    pub oci_version: String,
+    pub(crate) oci_version: String,
     /// The bundle directory, absolute.
-    pub bundle: PathBuf,
+    pub(crate) bundle: PathBuf,
     /// The root file system, absolute.
-    pub rootfs: PathBuf,
+    pub(crate) rootfs: PathBuf,
     /// When the container was made: RFC 3339, nanoseconds, UTC.
-    pub created: String,
+    pub(crate) created: String,
     /// The user who made it, in the runtime's user namespace.
-    pub owner: u32,
+    pub(crate) owner: u32,
     /// `annotations` of the configuration.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Which boot the process belongs to: /proc/sys/kernel/random/boot_id.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// The process that becomes the container's program, in the runtime's PID namespace; absent until it
     /// exists.
     #[serde(
@@ -48,41 +48,41 @@ pub struct Record {
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub pid: Option<i32>,
+    pub(crate) pid: Option<i32>,
     /// Its start time: field 22 of /proc/PID/stat, clock ticks since boot.
     #[serde(
         rename = "init_process_start",
         default,
         skip_serializing_if = "Option::is_none"
     )]
-    pub start_time: Option<u64>,
+    pub(crate) start_time: Option<u64>,
     /// Whether the container has made a PID namespace, whose end is the end of all its processes.
-    pub own_pid_namespace: bool,
+    pub(crate) own_pid_namespace: bool,
     /// Who made the cgroup.
-    pub cgroup_manager: cgroup::Manager,
+    pub(crate) cgroup_manager: cgroup::Manager,
     /// Where the cgroup is; absent when none was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<cgroup::Location>,
+    pub(crate) cgroup: Option<cgroup::Location>,
     /// The cgroup's directories by controller ("" for version 2), for other programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub cgroup_paths: BTreeMap<String, PathBuf>,
+    pub(crate) cgroup_paths: BTreeMap<String, PathBuf>,
     /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub namespace_paths: BTreeMap<String, PathBuf>,
+    pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
     /// Whether the configuration has poststart hooks.
     #[serde(default)]
-    pub has_poststart: bool,
+    pub(crate) has_poststart: bool,
     /// Whether the configuration has poststop hooks.
     #[serde(default)]
-    pub has_poststop: bool,
+    pub(crate) has_poststop: bool,
 }
 
 impl Record {
     /// The version that [`Record::version`] must have.
-    pub const VERSION: u32 = VERSION;
+    pub(crate) const VERSION: u32 = VERSION;
 
     /// Notes the container's process, and the paths that follow from its pid.
-    pub fn set_process(&mut self, pid: i32, start_time: u64) {
+    pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {
         self.pid = Some(pid);
         self.start_time = Some(start_time);
         self.namespace_paths = [
@@ -101,7 +101,7 @@ impl Record {
     }
 
     /// The container's own cgroup; `None` if it has stayed in its maker's.
-    pub fn groups(&self) -> Option<&cgroup::Location> {
+    pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
         self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())
     }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Whether a missing root is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Yes: a container is about to be made.
     Make,
     /// No: there are no containers then.
@@ -35,7 +35,7 @@ enum Keeper {
 
 /// The containers of one root.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
     /// `None`: the directory does not exist.
     directory: Option<OwnedFd>,
@@ -46,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// The root is `/`, cannot be made or opened, or (below /tmp) is another user's.
-    pub fn open(given: Option<&Path>, access: Access) -> Result<Self, Error> {
+    pub(crate) fn open(given: Option<&Path>, access: Access) -> Result<Self, Error> {
         match given.filter(|path| *path != Path::new("")) {
             Some(path) => Self::at(path.to_owned(), access, Trust::Caller),
             None => {
@@ -115,12 +115,12 @@ impl Store {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the directory exists.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.directory.is_some()
     }
 
@@ -128,7 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Exists`]: somebody has it already, and what is known of that container.
-    pub fn reserve(&self, id: &ContainerId) -> Result<Reservation, Error> {
+    pub(crate) fn reserve(&self, id: &ContainerId) -> Result<Reservation, Error> {
         match &self.directory {
             Some(directory) => Reservation::make(directory, id),
             None => Err(Error::Root {
@@ -143,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Absent`], or [`Error::Busy`] if the lock is not free in time.
-    pub fn container(&self, id: &ContainerId, lock: Lock) -> Result<Entry, Error> {
+    pub(crate) fn container(&self, id: &ContainerId, lock: Lock) -> Result<Entry, Error> {
         match &self.directory {
             Some(directory) => Entry::open(directory, id, lock),
             None => Err(Error::Absent { id: id.clone() }),
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// The names of all containers, sorted; what has no valid name or is no directory is left out.
-    pub fn ids(&self) -> Result<Vec<ContainerId>, Error> {
+    pub(crate) fn ids(&self) -> Result<Vec<ContainerId>, Error> {
         let Some(directory) = &self.directory else {
             return Ok(Vec::new());
         };
@@ -181,7 +181,7 @@ enum Trust {
 
 /// Whether this process has the rights of the host's root: user id 0 in the initial user namespace, which
 /// has a fixed inode number (its id map can look like that of any other: runc 1.5.2).
-pub fn is_host_root() -> bool {
+pub(crate) fn is_host_root() -> bool {
     keeper() == Keeper::HostRoot
 }
 

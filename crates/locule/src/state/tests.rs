@@ -1,5 +1,7 @@
 use super::*;
 use crate::testing::{self, Directory};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -180,7 +182,7 @@ fn strangers_in_the_root_are_no_containers() {
     let root = directory.path().join("root");
     fs::write(root.join("file"), "").unwrap();
     symlink("/etc", root.join("link")).unwrap();
-    nix::unistd::mkfifo(&root.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
     fs::create_dir(root.join("not a name")).unwrap();
     drop(store.reserve(&id("box")).unwrap());
     assert_eq!(store.ids().unwrap(), [id("box")]);
@@ -201,7 +203,7 @@ fn a_record_that_is_no_file_is_damage_and_not_a_hang() {
     let entry = store.container(&id("box"), Lock::None).unwrap();
     let damaged = || matches!(entry.record(), Err(Error::Damaged { .. }));
 
-    nix::unistd::mkfifo(&state, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    mkfifo(&state, Mode::S_IRWXU).unwrap();
     assert!(damaged());
     fs::remove_file(&state).unwrap();
     fs::create_dir(&state).unwrap();
