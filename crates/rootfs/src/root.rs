@@ -120,13 +120,12 @@ fn make_missing(
     let mut buffer = PathBuffer::new(path).map_err(Fault::of(Call::Openat2))?;
     for _ in 0..TRIES {
         let (parent, start) = longest_prefix(root, &mut buffer, resolve)?;
-        match make_rest(parent, start, &mut buffer, form)? {
-            Made::All(fd) => return Ok((fd, Age::New)),
-            Made::Until { start, end } if resolve.contains(Resolve::NO_SYMLINKS) => {
-                let _ = (start, end);
+        match make_rest(root, parent, start, &mut buffer, form)? {
+            Some(fd) => return Ok((fd, Age::New)),
+            None if resolve.contains(Resolve::NO_SYMLINKS) => {
                 return Err(Fault::of(Call::Openat2)(Errno::ELOOP));
             }
-            Made::Until { .. } => {}
+            None => {}
         }
         // A dangling link was replaced by what it says, or somebody else made the name: look again.
         match look_up(root, buffer.whole(), flags, resolve) {
@@ -138,65 +137,58 @@ fn make_missing(
     Err(Fault::of(Call::Openat2)(Errno::ELOOP))
 }
 
-/// The handle of the longest directory that exists, and where in the buffer the missing rest begins.
+/// The handle of the longest directory that exists (`None`: the root), and where in the buffer the missing
+/// rest begins.
 fn longest_prefix(
     root: BorrowedFd<'_>,
     buffer: &mut PathBuffer,
     resolve: Resolve,
-) -> Result<(OwnedFd, usize), Fault> {
+) -> Result<(Option<OwnedFd>, usize), Fault> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let mut end = buffer.length;
     loop {
-        end = buffer
-            .bytes
-            .get(..end)
-            .and_then(|head| head.iter().rposition(|byte| *byte == b'/'))
+        end = buffer.bytes[..end]
+            .iter()
+            .rposition(|byte| *byte == b'/')
             .unwrap_or(0);
-        let found = if end == 0 {
-            look_up(root, c".", flags, resolve)
-        } else {
-            buffer.with_prefix(end, |prefix| look_up(root, prefix, flags, resolve))
-        };
-        match found {
-            Ok(fd) => return Ok((fd, end)),
-            Err(Errno::ENOENT) if end > 0 => {}
+        if end == 0 {
+            return Ok((None, 0));
+        }
+        match buffer.with_component(0, end, |prefix| look_up(root, prefix, flags, resolve)) {
+            Ok(fd) => return Ok((Some(fd), end)),
+            Err(Errno::ENOENT) => {}
             Err(errno) => return Err(Fault::of(Call::Openat2)(errno)),
         }
     }
 }
 
-/// How far [`make_rest`] came.
-enum Made {
-    /// To the end.
-    All(OwnedFd),
-    /// A name was taken; the buffer now says where to look instead.
-    Until { start: usize, end: usize },
-}
-
-/// Makes component after component from `start` of the buffer on, below `parent`.
+/// Makes component after component from `start` of the buffer on, below `parent` or the root. `None`: a name was
+/// taken, and the buffer now says where to look instead.
 fn make_rest(
-    mut parent: OwnedFd,
+    root: BorrowedFd<'_>,
+    mut parent: Option<OwnedFd>,
     mut start: usize,
     buffer: &mut PathBuffer,
     form: Form,
-) -> Result<Made, Fault> {
+) -> Result<Option<OwnedFd>, Fault> {
     loop {
         start += buffer.slashes_at(start);
         let end = buffer.component_end(start);
         let last = end + buffer.slashes_at(end) >= buffer.length;
         let form = if last { form } else { Form::Directory };
+        let here = parent.as_ref().map_or(root, OwnedFd::as_fd);
         let made = buffer.with_component(start, end, |name| match name.to_bytes() {
             b"." | b"" => Err(Fault::of(Call::Mkdir)(Errno::EINVAL)),
             // Above something that does not exist: only a link can say so, and nobody means it.
             b".." => Err(Fault::of(Call::Mkdir)(Errno::ENOENT)),
-            _ => make_one(parent.as_fd(), name, form),
+            _ => make_one(here, name, form),
         })?;
         match made {
-            Some(fd) if last => return Ok(Made::All(fd)),
-            Some(fd) => parent = fd,
+            Some(fd) if last => return Ok(Some(fd)),
+            Some(fd) => parent = Some(fd),
             None => {
-                buffer.follow(parent.as_fd(), start, end)?;
-                return Ok(Made::Until { start, end });
+                buffer.follow(here, start, end)?;
+                return Ok(None);
             }
         }
         start = end;
@@ -255,11 +247,6 @@ impl PathBuffer {
 
     fn whole(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c".")
-    }
-
-    /// Calls with the first `end` bytes.
-    fn with_prefix<T>(&mut self, end: usize, call: impl FnOnce(&CStr) -> T) -> T {
-        self.with_component(0, end, call)
     }
 
     /// Calls with the bytes from `start` to `end`, which are then followed by a NUL for a while.

@@ -206,8 +206,7 @@ pub(crate) fn mount_at(path: &str) -> Option<(String, String, String)> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table
         .lines()
-        .filter(|line| line.split(' ').nth(4) == Some(path))
-        .next_back()?;
+        .rfind(|line| line.split(' ').nth(4) == Some(path))?;
     let (fields, rest) = line.split_once(" - ").unwrap();
     let mut rest = rest.split(' ');
     Some((
