@@ -284,17 +284,25 @@ pub const SIGKILL: i32 = libc::SIGKILL;
 
 /// Waits for something to read, an end or an error on descriptor `number`.
 pub fn poll_in(number: RawFd) -> PollFd {
-    PollFd { fd: number, events: libc::POLLIN, revents: 0 }
+    PollFd {
+        fd: number,
+        events: libc::POLLIN,
+        revents: 0,
+    }
 }
 
 /// Waits for room to write, or an error, on descriptor `number`.
 pub fn poll_out(number: RawFd) -> PollFd {
-    PollFd { fd: number, events: libc::POLLOUT, revents: 0 }
+    PollFd {
+        fd: number,
+        events: libc::POLLOUT,
+        revents: 0,
+    }
 }
 
 /// Waits until one of the descriptors has news, at most `timeout` milliseconds (`None`: for ever).
 /// Gives how many have; 0 is a time-out. EINTR is given to the caller. See poll(2).
-pub fn poll(fds: &mut [libc::pollfd], timeout: Option<u32>) -> Result<usize, Errno> {
+pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     let timeout = timeout.map_or(-1, |ms| {
         libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
     });

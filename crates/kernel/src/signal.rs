@@ -17,11 +17,9 @@ impl SignalFd {
             // SAFETY: the set is a whole structure; a bad number is refused.
             ret(unsafe { libc::sigaddset(&raw mut set, *signal) }.into())?;
         }
+        let old = std::ptr::null_mut();
         // SAFETY: the set is a whole structure; the old one is not asked for.
-        ret(unsafe {
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
-        }
-        .into())?;
+        ret(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, old) }.into())?;
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is a whole structure.
         ret_fd(unsafe { libc::signalfd(-1, &raw const set, flags) }.into()).map(Self)
@@ -49,7 +47,15 @@ impl AsFd for SignalFd {
 
 /// Every signal that a process can catch, but for those that tell of its own faults.
 pub fn catchable() -> impl Iterator<Item = i32> {
-    let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
+    let faults = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGABRT,
+        libc::SIGTRAP,
+        libc::SIGSYS,
+    ];
     (1..=64).filter(move |signal| {
         !faults.contains(signal) && !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33)
     })

@@ -4,17 +4,17 @@
 //! program ([`Created::start`]) or left waiting for `start` ([`Created::detach`]). Whatever fails on the way is undone
 //! here: init is killed and waited for, its cgroup removed.
 
-use crate::failure::words;
+use crate::failure::{Failure, words};
 use crate::plan::Plan;
 use crate::protocol::{self, Link, Message, Runtime};
-use crate::stage::runtime::Stage;
 use crate::stage::init;
+use crate::stage::runtime::Stage;
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
 use kernel::{Errno, process, socket};
-use namespace::{Entry, Kind};
 use namespace::join::Joined;
+use namespace::{Entry, Kind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -58,12 +58,23 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
-    let mut stage =
-        Stage { plan: &plan, group: &group, link: &link, interrupts, thread: &thread, child };
+    let mut stage = Stage {
+        plan: &plan,
+        group: &group,
+        link: &link,
+        interrupts,
+        thread: &thread,
+        child,
+    };
     let ready = stage.until_ready();
     let child = stage.child;
     match ready {
-        Ok(()) => Ok(Created { plan, group, child, link }),
+        Ok(()) => Ok(Created {
+            plan,
+            group,
+            child,
+            link,
+        }),
         Err(error) => Err(undo(&child, &group, error)),
     }
 }
@@ -93,10 +104,13 @@ fn make_init(
 
 /// Runs `action` with children going to the PID namespace that the container joins, if it joins one.
 fn in_pid_namespace<T>(entry: &Entry, action: impl FnOnce() -> T) -> Result<T, Error> {
-    let Some(joined) = &entry.pid_namespace else { return Ok(action()) };
+    let Some(joined) = &entry.pid_namespace else {
+        return Ok(action());
+    };
     let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid_for_children"))?;
     let enter = |fd: BorrowedFd<'_>| {
-        clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
+        clone::setns(fd, NamespaceFlags::PID)
+            .map_err(|errno| Error::PidNamespace { why: words(errno) })
     };
     enter(joined.fd.as_fd())?;
     let answer = action();
@@ -106,13 +120,21 @@ fn in_pid_namespace<T>(entry: &Entry, action: impl FnOnce() -> T) -> Result<T, E
 
 fn clone_error(errno: Errno, plan: &Plan) -> Error {
     let hint = match errno {
-        Errno::EAGAIN => "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max",
+        Errno::EAGAIN => {
+            "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max"
+        }
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
-        Errno::EPERM => "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0",
+        Errno::EPERM => {
+            "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
+        }
         Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
         _ => "",
     };
-    Error::Clone { namespaces: plan.entry.describe_clone(), why: words(errno), hint }
+    Error::Clone {
+        namespaces: plan.entry.describe_clone(),
+        why: words(errno),
+        hint,
+    }
 }
 
 impl Created {
@@ -133,15 +155,22 @@ impl Created {
 
     /// Releases init and waits until it has become the program.
     pub fn start(self) -> Result<Started, Error> {
-        if let Err(error) = self.release().and_then(|()| until_started(&self.link, |f| self.plan.describe(f))) {
+        if let Err(error) = self
+            .release()
+            .and_then(|()| until_started(&self.link, |f| self.plan.describe(f)))
+        {
             return Err(undo(&self.child, &self.group, error));
         }
-        Ok(Started { pid: self.child.pid, pidfd: self.child.pidfd })
+        Ok(Started {
+            pid: self.child.pid,
+            pidfd: self.child.pidfd,
+        })
     }
 
-    /// Gives the container up: nothing is left of it.
-    pub fn discard(self, error: Error) -> Error {
-        undo(&self.child, &self.group, error)
+    /// Gives the container up: nothing is left of it, or the error says what.
+    pub fn discard(self) -> Result<(), Error> {
+        kill(&self.child);
+        Ok(remove_group(&self.group)?)
     }
 
     fn release(&self) -> Result<(), Error> {
@@ -159,8 +188,8 @@ pub struct Started {
 }
 
 /// Wakes the created container whose state directory this is, and waits until it has become its program.
-/// `program` is its args[0], for messages.
-pub fn start(directory: BorrowedFd<'_>, program: &str, hooks: &crate::hooks::Plan) -> Result<(), Error> {
+/// `explain` makes the sentence for what init tells.
+pub fn start(directory: BorrowedFd<'_>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
     let socket = match socket::connect_at(directory, START_SOCKET) {
         Ok(socket) => socket,
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone),
@@ -168,36 +197,46 @@ pub fn start(directory: BorrowedFd<'_>, program: &str, hooks: &crate::hooks::Pla
     };
     let link = Link::to_created(socket);
     link.go().map_err(|errno| Error::Link { errno })?;
-    until_started(&link, |failure| crate::plan::describe_start(failure, program, hooks))
+    until_started(&link, explain)
 }
 
 /// The link's end is the good news: the exec has closed it.
-fn until_started(
-    link: &Link<Runtime>,
-    describe: impl Fn(&crate::failure::Failure) -> String,
-) -> Result<(), Error> {
+fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
     match link.next().map_err(|errno| Error::Link { errno })? {
         Message::Closed => Ok(()),
-        Message::Failure(failure) => Err(Error::Init { message: describe(&failure) }),
-        Message::Request(_) => Err(Error::Link { errno: Errno::EPROTO }),
+        Message::Failure(failure) => Err(Error::Init {
+            message: explain(&failure),
+        }),
+        Message::Request(_) => Err(Error::Link {
+            errno: Errno::EPROTO,
+        }),
     }
 }
 
 /// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.
 fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
-    let pidfd = child.pidfd.as_fd();
-    let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
-    let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
+    kill(child);
     undo_group(group, error)
 }
 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {
-    let location = group.location();
-    let removed = location
-        .signal_all(process::SIGKILL)
-        .and_then(|()| location.remove(CLEAN_UP));
-    match removed {
+    match remove_group(group) {
         Ok(()) => error,
-        Err(left) => Error::Undo { error: Box::new(error), left: left.to_string() },
+        Err(left) => Error::Undo {
+            error: Box::new(error),
+            left: left.to_string(),
+        },
     }
+}
+
+fn kill(child: &Child) {
+    let pidfd = child.pidfd.as_fd();
+    let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
+    let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
+}
+
+fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
+    let location = group.location();
+    location.signal_all(process::SIGKILL)?;
+    location.remove(CLEAN_UP)
 }

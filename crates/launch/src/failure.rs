@@ -101,12 +101,20 @@ impl Failure {
 
     /// The failed call.
     pub fn failed(&self) -> Failed {
-        Failed { call: self.call, index: self.index, errno: self.errno() }
+        Failed {
+            call: self.call,
+            index: self.index,
+            errno: self.errno(),
+        }
     }
 
     /// The failed hook.
     pub fn hook(&self) -> HookFailed {
-        HookFailed { index: self.index.into(), cause: self.cause, tail: self.tail }
+        HookFailed {
+            index: self.index.into(),
+            cause: self.cause,
+            tail: self.tail,
+        }
     }
 }
 

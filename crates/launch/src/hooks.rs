@@ -90,13 +90,18 @@ impl Tail {
 
     /// The last bytes of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut tail = Self { bytes: [0; TAIL], length: 0 };
+        let mut tail = Self {
+            bytes: [0; TAIL],
+            length: 0,
+        };
         tail.push(bytes);
         tail
     }
 
     fn push(&mut self, more: &[u8]) {
-        let more = more.get(more.len().saturating_sub(TAIL)..).unwrap_or_default();
+        let more = more
+            .get(more.len().saturating_sub(TAIL)..)
+            .unwrap_or_default();
         let keep = self.length.min(TAIL - more.len());
         self.bytes.copy_within(self.length - keep..self.length, 0);
         if let Some(place) = self.bytes.get_mut(keep..keep + more.len()) {
@@ -117,11 +122,19 @@ pub struct State<'a> {
 
 impl Plan {
     /// Makes the hooks of one list ready.
-    pub fn lower(name: &'static str, hooks: &[Hook], default_env: DefaultEnv) -> Result<Self, NulByte> {
+    pub fn lower(
+        name: &'static str,
+        hooks: &[Hook],
+        default_env: DefaultEnv,
+    ) -> Result<Self, NulByte> {
         let prepare = |(index, hook): (usize, &Hook)| {
             Prepared::lower(hook, default_env).ok_or(NulByte { name, index })
         };
-        let hooks = hooks.iter().enumerate().map(prepare).collect::<Result<_, _>>()?;
+        let hooks = hooks
+            .iter()
+            .enumerate()
+            .map(prepare)
+            .collect::<Result<_, _>>()?;
         Ok(Self { name, hooks })
     }
 
@@ -141,9 +154,15 @@ impl Plan {
     }
 
     /// Runs the hooks in order, in the directory `cwd`, and stops at the first failure.
-    pub fn run(&self, thread: &SingleThread, state: State<'_>, cwd: &CStr) -> Result<(), HookFailed> {
+    pub fn run(
+        &self,
+        thread: &SingleThread,
+        state: State<'_>,
+        cwd: &CStr,
+    ) -> Result<(), HookFailed> {
         self.hooks.iter().enumerate().try_for_each(|(index, hook)| {
-            hook.run(thread, state, cwd).map_err(|failed| HookFailed { index, ..failed })
+            hook.run(thread, state, cwd)
+                .map_err(|failed| HookFailed { index, ..failed })
         })
     }
 
@@ -164,7 +183,11 @@ impl Plan {
 
     /// The sentence for a failure.
     pub fn describe(&self, failed: &HookFailed) -> String {
-        let path = self.path(failed.index).unwrap_or_default().to_string_lossy().into_owned();
+        let path = self
+            .path(failed.index)
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let hook = self.hooks.get(failed.index);
         let seconds = hook.and_then(|hook| hook.timeout).unwrap_or(0) / 1000;
         let cause = match failed.cause {
@@ -173,7 +196,10 @@ impl Plan {
             Cause::Exit(Exit::Signal(signal)) => format!("killed by signal {signal}"),
             Cause::Timeout => format!("timed out past specified timeout of {seconds} s, killed"),
         };
-        let mut text = format!("hook {path:?} (/hooks/{}/{}): {cause}", self.name, failed.index);
+        let mut text = format!(
+            "hook {path:?} (/hooks/{}/{}): {cause}",
+            self.name, failed.index
+        );
         let tail = String::from_utf8_lossy(failed.tail.as_bytes());
         if !tail.trim().is_empty() {
             text.push_str(&format!("; it wrote {:?}", tail.trim()));
@@ -186,7 +212,9 @@ impl Prepared {
     fn lower(hook: &Hook, default_env: DefaultEnv) -> Option<Self> {
         let path = CString::new(hook.path.as_os_str().as_encoded_bytes()).ok()?;
         let strings = |list: &[String]| -> Option<Vec<CString>> {
-            list.iter().map(|text| CString::new(text.as_str()).ok()).collect()
+            list.iter()
+                .map(|text| CString::new(text.as_str()).ok())
+                .collect()
         };
         let env = match (&hook.env, default_env) {
             (Some(env), _) => strings(env)?,
@@ -212,8 +240,16 @@ impl Prepared {
         let mut tail = Tail::of(&[]);
         match self.watch(thread, state, cwd, &mut tail) {
             Ok(Exit::Code(0)) => Ok(()),
-            Ok(exit) => Err(HookFailed { index: 0, cause: Cause::Exit(exit), tail }),
-            Err(cause) => Err(HookFailed { index: 0, cause, tail }),
+            Ok(exit) => Err(HookFailed {
+                index: 0,
+                cause: Cause::Exit(exit),
+                tail,
+            }),
+            Err(cause) => Err(HookFailed {
+                index: 0,
+                cause,
+                tail,
+            }),
         }
     }
 
@@ -226,8 +262,11 @@ impl Prepared {
     ) -> Result<Exit, Cause> {
         let input = pipe::pipe().map_err(Cause::Call)?;
         let output = pipe::pipe().map_err(Cause::Call)?;
-        let options =
-            CloneOptions { namespaces: NamespaceFlags::empty(), cgroup: None, sibling: false };
+        let options = CloneOptions {
+            namespaces: NamespaceFlags::empty(),
+            cgroup: None,
+            sibling: false,
+        };
         let child = match clone::clone(thread, options).map_err(Cause::Call)? {
             Side::Child(_) => self.exec(&input, &output, cwd),
             Side::Parent(child) => child,
@@ -245,7 +284,8 @@ impl Prepared {
             let _gone = process::kill_group(child.pid, process::SIGKILL);
             let _gone = clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL);
         }
-        let ended = clone::wait(Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(Cause::Call);
+        let ended =
+            clone::wait(Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(Cause::Call);
         drain(output.read.as_fd(), tail);
         waited?;
         match ended? {
@@ -266,12 +306,7 @@ impl Prepared {
         process::exit_now(127)
     }
 
-    fn become_program(
-        &self,
-        input: &Pipe,
-        output: &Pipe,
-        cwd: &CStr,
-    ) -> Result<Infallible, Errno> {
+    fn become_program(&self, input: &Pipe, output: &Pipe, cwd: &CStr) -> Result<Infallible, Errno> {
         process::new_process_group()?;
         process::place_at(input.read.as_fd(), 0)?;
         process::place_at(output.write.as_fd(), 1)?;
@@ -406,7 +441,11 @@ mod tests {
             timeout: Some(2),
         };
         let plan = Plan::lower("createRuntime", &[hook], DefaultEnv::Empty).unwrap();
-        let failed = HookFailed { index: 0, cause: Cause::Timeout, tail: Tail::of(b"waiting\n") };
+        let failed = HookFailed {
+            index: 0,
+            cause: Cause::Timeout,
+            tail: Tail::of(b"waiting\n"),
+        };
         assert_eq!(
             plan.describe(&failed),
             "hook \"/bin/hook\" (/hooks/createRuntime/0): timed out past specified timeout of 2 s, \

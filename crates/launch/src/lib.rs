@@ -67,7 +67,9 @@ pub enum Error {
         why: String,
     },
     /// No process.
-    #[error("unable to start container process: make a process with namespaces ({namespaces}): {why}{hint}")]
+    #[error(
+        "unable to start container process: make a process with namespaces ({namespaces}): {why}{hint}"
+    )]
     Clone {
         /// The new namespaces.
         namespaces: String,
@@ -130,7 +132,9 @@ pub enum Error {
         why: String,
     },
     /// A limit.
-    #[error("/process/rlimits/{index}: set soft {soft} and hard {hard}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")]
+    #[error(
+        "/process/rlimits/{index}: set soft {soft} and hard {hard}: {why}; raising a hard limit needs CAP_SYS_RESOURCE"
+    )]
     Rlimit {
         /// In the list.
         index: usize,
@@ -142,7 +146,9 @@ pub enum Error {
         why: String,
     },
     /// The check of the namespaces.
-    #[error("the container process is not in the {kind} namespace that was asked for; refused to go on")]
+    #[error(
+        "the container process is not in the {kind} namespace that was asked for; refused to go on"
+    )]
     WrongNamespace {
         /// The specification's word.
         kind: &'static str,

@@ -1,14 +1,15 @@
 //! What will be done for one container, and nothing else.
 
+use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::process::{self, Keyring, Options};
-use crate::Error;
 use kernel::Errno;
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
-use spec::container::Rlimit;
+use spec::container::{Hook, Rlimit};
+use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -44,8 +45,8 @@ pub(crate) struct Hooks {
 /// The state document that hooks are given, around its pid.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) creating: spec::state::StateText,
-    pub(crate) created: spec::state::StateText,
+    pub(crate) creating: StateText,
+    pub(crate) created: StateText,
 }
 
 /// What the runtime sets on init from outside.
@@ -91,17 +92,29 @@ impl Plan {
             manager: request.manager,
             rootless: request.rootless,
         })?;
-        let cgroup_entry =
-            if cgroup.clones_into() { CgroupEntry::AtClone } else { CgroupEntry::ByRuntime };
+        let cgroup_entry = if needs_join(cgroup.location()) {
+            CgroupEntry::ByRuntime
+        } else {
+            CgroupEntry::AtClone
+        };
         let entry = Entry::lower(container, cgroup_entry)?;
         let rootfs = crate::tree::lower(request, &entry, &cgroup)?;
         let available = capability::plan::Available::probe(entry.changes_user_namespace())
-            .map_err(|errno| Error::Probe { what: "the bounding set", errno })?;
+            .map_err(|errno| Error::Probe {
+                what: "the bounding set",
+                errno,
+            })?;
         let (capability, refused) = capability::Plan::lower(container, available);
         let warnings = refused.iter().map(|refused| {
-            format!("{}: {:?} left out: {}", refused.pointer, refused.capabilities, refused.reason)
+            format!(
+                "{}: {:?} left out: {}",
+                refused.pointer, refused.capabilities, refused.reason
+            )
         });
-        let denied = entry.id_maps.as_ref().is_some_and(namespace::IdMaps::denies_setgroups);
+        let denied = entry
+            .id_maps
+            .as_ref()
+            .is_some_and(namespace::IdMaps::denies_setgroups);
         let options = Options {
             keyring: request.keyring,
             listen_fds: request.listen_fds,
@@ -118,10 +131,14 @@ impl Plan {
             state: State::lower(container, request.id),
             outside: Outside {
                 oom_score_adj: process.and_then(|process| process.oom_score_adj),
-                rlimits: process.map(|process| process.rlimits.clone()).unwrap_or_default(),
+                rlimits: process
+                    .map(|process| process.rlimits.clone())
+                    .unwrap_or_default(),
             },
             keep_fds: request.keep_fds,
-            program: process.and_then(|process| process.args.first().cloned()).unwrap_or_default(),
+            program: process
+                .and_then(|process| process.args.first().cloned())
+                .unwrap_or_default(),
         };
         Ok((plan, warnings.collect()))
     }
@@ -135,15 +152,21 @@ impl Plan {
                 let hop = self.entry.describe(failure.index.into());
                 format!("{hop}: {call}: {why}{}", namespace_hint(failure.errno()))
             }
-            Place::Rootfs => self.rootfs.describe(&failure.detail, &failure.failed()),
+            Place::Rootfs => match rootfs::Place::from_bytes(failure.detail) {
+                Some(place) => self.rootfs.describe(&place),
+                None => format!("the file system tree: {call}: {why}"),
+            },
             Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
             Place::Process => format!("{}: {call}: {why}", process_pointer(failure.call)),
             Place::Capability => {
                 let name = u8::try_from(failure.index).map(capability::set::name);
-                format!("/process/capabilities: {}: {call}: {why}", name.unwrap_or_default())
+                format!(
+                    "/process/capabilities: {}: {call}: {why}",
+                    name.unwrap_or_default()
+                )
             }
             Place::Lookup | Place::StartContainer | Place::Exec => {
-                describe_start(failure, &self.program, &self.hooks.start_container)
+                describe_program_or(failure, &self.program, &self.hooks.start_container)
             }
             Place::Verify => format!(
                 "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
@@ -154,8 +177,22 @@ impl Plan {
     }
 }
 
-/// The sentence for a failure between the start and the program, which needs little of the plan.
-pub(crate) fn describe_start(failure: &Failure, program: &str, hooks: &hooks::Plan) -> String {
+/// Whether a group is of cgroup v1, which no process is born in.
+fn needs_join(location: &cgroup::Location) -> bool {
+    location
+        .groups
+        .iter()
+        .any(|group| group.version == cgroup::Version::V1)
+}
+
+/// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
+/// startContainer hooks of the configuration.
+pub fn describe_start(failure: &Failure, program: &str, hooks: &[Hook]) -> String {
+    let hooks = hooks::Plan::lower("startContainer", hooks, DefaultEnv::Empty).unwrap_or_default();
+    describe_program_or(failure, program, &hooks)
+}
+
+fn describe_program_or(failure: &Failure, program: &str, hooks: &hooks::Plan) -> String {
     match failure.place {
         Place::StartContainer => hooks.describe(&failure.hook()),
         _ => describe_program(program, failure.errno()),
@@ -227,7 +264,10 @@ impl Hooks {
 
 impl State {
     fn lower(container: &Container, id: &str) -> Self {
-        let text = |status| spec::state::StateText::new(container, id, status);
-        Self { creating: text("creating"), created: text("created") }
+        let text = |status| StateText::new(container, id, status);
+        Self {
+            creating: text(Status::Creating),
+            created: text(Status::Created),
+        }
     }
 }

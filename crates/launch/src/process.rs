@@ -12,7 +12,7 @@ use rootfs::RootFd;
 use spec::Container;
 use spec::container::{Namespace, Personality};
 use std::ffi::{CStr, CString};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What will be done, and nothing else.
@@ -81,7 +81,9 @@ pub enum Error {
         pointer: String,
     },
     /// Groups where none can be set.
-    #[error("/process/user/additionalGids: supplementary groups cannot be set in this user namespace; map a range of groups (newgidmap, /etc/subgid) or remove them")]
+    #[error(
+        "/process/user/additionalGids: supplementary groups cannot be set in this user namespace; map a range of groups (newgidmap, /etc/subgid) or remove them"
+    )]
     GroupsDenied,
 }
 
@@ -93,12 +95,16 @@ const PASSWD_LIMIT: usize = 1 << 20;
 impl Plan {
     /// The plan; `None` for a container without a process, which can be created but not started.
     pub fn lower(container: &Container, options: Options) -> Result<Option<Self>, Error> {
-        let Some(process) = &container.process else { return Ok(None) };
+        let Some(process) = &container.process else {
+            return Ok(None);
+        };
         let nul = |pointer: String| move |_| Error::NulByte { pointer };
         let list = |name: &str, list: &[String]| -> Result<Vec<CString>, Error> {
             let strings = list.iter().enumerate();
             strings
-                .map(|(i, text)| CString::new(text.as_str()).map_err(nul(format!("/process/{name}/{i}"))))
+                .map(|(i, text)| {
+                    CString::new(text.as_str()).map_err(nul(format!("/process/{name}/{i}")))
+                })
                 .collect()
         };
         let args = list("args", &process.args)?;
@@ -108,7 +114,12 @@ impl Plan {
             env.push(text(format!("LISTEN_FDS={}", options.listen_fds)));
             env.push(text("LISTEN_PID=1".to_owned()));
         }
-        let is_home = |entry: &CString| entry.as_bytes().strip_prefix(b"HOME=").is_some_and(|v| !v.is_empty());
+        let is_home = |entry: &CString| {
+            entry
+                .as_bytes()
+                .strip_prefix(b"HOME=")
+                .is_some_and(|v| !v.is_empty())
+        };
         let home = (!env.iter().any(is_home)).then(|| {
             env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
             env.push(text(format!("HOME={}", " ".repeat(HOME_ROOM))));
@@ -150,7 +161,8 @@ impl Plan {
 
     /// Makes the working directory if it is missing, before the root may turn read-only.
     pub fn make_cwd(&self, root: &RootFd) -> Result<(), Failed> {
-        root.make_directory(&self.cwd).map_err(Failed::at(Call::Mkdir, 0))
+        root.make_directory(&self.cwd)
+            .map_err(Failed::at(Call::Mkdir, 0))
     }
 
     /// Sets the names of the UTS namespace.
@@ -166,13 +178,21 @@ impl Plan {
 
     /// Becomes the container's user, in the container's working directory. Nothing of the host is left
     /// afterwards but the descriptors.
-    pub fn become_user(&mut self, root: &RootFd, capability: &capability::Plan) -> Result<(), Failed> {
+    pub fn become_user(
+        &mut self,
+        root: &RootFd,
+        capability: &capability::Plan,
+    ) -> Result<(), Failed> {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
             process::personality(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
         let entered = self.enter_cwd(root);
-        for stream in [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()] {
+        for stream in [
+            io::stdin().as_fd(),
+            io::stdout().as_fd(),
+            io::stderr().as_fd(),
+        ] {
             // What belongs to somebody else stays his; what cannot be given away works without.
             let _best_effort = pipe::give_stream_to(stream, self.user.uid);
         }
@@ -181,7 +201,10 @@ impl Plan {
         capability.apply()?;
         // A directory of another user's on a network file system may be closed to root.
         match entered {
-            Err(Failed { errno: Errno::EACCES | Errno::EPERM, .. }) => self.enter_cwd(root)?,
+            Err(Failed {
+                errno: Errno::EACCES | Errno::EPERM,
+                ..
+            }) => self.enter_cwd(root)?,
             answer => answer?,
         }
         if self.no_new_privileges {
@@ -193,19 +216,25 @@ impl Plan {
 
     /// By a handle that was resolved below the root and through no magic link: CVE-2024-21626.
     fn enter_cwd(&self, root: &RootFd) -> Result<(), Failed> {
-        let cwd = root.open_path(&self.cwd).map_err(Failed::at(Call::Openat2, 0))?;
+        let cwd = root
+            .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
+            .map_err(Failed::at(Call::Openat2, 0))?;
         fs::fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))
     }
 
     /// Completes HOME from the container's passwd file; `/` where that says nothing.
     fn set_home(&mut self, root: &RootFd) -> Result<(), Failed> {
-        let Some(index) = self.home else { return Ok(()) };
+        let Some(index) = self.home else {
+            return Ok(());
+        };
         let mut home = Home::default();
-        if let Ok(passwd) = root.open_file(c"etc/passwd") {
+        if let Ok(passwd) = root.open(c"etc/passwd", OpenFlags::NONBLOCK) {
             home.read(&passwd, self.user.uid);
         }
         let text = home.text();
-        self.env.overwrite(index, text).map_err(Failed::at(Call::Copy, 0))
+        self.env
+            .overwrite(index, text)
+            .map_err(Failed::at(Call::Copy, 0))
     }
 
     /// Finds the program, as the user that will run it. The index of the answer is for [`Self::exec`].
@@ -232,7 +261,10 @@ impl Plan {
         check(0, ids::getresuid().map(|ids| ids == [self.user.uid; 3]))?;
         check(1, ids::getresgid().map(|ids| ids == [self.user.gid; 3]))?;
         check(2, self.user.verify_groups())?;
-        check(3, process::no_new_privs().map(|set| set || !self.no_new_privileges))?;
+        check(
+            3,
+            process::no_new_privs().map(|set| set || !self.no_new_privileges),
+        )?;
         let mut cwd = [0; 4096];
         // Outside of the root the kernel says "(unreachable)".
         check(4, process::getcwd(&mut cwd).map(|_| cwd.starts_with(b"/")))
@@ -262,9 +294,17 @@ pub fn differing(index: u16) -> &'static str {
 
 impl User {
     fn lower(container: &Container, setgroups: Setgroups) -> Result<Self, Error> {
-        let user = container.process.as_ref().map(|process| process.user.clone());
+        let user = container
+            .process
+            .as_ref()
+            .map(|process| process.user.clone());
         let Some(user) = user else {
-            return Ok(Self { uid: 0, gid: 0, groups: None, umask: 0o022 });
+            return Ok(Self {
+                uid: 0,
+                gid: 0,
+                groups: None,
+                umask: 0o022,
+            });
         };
         let keep = container
             .annotations
@@ -277,7 +317,12 @@ impl User {
             }
             Setgroups::Allowed | Setgroups::Denied => None,
         };
-        Ok(Self { uid: user.uid, gid: user.gid, groups, umask: user.umask })
+        Ok(Self {
+            uid: user.uid,
+            gid: user.gid,
+            groups,
+            umask: user.umask,
+        })
     }
 
     fn apply(&self) -> Result<(), Failed> {
@@ -290,13 +335,20 @@ impl User {
     }
 
     fn verify_groups(&self) -> Result<bool, Errno> {
-        let Some(groups) = &self.groups else { return Ok(true) };
+        let Some(groups) = &self.groups else {
+            return Ok(true);
+        };
         let mut buffer = [0; 64];
         match ids::getgroups(&mut buffer) {
             // The kernel sorts them, and keeps repetitions.
             Ok(count) => Ok(count == groups.len()
-                && buffer.iter().take(count).all(|group| groups.contains(group))
-                && groups.iter().all(|group| buffer.iter().take(count).any(|b| b == group))),
+                && buffer
+                    .iter()
+                    .take(count)
+                    .all(|group| groups.contains(group))
+                && groups
+                    .iter()
+                    .all(|group| buffer.iter().take(count).any(|b| b == group))),
             // More than the buffer holds: the call that set them said success.
             Err(Errno::EINVAL) => Ok(groups.len() > buffer.len()),
             Err(errno) => Err(errno),
@@ -306,7 +358,10 @@ impl User {
 
 /// Whether setgroups(2) is denied to this process' user namespace.
 pub fn own_setgroups() -> Setgroups {
-    #[expect(clippy::disallowed_methods, reason = "the runtime's own /proc, before any clone")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's own /proc, before any clone"
+    )]
     match std::fs::read("/proc/self/setgroups") {
         Ok(text) if text.starts_with(b"deny") => Setgroups::Denied,
         Ok(_) | Err(_) => Setgroups::Allowed,
@@ -336,7 +391,11 @@ fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
     if program.contains('/') {
         return vec![text(program.clone())];
     }
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or_default();
     let directories = path.split(':').filter(|_| !path.is_empty());
     directories
         .map(|directory| match directory {
@@ -347,8 +406,7 @@ fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
 }
 
 fn executable(candidate: &CStr) -> Result<(), Errno> {
-    let file: OwnedFd =
-        path::openat2(path::CWD, candidate, OpenFlags::PATH, 0, Resolve::empty())?;
+    let file: OwnedFd = path::openat2(path::CWD, candidate, OpenFlags::PATH, 0, Resolve::empty())?;
     match fs::stat(file.as_fd())?.kind {
         FileKind::Directory => Err(Errno::EISDIR),
         FileKind::Regular => process::may_execute(file.as_fd()),
@@ -364,7 +422,10 @@ struct Home {
 
 impl Default for Home {
     fn default() -> Self {
-        let mut home = Self { text: [0; HOME_ROOM + 5], length: 0 };
+        let mut home = Self {
+            text: [0; HOME_ROOM + 5],
+            length: 0,
+        };
         home.set(b"/");
         home
     }
@@ -378,7 +439,9 @@ impl Home {
     /// Takes `directory` if there is room for it.
     fn set(&mut self, directory: &[u8]) {
         for (at, part) in [(0, b"HOME=".as_slice()), (5, directory)] {
-            let Some(place) = self.text.get_mut(at..at + part.len()) else { return };
+            let Some(place) = self.text.get_mut(at..at + part.len()) else {
+                return;
+            };
             place.copy_from_slice(part);
         }
         self.length = 5 + directory.len();
@@ -391,7 +454,9 @@ impl Home {
         let mut filled = 0;
         let mut left = PASSWD_LIMIT;
         loop {
-            let Some(room) = buffer.get_mut(filled..) else { return };
+            let Some(room) = buffer.get_mut(filled..) else {
+                return;
+            };
             let count = match fs::read(passwd.as_fd(), room) {
                 Ok(0) | Err(_) => {
                     self.line(buffer.get(..filled).unwrap_or_default(), uid);
@@ -400,7 +465,9 @@ impl Home {
                 Ok(count) => count,
             };
             filled += count;
-            let Some(after) = left.checked_sub(count) else { return };
+            let Some(after) = left.checked_sub(count) else {
+                return;
+            };
             left = after;
             while let Some(end) = buffer.iter().take(filled).position(|byte| *byte == b'\n') {
                 if self.line(buffer.get(..end).unwrap_or_default(), uid) {
@@ -435,7 +502,9 @@ fn decimal(text: &[u8]) -> Option<u32> {
     if text.is_empty() {
         return None;
     }
-    text.iter().try_fold(0_u32, |number, byte| number.checked_mul(10)?.checked_add(digit(byte)?))
+    text.iter().try_fold(0_u32, |number, byte| {
+        number.checked_mul(10)?.checked_add(digit(byte)?)
+    })
 }
 
 #[cfg(test)]
@@ -499,7 +568,10 @@ mod tests {
 
     #[test]
     fn a_program_with_a_slash_is_not_looked_for() {
-        assert_eq!(candidates(&list(&["bin/sh"]), &list(&["PATH=/a"])), [c"bin/sh".to_owned()]);
+        assert_eq!(
+            candidates(&list(&["bin/sh"]), &list(&["PATH=/a"])),
+            [c"bin/sh".to_owned()]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
-use kernel::{Call, Errno, Failed, socket};
+use kernel::{Call, Errno, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -62,7 +62,16 @@ const FAILURE: u8 = 2;
 /// Both ends.
 pub fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
     let (runtime, init) = socket::pair()?;
-    Ok((Link { socket: runtime, side: PhantomData }, Link { socket: init, side: PhantomData }))
+    Ok((
+        Link {
+            socket: runtime,
+            side: PhantomData,
+        },
+        Link {
+            socket: init,
+            side: PhantomData,
+        },
+    ))
 }
 
 /// The other side is gone.
@@ -72,7 +81,10 @@ pub struct Lost;
 impl Link<Init> {
     /// Init's end of a connection that `start` has made.
     pub fn from_start(socket: OwnedFd) -> Self {
-        Self { socket, side: PhantomData }
+        Self {
+            socket,
+            side: PhantomData,
+        }
     }
 
     /// Sends the request and waits for the answer.
@@ -101,7 +113,10 @@ impl Link<Init> {
 impl Link<Runtime> {
     /// The runtime's end of a connection to a created container.
     pub fn to_created(socket: OwnedFd) -> Self {
-        Self { socket, side: PhantomData }
+        Self {
+            socket,
+            side: PhantomData,
+        }
     }
 
     /// Waits for the next message.
@@ -154,7 +169,14 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Cause::Exit(Exit::Signal(signal)) => (2, signal),
                 Cause::Timeout => (3, 0),
             };
-            (FAILURE, failure.place as u8, failure.call as u8, cause, failure.index, value)
+            (
+                FAILURE,
+                failure.place as u8,
+                failure.call as u8,
+                cause,
+                failure.index,
+                value,
+            )
         }
         Message::Closed => (0, 0, 0, 0, 0, 0),
     };
@@ -225,19 +247,24 @@ mod tests {
             Just(Cause::Timeout),
         ];
         let parts = (0_u8..200, 0_u8..200, any::<u16>(), any::<[u8; 8]>());
-        (cause, parts, prop::collection::vec(any::<u8>(), 0..TAIL + 50)).prop_filter_map(
-            "no such place or call",
-            |(cause, (place, call, index, detail), tail)| {
-                Some(Failure {
-                    place: Place::from_u8(place)?,
-                    call: Call::from_u8(call)?,
-                    index,
-                    cause,
-                    detail,
-                    tail: Tail::of(&tail),
-                })
-            },
+        (
+            cause,
+            parts,
+            prop::collection::vec(any::<u8>(), 0..TAIL + 50),
         )
+            .prop_filter_map(
+                "no such place or call",
+                |(cause, (place, call, index, detail), tail)| {
+                    Some(Failure {
+                        place: Place::from_u8(place)?,
+                        call: Call::from_u8(call)?,
+                        index,
+                        cause,
+                        detail,
+                        tail: Tail::of(&tail),
+                    })
+                },
+            )
     }
 
     proptest! {
@@ -258,7 +285,11 @@ mod tests {
     #[test]
     fn requests_survive_their_journey() {
         for request in [
-            Request::JoinCgroup, Request::MapIds, Request::Relayed(77), Request::RunHooks, Request::Ready,
+            Request::JoinCgroup,
+            Request::MapIds,
+            Request::Relayed(77),
+            Request::RunHooks,
+            Request::Ready,
         ] {
             let Some(Message::Request(back)) = decode(&encode(&Message::Request(request))) else {
                 panic!("{request:?} became something else");

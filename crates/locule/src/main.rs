@@ -62,12 +62,12 @@ fn execute(globals: &Globals, command: &Command) -> Result<ExitCode, Error> {
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
             harden(args)?;
-            Err(Error::Missing { command: "create" })
+            commands::create::run(args, &env)
         }
-        Command::Start(_) => Err(Error::Missing { command: "start" }),
+        Command::Start(args) => commands::start::run(args, &env),
         Command::Run(args) => {
             harden(&args.create)?;
-            Err(Error::Missing { command: "run" })
+            commands::run::run(args, &env)
         }
     }
 }

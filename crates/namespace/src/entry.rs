@@ -285,7 +285,9 @@ impl Entry {
 }
 
 fn names(flags: NamespaceFlags) -> String {
-    let kinds = Kind::ALL.into_iter().filter(|kind| flags.contains(kind.flag()));
+    let kinds = Kind::ALL
+        .into_iter()
+        .filter(|kind| flags.contains(kind.flag()));
     kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
 }
 

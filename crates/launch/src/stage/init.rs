@@ -63,17 +63,23 @@ fn story(
     let thread = enter_namespaces(plan, link, thread)?;
     die_with_runtime()?;
     if let Some(process) = &plan.process {
-        process.leave_caller().map_err(Failure::at(Place::Process))?;
+        process
+            .leave_caller()
+            .map_err(Failure::at(Place::Process))?;
     }
     if plan.entry.has_new_network() {
         let failed = Failed::at(Call::Netlink, 0);
-        network::loopback_up().map_err(failed).map_err(Failure::at(Place::Process))?;
+        network::loopback_up()
+            .map_err(failed)
+            .map_err(Failure::at(Place::Process))?;
     }
 
     let root = plan.rootfs.attach().map_err(rootfs_failure)?;
     plan.rootfs.mount(&root).map_err(rootfs_failure)?;
     if let Some(process) = &plan.process {
-        process.make_cwd(&root).map_err(Failure::at(Place::Process))?;
+        process
+            .make_cwd(&root)
+            .map_err(Failure::at(Place::Process))?;
     }
     if plan.hooks.has_runtime_hooks() {
         link.ask(Request::RunHooks)?;
@@ -87,21 +93,21 @@ fn story(
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
-        process.become_user(&root, &plan.capability).map_err(Failure::at(Place::Process))?;
+        process
+            .become_user(&root, &plan.capability)
+            .map_err(Failure::at(Place::Process))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
     }
-    drop(root);
+    close_all_but(plan, link, &start)?;
     link.ask(Request::Ready)?;
 
-    if let Start::OnSignal(listener) = start {
-        let connection = wait_for_start(listener.as_fd())?;
-        *link = Link::from_start(connection);
+    if let Start::OnSignal(listener) = &start {
+        *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
-        drop(listener);
     }
     start_container_hooks(plan, &thread)?;
-    become_program(plan, link, candidate)
+    become_program(plan, candidate)
 }
 
 /// Takes the hops of the route; the last may be made by a sibling.
@@ -116,8 +122,11 @@ fn enter_namespaces(
             Hop::AwaitCgroup => link.ask(Request::JoinCgroup)?,
             Hop::MapIds => link.ask(Request::MapIds)?,
             Hop::Relay(namespaces) => {
-                let options =
-                    CloneOptions { namespaces: *namespaces, cgroup: None, sibling: true };
+                let options = CloneOptions {
+                    namespaces: *namespaces,
+                    cgroup: None,
+                    sibling: true,
+                };
                 let failed = Failed::at(Call::Clone, index);
                 match clone::clone(&thread, options)
                     .map_err(failed)
@@ -130,7 +139,10 @@ fn enter_namespaces(
                     Side::Child(new) => thread = new,
                 }
             }
-            _ => plan.entry.hop(index, &mut refused).map_err(Failure::at(Place::Entry))?,
+            _ => plan
+                .entry
+                .hop(index, &mut refused)
+                .map_err(Failure::at(Place::Entry))?,
         }
     }
     Ok(thread)
@@ -160,18 +172,23 @@ fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failu
     }
     hooks
         .run(thread, state_of(&plan.state.created), c"/")
-       .map_err(Failure::of_hook(Place::StartContainer))
+        .map_err(Failure::of_hook(Place::StartContainer))
 }
 
 /// With the pid that this process has in its own namespace.
 fn state_of(text: &spec::state::StateText) -> State<'_> {
-    State { text, pid: own::getpid() }
+    State {
+        text,
+        pid: own::getpid(),
+    }
 }
 
 /// Compares what the kernel says with the plan, before anything of the container runs.
 fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), Failure> {
     process.verify().map_err(Failure::at(Place::Verify))?;
-    capability.verify().map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
+    capability
+        .verify()
+        .map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
 }
 
 /// The container is created: it lives on without the runtime until somebody starts it.
@@ -181,27 +198,49 @@ fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     socket::accept(listener).map_err(failed(Call::Receive))
 }
 
-fn become_program(plan: &Plan, link: &Link<Init>, candidate: usize) -> Result<Infallible, End> {
+/// Closes every descriptor but those of the container and those that the start needs, which the exec closes. Their
+/// handles in the plan are never used again.
+fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Failure> {
+    let listener = match start {
+        Start::OnSignal(listener) => listener.as_raw_fd(),
+        Start::WithRuntime => link.as_fd().as_raw_fd(),
+    };
+    let link = link.as_fd().as_raw_fd();
+    let close = |first: u32, end: i32| {
+        let end = u32::try_from(end).map_err(|_negative| Errno::EBADF)?;
+        if first < end {
+            own::close_range(first, end - 1, Closing::Now)?;
+        }
+        Ok(first.max(end + 1))
+    };
+    let close_all = || -> Result<(), Errno> {
+        let first = close(3 + plan.keep_fds, link.min(listener))?;
+        let first = close(first, link.max(listener))?;
+        own::close_range(first, u32::MAX, Closing::Now)
+    };
+    close_all()
+        .map_err(Failed::at(Call::CloseRange, 0))
+        .map_err(Failure::at(Place::Process))
+}
+
+fn become_program(plan: &Plan, candidate: usize) -> Result<Infallible, End> {
     let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
     own::set_parent_death_signal(0).map_err(at(Call::Prctl))?;
     own::reset_signals().map_err(at(Call::Prctl))?;
-    close_all_but(link.as_fd().as_raw_fd(), 3 + plan.keep_fds).map_err(at(Call::CloseRange))?;
     let Some(process) = &plan.process else {
         return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
     };
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
 }
 
-/// Closes everything from `first` on but the link, which the exec closes: its end tells the runtime that the
-/// program runs.
-fn close_all_but(link: i32, first: u32) -> Result<(), Errno> {
-    let link = u32::try_from(link).map_err(|_negative| Errno::EBADF)?;
-    if link > first {
-        own::close_range(first, link - 1, Closing::Now)?;
+fn rootfs_failure(place: rootfs::Place) -> Failure {
+    let failed = Failed {
+        call: place.call,
+        index: place.index,
+        errno: place.errno,
+    };
+    Failure {
+        detail: place.to_bytes(),
+        ..Failure::at(Place::Rootfs)(failed)
     }
-    own::close_range(first.max(link + 1), u32::MAX, Closing::Now)
-}
-
-fn rootfs_failure(failed: rootfs::Failure) -> Failure {
-    Failure { detail: failed.detail(), ..Failure::at(Place::Rootfs)(failed.failed()) }
 }

@@ -36,7 +36,9 @@ impl Stage<'_> {
                     self.link.go().map_err(|errno| Error::Link { errno })?;
                 }
                 Message::Failure(failure) => {
-                    return Err(Error::Init { message: self.plan.describe(&failure) });
+                    return Err(Error::Init {
+                        message: self.plan.describe(&failure),
+                    });
                 }
                 Message::Closed => return Err(self.lost()),
             }
@@ -89,20 +91,30 @@ impl Stage<'_> {
 
     fn run_hooks(&self) -> Result<(), Error> {
         let hooks = &self.plan.hooks;
-        let state = State { text: &self.plan.state.creating, pid: self.child.pid };
+        let state = State {
+            text: &self.plan.state.creating,
+            pid: self.child.pid,
+        };
         for list in [&hooks.prestart, &hooks.create_runtime] {
             list.run(self.thread, state, &hooks.bundle)
-                .map_err(|failed| Error::Hook { message: list.describe(&failed) })?;
+                .map_err(|failed| Error::Hook {
+                    message: list.describe(&failed),
+                })?;
         }
         Ok(())
     }
 
     /// Early: the file stops being writable for an ordinary user when init hides from its user.
     fn set_oom_score(&self) -> Result<(), Error> {
-        let Some(score) = self.plan.outside.oom_score_adj else { return Ok(()) };
-        let path = CString::new(format!("/proc/{}/oom_score_adj", self.child.pid)).unwrap_or_default();
-        pipe::write_file(&path, score.to_string().as_bytes())
-            .map_err(|errno| Error::OomScore { score, why: words(errno) })
+        let Some(score) = self.plan.outside.oom_score_adj else {
+            return Ok(());
+        };
+        let path =
+            CString::new(format!("/proc/{}/oom_score_adj", self.child.pid)).unwrap_or_default();
+        pipe::write_file(&path, score.to_string().as_bytes()).map_err(|errno| Error::OomScore {
+            score,
+            why: words(errno),
+        })
     }
 
     fn set_limits_and_verify(&self) -> Result<(), Error> {
@@ -128,7 +140,9 @@ impl Stage<'_> {
         match clone::wait(Target::Pidfd(self.child.pidfd.as_fd()), Block::Yes) {
             Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
             Ok(Some((_, Exit::Signal(signal)))) => Error::InitKilled { signal },
-            Ok(None) => Error::Link { errno: Errno::ECHILD },
+            Ok(None) => Error::Link {
+                errno: Errno::ECHILD,
+            },
             Err(errno) => Error::Link { errno },
         }
     }
