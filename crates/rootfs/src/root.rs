@@ -305,3 +305,6 @@ impl PathBuffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
