@@ -73,8 +73,7 @@ pub fn load(program: &[Instruction], flags: FilterFlags) -> Result<Option<OwnedF
 /// Whether this kernel knows the action with this SECCOMP_RET_* value. Linux 4.14.
 pub fn action_available(value: u32) -> bool {
     // SAFETY: the kernel reads one 32-bit number, which outlives the call.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const value) };
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0, &raw const value) };
     answer == 0
 }
 

@@ -89,7 +89,11 @@ impl Data {
     fn word(&self, offset: u32, endian: Endian) -> u32 {
         let wide = |value: u64, second: bool| {
             let high = second == (endian == Endian::Little);
-            let word = if high { value >> 32 } else { value & u64::from(u32::MAX) };
+            let word = if high {
+                value >> 32
+            } else {
+                value & u64::from(u32::MAX)
+            };
             u32::try_from(word).unwrap_or(0)
         };
         match offset {
@@ -200,8 +204,8 @@ fn check_one(length: usize, at: usize, instruction: Instruction) -> Result<(), R
         | op::TO_X
         | op::FROM_X => Ok(()),
         // add sub mul div or and lsh rsh xor, by a constant or X; neg.
-        0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x34 | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c | 0x64
-        | 0x6c | 0x74 | 0x7c | 0xa4 | 0xac | 0x84 => Ok(()),
+        0x04 | 0x0c | 0x14 | 0x1c | 0x24 | 0x2c | 0x34 | 0x3c | 0x44 | 0x4c | 0x54 | 0x5c
+        | 0x64 | 0x6c | 0x74 | 0x7c | 0xa4 | 0xac | 0x84 => Ok(()),
         _ => Err(Refusal::Operation { at, code }),
     }
 }
@@ -330,7 +334,14 @@ impl fmt::Display for Disassembly<'_> {
             if targets[at] {
                 writeln!(f, "L{at}:")?;
             }
-            writeln!(f, "    {}", Words { at, instruction: *instruction })?;
+            writeln!(
+                f,
+                "    {}",
+                Words {
+                    at,
+                    instruction: *instruction
+                }
+            )?;
         }
         Ok(())
     }

@@ -50,7 +50,10 @@ pub fn compile(profile: &Seccomp) -> Result<Filter, Error> {
 pub fn compile_for(profile: &Seccomp, native: Arch) -> Result<Filter, Error> {
     for (rule, element) in profile.syscalls.iter().enumerate() {
         if let Some(arg) = element.args.iter().find(|arg| arg.index > 5) {
-            return Err(Error::Argument { rule, argument: arg.index });
+            return Err(Error::Argument {
+                rule,
+                argument: arg.index,
+            });
         }
     }
     let rules = Rules::new(profile);
@@ -60,7 +63,11 @@ pub fn compile_for(profile: &Seccomp, native: Arch) -> Result<Filter, Error> {
     if program.len() > bpf::LENGTH_MAX {
         return Err(Error::TooLong(program.len()));
     }
-    let unknown = rules.unknown.iter().map(|(rule, name)| (*rule, (*name).to_owned())).collect();
+    let unknown = rules
+        .unknown
+        .iter()
+        .map(|(rule, name)| (*rule, (*name).to_owned()))
+        .collect();
     Ok(Filter { program, unknown })
 }
 
@@ -138,7 +145,12 @@ impl<'a> Compiler<'a> {
     fn new(rules: &'a Rules<'a>) -> Self {
         let mut emitter = Emitter::with_capacity(512);
         let default = emitter.answer(return_value(rules.profile().default_action));
-        Self { rules, emitter, chains: Vec::new(), default }
+        Self {
+            rules,
+            emitter,
+            chains: Vec::new(),
+            default,
+        }
     }
 
     /// Written from the end: the sections of the architectures in reverse, then what chooses one.
@@ -170,7 +182,10 @@ impl<'a> Compiler<'a> {
         let mut ranges = Vec::with_capacity(128);
         match plain {
             Some(arch) => self.ranges(arch, &mut ranges),
-            None => ranges.push(Range { start: 0, label: bad }),
+            None => ranges.push(Range {
+                start: 0,
+                label: bad,
+            }),
         }
         if plain.is_none_or(|arch| arch.0 == SeccompArch::X86_64) {
             ranges.retain(|range| range.start < X32_BIT);
@@ -190,7 +205,9 @@ impl<'a> Compiler<'a> {
         let mut newest = None;
         let mut numbers = Vec::with_capacity(crate::syscalls::COUNT);
         for syscall in Syscall::all() {
-            let Some(number) = syscall.number(arch) else { continue };
+            let Some(number) = syscall.number(arch) else {
+                continue;
+            };
             if self.rules.names(syscall) {
                 newest = newest.max(Some(number));
             }
@@ -199,7 +216,11 @@ impl<'a> Compiler<'a> {
             }
         }
         numbers.sort_unstable();
-        let start = if arch.0 == SeccompArch::X32 { X32_BIT } else { 0 };
+        let start = if arch.0 == SeccompArch::X32 {
+            X32_BIT
+        } else {
+            0
+        };
         push(ranges, start, self.default);
         for group in numbers.chunk_by(|one, other| one.0 == other.0) {
             let number = group[0].0;
@@ -222,10 +243,19 @@ impl<'a> Compiler<'a> {
             let newer = self.emitter.answer(return_value(NEWER));
             push(ranges, newest + 1, newer);
             if zero_is_newer(arch) {
-                let after = ranges[1..].first().filter(|range| range.start == 1).is_some();
+                let after = ranges[1..]
+                    .first()
+                    .filter(|range| range.start == 1)
+                    .is_some();
                 let old = std::mem::replace(&mut ranges[0].label, newer);
                 if !after {
-                    ranges.insert(1, Range { start: 1, label: old });
+                    ranges.insert(
+                        1,
+                        Range {
+                            start: 1,
+                            label: old,
+                        },
+                    );
                 }
             }
         }
@@ -252,7 +282,11 @@ impl<'a> Compiler<'a> {
             }
             next = yes;
         }
-        self.chains.push(Chain { clauses, layout, label: next });
+        self.chains.push(Chain {
+            clauses,
+            layout,
+            label: next,
+        });
         next
     }
 
@@ -279,7 +313,9 @@ impl<'a> Compiler<'a> {
             Width::Bits64 if low_test == op::EQUAL => self.word(words.high, op::EQUAL, low, no),
             Width::Bits64 => {
                 let equal = self.emitter.branch(op::EQUAL, words.high.value, low, no);
-                let greater = self.emitter.branch(op::GREATER, words.high.value, yes, equal);
+                let greater = self
+                    .emitter
+                    .branch(op::GREATER, words.high.value, yes, equal);
                 self.emitter.load(words.high.offset, greater)
             }
         }
@@ -304,13 +340,15 @@ impl<'a> Compiler<'a> {
             [only] => only.label,
             // One number amid others.
             [before, one, after] if before.label == after.label && after.start - one.start == 1 => {
-                self.emitter.branch(op::EQUAL, one.start, one.label, before.label)
+                self.emitter
+                    .branch(op::EQUAL, one.start, one.label, before.label)
             }
             _ => {
                 let middle = ranges.len() / 2;
                 let above = self.tree(&ranges[middle..]);
                 let below = self.tree(&ranges[..middle]);
-                self.emitter.branch(op::GREATER_EQUAL, ranges[middle].start, above, below)
+                self.emitter
+                    .branch(op::GREATER_EQUAL, ranges[middle].start, above, below)
             }
         }
     }
@@ -359,8 +397,15 @@ impl Words {
         };
         let word = |offset, shift: u32| {
             let half = |value: u64| (value >> shift & u64::from(u32::MAX)) as u32;
-            Word { offset, mask: half(condition.mask), value: half(condition.value) }
+            Word {
+                offset,
+                mask: half(condition.mask),
+                value: half(condition.value),
+            }
         };
-        Self { low: word(low, 0), high: word(high, 32) }
+        Self {
+            low: word(low, 0),
+            high: word(high, 32),
+        }
     }
 }

@@ -19,7 +19,10 @@ pub(crate) struct Emitter {
 
 impl Emitter {
     pub(crate) fn with_capacity(instructions: usize) -> Self {
-        Self { reversed: Vec::with_capacity(instructions), returns: Vec::new() }
+        Self {
+            reversed: Vec::with_capacity(instructions),
+            returns: Vec::new(),
+        }
     }
 
     fn push(&mut self, code: u16, jt: u8, jf: u8, k: u32) -> Label {
@@ -39,7 +42,11 @@ impl Emitter {
     /// An unconditional way to `target` from the instruction that is written next.
     fn bridge(&mut self, target: Label) -> Label {
         match self.reversed[target.0] {
-            Instruction { code: op::RETURN, k, .. } => self.push(op::RETURN, 0, 0, k),
+            Instruction {
+                code: op::RETURN,
+                k,
+                ..
+            } => self.push(op::RETURN, 0, 0, k),
             _ => {
                 let skip = u32::try_from(self.distance(target)).unwrap_or(u32::MAX);
                 self.push(op::JUMP, 0, 0, skip)
@@ -63,7 +70,10 @@ impl Emitter {
             return yes;
         }
         loop {
-            match (u8::try_from(self.distance(yes)), u8::try_from(self.distance(no))) {
+            match (
+                u8::try_from(self.distance(yes)),
+                u8::try_from(self.distance(no)),
+            ) {
                 (Ok(jt), Ok(jf)) => return self.push(code, jt, jf, k),
                 (_, Err(_far)) => no = self.bridge(no),
                 (Err(_far), _) => yes = self.bridge(yes),
@@ -73,14 +83,22 @@ impl Emitter {
 
     /// Goes on at `next` with the word at `offset` of `seccomp_data` in the accumulator.
     pub(crate) fn load(&mut self, offset: u32, next: Label) -> Label {
-        let next = if self.is_next(next) { next } else { self.bridge(next) };
+        let next = if self.is_next(next) {
+            next
+        } else {
+            self.bridge(next)
+        };
         debug_assert!(self.is_next(next));
         self.push(op::LOAD, 0, 0, offset)
     }
 
     /// Goes on at `next` with the accumulator masked.
     pub(crate) fn mask(&mut self, mask: u32, next: Label) -> Label {
-        let next = if self.is_next(next) { next } else { self.bridge(next) };
+        let next = if self.is_next(next) {
+            next
+        } else {
+            self.bridge(next)
+        };
         debug_assert!(self.is_next(next));
         self.push(op::AND, 0, 0, mask)
     }

@@ -46,14 +46,26 @@ impl Word {
     }
 
     fn is_shared_with(self, other: Self) -> bool {
-        let same = |word: Self| (word.argument, word.part, word.comparison(), word.mask, word.value);
+        let same = |word: Self| {
+            (
+                word.argument,
+                word.part,
+                word.comparison(),
+                word.mask,
+                word.value,
+            )
+        };
         same(self) == same(other)
     }
 
     /// Whether `self` comes after `other` on a level.
     fn comes_after(self, other: Self) -> bool {
         let key = |word: Self| {
-            let value = if word.rank() == 2 { u32::MAX - word.value } else { word.value };
+            let value = if word.rank() == 2 {
+                u32::MAX - word.value
+            } else {
+                word.value
+            };
             (word.argument, word.part, word.rank(), value)
         };
         key(self) < key(other)
@@ -73,7 +85,10 @@ fn words(conditions: &[Condition], width: Width) -> impl Iterator<Item = Word> +
                 value: low(condition.value >> shift),
             }
         };
-        (width == Width::Bits64).then(|| word(Part::High)).into_iter().chain([word(Part::Low)])
+        (width == Width::Bits64)
+            .then(|| word(Part::High))
+            .into_iter()
+            .chain([word(Part::Low)])
     })
 }
 
@@ -104,7 +119,14 @@ impl Level {
             Some(at) if self.nodes[at].word.is_shared_with(word) => at,
             other => {
                 let at = other.unwrap_or(self.nodes.len());
-                self.nodes.insert(at, Node { word, ends: Vec::new(), next: Self::default() });
+                self.nodes.insert(
+                    at,
+                    Node {
+                        word,
+                        ends: Vec::new(),
+                        next: Self::default(),
+                    },
+                );
                 at
             }
         };
@@ -122,7 +144,9 @@ impl Level {
 
 /// Puts clauses, each with conditions, into the order in which they are tried.
 pub(crate) fn order(clauses: Vec<Clause>, width: Width) -> Vec<Clause> {
-    let same_action = clauses.windows(2).all(|pair| pair[0].action == pair[1].action);
+    let same_action = clauses
+        .windows(2)
+        .all(|pair| pair[0].action == pair[1].action);
     if same_action {
         return clauses;
     }
@@ -139,5 +163,8 @@ pub(crate) fn order(clauses: Vec<Clause>, width: Width) -> Vec<Clause> {
     let mut order = Vec::with_capacity(clauses.len());
     root.walk(&mut order);
     let mut clauses: Vec<_> = clauses.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|index| clauses[index].take()).collect()
+    order
+        .into_iter()
+        .filter_map(|index| clauses[index].take())
+        .collect()
 }

@@ -57,7 +57,12 @@ impl Condition {
             SeccompOp::Greater => (Test::Greater, u64::MAX, arg.value),
         };
         let mask = mask & word;
-        (mask != 0).then_some(Self { argument: arg.index, test, mask, value: value & mask })
+        (mask != 0).then_some(Self {
+            argument: arg.index,
+            test,
+            mask,
+            value: value & mask,
+        })
     }
 
     /// Whether it holds for these arguments.
@@ -157,7 +162,10 @@ impl<'a> Rules<'a> {
                     }
                 } else {
                     *first = (*first).min(CONDITIONS);
-                    rules.conditional.push(Mention { syscall, rule: index });
+                    rules.conditional.push(Mention {
+                        syscall,
+                        rule: index,
+                    });
                 }
             }
         }
@@ -202,7 +210,9 @@ impl<'a> Rules<'a> {
     }
 
     fn conditional(&self, syscall: Syscall) -> &[Mention] {
-        let start = self.conditional.partition_point(|mention| mention.syscall < syscall);
+        let start = self
+            .conditional
+            .partition_point(|mention| mention.syscall < syscall);
         let rest = &self.conditional[start..];
         &rest[..rest.partition_point(|mention| mention.syscall == syscall)]
     }
@@ -211,7 +221,11 @@ impl<'a> Rules<'a> {
     fn clauses(&self, syscall: Syscall, width: Width) -> Vec<Clause> {
         let mut clauses = Vec::new();
         if let Some((action, rule)) = self.simple(syscall) {
-            clauses.push(Clause { rule, conditions: Vec::new(), action });
+            clauses.push(Clause {
+                rule,
+                conditions: Vec::new(),
+                action,
+            });
         }
         for mention in self.conditional(syscall) {
             let index = mention.rule as usize;
@@ -226,7 +240,11 @@ impl<'a> Rules<'a> {
             } else {
                 let mut conditions: Vec<_> = conditions.flatten().collect();
                 conditions.sort_by_key(|condition| condition.argument);
-                clauses.push(Clause { rule: index, conditions, action: rule.action });
+                clauses.push(Clause {
+                    rule: index,
+                    conditions,
+                    action: rule.action,
+                });
             }
         }
         clauses
@@ -246,9 +264,11 @@ impl<'a> Rules<'a> {
             clauses.extend(self.clauses(*syscall, width));
             if arch.multiplexing() == Multiplexing::SocketAndIpc {
                 for (inner, argument) in syscall.multiplexes() {
-                    clauses.extend(self.clauses(inner, width).into_iter().map(|clause| {
-                        behind_multiplexer(clause, argument, width)
-                    }));
+                    clauses.extend(
+                        self.clauses(inner, width)
+                            .into_iter()
+                            .map(|clause| behind_multiplexer(clause, argument, width)),
+                    );
                 }
             }
         }
@@ -262,10 +282,17 @@ impl<'a> Rules<'a> {
 
 /// A clause of a call behind a multiplexer, whose first argument is the number of the call.
 fn behind_multiplexer(mut clause: Clause, argument: u32, width: Width) -> Clause {
-    clause.conditions.retain(|condition| condition.argument != 0);
+    clause
+        .conditions
+        .retain(|condition| condition.argument != 0);
     clause.conditions.insert(
         0,
-        Condition { argument: 0, test: Test::Equal, mask: word(width), value: argument.into() },
+        Condition {
+            argument: 0,
+            test: Test::Equal,
+            mask: word(width),
+            value: argument.into(),
+        },
     );
     clause
 }

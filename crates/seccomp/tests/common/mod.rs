@@ -1,11 +1,16 @@
 //! What several tests share: a reader of profiles and libseccomp as the oracle.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test uses a part"
+)]
 
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
 };
-use seccomp::bpf::Instruction;
+use seccomp::bpf::{self, Instruction};
 use seccomp::rule::has_argument_twice;
 use seccomp::syscalls::{Arch, Endian};
 use serde_json::Value;
@@ -62,17 +67,24 @@ pub fn read(json: &str) -> Seccomp {
         value_two: arg["valueTwo"].as_u64().unwrap_or(0),
     };
     Seccomp {
-        default_action: action(&text(&root["defaultAction"]), root["defaultErrnoRet"].as_u64()),
+        default_action: action(
+            &text(&root["defaultAction"]),
+            root["defaultErrnoRet"].as_u64(),
+        ),
         architectures: elements(&root["architectures"])
             .iter()
             .map(|word| {
                 let word = word.as_str().unwrap().trim_start_matches("SCMP_ARCH_");
-                Arch::ALL.into_iter().find(|arch| arch.name() == word).unwrap().0
+                Arch::ALL
+                    .into_iter()
+                    .find(|arch| arch.name() == word)
+                    .unwrap()
+                    .0
             })
             .collect(),
-        flags: root.get("flags").map(|flags| {
-            elements(flags).iter().map(|_| SeccompFlag::Log).collect()
-        }),
+        flags: root
+            .get("flags")
+            .map(|flags| elements(flags).iter().map(|_| SeccompFlag::Log).collect()),
         listener_path: None,
         listener_metadata: None,
         syscalls: elements(&root["syscalls"])
@@ -99,13 +111,22 @@ pub fn profile(default_action: SeccompAction, syscalls: Vec<SeccompRule>) -> Sec
 }
 
 /// A rule for a test.
-pub fn rule(names: &[&str], action: SeccompAction, args: &[(u8, SeccompOp, u64, u64)]) -> SeccompRule {
+pub fn rule(
+    names: &[&str],
+    action: SeccompAction,
+    args: &[(u8, SeccompOp, u64, u64)],
+) -> SeccompRule {
     SeccompRule {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         action,
         args: args
             .iter()
-            .map(|&(index, op, value, value_two)| SeccompArg { index, op, value, value_two })
+            .map(|&(index, op, value, value_two)| SeccompArg {
+                index,
+                op,
+                value,
+                value_two,
+            })
             .collect(),
     }
 }
@@ -188,17 +209,27 @@ pub fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instruction>, Str
     for arch in archs.iter().filter(|arch| **arch != native) {
         filter.add_arch(scmp_arch(*arch).unwrap()).map_err(error)?;
     }
-    for rule in profile.syscalls.iter().filter(|rule| rule.action != profile.default_action) {
+    for rule in profile
+        .syscalls
+        .iter()
+        .filter(|rule| rule.action != profile.default_action)
+    {
         let action = scmp_action(rule.action);
         for name in &rule.names {
-            let Ok(syscall) = ScmpSyscall::from_name(name) else { continue };
+            let Ok(syscall) = ScmpSyscall::from_name(name) else {
+                continue;
+            };
             let args: Vec<_> = rule.args.iter().map(comparison).collect();
             if has_argument_twice(&rule.args) {
                 for arg in args {
-                    filter.add_rule_conditional(action, syscall, &[arg]).map_err(error)?;
+                    filter
+                        .add_rule_conditional(action, syscall, &[arg])
+                        .map_err(error)?;
                 }
             } else {
-                filter.add_rule_conditional(action, syscall, &args).map_err(error)?;
+                filter
+                    .add_rule_conditional(action, syscall, &args)
+                    .map_err(error)?;
             }
         }
     }
@@ -209,14 +240,39 @@ pub fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instruction>, Str
     reader.read_to_end(&mut bytes).unwrap();
     // libseccomp writes in the byte order of the filter's architecture.
     let endian = archs.first().map_or(Endian::Little, |arch| arch.endian());
-    Ok(bytes.as_chunks::<8>().0.iter().map(|bytes| decode(bytes, endian)).collect())
+    Ok(bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|bytes| decode(bytes, endian))
+        .collect())
 }
 
 fn decode(bytes: &[u8; 8], endian: Endian) -> Instruction {
-    let (code, k) = ([bytes[0], bytes[1]], [bytes[4], bytes[5], bytes[6], bytes[7]]);
+    let (code, k) = (
+        [bytes[0], bytes[1]],
+        [bytes[4], bytes[5], bytes[6], bytes[7]],
+    );
     let (code, k) = match endian {
         Endian::Little => (u16::from_le_bytes(code), u32::from_le_bytes(k)),
         Endian::Big => (u16::from_be_bytes(code), u32::from_be_bytes(k)),
     };
-    Instruction { code, jt: bytes[2], jf: bytes[3], k }
+    // Cross-compiling, libseccomp leaves some returns of long programs in the host's byte order.
+    let k = match code {
+        bpf::op::RETURN if !is_answer(k) && is_answer(k.swap_bytes()) => k.swap_bytes(),
+        _ => k,
+    };
+    Instruction {
+        code,
+        jt: bytes[2],
+        jf: bytes[3],
+        k,
+    }
+}
+
+fn is_answer(k: u32) -> bool {
+    match k >> 16 {
+        0 | 0x8000 => k & 0xffff == 0,
+        high => matches!(high, 3 | 5 | 0x7fc0 | 0x7ff0 | 0x7ffc | 0x7fff),
+    }
 }
