@@ -10,6 +10,7 @@ pub mod clone; // clone3, pidfds, wait
 pub mod errno; // Errno, Failed, decoders of return values
 pub mod fs; // *at calls on names below a directory fd, reads and writes
 pub mod ids; // users, groups, capabilities
+pub mod memfd; // sealed files in memory
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
 pub mod netlink; // bring a link up
 pub mod path; // openat2

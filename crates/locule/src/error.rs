@@ -1,7 +1,7 @@
 //! Why a command has failed.
 
 use crate::state::ContainerId;
-use crate::{log, signal, state, status};
+use crate::{log, seal, signal, state, status};
 use kernel::Errno;
 use std::error::Error as _;
 use std::io;
@@ -44,6 +44,8 @@ pub(crate) enum Error {
     Print(#[source] io::Error),
     #[error("compose the answer")]
     Compose(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unsealed(#[from] seal::Unsealed),
     #[error("shield this process")]
     Harden(#[source] Errno),
     #[error("this build does not have the command {command}")]
@@ -69,7 +71,7 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::Harden(_) => "harden",
+            Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::InitByHand | Self::Missing { .. } => "usage",
         }
     }

@@ -46,3 +46,6 @@ impl Env {
         Ok(Store::open(self.root.as_deref(), access)?)
     }
 }
+
+#[cfg(test)]
+mod tests;
