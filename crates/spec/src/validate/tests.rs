@@ -1,0 +1,1 @@
+//! Every rule of the configuration, one row each.
