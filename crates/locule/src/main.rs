@@ -71,7 +71,7 @@ fn execute(
         Command::Kill(args) => commands::kill::run(args, &env),
         Command::Delete(args) => commands::delete::run(args, &env),
         Command::List(args) => commands::list::run(args, &env),
-        Command::Spec(_) => Err(Error::Missing { command: "spec" }),
+        Command::Spec(args) => commands::template::run(args, &env),
         Command::Features(_) => Err(Error::Missing {
             command: "features",
         }),

@@ -3,7 +3,9 @@
 pub(crate) mod delete;
 pub(crate) mod kill;
 pub(crate) mod list;
+
 pub(crate) mod state;
+pub(crate) mod template;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;
