@@ -1,0 +1,2 @@
+use crate::Fact;
+pub(crate) const FACTS: &[Fact] = &[];
