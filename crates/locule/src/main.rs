@@ -72,9 +72,7 @@ fn execute(
         Command::Delete(args) => commands::delete::run(args, &env),
         Command::List(args) => commands::list::run(args, &env),
         Command::Spec(args) => commands::template::run(args, &env),
-        Command::Features(_) => Err(Error::Missing {
-            command: "features",
-        }),
+        Command::Features(args) => commands::features::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
             harden(args)?;

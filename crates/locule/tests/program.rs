@@ -214,3 +214,60 @@ fn what_create_runs_from_follows_from_its_rights() {
         "a file that the container's ids cannot write"
     );
 }
+
+#[test]
+fn a_program_that_is_mounted_over_another_runs_itself_again() {
+    let directory = Directory::new();
+    let below = directory.join("below");
+    let above = directory.join("above");
+    fs::copy("/bin/false", &below).unwrap();
+    fs::copy(PROGRAM, &above).unwrap();
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg("mount --bind \"$0\" \"$1\" && exec \"$1\" --root \"$2\" --debug create --bundle /nonexistent x")
+        .args([&above, &below, &directory.join("root")])
+        .output()
+        .unwrap();
+    let told = error_of(&output);
+    assert!(
+        told.starts_with("locule: debug: this process runs from a read-only clone\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn spec_writes_a_configuration_once() {
+    let directory = Directory::new();
+    let line = format!("spec --bundle {}", directory.0.display());
+    assert!(locule(&line).status().unwrap().success());
+    let text = fs::read_to_string(directory.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["process"]["args"][0], "sh");
+    let output = locule(&line).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error_of(&output).contains("exists"),
+        "{}",
+        error_of(&output)
+    );
+    let again = fs::read_to_string(directory.join("config.json")).unwrap();
+    assert_eq!(again, text);
+
+    let rootless = Directory::new();
+    let line = format!("spec --rootless -b {}", rootless.0.display());
+    assert!(locule(&line).status().unwrap().success());
+    let text = fs::read_to_string(rootless.join("config.json")).unwrap();
+    assert!(text.contains("uidMappings"), "{text}");
+}
+
+#[test]
+fn features_need_nothing_and_answer_in_json() {
+    let output = locule("--root /nonexistent/x features")
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty());
+    let features: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(features["ociVersionMax"], "1.3.0");
+}

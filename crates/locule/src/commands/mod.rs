@@ -1,6 +1,7 @@
 //! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
 
 pub(crate) mod delete;
+pub(crate) mod features;
 pub(crate) mod kill;
 pub(crate) mod list;
 
