@@ -42,7 +42,7 @@ impl Outcome {
     #[track_caller]
     pub fn fails_with(self, words: &[&str]) -> Self {
         let outcome = self.fails();
-        let line = outcome.last_line().to_lowercase();
+        let line = outcome.last_line().replace("\\\"", "\"").to_lowercase();
         for word in words {
             let found = line.contains(&word.to_lowercase());
             assert!(found, "{}", outcome.describe(&format!("wanted {word:?} in the last line")));

@@ -142,8 +142,6 @@ fn kill_all_reaches_every_process() {
         let mut bundle = s.bundle();
         bundle.inherit("pid");
         bundle.shell("sleep 1001 & sleep 1002 & trap '' TERM; echo ready; wait; echo children gone; exec sleep 1003");
-        bundle.unmount("/proc").set("/linux/maskedPaths", json!([]));
-        bundle.set("/linux/readonlyPaths", json!([]));
         let container = s.started(&bundle);
         container.wait_output("ready");
         container.command(&["kill", "--all"]).ok();
@@ -364,8 +362,7 @@ fn run_keeps_the_container_when_asked() {
 fn run_reaps_orphans_and_passes_the_status() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.inherit("pid").unmount("/proc");
-        bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
+        bundle.inherit("pid");
         bundle.shell("(sleep 0.05 &) ; (true &); sleep 0.1; exit 3");
         s.run(&bundle).exits(3);
         assert!(sandbox::eventually(|| leak::processes().is_empty()), "{:?}", leak::processes());
