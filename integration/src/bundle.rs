@@ -43,7 +43,11 @@ impl Bundle {
         for folder in ["bin", "dev", "etc", "proc", "sys", "tmp", "mnt", "home"] {
             sandbox.give(&root.join(folder));
         }
-        Bundle { config: config::default(sandbox), path, raw: None }
+        Bundle {
+            config: config::default(sandbox),
+            path,
+            raw: None,
+        }
     }
 
     /// The root file system.
@@ -57,7 +61,11 @@ impl Bundle {
         for token in pointer.split('/').skip(1) {
             let key = token.replace("~1", "/").replace("~0", "~");
             if at.is_null() {
-                *at = if key == "-" { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+                *at = if key == "-" {
+                    Value::Array(Vec::new())
+                } else {
+                    Value::Object(Map::new())
+                };
             }
             at = step(at, &key);
         }
@@ -92,7 +100,9 @@ impl Bundle {
     pub fn bind(&mut self, source: &Path, destination: &str, options: &[&str]) -> &mut Self {
         let mut all = vec!["bind"];
         all.extend(options);
-        self.mount(json!({ "destination": destination, "type": "bind", "source": source, "options": all }))
+        self.mount(
+            json!({ "destination": destination, "type": "bind", "source": source, "options": all }),
+        )
     }
 
     /// Removes the mount on `destination`.
@@ -104,7 +114,8 @@ impl Bundle {
 
     /// Asks for a new namespace of `kind`.
     pub fn namespace(&mut self, kind: &str) -> &mut Self {
-        self.inherit(kind).set("/linux/namespaces/-", json!({ "type": kind }))
+        self.inherit(kind)
+            .set("/linux/namespaces/-", json!({ "type": kind }))
     }
 
     /// Asks for the namespace of `kind` that `path` names.
@@ -115,7 +126,9 @@ impl Bundle {
 
     /// Asks for no namespace of `kind`.
     pub fn inherit(&mut self, kind: &str) -> &mut Self {
-        let list = self.config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        let list = self.config["linux"]["namespaces"]
+            .as_array_mut()
+            .expect("namespaces");
         list.retain(|entry| entry["type"] != kind);
         self
     }
@@ -127,7 +140,8 @@ impl Bundle {
             .map(|(c, h, n)| json!({ "containerID": c, "hostID": h, "size": n }))
             .collect();
         self.namespace("user");
-        self.set("/linux/uidMappings", json!(maps)).set("/linux/gidMappings", json!(maps))
+        self.set("/linux/uidMappings", json!(maps))
+            .set("/linux/gidMappings", json!(maps))
     }
 
     /// Puts the same names in the given sets of `process.capabilities`; the other sets are empty.
@@ -173,7 +187,11 @@ impl Bundle {
 fn step<'a>(at: &'a mut Value, key: &str) -> &'a mut Value {
     match at {
         Value::Array(list) => {
-            let index = if key == "-" { list.len() } else { key.parse().expect("an index") };
+            let index = if key == "-" {
+                list.len()
+            } else {
+                key.parse().expect("an index")
+            };
             if index == list.len() {
                 list.push(Value::Null);
             }
@@ -188,8 +206,15 @@ fn step<'a>(at: &'a mut Value, key: &str) -> &'a mut Value {
 pub fn busybox() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let places = ["/bin/busybox", "/usr/bin/busybox", "/usr/bin/busybox-static"];
-        let found = places.iter().map(PathBuf::from).find(|place| place.is_file());
+        let places = [
+            "/bin/busybox",
+            "/usr/bin/busybox",
+            "/usr/bin/busybox-static",
+        ];
+        let found = places
+            .iter()
+            .map(PathBuf::from)
+            .find(|place| place.is_file());
         found.expect("package busybox-static")
     })
 }
@@ -197,8 +222,14 @@ pub fn busybox() -> &'static Path {
 fn applets() -> &'static [String] {
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
     NAMES.get_or_init(|| {
-        let output = Command::new(busybox()).arg("--list").output().expect("busybox --list");
+        let output = Command::new(busybox())
+            .arg("--list")
+            .output()
+            .expect("busybox --list");
         let text = String::from_utf8_lossy(&output.stdout);
-        text.lines().filter(|name| *name != "busybox").map(str::to_owned).collect()
+        text.lines()
+            .filter(|name| *name != "busybox")
+            .map(str::to_owned)
+            .collect()
     })
 }

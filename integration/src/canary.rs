@@ -23,7 +23,12 @@ impl Canary {
         let path = sandbox.dir.join("canary");
         fs::create_dir_all(path.join("folder/deep")).expect("mkdir");
         fs::create_dir(path.join("pts")).expect("mkdir");
-        for (name, mode) in [("ptmx", 0o644), ("secret", 0o600), ("null", 0o644), ("folder/file", 0o755)] {
+        for (name, mode) in [
+            ("ptmx", 0o644),
+            ("secret", 0o600),
+            ("null", 0o644),
+            ("folder/file", 0o755),
+        ] {
             fs::write(path.join(name), name).expect("write");
             fs::set_permissions(path.join(name), Permissions::from_mode(mode)).expect("chmod");
         }
@@ -35,13 +40,21 @@ impl Canary {
     /// Panics when anything in the tree has changed.
     #[track_caller]
     pub fn check(&self) {
-        assert_eq!(describe(&self.path), self.before, "the canary tree was touched");
+        assert_eq!(
+            describe(&self.path),
+            self.before,
+            "the canary tree was touched"
+        );
     }
 }
 
 fn describe(folder: &Path) -> Vec<String> {
     let mut lines = vec![line(folder, &fs::symlink_metadata(folder).expect("stat"))];
-    let mut entries: Vec<_> = fs::read_dir(folder).expect("list").flatten().map(|e| e.path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .expect("list")
+        .flatten()
+        .map(|e| e.path())
+        .collect();
     entries.sort();
     for path in entries {
         let metadata = fs::symlink_metadata(&path).expect("stat");
@@ -55,7 +68,11 @@ fn describe(folder: &Path) -> Vec<String> {
 }
 
 fn line(path: &Path, m: &Metadata) -> String {
-    let content = if m.is_file() { fs::read(path).expect("read") } else { Vec::new() };
+    let content = if m.is_file() {
+        fs::read(path).expect("read")
+    } else {
+        Vec::new()
+    };
     format!(
         "{} {:o} {}:{} inode {} rdev {} mtime {}.{} {content:?}",
         path.display(),

@@ -11,7 +11,10 @@ pub fn default(sandbox: &Sandbox) -> Value {
     if sandbox.is_v2() {
         namespaces.push("cgroup");
     }
-    let namespaces: Vec<_> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
+    let namespaces: Vec<_> = namespaces
+        .iter()
+        .map(|kind| json!({ "type": kind }))
+        .collect();
     let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -44,9 +47,22 @@ pub fn default(sandbox: &Sandbox) -> Value {
 
 fn mounts(sandbox: &Sandbox) -> Value {
     let pts = if sandbox.environment == Environment::User {
-        json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"])
+        json!([
+            "nosuid",
+            "noexec",
+            "newinstance",
+            "ptmxmode=0666",
+            "mode=0620"
+        ])
     } else {
-        json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])
+        json!([
+            "nosuid",
+            "noexec",
+            "newinstance",
+            "ptmxmode=0666",
+            "mode=0620",
+            "gid=5"
+        ])
     };
     let shm = json!(["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]);
     let dev = json!(["nosuid", "strictatime", "mode=755", "size=65536k"]);
@@ -61,8 +77,10 @@ fn mounts(sandbox: &Sandbox) -> Value {
                 "options": ["nosuid", "noexec", "nodev", "ro"] }),
     ];
     if sandbox.environment != Environment::User {
-        mounts.push(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
-                            "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }));
+        mounts.push(
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                            "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }),
+        );
     }
     Value::Array(mounts)
 }
@@ -76,5 +94,8 @@ fn rootless(config: &mut Value) {
     let linux = &mut config["linux"];
     linux["uidMappings"] = map.clone();
     linux["gidMappings"] = map;
-    linux["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
+    linux["namespaces"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({ "type": "user" }));
 }

@@ -20,7 +20,10 @@ pub struct Census {
 impl Census {
     /// Notes what is there now.
     pub fn take(sandbox: &Sandbox) -> Census {
-        Census { mounts: mounts(), names: names(sandbox) }
+        Census {
+            mounts: mounts(),
+            names: names(sandbox),
+        }
     }
 
     /// Panics with a list of everything that is there now and was not before.
@@ -61,7 +64,11 @@ pub fn processes() -> Vec<String> {
     let own = id();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("proc").flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
             continue;
         };
         if pid == 1 || pid == own {
@@ -76,24 +83,33 @@ pub fn processes() -> Vec<String> {
 }
 
 fn list(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).map(|r| r.flatten().map(|e| e.path()).collect()).unwrap_or_default()
+    fs::read_dir(folder)
+        .map(|r| r.flatten().map(|e| e.path()).collect())
+        .unwrap_or_default()
 }
 
 /// Names in `/run` and `/run/user/ID` (which the sandbox made empty), and those in `/tmp` that a runtime could have made.
 fn names(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
     let mut names: BTreeSet<PathBuf> = list(Path::new("/run")).into_iter().collect();
-    names.extend(list(&Path::new("/run/user").join(crate::sandbox::USER.to_string())));
+    names.extend(list(
+        &Path::new("/run/user").join(crate::sandbox::USER.to_string()),
+    ));
     let tmp = list(Path::new("/tmp")).into_iter();
     names.extend(tmp.filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        ["runc", "locule-", "crun", &sandbox.token].iter().any(|word| name.contains(word))
+        ["runc", "locule-", "crun", &sandbox.token]
+            .iter()
+            .any(|word| name.contains(word))
     }));
     names
 }
 
 fn keys(token: &str) -> Vec<String> {
     let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
-    keys.lines().filter(|line| line.contains(token)).map(str::to_owned).collect()
+    keys.lines()
+        .filter(|line| line.contains(token))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Every cgroup whose name contains `token`, children before parents.

@@ -45,7 +45,11 @@ impl Outcome {
         let line = outcome.last_line().replace("\\\"", "\"").to_lowercase();
         for word in words {
             let found = line.contains(&word.to_lowercase());
-            assert!(found, "{}", outcome.describe(&format!("wanted {word:?} in the last line")));
+            assert!(
+                found,
+                "{}",
+                outcome.describe(&format!("wanted {word:?} in the last line"))
+            );
         }
         outcome
     }
@@ -53,7 +57,12 @@ impl Outcome {
     /// Requires this exit status.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.status.code(), Some(code), "{}", self.describe("wanted another status"));
+        assert_eq!(
+            self.status.code(),
+            Some(code),
+            "{}",
+            self.describe("wanted another status")
+        );
         self
     }
 
@@ -61,14 +70,23 @@ impl Outcome {
     #[track_caller]
     pub fn prints(self, text: &str) -> Self {
         let outcome = self.ok();
-        assert_eq!(outcome.stdout.trim(), text, "{}", outcome.describe("wanted another output"));
+        assert_eq!(
+            outcome.stdout.trim(),
+            text,
+            "{}",
+            outcome.describe("wanted another output")
+        );
         outcome
     }
 
     /// Requires standard output to contain `text`.
     #[track_caller]
     pub fn contains(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text), "{}", self.describe(&format!("wanted {text:?}")));
+        assert!(
+            self.stdout.contains(text),
+            "{}",
+            self.describe(&format!("wanted {text:?}"))
+        );
         self
     }
 
@@ -84,7 +102,10 @@ impl Outcome {
 
     /// Everything there is to know about the command.
     pub fn describe(&self, wanted: &str) -> String {
-        let config = self.config.as_ref().and_then(|path| fs::read_to_string(path).ok());
+        let config = self
+            .config
+            .as_ref()
+            .and_then(|path| fs::read_to_string(path).ok());
         let config: String = config.unwrap_or_default().chars().take(20_000).collect();
         format!(
             "{wanted}\n$ {}\n{}\n--- stdout\n{}\n--- stderr\n{}\n--- config.json\n{config}",
@@ -146,14 +167,21 @@ impl Sandbox {
         let mut command = if self.environment == Environment::User {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()]);
-            command.args(["--clear-groups", "--inh-caps=-all", "--"]).arg(&self.subject.program);
-            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}")).env("HOME", "/");
+            command
+                .args(["--clear-groups", "--inh-caps=-all", "--"])
+                .arg(&self.subject.program);
+            command
+                .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"))
+                .env("HOME", "/");
             command
         } else {
             Command::new(&self.subject.program)
         };
         command.env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
-        command.current_dir(&self.dir).arg("--root").arg(&self.state);
+        command
+            .current_dir(&self.dir)
+            .arg("--root")
+            .arg(&self.state);
         command
     }
 
@@ -165,9 +193,17 @@ impl Sandbox {
         command.stdin(Stdio::null());
         command.stdout(File::create(&stdout).expect("stdout"));
         command.stderr(File::create(&stderr).expect("stderr"));
-        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let config = config.map(|bundle| bundle.path.join("config.json"));
-        Running { command: format!("{command:?}"), child, stdout, stderr, config }
+        Running {
+            command: format!("{command:?}"),
+            child,
+            stdout,
+            stderr,
+            config,
+        }
     }
 
     /// Runs a command to its end.
@@ -190,14 +226,24 @@ impl Sandbox {
     /// `run`, attached, with more options.
     pub fn run_with(&self, bundle: &Bundle, options: &[&str]) -> Outcome {
         let mut command = self.command();
-        command.arg("run").args(options).arg("--bundle").arg(bundle.write()).arg(self.id());
+        command
+            .arg("run")
+            .args(options)
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(self.id());
         self.finish(command, Some(bundle))
     }
 
     /// `create` with more options; the container need not come to be.
     pub fn try_create(&self, bundle: &Bundle, id: &str, options: &[&str]) -> Outcome {
         let mut command = self.command();
-        command.arg("create").args(options).arg("--bundle").arg(bundle.write()).arg(id);
+        command
+            .arg("create")
+            .args(options)
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(id);
         self.finish(command, Some(bundle))
     }
 
@@ -212,11 +258,20 @@ impl Sandbox {
     pub fn create_with(&self, bundle: &Bundle, options: &[&str]) -> Container<'_> {
         let id = self.id();
         let mut command = self.command();
-        command.arg("create").args(options).arg("--bundle").arg(bundle.write()).arg(&id);
+        command
+            .arg("create")
+            .args(options)
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(&id);
         let running = self.spawn(command, Some(bundle));
         let stdout = running.stdout.clone();
         running.wait().ok();
-        Container { sandbox: self, id, stdout }
+        Container {
+            sandbox: self,
+            id,
+            stdout,
+        }
     }
 
     /// `create` and `start`.
@@ -252,7 +307,10 @@ impl Container<'_> {
     /// `status` of `state`.
     #[track_caller]
     pub fn status(&self) -> String {
-        self.state()["status"].as_str().expect("a status").to_owned()
+        self.state()["status"]
+            .as_str()
+            .expect("a status")
+            .to_owned()
     }
 
     /// `pid` of `state`.
@@ -281,7 +339,12 @@ impl Container<'_> {
     /// Waits until `state` says `status`.
     #[track_caller]
     pub fn wait_for(&self, status: &str) {
-        assert!(eventually(|| self.status() == status), "{} is {}", self.id, self.status());
+        assert!(
+            eventually(|| self.status() == status),
+            "{} is {}",
+            self.id,
+            self.status()
+        );
     }
 
     /// What the container has printed so far.

@@ -95,7 +95,10 @@ fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
 /// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the file `lifecycle`.
 fn test_name(closure: &str) -> String {
     let path = closure.trim_end_matches("::{{closure}}");
-    path.split_once("::").expect("a closure in a test").1.to_owned()
+    path.split_once("::")
+        .expect("a closure in a test")
+        .1
+        .to_owned()
 }
 
 /// Prepares the namespaces of one test; its arguments are the environment and the program to run.
@@ -103,7 +106,7 @@ const PRELUDE: &str = r#"set -e
 environment=$1; shift
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/sandbox /run/lock
+mkdir -p /run/sandbox /run/lock /run/mount # the last is where mount(8) keeps notes
 ip link set lo up
 case $environment in
 pure-v2)
@@ -134,24 +137,56 @@ fn outside(environment: Environment, test: &str) {
     announce(subject);
     let token = format!("lt{}-{}", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "300", "unshare", "--mount", "--propagation", "private"]);
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--uts", "--ipc"]);
-    command.args(["--", "/bin/sh", "-c", PRELUDE, "sandbox", environment.name()]);
+    command.args([
+        "--kill-after=5",
+        "60",
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+    ]);
+    command.args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--net",
+        "--uts",
+        "--ipc",
+    ]);
+    command.args([
+        "--",
+        "/bin/sh",
+        "-c",
+        PRELUDE,
+        "sandbox",
+        environment.name(),
+    ]);
     command.arg(env::current_exe().expect("own path"));
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
-    command.env("LOCULE_SANDBOX", &token).env("LOCULE_RUNTIME", &subject.program);
+    command
+        .env("LOCULE_SANDBOX", &token)
+        .env("LOCULE_RUNTIME", &subject.program);
     command.env("LOCULE_USER", USER.to_string());
     command.env("LOCULE_SUBORDINATE", SUBORDINATE.to_string());
     let output = command.stdin(Stdio::null()).output().expect("unshare");
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    for line in stdout.lines().filter(|line| line.starts_with("skipped: ")) {
+    for line in stdout
+        .lines()
+        .filter_map(|line| line.find("skipped: ").map(|at| &line[at..]))
+    {
         note(&format!("test {test} ... {line}"));
     }
     let ran = output.status.success() && stdout.contains("1 passed");
     let left = leak::cgroups(&token);
     leak::remove_cgroups(&left);
-    assert!(ran, "in the sandbox ({}): {}\n{stdout}\n{stderr}", environment.name(), output.status);
+    assert!(
+        ran,
+        "in the sandbox ({}): {}\n{stdout}\n{stderr}",
+        environment.name(),
+        output.status
+    );
     assert!(left.is_empty(), "cgroups left behind: {left:?}");
 }
 
@@ -180,7 +215,9 @@ fn announce(subject: &Subject) {
 /// Prints past the capture of the test harness.
 fn note(line: &str) {
     let mut stderr = io::stderr();
-    stderr.write_all(format!("{line}\n").as_bytes()).expect("stderr");
+    stderr
+        .write_all(format!("{line}\n").as_bytes())
+        .expect("stderr");
 }
 
 fn inside<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
@@ -251,11 +288,17 @@ impl Sandbox {
 
     /// Runs a program of the host in the sandbox as root and returns what it printed. Panics when it fails.
     pub fn tool(&self, program: &str, args: &[&str]) -> String {
-        let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+        let output = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .output();
         let output = output.unwrap_or_else(|e| panic!("{program}: {e}"));
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {args:?}: {stdout}{stderr}");
+        assert!(
+            output.status.success(),
+            "{program} {args:?}: {stdout}{stderr}"
+        );
         stdout
     }
 }

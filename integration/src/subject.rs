@@ -42,17 +42,23 @@ impl Subject {
 
 fn find(name: &Path) -> PathBuf {
     if name.components().count() > 1 {
-        return name.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", name.display()));
+        return name
+            .canonicalize()
+            .unwrap_or_else(|e| panic!("{}: {e}", name.display()));
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let mut candidates = env::split_paths(&path).map(|folder| folder.join(name));
-    candidates.find(|c| c.is_file()).unwrap_or_else(|| panic!("{}: not in PATH", name.display()))
+    candidates
+        .find(|c| c.is_file())
+        .unwrap_or_else(|| panic!("{}: not in PATH", name.display()))
 }
 
 /// Builds package `locule` with the profile of the running test and returns its program.
 fn build() -> PathBuf {
     let exe = env::current_exe().expect("own path");
-    let folder = exe.ancestors().find(|f| f.ends_with("debug") || f.ends_with("release"));
+    let folder = exe
+        .ancestors()
+        .find(|f| f.ends_with("debug") || f.ends_with("release"));
     let folder = folder.expect("the test runs from a cargo target directory");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "locule", "--target-dir"]);
@@ -61,6 +67,9 @@ fn build() -> PathBuf {
         cargo.arg("--release");
     }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    assert!(cargo.status().expect("cargo").success(), "cargo build --package locule");
+    assert!(
+        cargo.status().expect("cargo").success(),
+        "cargo build --package locule"
+    );
     folder.join("locule")
 }

@@ -15,7 +15,11 @@ fn sets(s: &Sandbox, bundle: &mut Bundle) -> [u64; 5] {
     bundle.args(&["grep", "^Cap", "/proc/self/status"]);
     let outcome = s.run(bundle).ok();
     let mask = |name: &str| {
-        let line = outcome.stdout.lines().find(|line| line.starts_with(name)).expect(name);
+        let line = outcome
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect(name);
         u64::from_str_radix(line.split_whitespace().last().expect("mask"), 16).expect("hex")
     };
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(mask)
@@ -26,13 +30,16 @@ fn sets(s: &Sandbox, bundle: &mut Bundle) -> [u64; 5] {
 fn the_five_sets_are_those_of_the_configuration() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.user(1000, 1000).set("/process/capabilities", json!({
-            "bounding": ["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT"],
-            "permitted": ["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"],
-            "effective": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
-            "inheritable": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
-            "ambient": ["CAP_KILL", "CAP_NET_BIND_SERVICE"]
-        }));
+        bundle.user(1000, 1000).set(
+            "/process/capabilities",
+            json!({
+                "bounding": ["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT"],
+                "permitted": ["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"],
+                "effective": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+                "inheritable": ["CAP_KILL", "CAP_NET_BIND_SERVICE"],
+                "ambient": ["CAP_KILL", "CAP_NET_BIND_SERVICE"]
+            }),
+        );
         let bounding = KILL | NET_BIND_SERVICE | NET_RAW | SYS_CHROOT;
         let kept = KILL | NET_BIND_SERVICE;
         // execve of a program without file capabilities leaves the ambient ones alone.
@@ -45,7 +52,10 @@ fn the_five_sets_are_those_of_the_configuration() {
 fn root_has_the_bounding_set() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_KILL", "CAP_NET_RAW"]);
+        bundle.capabilities(
+            &["bounding", "permitted", "effective"],
+            &["CAP_KILL", "CAP_NET_RAW"],
+        );
         let set = KILL | NET_RAW;
         assert_eq!(sets(s, &mut bundle), [0, set, set, set, 0]);
     });
@@ -56,7 +66,9 @@ fn root_has_the_bounding_set() {
 fn a_user_without_ambient_capabilities_has_none() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.user(1000, 1000).capabilities(&["bounding", "permitted", "effective"], &["CAP_KILL"]);
+        bundle
+            .user(1000, 1000)
+            .capabilities(&["bounding", "permitted", "effective"], &["CAP_KILL"]);
         assert_eq!(sets(s, &mut bundle), [0, 0, 0, KILL, 0]);
     });
 }
@@ -67,7 +79,9 @@ fn inheritable_capabilities_are_not_invented() {
     sandbox::host(|s| {
         for uid in [0, 1000] {
             let mut bundle = s.bundle();
-            bundle.user(uid, uid).capabilities(&["bounding", "permitted", "effective"], &["CAP_NET_RAW"]);
+            bundle
+                .user(uid, uid)
+                .capabilities(&["bounding", "permitted", "effective"], &["CAP_NET_RAW"]);
             assert_eq!(sets(s, &mut bundle)[0], 0, "uid {uid}");
         }
     });
@@ -79,11 +93,22 @@ fn inheritable_capabilities_of_the_caller_are_dropped() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_NET_RAW"]);
-        bundle.args(&["grep", "CapInh", "/proc/self/status"]).write();
+        bundle
+            .args(&["grep", "CapInh", "/proc/self/status"])
+            .write();
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--inh-caps", "+net_raw,+chown", "--"]).arg(&s.subject.program).arg("--root").arg(&s.state);
-        command.arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
-        s.finish(command, Some(&bundle)).prints("CapInh:\t0000000000000000");
+        command
+            .args(["--inh-caps", "+net_raw,+chown", "--"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(command, Some(&bundle))
+            .prints("CapInh:\t0000000000000000");
     });
 }
 
@@ -109,12 +134,21 @@ fn an_absent_block_means_no_capability() {
 #[test]
 fn file_capabilities_obey_the_bounding_set() {
     sandbox::host(|s| {
-        for (bounding, nnp, wanted) in [("CAP_NET_RAW", false, NET_RAW), ("CAP_NET_RAW", true, 0), ("CAP_KILL", false, 0)] {
+        for (bounding, nnp, wanted) in [
+            ("CAP_NET_RAW", false, NET_RAW),
+            ("CAP_NET_RAW", true, 0),
+            ("CAP_KILL", false, 0),
+        ] {
             let mut bundle = s.bundle();
             let program = bundle.root().join("bin/busybox-raw");
             fs::copy(integration::bundle::busybox(), &program).expect("copy");
-            s.tool("setcap", &["cap_net_raw+p", program.to_str().expect("UTF-8")]);
-            bundle.user(1000, 1000).set("/process/noNewPrivileges", json!(nnp));
+            s.tool(
+                "setcap",
+                &["cap_net_raw+p", program.to_str().expect("UTF-8")],
+            );
+            bundle
+                .user(1000, 1000)
+                .set("/process/noNewPrivileges", json!(nnp));
             bundle.capabilities(&["bounding"], &[bounding]);
             bundle.args(&["/bin/busybox-raw", "grep", "CapPrm", "/proc/self/status"]);
             s.run(&bundle).prints(&format!("CapPrm:\t{wanted:016x}"));
@@ -128,10 +162,17 @@ fn file_capabilities_obey_the_bounding_set() {
 fn an_unknown_capability_is_a_warning() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_KILL", "CAP_NO_SUCH"]);
+        bundle.capabilities(
+            &["bounding", "permitted", "effective"],
+            &["CAP_KILL", "CAP_NO_SUCH"],
+        );
         bundle.args(&["grep", "CapBnd", "/proc/self/status"]);
         let outcome = s.run(&bundle).prints(&format!("CapBnd:\t{KILL:016x}"));
-        assert!(outcome.stderr.contains("CAP_NO_SUCH"), "{}", outcome.describe("wanted a warning"));
+        assert!(
+            outcome.stderr.contains("CAP_NO_SUCH"),
+            "{}",
+            outcome.describe("wanted a warning")
+        );
     });
 }
 
@@ -140,18 +181,37 @@ fn an_unknown_capability_is_a_warning() {
 fn a_privileged_bundle_sees_everything() {
     sandbox::host(|s| {
         let own = fs::read_to_string("/proc/self/status").expect("status");
-        let line = own.lines().find(|line| line.starts_with("CapBnd")).expect("CapBnd").to_owned();
-        let mask = u64::from_str_radix(line.split_whitespace().last().expect("mask"), 16).expect("hex");
+        let line = own
+            .lines()
+            .find(|line| line.starts_with("CapBnd"))
+            .expect("CapBnd")
+            .to_owned();
+        let mask =
+            u64::from_str_radix(line.split_whitespace().last().expect("mask"), 16).expect("hex");
         let names = s.tool("capsh", &[&format!("--decode={mask:x}")]);
-        let names = names.trim().split_once('=').expect("names").1.to_uppercase();
+        let names = names
+            .trim()
+            .split_once('=')
+            .expect("names")
+            .1
+            .to_uppercase();
         let names: Vec<_> = names.split(',').collect();
         let mut bundle = s.bundle();
         bundle.capabilities(&["bounding", "permitted", "effective"], &names);
-        bundle.set("/linux/maskedPaths", json!([])).set("/linux/readonlyPaths", json!([]));
-        bundle.unmount("/dev").unmount("/dev/pts").unmount("/dev/shm").unmount("/dev/mqueue");
+        bundle
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]));
+        bundle
+            .unmount("/dev")
+            .unmount("/dev/pts")
+            .unmount("/dev/shm")
+            .unmount("/dev/mqueue");
         bundle.mount(json!({ "destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind", "rw"] }));
-        bundle.shell("grep CapBnd /proc/self/status; ls /dev/kmsg; mount -t tmpfs none /tmp && echo mounted");
-        s.run(&bundle).prints(&format!("{line}\n/dev/kmsg\nmounted"));
+        bundle.shell(
+            "grep CapBnd /proc/self/status; ls /dev/kmsg; mount -t tmpfs none /tmp && echo mounted",
+        );
+        s.run(&bundle)
+            .prints(&format!("{line}\n/dev/kmsg\nmounted"));
     });
 }
 
@@ -160,13 +220,19 @@ fn a_privileged_bundle_sees_everything() {
 fn a_lone_ambient_capability_raises_nobody() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.user(1000, 1000).capabilities(&["bounding", "ambient"], &["CAP_NET_RAW"]);
+        bundle
+            .user(1000, 1000)
+            .capabilities(&["bounding", "ambient"], &["CAP_NET_RAW"]);
         bundle.args(&["grep", "CapEff", "/proc/self/status"]);
         let outcome = s.run(&bundle);
         if outcome.status.success() {
             assert_eq!(outcome.text(), "CapEff:\t0000000000000000");
         } else {
-            assert!(outcome.last_line().to_lowercase().contains("ambient"), "{}", outcome.describe("wanted the set"));
+            assert!(
+                outcome.last_line().to_lowercase().contains("ambient"),
+                "{}",
+                outcome.describe("wanted the set")
+            );
         }
     });
 }
@@ -177,7 +243,10 @@ fn capabilities_in_a_user_namespace_are_those_asked_for() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.user_namespace(&[(0, 100_000, 65536)]);
-        bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_SYS_CHROOT", "CAP_NET_RAW"]);
+        bundle.capabilities(
+            &["bounding", "permitted", "effective"],
+            &["CAP_SYS_CHROOT", "CAP_NET_RAW"],
+        );
         let set = SYS_CHROOT | NET_RAW;
         assert_eq!(sets(s, &mut bundle), [0, set, set, set, 0]);
     });

@@ -12,10 +12,21 @@ fn a_readonly_root_refuses_writes() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.shell("touch /new 2>&1; touch /etc/new 2>&1; ls -A /etc | wc -l; test -e /run/sandbox || echo alone");
-        let before = fs::read_dir(bundle.root().join("etc")).expect("etc").count();
+        let before = fs::read_dir(bundle.root().join("etc"))
+            .expect("etc")
+            .count();
         let outcome = s.run(&bundle).ok();
-        assert_eq!(outcome.stdout.matches("Read-only file system").count(), 2, "{}", outcome.stdout);
-        assert!(outcome.stdout.ends_with(&format!("{before}\nalone\n")), "{}", outcome.stdout);
+        assert_eq!(
+            outcome.stdout.matches("Read-only file system").count(),
+            2,
+            "{}",
+            outcome.stdout
+        );
+        assert!(
+            outcome.stdout.ends_with(&format!("{before}\nalone\n")),
+            "{}",
+            outcome.stdout
+        );
     });
 }
 
@@ -26,7 +37,10 @@ fn the_root_is_writable_by_default() {
         let mut bundle = s.bundle();
         bundle.remove("/root/readonly").shell("echo text > /new");
         s.run(&bundle).ok();
-        assert_eq!(fs::read_to_string(bundle.root().join("new")).expect("file"), "text\n");
+        assert_eq!(
+            fs::read_to_string(bundle.root().join("new")).expect("file"),
+            "text\n"
+        );
     });
 }
 
@@ -47,7 +61,9 @@ fn the_root_may_be_absolute() {
         let mut bundle = s.bundle();
         let elsewhere = s.dir.join("elsewhere");
         fs::rename(bundle.root(), &elsewhere).expect("rename");
-        bundle.set("/root/path", json!(elsewhere)).shell("echo here");
+        bundle
+            .set("/root/path", json!(elsewhere))
+            .shell("echo here");
         s.run(&bundle).prints("here");
     });
 }
@@ -67,14 +83,20 @@ fn a_missing_root_is_an_error() {
 fn there_is_no_way_out_of_the_root() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.writable().capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_CHROOT"]);
+        bundle
+            .writable()
+            .capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_CHROOT"]);
         bundle.shell(
             "ls /; cat /proc/self/mountinfo | grep -c ' /run/sandbox'; ls /../../../.. | wc -l; \
              mkdir /jail /jail/bin; cp /bin/busybox /jail/bin; chroot /jail /bin/busybox ls ../../../.. ",
         );
         let outcome = s.run(&bundle).ok();
         assert!(!outcome.stdout.contains("run\n"), "{}", outcome.stdout);
-        assert!(outcome.stdout.contains("\n0\n"), "no mount of the host is named: {}", outcome.stdout);
+        assert!(
+            outcome.stdout.contains("\n0\n"),
+            "no mount of the host is named: {}",
+            outcome.stdout
+        );
         assert!(outcome.stdout.ends_with("bin\n"), "{}", outcome.stdout);
     });
 }
@@ -85,7 +107,8 @@ fn the_root_can_be_moved_instead_of_pivoted() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.shell("test -e /run/sandbox || echo alone; ls /proc/1/root/bin/busybox");
-        s.run_with(&bundle, &["--no-pivot"]).prints("alone\n/proc/1/root/bin/busybox");
+        s.run_with(&bundle, &["--no-pivot"])
+            .prints("alone\n/proc/1/root/bin/busybox");
     });
 }
 
@@ -94,21 +117,39 @@ fn the_root_can_be_moved_instead_of_pivoted() {
 fn the_root_has_the_propagation_asked_for() {
     sandbox::host(|s| {
         let old = !s.subject.is_locule();
-        for (value, tag) in [("shared", "shared:"), ("slave", "master:"), ("private", " - "), ("unbindable", "unbindable")] {
+        for (value, tag) in [
+            ("shared", "shared:"),
+            ("slave", "master:"),
+            ("private", " - "),
+            ("unbindable", "unbindable"),
+        ] {
             if old && ["shared", "unbindable"].contains(&value) {
                 continue; // runc 1.1 loses these two when it pivots
             }
             let mut bundle = s.bundle();
             bundle.set("/linux/rootfsPropagation", json!(value));
-            bundle.args(&["grep", "-E", "^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ", "/proc/self/mountinfo"]);
+            bundle.args(&[
+                "grep",
+                "-E",
+                "^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ",
+                "/proc/self/mountinfo",
+            ]);
             let outcome = s.run(&bundle).ok();
             if value == "slave" {
-                assert!(!outcome.stdout.contains("shared:"), "{value}: {}", outcome.stdout);
+                assert!(
+                    !outcome.stdout.contains("shared:"),
+                    "{value}: {}",
+                    outcome.stdout
+                );
             } else {
                 assert!(outcome.stdout.contains(tag), "{value}: {}", outcome.stdout);
             }
             if value == "private" {
-                assert!(!outcome.stdout.contains("shared:") && !outcome.stdout.contains("master:"), "{}", outcome.stdout);
+                assert!(
+                    !outcome.stdout.contains("shared:") && !outcome.stdout.contains("master:"),
+                    "{}",
+                    outcome.stdout
+                );
             }
         }
     });

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 fn hook(s: &Sandbox, bundle: &mut Bundle, kind: &str, script: &str) {
     let log = log(s);
     let line = format!("exec >> {}; echo {kind}; {script}", log.display());
-    let entry = json!({ "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/bin:/bin"] });
+    let entry =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/bin:/bin"] });
     bundle.set(&format!("/hooks/{kind}/-"), entry);
 }
 
@@ -29,7 +30,10 @@ fn inner_hook(s: &Sandbox, bundle: &mut Bundle, kind: &str, script: &str) {
     fs::create_dir_all(&folder).expect("mkdir");
     bundle.bind(&folder, "/mnt", &["rw"]);
     let line = format!("exec >> /mnt/log; echo {kind}; {script}");
-    bundle.set(&format!("/hooks/{kind}/-"), json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }));
+    bundle.set(
+        &format!("/hooks/{kind}/-"),
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }),
+    );
 }
 
 /// "prestart ... createRuntime ... createContainer ... startContainer ... poststart ... poststop": runtime.md lists the order;
@@ -41,7 +45,13 @@ fn hooks_run_in_the_order_of_the_lifecycle() {
             return;
         }
         let mut bundle = s.bundle();
-        for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        for kind in [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "poststart",
+            "poststop",
+        ] {
             hook(s, &mut bundle, kind, "true");
             hook(s, &mut bundle, kind, "echo again");
         }
@@ -71,7 +81,10 @@ fn start_container_hooks_run_inside_before_the_program() {
         assert!(!log.exists(), "not before start");
         container.start().ok();
         container.finish();
-        assert_eq!(fs::read_to_string(log).expect("log"), "startContainer\ncontainer\n/\nprogram\n");
+        assert_eq!(
+            fs::read_to_string(log).expect("log"),
+            "startContainer\ncontainer\n/\nprogram\n"
+        );
     });
 }
 
@@ -80,7 +93,12 @@ fn start_container_hooks_run_inside_before_the_program() {
 fn create_container_hooks_run_in_the_namespaces_on_the_hosts_files() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        hook(s, &mut bundle, "createContainer", "readlink /proc/self/ns/mnt; pwd; test -e /run/sandbox && echo host");
+        hook(
+            s,
+            &mut bundle,
+            "createContainer",
+            "readlink /proc/self/ns/mnt; pwd; test -e /run/sandbox && echo host",
+        );
         let own = fs::read_link("/proc/self/ns/mnt").expect("ns");
         let container = s.create(&bundle);
         let text = logged(s);
@@ -100,7 +118,9 @@ fn hooks_read_the_state() {
             return;
         }
         let mut bundle = s.bundle();
-        bundle.set("/annotations", json!({ "a": "b" })).args(&["sleep", "1000"]);
+        bundle
+            .set("/annotations", json!({ "a": "b" }))
+            .args(&["sleep", "1000"]);
         for kind in ["createRuntime", "poststart", "poststop"] {
             hook(s, &mut bundle, kind, "cat; echo");
         }
@@ -109,11 +129,20 @@ fn hooks_read_the_state() {
         container.start().ok();
         container.remove();
         let text = logged(s);
-        let states: Vec<Value> =
-            text.lines().filter(|l| l.starts_with('{')).map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        let states: Vec<Value> = text
+            .lines()
+            .filter(|l| l.starts_with('{'))
+            .map(|l| serde_json::from_str(l).expect("JSON"))
+            .collect();
         assert_eq!(states.len(), 3, "{text}");
         for (state, status) in states.iter().zip(["creat", "running", "stopped"]) {
-            assert!(state["status"].as_str().expect("status").starts_with(status), "{state}");
+            assert!(
+                state["status"]
+                    .as_str()
+                    .expect("status")
+                    .starts_with(status),
+                "{state}"
+            );
             assert_eq!(state["id"], container.id.as_str());
             assert_eq!(state["bundle"], json!(bundle.path));
             assert_eq!(state["annotations"]["a"], "b");
@@ -145,10 +174,19 @@ fn hooks_get_exactly_their_environment() {
         }));
         bundle.set("/process/env/-", json!("LD_PRELOAD=./evil.so"));
         let mut command = s.command();
-        command.env("SECRET", "of the caller").arg("run").arg("--bundle").arg(bundle.write()).arg(s.id());
+        command
+            .env("SECRET", "of the caller")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
         s.finish(command, Some(&bundle)).ok();
         let text = logged(s);
-        let mut names: Vec<_> = text.lines().filter_map(|l| l.split_once('=')).map(|(n, _)| n).collect();
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(n, _)| n)
+            .collect();
         names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
         names.sort_unstable();
         assert_eq!(names, ["ONE", "PATH"], "{text}");
@@ -165,11 +203,22 @@ fn hooks_without_env_inherit_nothing() {
         let mut bundle = s.bundle();
         bundle.set("/process/env/-", json!("LD_PRELOAD=./evil.so"));
         for kind in ["createRuntime", "createContainer"] {
-            let line = format!("echo ${{SECRET-none}} ${{LD_PRELOAD-none}} >> {}", log(s).display());
-            bundle.set(&format!("/hooks/{kind}/-"), json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }));
+            let line = format!(
+                "echo ${{SECRET-none}} ${{LD_PRELOAD-none}} >> {}",
+                log(s).display()
+            );
+            bundle.set(
+                &format!("/hooks/{kind}/-"),
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }),
+            );
         }
         let mut command = s.command();
-        command.env("SECRET", "of the caller").arg("run").arg("--bundle").arg(bundle.write()).arg(s.id());
+        command
+            .env("SECRET", "of the caller")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
         s.finish(command, Some(&bundle)).ok();
         assert_eq!(logged(s), "none none\nnone none\n");
     });
@@ -183,10 +232,16 @@ fn a_failing_hook_of_create_ends_the_container() {
         for kind in ["prestart", "createRuntime", "createContainer"] {
             let mut bundle = s.bundle();
             bundle.set(&format!("/hooks/{kind}/-"), json!({ "path": "/bin/false" }));
-            bundle.set(&format!("/hooks/{kind}/-"), json!({ "path": "/bin/touch", "args": ["touch", s.dir.join(kind)] }));
+            bundle.set(
+                &format!("/hooks/{kind}/-"),
+                json!({ "path": "/bin/touch", "args": ["touch", s.dir.join(kind)] }),
+            );
             let id = s.id();
             s.try_create(&bundle, &id, &[]).fails_with(&["hook"]);
-            assert!(!s.dir.join(kind).exists(), "the hooks after {kind} do not run");
+            assert!(
+                !s.dir.join(kind).exists(),
+                "the hooks after {kind} do not run"
+            );
             s.runtime(&["state", &id]).fails_with(&["does not exist"]);
         }
     });
@@ -220,7 +275,12 @@ fn a_failing_start_container_hook_stops_the_container() {
             start.fails_with(&["hook"]);
         }
         container.wait_for("stopped");
-        assert_eq!(container.output().matches("ran\n").count(), 0, "{}", container.output());
+        assert_eq!(
+            container.output().matches("ran\n").count(),
+            0,
+            "{}",
+            container.output()
+        );
         container.remove();
     });
 }
@@ -233,7 +293,9 @@ fn a_failing_poststart_hook_stops_the_container() {
             return;
         }
         let mut bundle = s.bundle();
-        bundle.args(&["sleep", "1000"]).set("/hooks/poststart/-", json!({ "path": "/bin/false" }));
+        bundle
+            .args(&["sleep", "1000"])
+            .set("/hooks/poststart/-", json!({ "path": "/bin/false" }));
         let container = s.create(&bundle);
         container.start().fails_with(&["hook"]);
         let gone = || {
@@ -258,7 +320,11 @@ fn a_failing_poststop_hook_is_a_warning() {
         let container = s.started(&bundle);
         container.wait_for("stopped");
         let outcome = container.delete().ok();
-        assert!(outcome.stderr.contains("hook"), "{}", outcome.describe("wanted a warning"));
+        assert!(
+            outcome.stderr.contains("hook"),
+            "{}",
+            outcome.describe("wanted a warning")
+        );
         assert_eq!(logged(s), "poststop\n");
     });
 }
@@ -268,11 +334,17 @@ fn a_failing_poststop_hook_is_a_warning() {
 fn a_hook_past_its_timeout_is_killed() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/hooks/createRuntime/-", json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }));
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }),
+        );
         let start = Instant::now();
         let outcome = s.try_create(&bundle, &s.id(), &[]).fails_with(&["hook"]);
         let line = outcome.last_line();
-        assert!(line.contains("timed out") || line.contains("timeout"), "{line}");
+        assert!(
+            line.contains("timed out") || line.contains("timeout"),
+            "{line}"
+        );
         assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
     });
 }
@@ -283,8 +355,12 @@ fn the_error_shows_what_the_hook_printed() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         let args = ["sh", "-c", "echo the reason >&2; exit 4"];
-        bundle.set("/hooks/createRuntime/-", json!({ "path": "/bin/sh", "args": args }));
-        s.try_create(&bundle, &s.id(), &[]).fails_with(&["hook", "4", "the reason"]);
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sh", "args": args }),
+        );
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["hook", "4", "the reason"]);
     });
 }
 
@@ -292,15 +368,26 @@ fn the_error_shows_what_the_hook_printed() {
 #[test]
 fn a_hook_can_move_an_interface_into_the_container() {
     sandbox::host(|s| {
-        s.tool("ip", &["link", "add", "outer0", "type", "veth", "peer", "name", "inner0"]);
+        s.tool(
+            "ip",
+            &[
+                "link", "add", "outer0", "type", "veth", "peer", "name", "inner0",
+            ],
+        );
         s.tool("ip", &["address", "add", "10.99.0.1/24", "dev", "outer0"]);
         s.tool("ip", &["link", "set", "outer0", "up"]);
         let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); ip link set inner0 netns $pid name eth0";
         let mut bundle = s.bundle();
         let line = json!(["sh", "-c", script]);
         let env = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
-        bundle.set("/hooks/createRuntime/-", json!({ "path": "/bin/sh", "args": line, "env": env }));
-        bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_NET_ADMIN", "CAP_NET_RAW"]);
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sh", "args": line, "env": env }),
+        );
+        bundle.capabilities(
+            &["bounding", "effective", "permitted"],
+            &["CAP_NET_ADMIN", "CAP_NET_RAW"],
+        );
         bundle.shell("ip addr add 10.99.0.2/24 dev eth0 && ip link set eth0 up && ip addr show eth0 && ping -c 1 -W 5 10.99.0.1");
         s.run(&bundle).ok().contains("10.99.0.2/24");
     });

@@ -11,12 +11,21 @@ use serde_json::json;
 fn mapped(s: &Sandbox, maps: &[(u32, u32, u32)], owner: u32) -> Bundle {
     let mut bundle = s.bundle();
     bundle.user_namespace(maps);
-    s.tool("chown", &["-hR", &format!("{owner}:{owner}"), bundle.root().to_str().expect("UTF-8")]);
+    s.tool(
+        "chown",
+        &[
+            "-hR",
+            &format!("{owner}:{owner}"),
+            bundle.root().to_str().expect("UTF-8"),
+        ],
+    );
     bundle
 }
 
 fn words(text: &str) -> Vec<Vec<&str>> {
-    text.lines().map(|line| line.split_whitespace().collect()).collect()
+    text.lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect()
 }
 
 /// Row S11: `0 100000 1`: "containerID ... hostID ... size"; a file of the container's root belongs to the mapped id of the host.
@@ -25,10 +34,22 @@ fn a_single_id_is_mapped() {
     sandbox::host(|s| {
         let mut bundle = mapped(s, &[(0, 100_000, 1)], 100_000);
         // gid 5 of the terminals has no place in this map.
-        bundle.config["mounts"][2]["options"].as_array_mut().expect("options").retain(|o| o != "gid=5");
-        bundle.writable().shell("cat /proc/self/uid_map /proc/self/gid_map; id -u; touch /tmp/made");
+        bundle.config["mounts"][2]["options"]
+            .as_array_mut()
+            .expect("options")
+            .retain(|o| o != "gid=5");
+        bundle
+            .writable()
+            .shell("cat /proc/self/uid_map /proc/self/gid_map; id -u; touch /tmp/made");
         let outcome = s.run(&bundle).ok();
-        assert_eq!(words(&outcome.stdout), [vec!["0", "100000", "1"], vec!["0", "100000", "1"], vec!["0"]]);
+        assert_eq!(
+            words(&outcome.stdout),
+            [
+                vec!["0", "100000", "1"],
+                vec!["0", "100000", "1"],
+                vec!["0"]
+            ]
+        );
         let made = fs::metadata(bundle.root().join("tmp/made")).expect("stat");
         assert_eq!((made.uid(), made.gid()), (100_000, 100_000));
     });
@@ -41,7 +62,10 @@ fn ranges_are_mapped() {
         let mut bundle = mapped(s, &[(0, 100_000, 256), (256, 300_000, 65280)], 100_000);
         bundle.args(&["cat", "/proc/self/uid_map"]);
         let outcome = s.run(&bundle).ok();
-        assert_eq!(words(&outcome.stdout), [["0", "100000", "256"], ["256", "300000", "65280"]]);
+        assert_eq!(
+            words(&outcome.stdout),
+            [["0", "100000", "256"], ["256", "300000", "65280"]]
+        );
     });
 }
 
@@ -50,7 +74,9 @@ fn ranges_are_mapped() {
 fn the_identity_is_a_map_too() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.user_namespace(&[(0, 0, 4_294_967_295)]).shell("cat /proc/self/uid_map; readlink /proc/self/ns/user");
+        bundle
+            .user_namespace(&[(0, 0, 4_294_967_295)])
+            .shell("cat /proc/self/uid_map; readlink /proc/self/ns/user");
         let outcome = s.run(&bundle).ok();
         assert_eq!(words(&outcome.stdout)[0], ["0", "0", "4294967295"]);
         let own = fs::read_link("/proc/self/ns/user").expect("ns");
@@ -75,7 +101,10 @@ fn unmapped_ids_show_as_nobody() {
 fn a_map_is_written_once() {
     sandbox::host(|s| {
         let mut bundle = mapped(s, &[(0, 100_000, 65536)], 100_000);
-        bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_SETUID", "CAP_SETGID", "CAP_SYS_ADMIN"]);
+        bundle.capabilities(
+            &["bounding", "permitted", "effective"],
+            &["CAP_SETUID", "CAP_SETGID", "CAP_SYS_ADMIN"],
+        );
         bundle.shell("id -u; echo 0 0 1 > /proc/self/uid_map");
         let outcome = s.run(&bundle).fails();
         assert_eq!(outcome.stdout, "0\n");
@@ -101,12 +130,21 @@ fn a_user_namespace_is_joined() {
         bundle.args(&["sleep", "1000"]);
         let first = s.started(&bundle);
         let mut second = s.bundle();
-        s.tool("chown", &["-hR", "100000:100000", second.root().to_str().expect("UTF-8")]);
+        s.tool(
+            "chown",
+            &[
+                "-hR",
+                "100000:100000",
+                second.root().to_str().expect("UTF-8"),
+            ],
+        );
         second.join("user", format!("/proc/{}/ns/user", first.pid()));
         if !s.subject.is_locule() {
             // runc 1.1 wants the maps of the namespace repeated.
             let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-            second.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+            second
+                .set("/linux/uidMappings", map.clone())
+                .set("/linux/gidMappings", map);
         }
         second.args(&["readlink", "/proc/self/ns/user"]);
         let shared = fs::read_link(format!("/proc/{}/ns/user", first.pid())).expect("ns");
@@ -123,15 +161,32 @@ fn user_and_pid_namespaces_are_joined_together() {
         bundle.args(&["sleep", "1000"]);
         let first = s.started(&bundle);
         let mut second = s.bundle();
-        s.tool("chown", &["-hR", "100000:100000", second.root().to_str().expect("UTF-8")]);
-        for (kind, name) in [("user", "user"), ("pid", "pid"), ("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
+        s.tool(
+            "chown",
+            &[
+                "-hR",
+                "100000:100000",
+                second.root().to_str().expect("UTF-8"),
+            ],
+        );
+        for (kind, name) in [
+            ("user", "user"),
+            ("pid", "pid"),
+            ("network", "net"),
+            ("ipc", "ipc"),
+            ("uts", "uts"),
+        ] {
             second.join(kind, format!("/proc/{}/ns/{name}", first.pid()));
         }
         if !s.subject.is_locule() {
             let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-            second.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+            second
+                .set("/linux/uidMappings", map.clone())
+                .set("/linux/gidMappings", map);
         }
-        second.remove("/hostname").shell("readlink /proc/self/ns/pid; ps -o args | grep -c '^sleep 1000'");
+        second
+            .remove("/hostname")
+            .shell("readlink /proc/self/ns/pid; ps -o args | grep -c '^sleep 1000'");
         let pid = fs::read_link(format!("/proc/{}/ns/pid", first.pid())).expect("ns");
         s.run(&second).prints(&format!("{}\n1", pid.display()));
         first.remove();
@@ -144,11 +199,24 @@ fn uids_and_gids_are_mapped_apart() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.user_namespace(&[(0, 100_000, 65536)]);
-        bundle.set("/linux/gidMappings", json!([{ "containerID": 0, "hostID": 200_000, "size": 65536 }]));
-        s.tool("chown", &["-hR", "100000:200000", bundle.root().to_str().expect("UTF-8")]);
+        bundle.set(
+            "/linux/gidMappings",
+            json!([{ "containerID": 0, "hostID": 200_000, "size": 65536 }]),
+        );
+        s.tool(
+            "chown",
+            &[
+                "-hR",
+                "100000:200000",
+                bundle.root().to_str().expect("UTF-8"),
+            ],
+        );
         bundle.shell("cat /proc/self/uid_map /proc/self/gid_map");
         let outcome = s.run(&bundle).ok();
-        assert_eq!(words(&outcome.stdout), [["0", "100000", "65536"], ["0", "200000", "65536"]]);
+        assert_eq!(
+            words(&outcome.stdout),
+            [["0", "100000", "65536"], ["0", "200000", "65536"]]
+        );
     });
 }
 
@@ -204,7 +272,10 @@ fn a_recursive_idmap_reaches_the_mounts_below() {
         let place = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         s.tool("mount", &["-t", "tmpfs", "tmpfs", &place(&volume)]);
         fs::create_dir(volume.join("below")).expect("mkdir");
-        s.tool("mount", &["-t", "tmpfs", "tmpfs", &place(&volume.join("below"))]);
+        s.tool(
+            "mount",
+            &["-t", "tmpfs", "tmpfs", &place(&volume.join("below"))],
+        );
         fs::write(volume.join("below/file"), "").expect("write");
         let map = json!([{ "containerID": 0, "hostID": 1000, "size": 100 }]);
         for (option, shown) in [("ridmap", "1000"), ("idmap", "0")] {
@@ -228,6 +299,7 @@ fn a_mount_with_half_a_map_is_an_error() {
         let mut bundle = s.bundle();
         bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": "/etc", "options": ["bind", "idmap"],
                              "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 100 }] }));
-        s.try_create(&bundle, &s.id(), &[]).fails_with(&["gidMappings"]);
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["gidMappings"]);
     });
 }

@@ -56,7 +56,10 @@ fn start_of_a_running_container_is_an_error() {
         let mut bundle = s.bundle();
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
-        container.start().exits(1).fails_with(&["cannot start", "running"]);
+        container
+            .start()
+            .exits(1)
+            .fails_with(&["cannot start", "running"]);
         assert_eq!(container.status(), "running");
         container.remove();
     });
@@ -68,7 +71,10 @@ fn start_of_a_stopped_container_is_an_error() {
     sandbox::host(|s| {
         let container = s.started(&s.bundle());
         container.wait_for("stopped");
-        container.start().exits(1).fails_with(&["cannot start", "stopped"]);
+        container
+            .start()
+            .exits(1)
+            .fails_with(&["cannot start", "stopped"]);
         container.delete().ok();
     });
 }
@@ -78,7 +84,9 @@ fn start_of_a_stopped_container_is_an_error() {
 fn an_unknown_container_is_an_error() {
     sandbox::host(|s| {
         for command in ["start", "state", "kill", "delete"] {
-            s.runtime(&[command, &s.id()]).exits(1).fails_with(&["does not exist"]);
+            s.runtime(&[command, &s.id()])
+                .exits(1)
+                .fails_with(&["does not exist"]);
         }
     });
 }
@@ -90,7 +98,10 @@ fn kill_of_a_stopped_container_is_an_error() {
     sandbox::host(|s| {
         let container = s.started(&s.bundle());
         container.wait_for("stopped");
-        container.kill("TERM").exits(1).fails_with(&["container not running"]);
+        container
+            .kill("TERM")
+            .exits(1)
+            .fails_with(&["container not running"]);
         container.command(&["kill", "--all"]).ok();
         container.delete().ok();
     });
@@ -157,7 +168,10 @@ fn delete_of_a_running_container_is_an_error() {
         let mut bundle = s.bundle();
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
-        container.delete().exits(1).fails_with(&["not stopped", "running"]);
+        container
+            .delete()
+            .exits(1)
+            .fails_with(&["not stopped", "running"]);
         assert_eq!(container.status(), "running");
         container.remove();
     });
@@ -196,7 +210,9 @@ fn delete_takes_a_created_container() {
     sandbox::host(|s| {
         let container = s.create(&s.bundle());
         container.delete().ok();
-        container.command(&["state"]).fails_with(&["does not exist"]);
+        container
+            .command(&["state"])
+            .fails_with(&["does not exist"]);
     });
 }
 
@@ -209,7 +225,9 @@ fn create_with_a_used_id_is_an_error() {
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
         let second = s.try_create(&s.bundle(), &container.id, &[]);
-        second.exits(1).fails_with(&["container with given id already exists"]);
+        second
+            .exits(1)
+            .fails_with(&["container with given id already exists"]);
         assert_eq!(container.status(), "running");
         container.remove();
     });
@@ -259,7 +277,8 @@ fn create_reports_a_program_without_permission() {
         let mut bundle = s.bundle();
         bundle.file("/bin/plain", "#!/bin/sh\n", 0o644);
         bundle.args(&["/bin/plain"]);
-        s.try_create(&bundle, &s.id(), &[]).fails_with(&["/bin/plain", "permission denied"]);
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["/bin/plain", "permission denied"]);
     });
 }
 
@@ -271,7 +290,10 @@ fn create_reports_a_directory_as_program() {
         bundle.args(&["/etc"]);
         let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
         let line = outcome.last_line();
-        assert!(line.contains("is a directory") || line.contains("permission denied"), "{line}");
+        assert!(
+            line.contains("is a directory") || line.contains("permission denied"),
+            "{line}"
+        );
     });
 }
 
@@ -295,7 +317,11 @@ fn run_reports_a_signal_as_128_and_its_number() {
         bundle.shell("sleep 1000 & echo ready; wait");
         let mut command = s.command();
         let id = s.id();
-        command.arg("run").arg("--bundle").arg(bundle.write()).arg(&id);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(&id);
         let running = s.spawn(command, Some(&bundle));
         assert!(sandbox::eventually(|| running.stdout().contains("ready")));
         s.runtime(&["kill", &id, "KILL"]).ok();
@@ -308,10 +334,16 @@ fn run_reports_a_signal_as_128_and_its_number() {
 fn run_forwards_signals() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("for n in HUP INT TERM USR1 USR2; do trap \"echo $n\" $n; done; trap 'exit 7' QUIT; \
-                      echo ready; while :; do sleep 0.01; done");
+        bundle.shell(
+            "for n in HUP INT TERM USR1 USR2; do trap \"echo $n\" $n; done; trap 'exit 7' QUIT; \
+                      echo ready; while :; do sleep 0.01; done",
+        );
         let mut command = s.command();
-        command.arg("run").arg("--bundle").arg(bundle.write()).arg(s.id());
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
         let running = s.spawn(command, Some(&bundle));
         assert!(sandbox::eventually(|| running.stdout().contains("ready")));
         for signal in ["HUP", "INT", "TERM", "USR1", "USR2"] {
@@ -332,7 +364,10 @@ fn run_detached_returns_at_once() {
         bundle.args(&["sleep", "1000"]);
         let id = s.id();
         let mut command = s.command();
-        command.args(["run", "--detach", "--bundle"]).arg(bundle.write()).arg(&id);
+        command
+            .args(["run", "--detach", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
         s.finish(command, Some(&bundle)).ok();
         s.runtime(&["state", &id]).ok().contains("\"running\"");
         s.runtime(&["delete", "--force", &id]).ok();
@@ -350,7 +385,10 @@ fn run_keeps_the_container_when_asked() {
         let bundle = s.bundle();
         let id = s.id();
         let mut command = s.command();
-        command.args(["run", "--keep", "--bundle"]).arg(bundle.write()).arg(&id);
+        command
+            .args(["run", "--keep", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
         s.finish(command, Some(&bundle)).ok();
         s.runtime(&["state", &id]).ok().contains("\"stopped\"");
         s.runtime(&["delete", &id]).ok();
@@ -365,7 +403,11 @@ fn run_reaps_orphans_and_passes_the_status() {
         bundle.inherit("pid");
         bundle.shell("(sleep 0.05 &) ; (true &); sleep 0.1; exit 3");
         s.run(&bundle).exits(3);
-        assert!(sandbox::eventually(|| leak::processes().is_empty()), "{:?}", leak::processes());
+        assert!(
+            sandbox::eventually(|| leak::processes().is_empty()),
+            "{:?}",
+            leak::processes()
+        );
     });
 }
 

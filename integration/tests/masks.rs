@@ -13,11 +13,16 @@ fn masked_files_and_directories_are_empty() {
         let mut bundle = s.bundle();
         bundle.file("/secret/file", "x", 0o644);
         bundle.file("/plain", "x", 0o644);
-        bundle.set("/linux/maskedPaths", json!(["/secret", "/plain", "/proc/kcore"]));
-        bundle.shell("ls -A /secret | wc -l; wc -c < /plain; stat -c '%t:%T' /plain /proc/kcore; touch /secret/x 2>&1");
+        bundle.set(
+            "/linux/maskedPaths",
+            json!(["/secret", "/plain", "/proc/version"]),
+        );
+        bundle.shell("ls -A /secret | wc -l; wc -c < /plain; stat -c '%t:%T' /plain /proc/version; touch /secret/x 2>&1");
         let outcome = s.run(&bundle).fails();
-        assert!(outcome.stdout.starts_with("0\n0\n1:3\n1:3\n"), "{}", outcome.stdout);
-        assert!(outcome.stdout.contains("Read-only"), "{}", outcome.stdout);
+        assert_eq!(
+            outcome.stdout,
+            "0\n0\n1:3\n1:3\ntouch: /secret/x: Read-only file system\n"
+        );
     });
 }
 
@@ -49,7 +54,11 @@ fn the_default_masks_hold() {
 fn missing_paths_are_passed_over() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/linux/maskedPaths", json!(["/nowhere/at/all", "/etc/passwd/below"]));
+        let mut masked = vec!["/nowhere/at/all"];
+        if s.subject.is_locule() {
+            masked.push("/etc/passwd/below"); // an error in runc 1.1
+        }
+        bundle.set("/linux/maskedPaths", json!(masked));
         bundle.set("/linux/readonlyPaths", json!(["/nowhere/at/all"]));
         s.run(&bundle).ok();
     });
@@ -64,7 +73,12 @@ fn readonly_paths_refuse_writes() {
         bundle.set("/linux/readonlyPaths", json!(["/held", "/proc/sys"]));
         bundle.shell("touch /free; echo y > /held/file; echo 1 > /proc/sys/kernel/panic");
         let outcome = s.run(&bundle).fails();
-        assert_eq!(outcome.stderr.matches("Read-only").count(), 2, "{}", outcome.describe("two refusals"));
+        assert_eq!(
+            outcome.stderr.matches("Read-only").count(),
+            2,
+            "{}",
+            outcome.describe("two refusals")
+        );
         assert!(bundle.root().join("free").exists());
     });
 }
@@ -76,11 +90,17 @@ fn readonly_paths_keep_the_flags_of_their_mount() {
         let mut bundle = s.bundle();
         bundle.mount(json!({ "destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["nosuid", "noexec", "nodev", "tmpcopyup"] }));
         bundle.file("/mnt/sub/file", "x", 0o644);
-        bundle.set("/linux/readonlyPaths", json!(["/mnt/sub"])).args(&["grep", " /mnt/sub ", "/proc/self/mountinfo"]);
+        bundle
+            .set("/linux/readonlyPaths", json!(["/mnt/sub"]))
+            .args(&["grep", " /mnt/sub ", "/proc/self/mountinfo"]);
         let outcome = s.run(&bundle).ok();
         let options = outcome.stdout.split(' ').nth(5).expect("options");
         for wanted in ["ro", "nosuid", "noexec", "nodev"] {
-            assert!(options.split(',').any(|o| o == wanted), "{}", outcome.stdout);
+            assert!(
+                options.split(',').any(|o| o == wanted),
+                "{}",
+                outcome.stdout
+            );
         }
     });
 }
@@ -92,7 +112,9 @@ fn masks_resolve_links_inside_the_root() {
         let mut bundle = s.bundle();
         bundle.file("/real/file", "x", 0o644);
         symlink("/real", bundle.root().join("link")).expect("symlink");
-        bundle.set("/linux/maskedPaths", json!(["/link"])).shell("ls -A /real | wc -l");
+        bundle
+            .set("/linux/maskedPaths", json!(["/link"]))
+            .shell("ls -A /real | wc -l");
         s.run(&bundle).prints("0");
     });
 }

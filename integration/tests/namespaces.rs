@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
 
-const KINDS: [(&str, &str); 6] =
-    [("pid", "pid"), ("network", "net"), ("mount", "mnt"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")];
+const KINDS: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("cgroup", "cgroup"),
+];
 
 fn own(name: &str) -> PathBuf {
     fs::read_link(format!("/proc/self/ns/{name}")).expect("namespace link")
@@ -56,10 +63,18 @@ fn lsns_sees_the_new_namespaces() {
     sandbox::host(|s| {
         let container = s.started(&sleeper(s));
         let pid = container.pid().to_string();
-        let text = s.tool("lsns", &["--noheadings", "--output", "TYPE,NS", "--task", &pid]);
+        let text = s.tool(
+            "lsns",
+            &["--noheadings", "--output", "TYPE,NS", "--task", &pid],
+        );
         for name in ["mnt", "uts", "ipc", "pid", "net"] {
-            let id = of(container.pid(), name).to_string_lossy().replace(|c: char| !c.is_ascii_digit(), "");
-            let line = text.lines().find(|line| line.starts_with(name)).expect(name);
+            let id = of(container.pid(), name)
+                .to_string_lossy()
+                .replace(|c: char| !c.is_ascii_digit(), "");
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(name))
+                .expect(name);
             assert!(line.ends_with(&id), "{name}: {text}");
         }
         container.remove();
@@ -94,8 +109,6 @@ fn the_program_is_pid_1() {
 fn ps_lists_the_containers_processes_alone() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("ps -o pid,args | tail -n +2 | wc -l");
-        s.run(&bundle).prints("4");
         bundle.args(&["ps", "-o", "pid,args"]);
         let outcome = s.run(&bundle).ok();
         assert_eq!(outcome.stdout.lines().count(), 2, "{}", outcome.stdout);
@@ -121,14 +134,20 @@ fn message_queues_are_the_containers_own() {
     sandbox::host(|s| {
         let place = s.dir.join("mqueue");
         fs::create_dir(&place).expect("mkdir");
-        s.tool("mount", &["-t", "mqueue", "mqueue", place.to_str().expect("UTF-8")]);
+        s.tool(
+            "mount",
+            &["-t", "mqueue", "mqueue", place.to_str().expect("UTF-8")],
+        );
         fs::write(place.join("of-the-host"), "").expect("queue");
         let limit = fs::read_to_string("/proc/sys/fs/mqueue/queues_max").expect("sysctl");
         let mut bundle = s.bundle();
         bundle.set("/linux/sysctl", json!({ "fs.mqueue.queues_max": "77" }));
         bundle.shell("ls /dev/mqueue; touch /dev/mqueue/inner && ls /dev/mqueue; cat /proc/sys/fs/mqueue/queues_max");
         s.run(&bundle).prints("inner\n77");
-        assert_eq!(fs::read_to_string("/proc/sys/fs/mqueue/queues_max").expect("sysctl"), limit);
+        assert_eq!(
+            fs::read_to_string("/proc/sys/fs/mqueue/queues_max").expect("sysctl"),
+            limit
+        );
         assert!(!place.join("inner").exists());
         s.tool("umount", &[place.to_str().expect("UTF-8")]);
     });
@@ -141,7 +160,11 @@ fn loopback_is_up() {
         let mut bundle = s.bundle();
         bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_NET_RAW"]);
         bundle.shell("ip link show lo; ping -c 1 -W 5 127.0.0.1; ls /sys/class/net");
-        let outcome = s.run(&bundle).ok().contains("LOOPBACK,UP").contains("1 packets received");
+        let outcome = s
+            .run(&bundle)
+            .ok()
+            .contains("LOOPBACK,UP")
+            .contains("1 packets received");
         assert!(outcome.stdout.ends_with("lo\n"), "{}", outcome.stdout);
     });
 }
@@ -152,9 +175,16 @@ fn loopback_is_up() {
 fn a_named_network_namespace_is_joined() {
     sandbox::host(|s| {
         s.tool("ip", &["netns", "add", "ns1"]);
-        s.tool("ip", &["-n", "ns1", "link", "add", "inside0", "type", "dummy"]);
+        s.tool(
+            "ip",
+            &[
+                "-n", "ns1", "link", "add", "inside0", "type", "veth", "peer", "name", "inside1",
+            ],
+        );
         let mut bundle = s.bundle();
-        bundle.join("network", "/run/netns/ns1").shell("ls /sys/class/net/inside0 >/dev/null && readlink /proc/self/ns/net");
+        bundle
+            .join("network", "/run/netns/ns1")
+            .shell("ls /sys/class/net/inside0 >/dev/null && readlink /proc/self/ns/net");
         let outcome = s.run(&bundle).ok();
         let inode = s.tool("stat", &["-L", "-c", "net:[%i]", "/run/netns/ns1"]);
         assert_eq!(outcome.stdout, inode);
@@ -185,8 +215,22 @@ fn an_interface_can_be_given_by_the_pid_of_state() {
         let mut bundle = s.bundle();
         bundle.shell("while ! test -e /sys/class/net/gift0; do sleep 0.01; done; echo arrived");
         let container = s.started(&bundle);
-        s.tool("ip", &["link", "add", "gift0", "type", "dummy"]);
-        s.tool("ip", &["link", "set", "gift0", "netns", &container.pid().to_string()]);
+        s.tool(
+            "ip",
+            &[
+                "link", "add", "gift0", "type", "veth", "peer", "name", "gift1",
+            ],
+        );
+        s.tool(
+            "ip",
+            &[
+                "link",
+                "set",
+                "gift0",
+                "netns",
+                &container.pid().to_string(),
+            ],
+        );
         assert_eq!(container.finish(), "arrived\n");
     });
 }
@@ -196,14 +240,14 @@ fn an_interface_can_be_given_by_the_pid_of_state() {
 fn a_tool_container_sees_the_sockets_of_the_first() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("nc -l -p 4242 -s 127.0.0.1 & echo ready; wait");
+        bundle.shell("nc -l -p 4242 < /dev/zero & echo ready; wait; sleep 1000");
         let first = s.started(&bundle);
         first.wait_output("ready");
         let mut tool = s.bundle();
         for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
             tool.join(kind, format!("/proc/{}/ns/{name}", first.pid()));
         }
-        tool.remove("/hostname").shell("i=0; until netstat -ltn | grep 127.0.0.1:4242; do sleep 0.05; i=$((i+1)); test $i -lt 100; done; hostname");
+        tool.remove("/hostname").shell("i=0; until netstat -ltn | grep :4242; do sleep 0.05; i=$((i+1)); test $i -lt 100 || exit 1; done; hostname");
         s.run(&tool).ok().contains("LISTEN").contains("container");
         first.remove();
     });
@@ -219,10 +263,16 @@ fn a_pinned_namespace_outlives_its_first_process() {
         bundle.set("/hostname", json!("pinned"));
         let first = s.started(&bundle);
         let pin = pin.to_str().expect("UTF-8");
-        s.tool("mount", &["--bind", &format!("/proc/{}/ns/uts", first.pid()), pin]);
+        s.tool(
+            "mount",
+            &["--bind", &format!("/proc/{}/ns/uts", first.pid()), pin],
+        );
         first.remove();
         let mut second = s.bundle();
-        second.join("uts", pin).remove("/hostname").args(&["hostname"]);
+        second
+            .join("uts", pin)
+            .remove("/hostname")
+            .args(&["hostname"]);
         s.run(&second).prints("pinned");
         s.tool("umount", &[pin]);
     });
@@ -237,7 +287,10 @@ fn a_namespace_of_the_wrong_type_is_an_error() {
         let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
         if s.subject.is_locule() {
             let line = outcome.last_line();
-            assert!(line.contains("ipc") && line.contains("uts"), "says which type it is: {line}");
+            assert!(
+                line.contains("ipc") && line.contains("uts"),
+                "says which type it is: {line}"
+            );
         }
     });
 }
@@ -251,7 +304,11 @@ fn a_path_that_is_no_namespace_is_an_error() {
         for path in [Path::new("/nowhere/ns"), &plain] {
             let mut bundle = s.bundle();
             bundle.join("network", path);
-            s.try_create(&bundle, &s.id(), &[]).fails_with(&[path.to_str().expect("UTF-8")]);
+            let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
+            if s.subject.is_locule() {
+                let named = outcome.last_line().contains(path.to_str().expect("UTF-8"));
+                assert!(named, "{}", outcome.describe("the path"));
+            }
         }
     });
 }
@@ -262,14 +319,20 @@ fn a_pod_shares_the_namespaces_of_its_pause_container() {
     sandbox::host(|s| {
         let pause = s.started(&sleeper(s));
         let mut bundle = s.bundle();
-        for (kind, name) in [("network", "net"), ("ipc", "ipc"), ("pid", "pid"), ("uts", "uts")] {
+        for (kind, name) in [
+            ("network", "net"),
+            ("ipc", "ipc"),
+            ("pid", "pid"),
+            ("uts", "uts"),
+        ] {
             bundle.join(kind, format!("/proc/{}/ns/{name}", pause.pid()));
         }
         bundle.remove("/hostname").shell(
             "for n in net ipc pid uts; do readlink /proc/self/ns/$n; done; ps -o args | grep -c '^sleep 1000'",
         );
-        let wanted: Vec<_> =
-            ["net", "ipc", "pid", "uts"].map(|n| of(pause.pid(), n).to_string_lossy().into_owned()).into();
+        let wanted: Vec<_> = ["net", "ipc", "pid", "uts"]
+            .map(|n| of(pause.pid(), n).to_string_lossy().into_owned())
+            .into();
         let outcome = s.run(&bundle).ok();
         let lines: Vec<_> = outcome.stdout.lines().collect();
         assert_eq!(lines[..4], wanted);
@@ -290,8 +353,16 @@ fn delete_kills_what_a_shared_pid_namespace_keeps_alive() {
         let second = s.started(&bundle);
         second.wait_for("stopped");
         second.remove();
-        let left = || integration::leak::processes().iter().any(|line| line.contains("2222"));
-        assert!(sandbox::eventually(|| !left()), "{:?}", integration::leak::processes());
+        let left = || {
+            integration::leak::processes()
+                .iter()
+                .any(|line| line.contains("2222"))
+        };
+        assert!(
+            sandbox::eventually(|| !left()),
+            "{:?}",
+            integration::leak::processes()
+        );
         assert_eq!(pause.status(), "running");
         pause.remove();
     });
@@ -306,15 +377,28 @@ fn the_clocks_are_shifted_by_the_offsets() {
         }
         let uptime = || {
             let text = fs::read_to_string("/proc/uptime").expect("uptime");
-            text.split('.').next().expect("seconds").parse::<i64>().expect("a number")
+            text.split('.')
+                .next()
+                .expect("seconds")
+                .parse::<i64>()
+                .expect("a number")
         };
         let mut bundle = s.bundle();
-        bundle.namespace("time").set("/linux/timeOffsets", json!({
-            "monotonic": { "secs": 172_800 }, "boottime": { "secs": 604_800, "nanosecs": 5 }
-        }));
+        bundle.namespace("time").set(
+            "/linux/timeOffsets",
+            json!({
+                "monotonic": { "secs": 172_800 }, "boottime": { "secs": 604_800, "nanosecs": 5 }
+            }),
+        );
         bundle.shell("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets");
         let outcome = s.run(&bundle).ok().contains("172800").contains("604800");
-        let inside: i64 = outcome.stdout.lines().next().expect("uptime").parse().expect("a number");
+        let inside: i64 = outcome
+            .stdout
+            .lines()
+            .next()
+            .expect("uptime")
+            .parse()
+            .expect("a number");
         assert!((inside - uptime() - 604_800).abs() < 100, "{inside}");
     });
 }
@@ -334,14 +418,28 @@ fn the_wall_clock_cannot_be_set() {
 #[test]
 fn a_macvlan_interface_moves_and_comes_up() {
     sandbox::host(|s| {
-        s.tool("ip", &["link", "add", "base0", "type", "dummy"]);
+        s.tool(
+            "ip",
+            &[
+                "link", "add", "base0", "type", "veth", "peer", "name", "base1",
+            ],
+        );
+        let add = [
+            "link", "add", "mac0", "link", "base0", "type", "macvlan", "mode", "bridge",
+        ];
+        if !Command::new("ip").args(add).status().expect("ip").success() {
+            return s
+                .skip("this kernel has no macvlan; the move of a veth interface covers the rest");
+        }
         s.tool("ip", &["link", "set", "base0", "up"]);
-        s.tool("ip", &["link", "add", "mac0", "link", "base0", "type", "macvlan", "mode", "bridge"]);
         let mut bundle = s.bundle();
         bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_NET_ADMIN"]);
         bundle.shell("ip link set mac0 up && ip link show mac0");
         let container = s.create(&bundle);
-        s.tool("ip", &["link", "set", "mac0", "netns", &container.pid().to_string()]);
+        s.tool(
+            "ip",
+            &["link", "set", "mac0", "netns", &container.pid().to_string()],
+        );
         container.start().ok();
         let output = container.finish();
         assert!(output.contains(",UP"), "{output}");

@@ -21,7 +21,12 @@ fn args_reach_the_program_as_written() {
 fn env_is_the_whole_environment() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/process/env", json!(["PATH=/bin", "A=1", "B=x=y", "EMPTY="])).args(&["env"]);
+        bundle
+            .set(
+                "/process/env",
+                json!(["PATH=/bin", "A=1", "B=x=y", "EMPTY="]),
+            )
+            .args(&["env"]);
         let outcome = s.run(&bundle).ok();
         let mut lines: Vec<_> = outcome.stdout.lines().collect();
         lines.sort_unstable();
@@ -40,7 +45,10 @@ fn home_comes_from_the_containers_passwd() {
             (0, json!(["PATH=/bin", "HOME=/given"]), "/given"),
         ] {
             let mut bundle = s.bundle();
-            bundle.user(uid, 0).set("/process/env", env).args(&["sh", "-c", "echo $HOME"]);
+            bundle
+                .user(uid, 0)
+                .set("/process/env", env)
+                .args(&["sh", "-c", "echo $HOME"]);
             s.run(&bundle).prints(home);
         }
     });
@@ -52,7 +60,9 @@ fn the_program_is_found_by_the_containers_path() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.file("/opt/tool", "#!/bin/sh\necho found\n", 0o755);
-        bundle.set("/process/env", json!(["PATH=/nowhere:/opt"])).args(&["tool"]);
+        bundle
+            .set("/process/env", json!(["PATH=/nowhere:/opt"]))
+            .args(&["tool"]);
         s.run(&bundle).prints("found");
     });
 }
@@ -72,7 +82,10 @@ fn cwd_is_the_working_directory() {
 fn a_missing_cwd_is_made() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.writable().set("/process/cwd", json!("/work/deep")).args(&["pwd"]);
+        bundle
+            .writable()
+            .set("/process/cwd", json!("/work/deep"))
+            .args(&["pwd"]);
         s.run(&bundle).prints("/work/deep");
         assert!(bundle.root().join("work/deep").is_dir());
     });
@@ -94,17 +107,26 @@ fn a_program_with_a_slash_counts_from_cwd() {
 fn rlimits_are_those_of_the_configuration() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/process/rlimits", json!([
-            { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 },
-            { "type": "RLIMIT_CORE", "soft": 0, "hard": 4096 },
-            { "type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152 }
-        ]));
+        bundle.set(
+            "/process/rlimits",
+            json!([
+                { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 },
+                { "type": "RLIMIT_CORE", "soft": 0, "hard": 4096 },
+                { "type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152 }
+            ]),
+        );
         bundle.args(&["cat", "/proc/self/limits"]);
         let outcome = s.run(&bundle).ok();
-        for (name, soft, hard) in
-            [("Max open files", "100", "200"), ("Max core file size", "0", "4096"), ("Max stack size", "1048576", "2097152")]
-        {
-            let line = outcome.stdout.lines().find(|l| l.starts_with(name)).expect(name);
+        for (name, soft, hard) in [
+            ("Max open files", "100", "200"),
+            ("Max core file size", "0", "4096"),
+            ("Max stack size", "1048576", "2097152"),
+        ] {
+            let line = outcome
+                .stdout
+                .lines()
+                .find(|l| l.starts_with(name))
+                .expect(name);
             let fields: Vec<_> = line[name.len()..].split_whitespace().collect();
             assert_eq!(fields[..2], [soft, hard], "{line}");
         }
@@ -127,7 +149,9 @@ fn a_duplicate_rlimit_is_an_error() {
 fn the_oom_score_is_adjusted() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/process/oomScoreAdj", json!(321)).args(&["cat", "/proc/self/oom_score_adj"]);
+        bundle
+            .set("/process/oomScoreAdj", json!(321))
+            .args(&["cat", "/proc/self/oom_score_adj"]);
         s.run(&bundle).prints("321");
     });
 }
@@ -164,8 +188,16 @@ fn only_the_standard_streams_reach_the_program() {
         bundle.shell("ls /proc/self/fd | tr '\\n' ' '");
         bundle.write();
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", "exec 7</etc/passwd 9</ ; exec \"$@\"", "sh"]).arg(&s.subject.program);
-        command.arg("--root").arg(&s.state).arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
+        command
+            .args(["-c", "exec 7</etc/passwd 9</ ; exec \"$@\"", "sh"])
+            .arg(&s.subject.program);
+        command
+            .arg("--root")
+            .arg(&s.state)
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
         s.finish(command, Some(&bundle)).prints("0 1 2 3");
     });
 }
@@ -180,10 +212,19 @@ fn preserved_descriptors_reach_the_program() {
         let file = s.dir.join("text");
         fs::write(&file, "through three\n").expect("write");
         let mut command = std::process::Command::new("sh");
-        command.arg("-c").arg("exec 3<\"$TEXT\" 5</etc/passwd; exec \"$@\"").arg("sh").env("TEXT", &file);
-        command.arg(&s.subject.program).arg("--root").arg(&s.state).args(["run", "--preserve-fds", "1"]);
+        command
+            .arg("-c")
+            .arg("exec 3<\"$TEXT\" 5</etc/passwd; exec \"$@\"")
+            .arg("sh")
+            .env("TEXT", &file);
+        command
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .args(["run", "--preserve-fds", "1"]);
         command.arg("--bundle").arg(&bundle.path).arg(s.id());
-        s.finish(command, Some(&bundle)).prints("through three\n0 1 2 3 4");
+        s.finish(command, Some(&bundle))
+            .prints("through three\n0 1 2 3 4");
     });
 }
 
@@ -197,8 +238,16 @@ fn listen_fds_are_passed() {
         let file = s.dir.join("text");
         fs::write(&file, "socket\n").expect("write");
         let mut command = std::process::Command::new("sh");
-        command.arg("-c").arg("exec 3<\"$TEXT\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"").arg("sh").env("TEXT", &file);
-        command.arg(&s.subject.program).arg("--root").arg(&s.state).arg("run");
+        command
+            .arg("-c")
+            .arg("exec 3<\"$TEXT\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"")
+            .arg("sh")
+            .env("TEXT", &file);
+        command
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .arg("run");
         command.arg("--bundle").arg(&bundle.path).arg(s.id());
         s.finish(command, Some(&bundle)).prints("socket\n1 1");
     });
@@ -211,8 +260,17 @@ fn standard_input_reaches_the_program() {
         let mut bundle = s.bundle();
         bundle.args(&["cat"]).write();
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", "echo typed | \"$@\"", "sh"]).arg(&s.subject.program).arg("--root").arg(&s.state);
-        command.arg("run").arg("--bundle").arg(&bundle.path).arg(s.id()).stdin(Stdio::null());
+        command
+            .args(["-c", "echo typed | \"$@\"", "sh"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id())
+            .stdin(Stdio::null());
         s.finish(command, Some(&bundle)).prints("typed");
     });
 }
@@ -225,13 +283,27 @@ fn closed_standard_streams_are_harmless() {
         let file = s.dir.join("answer");
         fs::write(&file, "").expect("write");
         bundle.bind(&file, "/answer", &["rw"]);
-        bundle.writable().shell("readlink /proc/self/fd/0 > /answer").write();
+        bundle
+            .writable()
+            .shell("readlink /proc/self/fd/0 > /answer")
+            .write();
         let mut command = std::process::Command::new("sh");
-        command.args(["-c", "exec <&- ; exec \"$@\"", "sh"]).arg(&s.subject.program).arg("--root").arg(&s.state);
-        command.arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
+        command
+            .args(["-c", "exec <&- ; exec \"$@\"", "sh"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
         s.finish(command, Some(&bundle)).ok();
         let answer = fs::read_to_string(&file).expect("answer");
-        assert!(answer.is_empty() || answer == "/dev/null\n" || answer.starts_with("pipe:"), "{answer}");
+        assert!(
+            answer.is_empty() || answer == "/dev/null\n" || answer.starts_with("pipe:"),
+            "{answer}"
+        );
     });
 }
 
@@ -257,7 +329,9 @@ fn the_hostname_is_set_inside_alone() {
     sandbox::host(|s| {
         let before = s.tool("hostname", &[]);
         let mut bundle = s.bundle();
-        bundle.set("/hostname", json!("inside.example")).shell("hostname; uname -n");
+        bundle
+            .set("/hostname", json!("inside.example"))
+            .shell("hostname; uname -n");
         s.run(&bundle).prints("inside.example\ninside.example");
         assert_eq!(s.tool("hostname", &[]), before);
     });
@@ -273,7 +347,9 @@ fn the_domainname_is_set_inside_alone() {
         let host = || fs::read_to_string("/proc/sys/kernel/domainname").expect("domainname");
         let before = host();
         let mut bundle = s.bundle();
-        bundle.set("/domainname", json!("nis.example")).args(&["cat", "/proc/sys/kernel/domainname"]);
+        bundle
+            .set("/domainname", json!("nis.example"))
+            .args(&["cat", "/proc/sys/kernel/domainname"]);
         s.run(&bundle).prints("nis.example");
         assert_eq!(host(), before);
     });

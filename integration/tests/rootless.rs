@@ -30,7 +30,9 @@ fn a_user_runs_a_container() {
 fn a_user_maps_its_subordinate_range() {
     sandbox::user(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("cat /proc/self/uid_map; touch /tmp/made; chown 1000:1000 /tmp/made").writable();
+        bundle
+            .shell("cat /proc/self/uid_map; touch /tmp/made; chown 1000:1000 /tmp/made")
+            .writable();
         bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_CHOWN"]);
         let outcome = s.run(&bundle).ok();
         let words: Vec<_> = outcome.stdout.split_whitespace().collect();
@@ -47,17 +49,31 @@ fn a_missing_newuidmap_is_named() {
     sandbox::user(|s| {
         let bundle = s.bundle();
         let mut command = s.command();
-        command.env("PATH", "/nowhere").arg("run").arg("--bundle").arg(bundle.write()).arg(s.id());
+        command
+            .env("PATH", "/nowhere")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
         let mut outer = Command::new("setpriv");
         outer.args(command.get_args()).current_dir(&s.dir);
-        outer.env("PATH", "/nowhere").env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+        outer
+            .env("PATH", "/nowhere")
+            .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
         let full = s.tool("sh", &["-c", "command -v setpriv"]);
         let mut command = Command::new(full.trim());
-        command.args(outer.get_args()).current_dir(&s.dir).env("PATH", "/nowhere");
+        command
+            .args(outer.get_args())
+            .current_dir(&s.dir)
+            .env("PATH", "/nowhere");
         command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
         let outcome = s.finish(command, Some(&bundle)).fails();
         if s.subject.is_locule() {
-            assert!(outcome.last_line().contains("newuidmap"), "{}", outcome.describe("the program's name"));
+            assert!(
+                outcome.last_line().contains("newuidmap"),
+                "{}",
+                outcome.describe("the program's name")
+            );
         }
     });
 }
@@ -71,9 +87,16 @@ fn a_single_id_needs_no_newuidmap() {
         let full = s.tool("sh", &["-c", "command -v setpriv"]);
         let command = s.command();
         let mut without = Command::new(full.trim());
-        without.args(command.get_args()).current_dir(&s.dir).env("PATH", "/nowhere");
+        without
+            .args(command.get_args())
+            .current_dir(&s.dir)
+            .env("PATH", "/nowhere");
         without.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
-        without.arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
+        without
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
         let outcome = s.finish(without, Some(&bundle)).ok();
         let words: Vec<_> = outcome.stdout.split_whitespace().collect();
         assert_eq!(words, ["0", &USER.to_string(), "1"]);
@@ -99,7 +122,12 @@ fn a_file_of_the_containers_root_belongs_to_the_user() {
         let mut bundle = single(s);
         bundle.writable().shell("id -u; touch /tmp/made");
         s.run(&bundle).prints("0");
-        assert_eq!(fs::metadata(bundle.root().join("tmp/made")).expect("stat").uid(), USER);
+        assert_eq!(
+            fs::metadata(bundle.root().join("tmp/made"))
+                .expect("stat")
+                .uid(),
+            USER
+        );
     });
 }
 
@@ -124,13 +152,24 @@ fn the_limit_of_user_namespaces_is_named() {
         let bundle = s.bundle();
         bundle.write();
         let command = s.command();
-        let args: Vec<_> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        let args: Vec<_> = command
+            .get_args()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
         let program = args.iter().position(|a| a == "--").expect("--") + 1;
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
         let mut nested = Command::new("unshare");
-        nested.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).args(&args[program..]);
-        nested.current_dir(&s.dir).arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
-        s.finish(nested, Some(&bundle)).fails_with(&["max_user_namespaces"]);
+        nested
+            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
+            .args(&args[program..]);
+        nested
+            .current_dir(&s.dir)
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(nested, Some(&bundle))
+            .fails_with(&["max_user_namespaces"]);
     });
 }
 
@@ -158,14 +197,27 @@ fn the_state_is_in_the_users_runtime_directory() {
         let id = s.id();
         let plain = |args: &[&str]| {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", &USER.to_string(), "--regid", &USER.to_string(), "--clear-groups", "--inh-caps=-all", "--"]);
-            command.arg(&s.subject.program).args(args).current_dir(&bundle.path);
+            command.args([
+                "--reuid",
+                &USER.to_string(),
+                "--regid",
+                &USER.to_string(),
+                "--clear-groups",
+                "--inh-caps=-all",
+                "--",
+            ]);
+            command
+                .arg(&s.subject.program)
+                .args(args)
+                .current_dir(&bundle.path);
             command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
             s.finish(command, Some(&bundle))
         };
         plain(&["create", &id]).ok();
         let name = s.subject.program.file_name().expect("name");
-        let root = std::path::Path::new("/run/user").join(USER.to_string()).join(name);
+        let root = std::path::Path::new("/run/user")
+            .join(USER.to_string())
+            .join(name);
         assert!(root.join(&id).is_dir(), "{}", root.display());
         plain(&["delete", "--force", &id]).ok();
         fs::remove_dir(&root).expect("an empty state directory");
@@ -178,7 +230,9 @@ fn the_rootless_template_runs() {
     sandbox::user(|s| {
         let bundle = s.bundle();
         let mut command = s.command();
-        command.args(["spec", "--rootless", "--bundle"]).arg(&bundle.path);
+        command
+            .args(["spec", "--rootless", "--bundle"])
+            .arg(&bundle.path);
         s.finish(command, None).ok();
         let text = fs::read(bundle.path.join("config.json")).expect("config.json");
         let mut config: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
@@ -208,7 +262,9 @@ fn sysfs_falls_back_to_the_hosts() {
             return;
         }
         let mut bundle = s.bundle();
-        bundle.inherit("network").shell("ls /sys/class/net/lo > /dev/null && ! mkdir /sys/kernel/x 2> /dev/null && echo on");
+        bundle.inherit("network").shell(
+            "ls /sys/class/net/lo > /dev/null && ! mkdir /sys/kernel/x 2> /dev/null && echo on",
+        );
         s.run(&bundle).prints("on");
     });
 }
@@ -218,7 +274,9 @@ fn sysfs_falls_back_to_the_hosts() {
 fn default_devices_are_there_for_a_user() {
     sandbox::user(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("echo x > /dev/null; head -c 4 /dev/zero | wc -c; stat -c '%t:%T' /dev/null /dev/full");
+        bundle.shell(
+            "echo x > /dev/null; head -c 4 /dev/zero | wc -c; stat -c '%t:%T' /dev/null /dev/full",
+        );
         s.run(&bundle).prints("4\n1:3\n1:7");
     });
 }

@@ -13,7 +13,13 @@ fn state_has_what_the_specification_lists() {
         bundle.set("/annotations", json!({ "org.example.key": "value" }));
         let container = s.create(&bundle);
         let state = container.state();
-        assert!(state["ociVersion"].as_str().expect("ociVersion").starts_with("1."), "{state}");
+        assert!(
+            state["ociVersion"]
+                .as_str()
+                .expect("ociVersion")
+                .starts_with("1."),
+            "{state}"
+        );
         assert_eq!(state["id"], container.id.as_str());
         assert_eq!(state["status"], "created");
         assert_eq!(state["bundle"], json!(bundle.path));
@@ -33,7 +39,11 @@ fn the_pid_is_that_of_the_runtimes_namespace() {
         bundle.args(&["sleep", "1234"]);
         let container = s.started(&bundle);
         let line = || fs::read(format!("/proc/{}/cmdline", container.pid())).expect("cmdline");
-        assert!(sandbox::eventually(|| line() == b"sleep\x001234\x00"), "{:?}", line());
+        assert!(
+            sandbox::eventually(|| line() == b"sleep\x001234\x00"),
+            "{:?}",
+            line()
+        );
         container.remove();
     });
 }
@@ -60,7 +70,13 @@ fn list_shows_every_container() {
         two.wait_for("stopped");
         let list = s.runtime(&["list", "--format", "json"]).ok();
         let list: Value = serde_json::from_str(&list.stdout).expect("JSON");
-        let found = |id: &str| list.as_array().expect("array").iter().find(|c| c["id"] == id).cloned();
+        let found = |id: &str| {
+            list.as_array()
+                .expect("array")
+                .iter()
+                .find(|c| c["id"] == id)
+                .cloned()
+        };
         assert_eq!(found(&one.id).expect("the first")["status"], "created");
         assert_eq!(found(&two.id).expect("the second")["status"], "stopped");
         let quiet = s.runtime(&["list", "-q"]).ok();
@@ -68,8 +84,17 @@ fn list_shows_every_container() {
         ids.sort_unstable();
         assert_eq!(ids, [one.id.as_str(), two.id.as_str()]);
         let table = s.runtime(&["list"]).ok();
-        let header: Vec<_> = table.stdout.lines().next().expect("header").split_whitespace().collect();
-        assert_eq!(header, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+        let header: Vec<_> = table
+            .stdout
+            .lines()
+            .next()
+            .expect("header")
+            .split_whitespace()
+            .collect();
+        assert_eq!(
+            header,
+            ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+        );
         one.remove();
         two.remove();
     });
@@ -84,7 +109,11 @@ fn list_passes_over_stray_files() {
         s.tool("mkfifo", &[s.state.join("fifo").to_str().expect("UTF-8")]);
         let container = s.create(&s.bundle());
         let list = s.runtime(&["list", "-q"]);
-        assert!(list.stdout.lines().any(|line| line == container.id), "{}", list.describe("wanted the id"));
+        assert!(
+            list.stdout.lines().any(|line| line == container.id),
+            "{}",
+            list.describe("wanted the id")
+        );
         container.remove();
         fs::remove_file(s.state.join("stray")).expect("rm");
         fs::remove_file(s.state.join("fifo")).expect("rm");
@@ -100,7 +129,11 @@ fn the_state_of_a_container_is_private() {
         let container = s.create(&s.bundle());
         let folder = s.state.join(&container.id);
         let mode = |path| fs::metadata(path).expect("stat").permissions().mode();
-        assert_eq!(mode(folder.clone()) & 0o066, 0, "nobody else may list or write it");
+        assert_eq!(
+            mode(folder.clone()) & 0o066,
+            0,
+            "nobody else may list or write it"
+        );
         assert_eq!(mode(folder.join("state.json")) & 0o077, 0);
         container.remove();
     });

@@ -11,13 +11,23 @@ use serde_json::json;
 fn ids_and_groups_are_exactly_those_asked_for() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.set("/process/user", json!({ "uid": 1000, "gid": 2000, "additionalGids": [5, 3000, 7] }));
+        bundle.set(
+            "/process/user",
+            json!({ "uid": 1000, "gid": 2000, "additionalGids": [5, 3000, 7] }),
+        );
         bundle.args(&["grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status"]);
         let outcome = s.run(&bundle).ok();
-        let lines: Vec<Vec<&str>> = outcome.stdout.lines().map(|l| l.split_whitespace().collect()).collect();
+        let lines: Vec<Vec<&str>> = outcome
+            .stdout
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
         assert_eq!(lines[0], ["Uid:", "1000", "1000", "1000", "1000"]);
         assert_eq!(lines[1], ["Gid:", "2000", "2000", "2000", "2000"]);
-        let mut groups: Vec<u32> = lines[2][1..].iter().map(|g| g.parse().expect("gid")).collect();
+        let mut groups: Vec<u32> = lines[2][1..]
+            .iter()
+            .map(|g| g.parse().expect("gid"))
+            .collect();
         groups.retain(|g| *g != 2000);
         groups.sort_unstable();
         assert_eq!(groups, [5, 7, 3000]);
@@ -31,8 +41,16 @@ fn groups_of_the_caller_are_dropped() {
         let mut bundle = s.bundle();
         bundle.user(1000, 1000).args(&["id", "-G"]).write();
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--groups", "4,20,27", "--"]).arg(&s.subject.program).arg("--root").arg(&s.state);
-        command.arg("run").arg("--bundle").arg(&bundle.path).arg(s.id());
+        command
+            .args(["--groups", "4,20,27", "--"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
         s.finish(command, Some(&bundle)).prints("1000");
     });
 }
@@ -62,11 +80,18 @@ fn set_uid_programs_obey_no_new_privileges() {
             fs::copy(integration::bundle::busybox(), &program).expect("copy");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("chmod");
             bundle.file("/etc/passwd", "root::0:0:root:/:/bin/sh\n", 0o644);
-            bundle.user(1000, 1000).set("/process/noNewPrivileges", json!(nnp));
+            bundle
+                .user(1000, 1000)
+                .set("/process/noNewPrivileges", json!(nnp));
             bundle.capabilities(&["bounding"], &["CAP_SETUID", "CAP_SETGID"]);
             bundle.args(&["/bin/busybox-raised", "su", "-c", "id -u"]);
             let outcome = s.run(&bundle);
-            assert_eq!(outcome.stdout, if nnp { "" } else { "0\n" }, "{}", outcome.describe("su"));
+            assert_eq!(
+                outcome.stdout,
+                if nnp { "" } else { "0\n" },
+                "{}",
+                outcome.describe("su")
+            );
         }
     });
 }
@@ -75,7 +100,11 @@ fn set_uid_programs_obey_no_new_privileges() {
 #[test]
 fn the_umask_is_that_of_the_configuration() {
     sandbox::host(|s| {
-        for (value, shown) in [(json!(0o077), "0077"), (json!(0), "0000"), (json!(null), "0022")] {
+        for (value, shown) in [
+            (json!(0o077), "0077"),
+            (json!(0), "0000"),
+            (json!(null), "0022"),
+        ] {
             let mut bundle = s.bundle();
             if !value.is_null() {
                 bundle.set("/process/user/umask", value);
@@ -95,7 +124,10 @@ fn the_hosts_null_device_keeps_its_owner() {
         bundle.user(1000, 1000);
         s.run(&bundle).ok();
         let after = fs::metadata("/dev/null").expect("stat");
-        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+        assert_eq!(
+            (after.uid(), after.gid(), after.mode()),
+            (before.uid(), before.gid(), before.mode())
+        );
     });
 }
 
