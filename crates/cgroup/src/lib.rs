@@ -1,3 +1,49 @@
 //! Control groups: make, join, limit, freeze, kill, remove.
+//!
+//! Decides where a container's groups are, on cgroup v2, v1 and hybrid hosts, and what is written into
+//! them. [`Plan::lower`] looks at the host and has no side effect; [`Plan::create`] makes the groups;
+//! [`Location`] is what the state keeps, and everything that later commands do with a group starts
+//! there. Groups are reached by descriptor: a name is resolved below the root of its hierarchy and
+//! leads nowhere else. Sources: the OCI runtime specification, config-linux.md#control-groups, and the
+//! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
 
 #![forbid(unsafe_code)]
+
+mod control; // pids, signals, freeze, remove
+mod directory; // one group's directory, by descriptor
+mod error; // what can go wrong
+mod group; // a group that exists: join, verify
+mod hierarchy; // what the host has mounted
+mod location; // what the state remembers
+mod name; // the rules of cgroupsPath
+mod plan; // where the groups will be, and making them
+
+pub use error::Error;
+pub use group::Group;
+pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
+pub use name::UnitName;
+pub use plan::{Plan, Request};
+
+use serde::{Deserialize, Serialize};
+
+/// Who makes and owns the groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// locule itself, through the cgroup file system.
+    Cgroupfs,
+    /// systemd, as transient units.
+    Systemd,
+    /// Nobody: the container stays in the groups of its maker and no limit is set.
+    Disabled,
+}
+
+/// The two interfaces of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// One tree for each controller, or for several that are mounted together.
+    V1,
+    /// One tree for all.
+    V2,
+}

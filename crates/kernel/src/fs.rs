@@ -1,1 +1,309 @@
 //! Names below a directory descriptor: the *at family, reads and writes.
+
+use crate::errno::{Errno, ret, ret_number};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// The type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
+    /// A FIFO.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl FileKind {
+    fn of(mode: libc::mode_t) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFDIR => Self::Directory,
+            libc::S_IFLNK => Self::Symlink,
+            libc::S_IFCHR => Self::Char,
+            libc::S_IFBLK => Self::Block,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            _ => Self::Regular,
+        }
+    }
+}
+
+/// What stat(2) says, as far as it is asked for here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// The type.
+    pub kind: FileKind,
+    /// Permission bits, 0o7777 at most.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of the device that holds the file.
+    pub device: u64,
+    /// Inode number on that device.
+    pub inode: u64,
+    /// (major, minor) of a device node, else zeroes.
+    pub node: (u32, u32),
+    /// Access time: seconds and nanoseconds.
+    pub accessed: (i64, i64),
+    /// Modification time: seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+/// What is at `path` from `directory`; a link as the last component is not followed, an empty path is
+/// `directory` itself.
+pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno> {
+    let mut flags = libc::AT_SYMLINK_NOFOLLOW;
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is a C string and the buffer is a whole `stat`.
+    ret(unsafe {
+        libc::fstatat(
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            stat.as_mut_ptr(),
+            flags,
+        )
+    }
+    .into())?;
+    // SAFETY: a successful fstatat(2) has filled the whole buffer.
+    let stat = unsafe { stat.assume_init() };
+    Ok(FileStat {
+        kind: FileKind::of(stat.st_mode),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        node: (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)),
+        accessed: (stat.st_atime, stat.st_atime_nsec),
+        modified: (stat.st_mtime, stat.st_mtime_nsec),
+    })
+}
+
+/// What the descriptor refers to.
+pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat, Errno> {
+    stat_at(fd, c"")
+}
+
+/// The magic number of a procfs, as [`filesystem_magic`] gives it.
+pub const PROC_MAGIC: i64 = 0x9fa0;
+
+/// The magic number of the file system that `fd` is on. See statfs(2).
+pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the buffer is a whole `statfs`.
+    ret(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: a successful fstatfs(2) has filled the whole buffer.
+    Ok(unsafe { stat.assume_init() }.f_type)
+}
+
+/// Makes a directory. `mode` is cut by the umask.
+///
+/// # Errors
+/// EEXIST: the name is taken, by whatever (a dangling link too).
+pub fn mkdir_at(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
+    // SAFETY: the name is a C string.
+    ret(unsafe { libc::mkdirat(directory.as_raw_fd(), name.as_ptr(), mode) }.into())
+}
+
+/// The type of node that [`mknod_at`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
+    /// A FIFO: the numbers are ignored.
+    Fifo,
+}
+
+/// Makes a device node or a FIFO; never follows a link. `mode` is cut by the umask.
+///
+/// # Errors
+/// EEXIST: the name is taken. EPERM: no CAP_MKNOD in the initial user namespace.
+pub fn mknod_at(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    kind: NodeKind,
+    (major, minor): (u32, u32),
+    mode: u32,
+) -> Result<(), Errno> {
+    let (kind, device) = match kind {
+        NodeKind::Char => (libc::S_IFCHR, libc::makedev(major, minor)),
+        NodeKind::Block => (libc::S_IFBLK, libc::makedev(major, minor)),
+        NodeKind::Fifo => (libc::S_IFIFO, 0),
+    };
+    let mode = kind | (mode & 0o7777);
+    // SAFETY: the name is a C string.
+    ret(unsafe { libc::mknodat(directory.as_raw_fd(), name.as_ptr(), mode, device) }.into())
+}
+
+/// Makes a symbolic link `name` that says `target`.
+pub fn symlink_at(target: &CStr, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: both are C strings.
+    ret(unsafe { libc::symlinkat(target.as_ptr(), directory.as_raw_fd(), name.as_ptr()) }.into())
+}
+
+/// Removes a name that is no directory.
+pub fn unlink_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the name is a C string.
+    ret(unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) }.into())
+}
+
+/// What the symbolic link says, into `buffer`; gives its length. A longer text is cut: a full buffer must be
+/// taken for that.
+///
+/// # Errors
+/// EINVAL: no symbolic link.
+pub fn readlink_at(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    // SAFETY: the name is a C string; the pointer and the length are of one slice.
+    let length = unsafe {
+        libc::readlinkat(
+            directory.as_raw_fd(),
+            name.as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    };
+    usize::try_from(length).map_err(|_negative| Errno::last())
+}
+
+/// Changes owner and group of what the descriptor (O_PATH will do) refers to.
+pub fn chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: the empty path is a static C string.
+    ret(
+        unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) }
+            .into(),
+    )
+}
+
+/// Changes owner and group of `name` itself, link or not.
+pub fn chown_at(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the name is a C string.
+    ret(unsafe { libc::fchownat(directory.as_raw_fd(), name.as_ptr(), uid, gid, flags) }.into())
+}
+
+/// Changes the permission bits of an open file (not O_PATH).
+pub fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }.into())
+}
+
+/// Sets access and modification time of `name` (a link is not followed; empty: `directory` itself, which must
+/// then not be O_PATH before Linux 5.8).
+pub fn set_times_at(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    accessed: (i64, i64),
+    modified: (i64, i64),
+) -> Result<(), Errno> {
+    let times = [accessed, modified].map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+    let mut flags = libc::AT_SYMLINK_NOFOLLOW;
+    if name.is_empty() {
+        flags = libc::AT_EMPTY_PATH;
+    }
+    // SAFETY: the name is a C string, the array holds the two times that the call reads.
+    ret(
+        unsafe { libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) }
+            .into(),
+    )
+}
+
+/// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: the pointer and the length are of one slice.
+        let got = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        match usize::try_from(got) {
+            Ok(length) => return Ok(length),
+            Err(_negative) if Errno::last() == Errno::EINTR => {}
+            Err(_negative) => return Err(Errno::last()),
+        }
+    }
+}
+
+/// Writes, in one call, and gives how much was taken. Tries again on EINTR.
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: the pointer and the length are of one slice.
+        let put = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        match ret_number(put as libc::c_long) {
+            Ok(count) => return usize::try_from(count).map_err(|_too_large| Errno::EOVERFLOW),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Reads entries of a directory into `buffer`; gives the length of what was filled, 0 at the end.
+/// [`Entries`] takes it apart. See getdents64(2).
+pub fn read_directory(directory: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the pointer and the length are of one slice.
+    let length = unsafe {
+        libc::syscall(
+            libc::SYS_getdents64,
+            directory.as_raw_fd(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
+    };
+    usize::try_from(length).map_err(|_negative| Errno::last())
+}
+
+/// The names in what [`read_directory`] has filled, without `.` and `..`.
+#[derive(Debug)]
+pub struct Entries<'buffer>(pub &'buffer [u8]);
+
+impl<'buffer> Iterator for Entries<'buffer> {
+    type Item = &'buffer CStr;
+
+    fn next(&mut self) -> Option<&'buffer CStr> {
+        // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name.
+        loop {
+            let length = u16::from_ne_bytes(self.0.get(16..18)?.try_into().ok()?);
+            let record = self.0.get(..length.into())?;
+            self.0 = self.0.get(length.into()..)?;
+            let name = CStr::from_bytes_until_nul(record.get(19..)?).ok()?;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                return Some(name);
+            }
+        }
+    }
+}
+
+/// Changes the working directory to an open directory (O_PATH will do).
+pub fn fchdir(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
+}
+
+/// Changes the working directory.
+pub fn chdir(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string.
+    ret(unsafe { libc::chdir(path.as_ptr()) }.into())
+}
+
+/// Makes the working directory the root directory of this process.
+pub fn chroot_here() -> Result<(), Errno> {
+    // SAFETY: the path is a static C string.
+    ret(unsafe { libc::chroot(c".".as_ptr()) }.into())
+}

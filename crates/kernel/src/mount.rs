@@ -1,1 +1,290 @@
 //! The mount API that works by descriptors.
+//!
+//! A mount is made detached (from nothing, or as a copy), given its attributes, and then attached where a
+//! descriptor says. See fsopen(2), open_tree(2), mount_setattr(2), move_mount(2).
+
+use crate::errno::{Errno, ret, ret_fd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+const EMPTY: &CStr = c"";
+
+bitflags::bitflags! {
+    /// Attributes of one mount. See mount_setattr(2).
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct MountAttr: u64 {
+        /// Nothing can be written.
+        const RDONLY = 0x01;
+        /// Set-id bits and file capabilities are ignored.
+        const NOSUID = 0x02;
+        /// Device nodes cannot be opened.
+        const NODEV = 0x04;
+        /// Programs cannot be executed.
+        const NOEXEC = 0x08;
+        /// Access times are not updated; one value of [`MountAttr::ATIME`].
+        const NOATIME = 0x10;
+        /// Access times are always updated; one value of [`MountAttr::ATIME`].
+        const STRICTATIME = 0x20;
+        /// The field of access times; all zero is relatime. To change it, clear it whole and set one value.
+        const ATIME = 0x70;
+        /// Access times of directories are not updated.
+        const NODIRATIME = 0x80;
+        /// Ids are mapped by a user namespace; Linux 5.12.
+        const IDMAP = 0x10_0000;
+        /// Symbolic links are not followed; Linux 5.14.
+        const NOSYMFOLLOW = 0x20_0000;
+    }
+}
+
+/// How far a call reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// One mount.
+    Top,
+    /// It and all mounts below (AT_RECURSIVE).
+    Tree,
+}
+
+/// What happens with a symbolic link as the last component of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// It is followed.
+    Yes,
+    /// It is the thing itself.
+    No,
+}
+
+/// A propagation type. See mount_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing goes in or out.
+    Private,
+    /// Both ways, between peers.
+    Shared,
+    /// In only.
+    Slave,
+    /// Private, and cannot be the source of a bind mount.
+    Unbindable,
+}
+
+/// A change of attributes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AttrChange<'fd> {
+    /// Set these; wins over `clear`.
+    pub set: MountAttr,
+    /// Clear these.
+    pub clear: MountAttr,
+    /// Change the propagation type.
+    pub propagation: Option<Propagation>,
+    /// The user namespace that [`MountAttr::IDMAP`] wants.
+    pub id_map: Option<BorrowedFd<'fd>>,
+}
+
+/// Begins a new file system of type `kind`. Linux 5.2.
+///
+/// # Errors
+/// ENODEV: the kernel has no such type. EPERM.
+pub fn fsopen(kind: &CStr) -> Result<OwnedFd, Errno> {
+    const FSOPEN_CLOEXEC: libc::c_uint = 1;
+    // SAFETY: the name is a C string.
+    ret_fd(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+fn fsconfig(
+    context: BorrowedFd<'_>,
+    command: libc::c_uint,
+    key: *const libc::c_char,
+    value: *const libc::c_char,
+) -> Result<(), Errno> {
+    // SAFETY: both pointers are null or of C strings that the three callers hold.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            key,
+            value,
+            0,
+        )
+    })
+}
+
+/// Sets a parameter that has no value.
+///
+/// # Errors
+/// EINVAL: the file system does not know it.
+pub fn fsconfig_flag(context: BorrowedFd<'_>, key: &CStr) -> Result<(), Errno> {
+    fsconfig(context, 0, key.as_ptr(), std::ptr::null())
+}
+
+/// Sets a parameter to a string of at most 255 bytes.
+///
+/// # Errors
+/// EINVAL: the file system does not know it, does not like the value, or the value is too long.
+pub fn fsconfig_string(context: BorrowedFd<'_>, key: &CStr, value: &CStr) -> Result<(), Errno> {
+    fsconfig(context, 1, key.as_ptr(), value.as_ptr())
+}
+
+/// Makes the superblock (FSCONFIG_CMD_CREATE).
+///
+/// # Errors
+/// EPERM: not in this user namespace. EINVAL: the parameters together make no sense. ENOMEM, ENOENT and more.
+pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<(), Errno> {
+    fsconfig(context, 6, std::ptr::null(), std::ptr::null())
+}
+
+/// Makes a detached mount of the superblock. The descriptor is also one of its root directory (O_PATH).
+///
+/// # Errors
+/// EPERM: in a user namespace, a proc or sysfs would show more than the visible ones do.
+pub fn fsmount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd, Errno> {
+    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+    let attributes =
+        libc::c_uint::try_from(attributes.bits()).map_err(|_too_large| Errno::EINVAL)?;
+    // SAFETY: no memory is passed.
+    ret_fd(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            FSMOUNT_CLOEXEC,
+            attributes,
+        )
+    })
+}
+
+/// Makes a detached copy of the mount at `path` from `directory`, like a bind mount; an empty path is
+/// `directory` itself. Linux 5.2.
+///
+/// # Errors
+/// EINVAL: unbindable, of another mount namespace, or locked mounts lie below and `depth` is the top only.
+/// ENOENT, ENOTDIR, EACCES, EPERM.
+pub fn clone_tree(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    depth: Depth,
+    follow: Follow,
+) -> Result<OwnedFd, Errno> {
+    const OPEN_TREE_CLONE: libc::c_int = 1;
+    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
+    if depth == Depth::Tree {
+        flags |= libc::AT_RECURSIVE;
+    }
+    if follow == Follow::No {
+        flags |= libc::AT_SYMLINK_NOFOLLOW;
+    }
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    // SAFETY: the path is a C string.
+    ret_fd(unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+        )
+    })
+}
+
+/// Attaches the mount `from` (detached, or else it moves) on top of what `to` refers to. Linux 5.2.
+///
+/// # Errors
+/// ENOTDIR: one is a directory, the other is not. EINVAL: not a mount's root, or of another namespace.
+pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    move_mount_raw(from, to.as_raw_fd(), EMPTY)
+}
+
+/// Moves the mount `from` on top of the root directory of this process, as `mount --move . /` does.
+pub fn move_mount_over_root(from: BorrowedFd<'_>) -> Result<(), Errno> {
+    move_mount_raw(from, libc::AT_FDCWD, c"/")
+}
+
+fn move_mount_raw(from: BorrowedFd<'_>, directory: RawFd, path: &CStr) -> Result<(), Errno> {
+    const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
+    const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    // SAFETY: both paths are C strings.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            from.as_raw_fd(),
+            EMPTY.as_ptr(),
+            directory,
+            path.as_ptr(),
+            flags,
+        )
+    })
+}
+
+#[repr(C)]
+struct MountAttrArgs {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// Changes the mount whose root is `path` from `directory`; an empty path is `directory` itself. Linux 5.12.
+///
+/// # Errors
+/// EPERM: a flag is locked in this user namespace. EBUSY: a file is open for writing where RDONLY is wanted.
+/// EINVAL: not the root of a mount, or the file system cannot have mapped ids.
+pub fn mount_setattr(
+    directory: BorrowedFd<'_>,
+    path: &CStr,
+    depth: Depth,
+    change: AttrChange<'_>,
+) -> Result<(), Errno> {
+    let mut flags = 0;
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    if depth == Depth::Tree {
+        flags |= libc::AT_RECURSIVE;
+    }
+    let args = MountAttrArgs {
+        set: change.set.bits(),
+        clear: change.clear.bits(),
+        propagation: match change.propagation {
+            None => 0,
+            Some(Propagation::Private) => libc::MS_PRIVATE,
+            Some(Propagation::Shared) => libc::MS_SHARED,
+            Some(Propagation::Slave) => libc::MS_SLAVE,
+            Some(Propagation::Unbindable) => libc::MS_UNBINDABLE,
+        },
+        user_namespace: match change.id_map {
+            None => 0,
+            Some(fd) => u64::try_from(fd.as_raw_fd()).map_err(|_negative| Errno::EBADF)?,
+        },
+    };
+    // SAFETY: the path is a C string; `args` is a whole structure and its size is said.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const args,
+            size_of_val(&args),
+        )
+    })
+}
+
+/// Makes the working directory the root of the mount namespace and stacks the old root on top of it.
+/// See pivot_root(2), `pivot_root(".", ".")`.
+///
+/// # Errors
+/// EINVAL: the working directory is no mount's root, or a parent mount is shared.
+pub fn pivot_root_here() -> Result<(), Errno> {
+    // SAFETY: both paths are static C strings.
+    ret(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
+}
+
+/// Takes the topmost mount at `path` and all below it out of the mount namespace (MNT_DETACH).
+///
+/// # Errors
+/// EINVAL: no mount point, or locked in this user namespace.
+pub fn detach(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string.
+    ret(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
+}

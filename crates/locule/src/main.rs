@@ -1,5 +1,95 @@
 //! An OCI low-level container runtime.
+//!
+//! Reads the command line, sets up the log, hands over to one command and turns its error into one line and
+//! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
+#![expect(
+    dead_code,
+    unused_imports,
+    reason = "the commands create, start and run use the rest"
+)]
 
-fn main() {}
+mod args;
+mod commands;
+mod descriptors;
+mod error;
+mod log;
+mod moment;
+mod process;
+mod signal;
+mod state;
+mod status;
+#[cfg(test)]
+mod testing;
+
+use args::{Command, Globals, Invocation};
+use commands::Env;
+use error::{Error, print};
+use kernel::process::set_dumpable;
+use std::env;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The standard library has opened /dev/null in place of a missing 0, 1 or 2 already.
+    let answer = match args::parse(env::args_os().skip(1)) {
+        Ok(Invocation::Print(text)) => print(&text).map(|()| ExitCode::SUCCESS),
+        Ok(Invocation::Version) => print(&version()).map(|()| ExitCode::SUCCESS),
+        Ok(Invocation::Command(globals, command)) => execute(&globals, &command),
+        Err(misuse) => {
+            log::explain(&misuse.text);
+            return ExitCode::from(misuse.status);
+        }
+    };
+    answer.unwrap_or_else(|error| {
+        log::failure(error.code(), &error.chain());
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(globals: &Globals, command: &Command) -> Result<ExitCode, Error> {
+    log::install(globals)?;
+    let env = Env::new(globals);
+    match command {
+        Command::State(args) => commands::state::run(args, &env),
+        Command::Kill(args) => commands::kill::run(args, &env),
+        Command::Delete(args) => commands::delete::run(args, &env),
+        Command::List(args) => commands::list::run(args, &env),
+        Command::Spec(_) => Err(Error::Missing { command: "spec" }),
+        Command::Features(_) => Err(Error::Missing {
+            command: "features",
+        }),
+        Command::Init(_) => Err(Error::InitByHand),
+        Command::Create(args) => {
+            harden(args)?;
+            commands::create::run(args, &env)
+        }
+        Command::Start(args) => commands::start::run(args, &env),
+        Command::Run(args) => {
+            harden(&args.create)?;
+            commands::run::run(args, &env)
+        }
+    }
+}
+
+/// Keeps what the caller has leaked, and this process itself, out of the container's reach.
+fn harden(args: &args::Create) -> Result<(), Error> {
+    let listen_fds = env::var_os("LISTEN_FDS");
+    let preserved = descriptors::preserved(args.preserve_fds, listen_fds.as_deref());
+    descriptors::mark_leaked(preserved).map_err(Error::Harden)?;
+    // Only with root's rights: otherwise our own /proc files would no longer be ours, and the id
+    // maps of a user namespace could not be written.
+    if state::is_host_root() {
+        set_dumpable(false).map_err(Error::Harden)?;
+    }
+    Ok(())
+}
+
+/// The lines that engines parse: the first names the program, the others follow by their key.
+fn version() -> String {
+    let commit = option_env!("LOCULE_COMMIT").unwrap_or("unknown");
+    format!(
+        "locule version {}\ncommit: {commit}\nspec: 1.3.0\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}

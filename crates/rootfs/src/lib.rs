@@ -1,3 +1,48 @@
 //! The container's file system tree: mounts, devices, masks, pivot_root.
+//!
+//! Decides at lowering, in the parent, everything that becomes of `root`, `mounts`, `linux.devices`,
+//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.rootfsPropagation` and `linux.sysctl`; init then applies four
+//! flat lists by system calls only. Decides nothing about namespaces, cgroups or the process.
 
 #![forbid(unsafe_code)]
+
+mod copyup; // tmpcopyup
+mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
+mod describe; // the sentence for a failure, the text of a plan
+mod device; // device nodes, links of /dev
+mod idmapped; // user namespaces that carry an id map
+mod lower; // Container -> Plan
+mod lower_mount; // one element of mounts -> steps
+mod mask; // masked and read-only paths
+mod mount; // one lowered mount and its apply
+mod options; // the table of mount options
+mod path; // destinations as text
+mod pivot; // the way of the root
+mod place; // where something failed
+mod plan; // the four doors of init
+mod procfs; // a trusted /proc, sysctls
+mod root; // safe paths below a root descriptor
+mod tree; // what is taken from the host
+
+pub use idmapped::IdMapError;
+pub use lower::{CgroupHierarchy, CgroupView, Error, Request};
+pub use options::option_names;
+pub use pivot::Pivot;
+pub use place::{List, Place};
+pub use plan::Plan;
+pub use root::RootFd;
+
+use kernel::Errno;
+use std::fmt;
+
+/// An errno as messages show it: `EPERM: operation not permitted`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason(pub Errno);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0, self.0.desc().to_lowercase())
+    }
+}
+
+impl std::error::Error for Reason {}

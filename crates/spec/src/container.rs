@@ -45,7 +45,9 @@ pub struct Container {
     pub masked_paths: Vec<PathBuf>,
     /// `linux.readonlyPaths`.
     pub readonly_paths: Vec<PathBuf>,
-    /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted.
+    /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted. A `/`
+    /// in a key is a dot within a name: "net.ipv4.conf.eth0/1.mtu" is the file
+    /// net/ipv4/conf/eth0.1/mtu. No component of that file name is empty, "." or "..".
     pub sysctl: Vec<(String, String)>,
     /// `linux.seccomp`.
     pub seccomp: Option<Seccomp>,
@@ -305,6 +307,8 @@ pub struct Hook {
 }
 
 /// `linux.resources`, see config-linux.md#control-groups. An absent field leaves the kernel's value alone.
+/// A 0 of the document is absent here where 0 is no meaningful limit: bytes of memory, shares, quota,
+/// periods, real-time runtime, weights. Left as written: `pids.limit`, burst, swappiness, idle, rates.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resources {
     /// `devices`, in order.

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::quote::printable;
+
 /// A stable, greppable name of a kind of problem. The text of [`Code::as_str`] is API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -89,7 +91,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.pointer.is_empty() {
-            write!(f, "{}: ", self.pointer)?;
+            write!(f, "{}: ", printable(&self.pointer))?;
         }
         f.write_str(&self.message)?;
         if let Some((line, column)) = self.position {
@@ -111,4 +113,79 @@ pub struct Report {
     pub errors: Vec<Diagnostic>,
     /// Problems that the specification wants tolerated.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// A report of one error.
+    pub fn of(error: Diagnostic) -> Self {
+        Self {
+            errors: vec![error],
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Writes the errors. The last line stands alone, since engines show no other: it is the only
+    /// error, or says how many there are and which was the first.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(crate) fn write(&self, out: &mut impl fmt::Write, file: &str) -> fmt::Result {
+        let Some(first) = self.errors.first() else {
+            return write!(out, "{file}no error");
+        };
+        if self.errors.len() == 1 {
+            return write!(out, "{file}{first}");
+        }
+        for error in &self.errors {
+            writeln!(out, "{file}{error}")?;
+        }
+        write!(
+            out,
+            "{file}{} errors, the first: {first}",
+            self.errors.len()
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
+    }
+}
+
+impl std::error::Error for Report {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_error_is_one_line() {
+        let report = Report::of(Diagnostic::new(Code::Type, "/a", "expected a list"));
+        assert_eq!(report.to_string(), "/a: expected a list [type]");
+    }
+
+    #[test]
+    fn the_last_line_of_many_errors_stands_alone() {
+        let mut report = Report::of(Diagnostic::new(Code::Type, "/a", "expected a list"));
+        report
+            .errors
+            .push(Diagnostic::new(Code::Range, "/b", "5 is too big"));
+        let text = report.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "/a: expected a list [type]",
+                "/b: 5 is too big [range]",
+                "2 errors, the first: /a: expected a list [type]",
+            ]
+        );
+    }
+
+    #[test]
+    fn control_characters_of_a_key_do_not_reach_the_terminal() {
+        let found = Diagnostic::new(Code::Type, "/a\n\x1b[0m", "expected a list");
+        assert_eq!(found.to_string(), r"/a\n\u{1b}[0m: expected a list [type]");
+    }
 }

@@ -9,6 +9,26 @@
 
 pub mod container;
 pub mod diagnostic;
+pub mod features;
+pub mod load;
+mod locate;
+mod node;
+mod quote;
+mod reader;
+#[cfg(test)]
+mod samples;
+pub mod state;
+pub mod template;
+mod unsupported;
+mod validate;
+mod words;
 
 pub use container::Container;
 pub use diagnostic::{Code, Diagnostic, Report};
+pub use features::features;
+pub use load::{Host, LoadError, Loaded, load, parse};
+pub use state::StateText;
+pub use template::template;
+
+/// The newest version of the specification that is known here.
+pub const VERSION: &str = "1.3.0";

@@ -1,0 +1,424 @@
+//! What later commands do with the processes of a container's groups: list, signal, freeze, thaw, and
+//! remove the groups. Every wait has a deadline.
+
+use kernel::Errno;
+use kernel::clone::{pidfd_open, pidfd_send_signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::directory::Directory;
+use crate::{Error, Location, Place, Version};
+
+const SIGKILL: i32 = 9;
+
+/// How long a freeze may take that only serves to send a signal to all at once.
+const FREEZE_TO_SIGNAL: Duration = Duration::from_millis(500);
+
+/// What the kernel answers about a group that was removed a moment ago.
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENODEV)
+}
+
+/// The processes of `top` and of all groups below it. What goes away meanwhile is left out.
+fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
+    let mut pids = BTreeSet::new();
+    let mut pending = vec![top];
+    while let Some(group) = pending.pop() {
+        match group.read("cgroup.procs") {
+            // A pid of 0 is a process outside of the caller's PID namespace.
+            Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(errno) if is_gone(errno) => continue,
+            // A threaded group: its processes are listed by the group above.
+            Err(Errno::EOPNOTSUPP) => {}
+            Err(source) => {
+                let file = group.path().join("cgroup.procs");
+                return Err(Error::ReadFile { file, source });
+            }
+        }
+        let children = match group.children() {
+            Ok(children) => children,
+            Err(errno) if is_gone(errno) => continue,
+            Err(errno) => return Err(group.failed("list")(errno)),
+        };
+        for name in children {
+            match group.child(&name) {
+                Ok(child) => pending.push(child),
+                Err(errno) if is_gone(errno) => {}
+                Err(errno) => return Err(group.failed("open")(errno)),
+            }
+        }
+    }
+    Ok(pids)
+}
+
+/// Whether neither `group` nor any group below it has a process.
+pub(crate) fn is_empty(group: &Directory) -> Result<bool, Error> {
+    let top = group.open_below("").map_err(group.failed("open"))?;
+    Ok(collect(top)?.is_empty())
+}
+
+/// The first few processes of `group`, for a message.
+pub(crate) fn some_pids(group: &Directory) -> Vec<i32> {
+    let all = group.open_below("").ok().and_then(|top| collect(top).ok());
+    all.unwrap_or_default().into_iter().take(5).collect()
+}
+
+/// Removes all groups below `top`, the deepest first. Gives the errno that stopped it.
+fn remove_below(top: Directory) -> Result<(), Errno> {
+    let first = top.children()?;
+    let mut open: Vec<(Directory, Vec<OsString>)> = vec![(top, first)];
+    while let Some((group, names)) = open.last_mut() {
+        let Some(name) = names.last() else {
+            open.pop();
+            continue;
+        };
+        match group.remove(&**name) {
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
+                let child = group.child(name)?;
+                let below = child.children()?;
+                if below.is_empty() {
+                    return Err(Errno::EBUSY);
+                }
+                open.push((child, below));
+            }
+            Err(errno) if !is_gone(errno) => return Err(errno),
+            _removed => {
+                names.pop();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tries once to remove the group at `place` and all below it. `Ok(false)`: still in use.
+fn remove_once(place: &Place) -> Result<bool, Error> {
+    place.check()?;
+    let Some(root) = place.root()? else {
+        return Ok(true);
+    };
+    let failed = |source| Error::Directory {
+        action: "remove",
+        group: place.host_path(),
+        source,
+    };
+    let (above, name) = place.split();
+    let parent = match root.open_below(above) {
+        Ok(parent) => parent,
+        Err(errno) if is_gone(errno) => return Ok(true),
+        Err(errno) => return Err(failed(errno)),
+    };
+    match parent.remove(name) {
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
+        Err(errno) if !is_gone(errno) => return Err(failed(errno)),
+        _removed => return Ok(true),
+    }
+    let below = parent.open_below(name).and_then(remove_below);
+    match below.and_then(|()| parent.remove(name)) {
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(false),
+        Err(errno) if !is_gone(errno) => Err(failed(errno)),
+        _removed => Ok(true),
+    }
+}
+
+/// The part of a group that freezes.
+struct Freezer {
+    directory: Directory,
+    version: Version,
+}
+
+impl Freezer {
+    /// What is asked of the group, or of one above it: the freezer may still be at work.
+    fn is_frozen(&self) -> Result<bool, Error> {
+        match self.version {
+            Version::V2 => {
+                Ok(self.flag("cgroup.freeze", "1")? || self.flag("cgroup.events", "frozen 1")?)
+            }
+            Version::V1 => Ok(!self.flag("freezer.state", "THAWED")?),
+        }
+    }
+
+    /// Whether the freezer has done what was asked.
+    fn has_reached(&self, frozen: bool) -> Result<bool, Error> {
+        match (self.version, frozen) {
+            (Version::V2, true) => self.flag("cgroup.events", "frozen 1"),
+            (Version::V2, false) => self.flag("cgroup.events", "frozen 0"),
+            (Version::V1, true) => self.flag("freezer.state", "FROZEN"),
+            (Version::V1, false) => self.flag("freezer.state", "THAWED"),
+        }
+    }
+
+    fn flag(&self, file: &str, line: &str) -> Result<bool, Error> {
+        Ok(self
+            .directory
+            .read_named(file)?
+            .lines()
+            .any(|found| found == line))
+    }
+
+    fn ask(&self, frozen: bool) -> Result<(), Error> {
+        match (self.version, frozen) {
+            (Version::V2, true) => self.directory.write_named("cgroup.freeze", "1"),
+            (Version::V2, false) => self.directory.write_named("cgroup.freeze", "0"),
+            (Version::V1, true) => self.directory.write_named("freezer.state", "FROZEN"),
+            (Version::V1, false) => self.directory.write_named("freezer.state", "THAWED"),
+        }
+    }
+
+    fn set(&self, frozen: bool, deadline: Duration) -> Result<(), Error> {
+        let end = Instant::now() + deadline;
+        // Opened before the write, so that no change of its content is missed.
+        let events = match self.version {
+            Version::V2 => self.directory.open_file("cgroup.events").ok(),
+            Version::V1 => None,
+        };
+        self.ask(frozen)?;
+        let mut pause = Duration::from_micros(200);
+        while !self.has_reached(frozen)? {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.timed_out(frozen, deadline));
+            }
+            match &events {
+                Some(events) => {
+                    let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+                    let wait = left.min(Duration::from_millis(100));
+                    let _news = poll(
+                        &mut fds,
+                        PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO),
+                    );
+                }
+                None => {
+                    // A fork in flight can hold up the v1 freezer until it is asked again.
+                    sleep(pause.min(left));
+                    pause = (pause * 2).min(Duration::from_millis(10));
+                    self.ask(frozen)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an unfinished freeze back: half a container must not stand still.
+    fn timed_out(&self, frozen: bool, deadline: Duration) -> Error {
+        let group = self.directory.path().to_owned();
+        if frozen && let Err(error) = self.ask(false) {
+            tracing::debug!("thaw {group:?} after an unfinished freeze: {error}");
+        }
+        Error::FreezerTimeout {
+            group,
+            state: if frozen { "frozen" } else { "thawed" },
+            deadline,
+        }
+    }
+}
+
+impl Location {
+    /// The v1 freezer where it is mounted (other tools of such hosts look there), else v2's. `None`: no
+    /// freezer, or the group is gone.
+    fn freezer(&self) -> Result<Option<Freezer>, Error> {
+        let Some(place) = self.v1("freezer").or_else(|| self.unified()) else {
+            return Ok(None);
+        };
+        Ok(place.open()?.map(|directory| Freezer {
+            directory,
+            version: place.version,
+        }))
+    }
+
+    /// The hierarchies whose lists of processes are looked at: v2, and the one of v1 that is acted upon.
+    fn listed(&self) -> impl Iterator<Item = &Place> {
+        let v1 = self.v1("freezer").or_else(|| self.v1("pids")).or_else(|| {
+            self.groups
+                .iter()
+                .find(|place| place.version == Version::V1)
+        });
+        self.unified().into_iter().chain(v1)
+    }
+
+    /// The processes of the container's groups and of all groups below, in ascending order and in the
+    /// caller's PID namespace. A group that is gone has none.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        let mut pids = BTreeSet::new();
+        for place in self.listed() {
+            if let Some(directory) = place.open()? {
+                pids.append(&mut collect(directory)?);
+            }
+        }
+        pids.remove(&0);
+        Ok(pids.into_iter().collect())
+    }
+
+    /// Sends `signal` to every process of the groups. SIGKILL leaves no survivor, forks included
+    /// (cgroup.kill, Linux 5.14; on v1 the group is frozen meanwhile), and thaws a frozen group, since
+    /// v1's frozen processes do not die.
+    ///
+    /// # Errors
+    /// [`Error::NoGroup`] if the container has none: its processes are not known.
+    pub fn signal_all(&self, signal: i32) -> Result<(), Error> {
+        if self.groups.is_empty() {
+            return Err(Error::NoGroup);
+        }
+        if signal != SIGKILL {
+            return self.signal_each(signal);
+        }
+        let killed = self.kill_at_once()?;
+        let freezer = self.freezer()?;
+        if !killed && let Some(freezer) = &freezer {
+            // An unfinished freeze is no reason to spare anyone: the rounds below catch what forks.
+            if let Err(error) = freezer.set(true, FREEZE_TO_SIGNAL) {
+                tracing::debug!("freeze before SIGKILL: {error}");
+            }
+        }
+        // After cgroup.kill only the v1 side of a hybrid host can hold more.
+        let only_v2 = self.groups.iter().all(|place| place.version == Version::V2);
+        let sent = if killed && only_v2 {
+            Ok(())
+        } else {
+            self.signal_each(signal)
+        };
+        if let Some(freezer) = &freezer
+            && freezer.is_frozen().unwrap_or(false)
+        {
+            match freezer.ask(false) {
+                Err(Error::WriteFile { source, .. }) if is_gone(source) => {}
+                answer => answer?,
+            }
+        }
+        sent
+    }
+
+    /// Writes cgroup.kill; false where the group or the file is not there.
+    fn kill_at_once(&self) -> Result<bool, Error> {
+        let Some(place) = self.unified() else {
+            return Ok(false);
+        };
+        let Some(group) = place.open()? else {
+            return Ok(false);
+        };
+        match group.write("cgroup.kill", "1") {
+            Ok(()) => Ok(true),
+            Err(errno) if is_gone(errno) || errno == Errno::EOPNOTSUPP => Ok(false),
+            Err(source) => Err(Error::WriteFile {
+                file: group.path().join("cgroup.kill"),
+                value: "1".to_owned(),
+                source,
+            }),
+        }
+    }
+
+    /// Signals process by process until no new ones appear.
+    fn signal_each(&self, signal: i32) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        let mut refused = None;
+        for _round in 0..100 {
+            let fresh: Vec<i32> = self
+                .pids()?
+                .into_iter()
+                .filter(|pid| !seen.contains(pid))
+                .collect();
+            if fresh.is_empty() {
+                break;
+            }
+            let open: Vec<_> = fresh
+                .iter()
+                .filter_map(|pid| pidfd_open(*pid).ok().map(|pidfd| (*pid, pidfd)))
+                .collect();
+            // Whoever is listed after its descriptor was opened is the process behind it, or has
+            // replaced a dead one: no stranger with a re-used id is hit.
+            let still: BTreeSet<i32> = self.pids()?.into_iter().collect();
+            for (pid, pidfd) in open.iter().filter(|(pid, _pidfd)| still.contains(pid)) {
+                match pidfd_send_signal(pidfd.as_fd(), signal) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(errno) => refused = Some((*pid, errno)),
+                }
+            }
+            seen.extend(fresh);
+        }
+        match refused {
+            None => Ok(()),
+            Some((pid, source)) => Err(Error::Signal {
+                signal,
+                pid,
+                group: self.groups[0].host_path(),
+                source,
+            }),
+        }
+    }
+
+    /// Whether the group, or one above it, is frozen or about to be. False without a group.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        match self.freezer()? {
+            None => Ok(false),
+            Some(freezer) => match freezer.is_frozen() {
+                Err(Error::ReadFile { source, .. }) if is_gone(source) => Ok(false),
+                answer => answer,
+            },
+        }
+    }
+
+    /// Stops every process of the group and waits until all stand still.
+    ///
+    /// # Errors
+    /// [`Error::NoFreezer`]; [`Error::FreezerTimeout`], after which the group runs again.
+    pub fn freeze(&self, deadline: Duration) -> Result<(), Error> {
+        self.freezer()?.ok_or(Error::NoFreezer)?.set(true, deadline)
+    }
+
+    /// Lets the processes of the group run again.
+    ///
+    /// # Errors
+    /// [`Error::NoFreezer`]; [`Error::FreezerTimeout`], which is what happens if a group above is frozen.
+    pub fn thaw(&self, deadline: Duration) -> Result<(), Error> {
+        self.freezer()?
+            .ok_or(Error::NoFreezer)?
+            .set(false, deadline)
+    }
+
+    /// Removes the groups and all groups below them, but no group above, and waits for processes that are
+    /// about to end. Groups that are gone are no error; groups that the container only inherits are
+    /// never touched.
+    ///
+    /// # Errors
+    /// [`Error::Survivors`] names the processes that are still there at the deadline.
+    pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
+        let end = Instant::now() + deadline;
+        let mut pause = Duration::from_micros(100);
+        let mut left: Vec<&Place> = self.groups.iter().collect();
+        loop {
+            let mut busy = Vec::new();
+            let mut failure = None;
+            for place in left {
+                match remove_once(place) {
+                    Ok(true) => {}
+                    Ok(false) => busy.push(place),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            let Some(place) = busy.first() else {
+                return Ok(());
+            };
+            if Instant::now() >= end {
+                let group = place.host_path();
+                let pids = match place.open()? {
+                    Some(directory) => collect(directory)?.into_iter().collect(),
+                    None => Vec::new(),
+                };
+                return Err(Error::Survivors {
+                    group,
+                    pids,
+                    deadline,
+                });
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+            left = busy;
+        }
+    }
+}

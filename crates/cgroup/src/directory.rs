@@ -1,0 +1,215 @@
+//! One group's directory, held by descriptor.
+//!
+//! Names are resolved with openat2(2) below a directory that is known to be of a cgroup file system, and
+//! may not leave it, cross a mount or follow a link: a container that owns a sub-tree chooses the names
+//! in it. Decides nothing about what the files mean.
+
+use kernel::Errno;
+use nix::NixPath;
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, read, unlinkat, write};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Version};
+
+/// A directory of a cgroup hierarchy. The path is for messages only.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Whether a directory was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    New,
+    Existing,
+}
+
+/// Opens `name` below `from`, again when a rename elsewhere has disturbed the look-up.
+fn open<P: ?Sized + NixPath>(
+    from: BorrowedFd<'_>,
+    name: &P,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_CLOEXEC)
+        .resolve(resolve);
+    for _attempt in 0..32 {
+        match openat2(from, name, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+fn beneath() -> ResolveFlag {
+    ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS
+}
+
+impl Directory {
+    /// Takes `fd` for a hierarchy's root after a look at its file system; `None` if that is another one.
+    pub(crate) fn root(fd: OwnedFd, path: &Path) -> Result<Option<(Self, Version)>, Errno> {
+        let version = match fstatfs(&fd)?.filesystem_type() {
+            CGROUP2_SUPER_MAGIC => Version::V2,
+            CGROUP_SUPER_MAGIC => Version::V1,
+            _ => return Ok(None),
+        };
+        let path = path.to_owned();
+        Ok(Some((Self { fd, path }, version)))
+    }
+
+    /// Opens the group `relative` (names joined by `/`; empty: this one).
+    pub(crate) fn open_below(&self, relative: &str) -> Result<Self, Errno> {
+        let name = if relative.is_empty() { "." } else { relative };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        Ok(Self {
+            fd: open(self.fd(), name, flags, beneath())?,
+            path: if relative.is_empty() {
+                self.path.clone()
+            } else {
+                self.path.join(relative)
+            },
+        })
+    }
+
+    /// Opens the sub-group `name`.
+    pub(crate) fn child(&self, name: &OsStr) -> Result<Self, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        Ok(Self {
+            fd: open(self.fd(), name, flags, beneath())?,
+            path: self.path.join(name),
+        })
+    }
+
+    /// Makes the sub-group `name`.
+    pub(crate) fn make(&self, name: &str) -> Result<Made, Errno> {
+        match mkdirat(self.fd(), name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => Ok(Made::New),
+            Err(Errno::EEXIST) => Ok(Made::Existing),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Removes the sub-group `name`, which must have no processes and no sub-groups.
+    pub(crate) fn remove<P: ?Sized + NixPath>(&self, name: &P) -> Result<(), Errno> {
+        unlinkat(self.fd(), name, UnlinkatFlags::RemoveDir)
+    }
+
+    /// The whole content of `file`.
+    pub(crate) fn read(&self, file: &str) -> Result<String, Errno> {
+        let fd = open(self.fd(), file, OFlag::O_RDONLY, beneath())?;
+        let mut content = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match read(&fd, &mut buffer) {
+                Ok(0) => break,
+                Ok(count) => content.extend_from_slice(&buffer[..count]),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// Writes `value` to `file` in one call.
+    pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
+        let fd = open(self.fd(), file, OFlag::O_WRONLY, beneath())?;
+        loop {
+            match write(&fd, value.as_bytes()) {
+                Ok(count) if count == value.len() => return Ok(()),
+                Ok(_short) => return Err(Errno::EIO),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Opens `file` for reading and for waiting on it with poll(2).
+    pub(crate) fn open_file(&self, file: &str) -> Result<OwnedFd, Errno> {
+        open(self.fd(), file, OFlag::O_RDONLY, beneath())
+    }
+
+    /// Whether `file` is there.
+    #[cfg(test)]
+    pub(crate) fn has(&self, file: &str) -> bool {
+        faccessat(self.fd(), file, AccessFlags::F_OK, AtFlags::empty()).is_ok()
+    }
+
+    /// Whether the caller may write `name` (empty: may make sub-groups here).
+    pub(crate) fn may_write(&self, name: &str) -> bool {
+        let name = if name.is_empty() { "." } else { name };
+        faccessat(self.fd(), name, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+    }
+
+    /// Gives `file` (empty: the group itself) to `uid`.
+    pub(crate) fn chown(&self, file: &str, uid: u32) -> Result<(), Errno> {
+        let flags = if file.is_empty() {
+            AtFlags::AT_EMPTY_PATH
+        } else {
+            AtFlags::AT_SYMLINK_NOFOLLOW
+        };
+        fchownat(self.fd(), file, Some(Uid::from_raw(uid)), None, flags)
+    }
+
+    /// The names of the sub-groups.
+    pub(crate) fn children(&self) -> Result<Vec<OsString>, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut directory = Dir::from_fd(open(self.fd(), ".", flags, beneath())?)?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            let is_directory = matches!(entry.file_type(), Some(nix::dir::Type::Directory));
+            if is_directory && name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// For calls that want a directory descriptor; opened with O_PATH.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// For messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// [`Self::read`] with an error that names the file.
+    pub(crate) fn read_named(&self, file: &str) -> Result<String, Error> {
+        self.read(file).map_err(|source| Error::ReadFile {
+            file: self.path.join(file),
+            source,
+        })
+    }
+
+    /// [`Self::write`] with an error that names the file and the value.
+    pub(crate) fn write_named(&self, file: &str, value: &str) -> Result<(), Error> {
+        self.write(file, value).map_err(|source| Error::WriteFile {
+            file: self.path.join(file),
+            value: value.to_owned(),
+            source,
+        })
+    }
+
+    /// An [`Error::Directory`] about this directory.
+    pub(crate) fn failed(&self, action: &'static str) -> impl Fn(Errno) -> Error {
+        let group = self.path.clone();
+        move |source| Error::Directory {
+            action,
+            group: group.clone(),
+            source,
+        }
+    }
+}

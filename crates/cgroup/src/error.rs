@@ -1,0 +1,190 @@
+//! What can go wrong with a group, one variant per thing that a caller or a user can act on.
+
+use kernel::Errno;
+use spec::Diagnostic;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A failure of this room.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration asks for what cannot be done.
+    #[error(transparent)]
+    Config(#[from] Diagnostic),
+
+    /// The manager is one that this version does not have.
+    #[error(
+        "the systemd cgroup manager is not supported yet (cgroupsPath names the unit {unit:?})"
+    )]
+    SystemdManager {
+        /// The unit that it would have made.
+        unit: String,
+    },
+
+    /// Nothing at the usual place is a cgroup file system.
+    #[error("no cgroup file system is mounted on {path:?} or on its sub-directories")]
+    NotMounted {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+
+    /// A directory is there but of another file system than it should be.
+    #[error("{path:?} is not on a cgroup file system")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The kernel's list of a process' groups cannot be read.
+    #[error("read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// A relative path counts from the caller's own group, and that is out of sight.
+    #[error(
+        "cgroup {own:?} of this process is outside of the mount {mount:?}; a relative cgroupsPath cannot be resolved"
+    )]
+    OwnGroupHidden {
+        /// The caller's group as the kernel names it.
+        own: String,
+        /// Where the hierarchy is mounted.
+        mount: PathBuf,
+    },
+
+    /// A system call on a group's directory failed.
+    #[error("{action} cgroup {group:?}")]
+    Directory {
+        /// What was tried: "make", "open", "list", "remove".
+        action: &'static str,
+        /// The directory.
+        group: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// A file of a group could not be read.
+    #[error("read {file:?}")]
+    ReadFile {
+        /// The file.
+        file: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// A file of a group did not take a value.
+    #[error("write {value:?} to {file:?}")]
+    WriteFile {
+        /// The file.
+        file: PathBuf,
+        /// What was written.
+        value: String,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// The group has processes already.
+    #[error(
+        "cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"
+    )]
+    Occupied {
+        /// The directory.
+        group: PathBuf,
+        /// Some of its processes.
+        pids: Vec<i32>,
+    },
+
+    /// The group (or one above it) is frozen: a process born there would never run.
+    #[error("cgroup {group:?} is frozen; thaw it or choose another cgroupsPath")]
+    Frozen {
+        /// The directory.
+        group: PathBuf,
+    },
+
+    /// The group cannot hold processes, since it is part of a threaded tree.
+    #[error("cgroup {group:?} is of type {kind:?} and takes no processes")]
+    Threaded {
+        /// The directory.
+        group: PathBuf,
+        /// The content of cgroup.type.
+        kind: String,
+    },
+
+    /// The process could not be moved.
+    #[error("move process {pid} to cgroup {group:?}")]
+    Join {
+        /// The process.
+        pid: i32,
+        /// The directory.
+        group: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// The kernel says that the process is elsewhere.
+    #[error("process {pid} is in cgroup {found:?} and not in {group:?}")]
+    Misplaced {
+        /// The process.
+        pid: i32,
+        /// Where it should be.
+        group: PathBuf,
+        /// Where it is.
+        found: String,
+    },
+
+    /// The container has no group of its own.
+    #[error("the container has no cgroup of its own")]
+    NoGroup,
+
+    /// The group has no freezer.
+    #[error(
+        "no freezer: neither a cgroup v2 group nor the v1 controller freezer is there for this container"
+    )]
+    NoFreezer,
+
+    /// The freezer did not finish.
+    #[error("cgroup {group:?} was not {state} within {deadline:?}")]
+    FreezerTimeout {
+        /// The directory.
+        group: PathBuf,
+        /// "frozen" or "thawed".
+        state: &'static str,
+        /// How long was waited.
+        deadline: Duration,
+    },
+
+    /// Processes could not be signalled.
+    #[error("send signal {signal} to process {pid} of cgroup {group:?}")]
+    Signal {
+        /// The signal.
+        signal: i32,
+        /// The process.
+        pid: i32,
+        /// The directory.
+        group: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// The group is still in use.
+    #[error(
+        "cgroup {group:?} could not be removed within {deadline:?}: processes {pids:?} are still in it"
+    )]
+    Survivors {
+        /// The directory.
+        group: PathBuf,
+        /// Who is in it, sub-groups included.
+        pids: Vec<i32>,
+        /// How long was waited.
+        deadline: Duration,
+    },
+}

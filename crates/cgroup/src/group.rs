@@ -1,0 +1,113 @@
+//! A group that exists: processes enter it, and are found in it.
+
+use kernel::Errno;
+use std::fs;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use crate::directory::Directory;
+use crate::hierarchy::membership;
+use crate::{Error, Location, Place, Version};
+
+/// The groups of one container, open. The descriptors are close-on-exec.
+#[derive(Debug)]
+pub struct Group {
+    location: Location,
+    /// In the order of the location's groups.
+    directories: Vec<Directory>,
+}
+
+impl Group {
+    pub(crate) fn new(location: Location, directories: Vec<Directory>) -> Self {
+        Self {
+            location,
+            directories,
+        }
+    }
+
+    pub(crate) fn open(location: &Location) -> Result<Self, Error> {
+        let mut directories = Vec::with_capacity(location.groups.len());
+        for place in &location.groups {
+            directories.push(place.open()?.ok_or_else(|| Error::Directory {
+                action: "open",
+                group: place.host_path(),
+                source: Errno::ENOENT,
+            })?);
+        }
+        Ok(Self::new(location.clone(), directories))
+    }
+
+    /// Where the groups are.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Place, &Directory)> {
+        self.location.groups.iter().zip(&self.directories)
+    }
+
+    /// The v2 directory, for CLONE_INTO_CGROUP; opened with O_PATH.
+    pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
+        self.each()
+            .find(|(place, _directory)| place.version == Version::V2)
+            .map(|(_place, directory)| directory.fd())
+    }
+
+    /// Moves the process `pid` (of the caller's PID namespace) to the groups that it is not in: one write
+    /// for each v1 hierarchy, and one for v2 if the process was not born there.
+    pub fn join(&self, pid: i32) -> Result<(), Error> {
+        let text = pid.to_string();
+        for (place, directory) in self.each() {
+            if place.version == Version::V2 && is_member(directory, &text) {
+                continue;
+            }
+            directory
+                .write("cgroup.procs", &text)
+                .map_err(|source| Error::Join {
+                    pid,
+                    group: directory.path().to_owned(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Compares what the kernel says about `pid` with the location.
+    ///
+    /// # Errors
+    /// [`Error::Misplaced`] with the group that the process is in instead.
+    pub fn verify(&self, pid: i32) -> Result<(), Error> {
+        if self.directories.is_empty() {
+            return Ok(());
+        }
+        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let bytes = fs::read(&path).map_err(|error| Error::Read {
+            path,
+            source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        })?;
+        let text = String::from_utf8_lossy(&bytes);
+        for (place, directory) in self.each() {
+            let found = text
+                .lines()
+                .filter_map(membership)
+                .find(|(controllers, _path)| *controllers == place.controllers)
+                .map_or("", |(_controllers, path)| path);
+            // Where the mount's root is not the hierarchy's (a container on a shared cgroup namespace),
+            // the names differ and the group's own list decides.
+            if found != place.path && !is_member(directory, &pid.to_string()) {
+                return Err(Error::Misplaced {
+                    pid,
+                    group: directory.path().to_owned(),
+                    found: found.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_member(directory: &Directory, pid: &str) -> bool {
+    directory
+        .read("cgroup.procs")
+        .is_ok_and(|list| list.lines().any(|line| line == pid))
+}

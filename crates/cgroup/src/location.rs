@@ -1,0 +1,289 @@
+//! What the state remembers of a container's groups, and what the container is shown of them.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+use crate::directory::Directory;
+use crate::hierarchy::{MOUNT, open_root};
+use crate::{Error, Group, Manager, Version, name};
+use kernel::Errno;
+
+/// A group in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The hierarchy's interface.
+    pub version: Version,
+    /// The hierarchy's directory below /sys/fs/cgroup; empty on a pure v2 host.
+    pub hierarchy: String,
+    /// The hierarchy's controllers as /proc/PID/cgroup lists them ("cpu,cpuacct"); empty for v2.
+    pub controllers: String,
+    /// The group below the hierarchy's root, with a leading slash.
+    pub path: String,
+}
+
+/// Where a container's groups are, or would be: known before any of them is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// Who makes and owns the groups.
+    pub manager: Manager,
+    /// The container's own groups, one in each hierarchy; none if it stays where its maker is.
+    pub groups: Vec<Place>,
+    /// Where its maker is, if it has no groups of its own. Only ever looked at, never acted upon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Place>,
+}
+
+impl Place {
+    /// The group's directory.
+    pub fn host_path(&self) -> PathBuf {
+        Path::new(MOUNT).join(&self.hierarchy).join(self.relative())
+    }
+
+    /// The path below the hierarchy's root without the leading slash.
+    pub(crate) fn relative(&self) -> &str {
+        self.path.trim_start_matches('/')
+    }
+
+    /// The relative paths of the group above and the last name.
+    pub(crate) fn split(&self) -> (&str, &str) {
+        self.relative()
+            .rsplit_once('/')
+            .unwrap_or(("", self.relative()))
+    }
+
+    /// The root of the hierarchy; `None` if it is no longer mounted.
+    pub(crate) fn root(&self) -> Result<Option<Directory>, Error> {
+        match open_root(&self.hierarchy) {
+            Some((root, version)) if version == self.version => Ok(Some(root)),
+            Some((root, _other)) => Err(Error::Foreign {
+                path: root.path().to_owned(),
+            }),
+            None => Ok(None),
+        }
+    }
+
+    /// The group's directory; `None` if it is gone.
+    pub(crate) fn open(&self) -> Result<Option<Directory>, Error> {
+        self.check()?;
+        let Some(root) = self.root()? else {
+            return Ok(None);
+        };
+        match root.open_below(self.relative()) {
+            Ok(group) => Ok(Some(group)),
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
+            Err(source) => Err(Error::Directory {
+                action: "open",
+                group: self.host_path(),
+                source,
+            }),
+        }
+    }
+
+    /// State files are trusted little: a group is never the root, and never reached by "..".
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let names = name::components(&self.path)?;
+        if names.is_empty() || self.hierarchy.contains('/') || self.hierarchy == ".." {
+            return Err(Error::Foreign {
+                path: self.host_path(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether `controller` is among this v1 hierarchy's.
+    pub(crate) fn has_controller(&self, controller: &str) -> bool {
+        self.controllers.split(',').any(|name| name == controller)
+    }
+}
+
+impl Location {
+    /// Whether the container has no group of its own.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The groups, opened, for a process that is to join them.
+    ///
+    /// # Errors
+    /// A group that is gone.
+    pub fn open(&self) -> Result<Group, Error> {
+        Group::open(self)
+    }
+
+    /// The same location one or more names deeper, for a process that is to join a sub-group.
+    ///
+    /// # Errors
+    /// `sub_group` holds `..` or odd bytes; it cannot lead out of the container's own group.
+    pub fn below(&self, sub_group: &str) -> Result<Self, Error> {
+        let mut location = self.clone();
+        for name in name::components(sub_group)? {
+            for place in &mut location.groups {
+                place.path.push('/');
+                place.path.push_str(&name);
+            }
+        }
+        Ok(location)
+    }
+
+    /// The one group of a v2 hierarchy.
+    pub(crate) fn unified(&self) -> Option<&Place> {
+        self.groups
+            .iter()
+            .find(|place| place.version == Version::V2)
+    }
+
+    /// The group of the v1 hierarchy that has `controller`.
+    pub(crate) fn v1(&self, controller: &str) -> Option<&Place> {
+        self.groups
+            .iter()
+            .find(|place| place.version == Version::V1 && place.has_controller(controller))
+    }
+}
+
+/// One v1 hierarchy as a container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HierarchyMount {
+    /// The name of its mount point, as "cpu,cpuacct" or "systemd".
+    pub directory: String,
+    /// The options that mount it: "cpu,cpuacct" or "none,name=systemd".
+    pub options: String,
+    /// The container's own group on the host.
+    pub group: PathBuf,
+}
+
+/// What a mount of type `cgroup` shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupMount {
+    /// The unified hierarchy.
+    V2 {
+        /// The container's own group on the host.
+        group: PathBuf,
+    },
+    /// A directory with a mount for each hierarchy.
+    V1 {
+        /// The hierarchies that have controllers or a name.
+        hierarchies: Vec<HierarchyMount>,
+        /// The container's own group in the unified hierarchy of a hybrid host.
+        unified: Option<PathBuf>,
+    },
+}
+
+/// What the container's `cgroup` mounts are made of. `V1` without hierarchies: the host has none.
+pub fn mount_view(location: &Location) -> CgroupMount {
+    let places = if location.groups.is_empty() {
+        &location.inherited
+    } else {
+        &location.groups
+    };
+    let unified = places.iter().find(|place| place.version == Version::V2);
+    if let Some(place) = unified.filter(|place| place.hierarchy.is_empty()) {
+        return CgroupMount::V2 {
+            group: place.host_path(),
+        };
+    }
+    let v1 = places.iter().filter(|place| place.version == Version::V1);
+    CgroupMount::V1 {
+        hierarchies: v1.map(hierarchy_mount).collect(),
+        unified: unified.map(Place::host_path),
+    }
+}
+
+fn hierarchy_mount(place: &Place) -> HierarchyMount {
+    let options = if place.controllers.starts_with("name=") {
+        format!("none,{}", place.controllers)
+    } else {
+        place.controllers.clone()
+    };
+    HierarchyMount {
+        directory: place.hierarchy.clone(),
+        options,
+        group: place.host_path(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(version: Version, hierarchy: &str, controllers: &str) -> Place {
+        Place {
+            version,
+            hierarchy: hierarchy.to_owned(),
+            controllers: controllers.to_owned(),
+            path: "/a/b".to_owned(),
+        }
+    }
+
+    fn location(groups: Vec<Place>) -> Location {
+        Location {
+            manager: Manager::Cgroupfs,
+            groups,
+            inherited: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_v2_host_shows_one_mount() {
+        let location = location(vec![place(Version::V2, "", "")]);
+        let group = PathBuf::from("/sys/fs/cgroup/a/b");
+        assert_eq!(mount_view(&location), CgroupMount::V2 { group });
+    }
+
+    #[test]
+    fn a_hybrid_host_shows_every_hierarchy_with_its_options() {
+        let location = location(vec![
+            place(Version::V2, "unified", ""),
+            place(Version::V1, "cpu,cpuacct", "cpu,cpuacct"),
+            place(Version::V1, "systemd", "name=systemd"),
+        ]);
+        let CgroupMount::V1 {
+            hierarchies,
+            unified,
+        } = mount_view(&location)
+        else {
+            panic!("a hybrid host is v1");
+        };
+        assert_eq!(unified, Some(PathBuf::from("/sys/fs/cgroup/unified/a/b")));
+        let seen: Vec<_> = hierarchies
+            .iter()
+            .map(|mount| (&*mount.directory, &*mount.options))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("cpu,cpuacct", "cpu,cpuacct"),
+                ("systemd", "none,name=systemd")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_location_survives_its_json_form() {
+        let location = location(vec![place(Version::V1, "memory", "memory")]);
+        let text = serde_json::to_string(&location).unwrap();
+        assert_eq!(serde_json::from_str::<Location>(&text).unwrap(), location);
+    }
+
+    #[test]
+    fn a_sub_group_cannot_leave_the_group() {
+        let location = location(vec![place(Version::V2, "", "")]);
+        assert_eq!(location.below("x//y/").unwrap().groups[0].path, "/a/b/x/y");
+        assert_eq!(location.below("/").unwrap(), location);
+        assert!(location.below("../c").is_err());
+        assert!(location.below("x/../../c").is_err());
+    }
+
+    #[test]
+    fn a_forged_state_does_not_name_the_root() {
+        for path in ["", "/", "/../x", "//."] {
+            let mut forged = place(Version::V2, "", "");
+            forged.path = path.to_owned();
+            assert!(forged.open().is_err(), "{path:?}");
+        }
+        let mut forged = place(Version::V2, "../../proc", "");
+        forged.path = "/a".to_owned();
+        assert!(forged.open().is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! The rules of `linux.cgroupsPath`.
+//!
+//! With the cgroup file system an absolute path counts from the mount, a relative or an absent one from
+//! where the runtime itself is. With systemd it is `slice:prefix:name`. A `..` is refused in both:
+//! a group is only ever made below the place that the rule names.
+
+use spec::{Code, Diagnostic};
+
+const POINTER: &str = "/linux/cgroupsPath";
+
+/// Where the components of a path count from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The root of the hierarchy.
+    Mount,
+    /// The caller's own group (v1) or the group above it (v2: one with processes can have no limited
+    /// sub-groups).
+    Caller,
+}
+
+/// A checked path of a group: names without `/`, `.` and `..`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupName {
+    pub(crate) base: Base,
+    pub(crate) components: Vec<String>,
+}
+
+fn problem(message: String) -> Diagnostic {
+    Diagnostic::new(Code::Path, POINTER, message)
+}
+
+/// Splits `path` at its slashes; empty names and `.` mean nothing. Refuses what the kernel would refuse.
+pub(crate) fn components(path: &str) -> Result<Vec<String>, Diagnostic> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => return Err(problem(format!("path {path:?} holds \"..\""))),
+            _ if name.len() > 255 => {
+                return Err(problem(format!("name {name:?} is longer than 255 bytes")));
+            }
+            _ if name.contains(['\n', '\0']) => {
+                return Err(problem(format!(
+                    "name {name:?} holds a line break or a NUL"
+                )));
+            }
+            _ => names.push(name.to_owned()),
+        }
+    }
+    Ok(names)
+}
+
+impl GroupName {
+    /// The group that `cgroups_path` names for the container `id`.
+    pub(crate) fn parse(cgroups_path: Option<&str>, id: &str) -> Result<Self, Diagnostic> {
+        let path = cgroups_path.unwrap_or_default();
+        let names = components(path)?;
+        let base = if path.starts_with('/') {
+            Base::Mount
+        } else {
+            Base::Caller
+        };
+        if !names.is_empty() {
+            return Ok(Self {
+                base,
+                components: names,
+            });
+        }
+        if base == Base::Mount {
+            return Err(
+                problem(format!("path {path:?} is the root of the cgroup hierarchy"))
+                    .hint("name a group below it"),
+            );
+        }
+        let components = components(id)?;
+        if components.len() != 1 {
+            return Err(problem(format!("container id {id:?} cannot name a cgroup")));
+        }
+        Ok(Self { base, components })
+    }
+}
+
+/// `slice:prefix:name`, the form that cgroupsPath has with the systemd manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitName {
+    /// A slice unit, as "system.slice" or "-.slice".
+    pub slice: String,
+    /// The unit: `prefix-name.scope`, or the name itself if that is a slice.
+    pub unit: String,
+}
+
+impl UnitName {
+    /// Reads `cgroups_path`; absent or empty it is `system.slice:locule:ID` (rootless: `user.slice`).
+    ///
+    /// # Errors
+    /// Anything but three parts, and parts that cannot be in a unit's name.
+    pub fn parse(
+        cgroups_path: Option<&str>,
+        id: &str,
+        default_slice: &str,
+    ) -> Result<Self, Diagnostic> {
+        let path = cgroups_path.unwrap_or_default();
+        if path.is_empty() {
+            return Ok(Self {
+                slice: default_slice.to_owned(),
+                unit: format!("locule-{id}.scope"),
+            });
+        }
+        let parts: Vec<&str> = path.split(':').collect();
+        let [slice, prefix, name] = parts[..] else {
+            return Err(
+                problem(format!("{path:?} has {} of three parts", parts.len()))
+                    .hint("with the systemd cgroup manager the form is slice:prefix:name"),
+            );
+        };
+        for part in [slice, prefix, name] {
+            if part.contains(['/', '\n', '\0']) || part == ".." {
+                return Err(problem(format!("{part:?} cannot be part of a unit's name")));
+            }
+        }
+        if name.is_empty() {
+            return Err(problem(format!("{path:?} names no unit")));
+        }
+        let slice = match slice {
+            "" => default_slice.to_owned(),
+            "-" => "-.slice".to_owned(),
+            slice => slice.to_owned(),
+        };
+        expand_slice(&slice)?;
+        let unit = if name.ends_with(".slice") {
+            name.to_owned()
+        } else if prefix.is_empty() {
+            format!("{name}.scope")
+        } else {
+            format!("{prefix}-{name}.scope")
+        };
+        Ok(Self { slice, unit })
+    }
+
+    /// The path of the unit's group below the mount: `a-b.slice` is `/a.slice/a-b.slice`.
+    pub fn group_path(&self) -> Result<String, Diagnostic> {
+        Ok(format!("{}/{}", expand_slice(&self.slice)?, self.unit))
+    }
+}
+
+/// The path of a slice: each dash is one level. See systemd.slice(5).
+fn expand_slice(slice: &str) -> Result<String, Diagnostic> {
+    let Some(stem) = slice.strip_suffix(".slice").filter(|stem| !stem.is_empty()) else {
+        return Err(problem(format!(
+            "{slice:?} is no slice: it has to end in \".slice\""
+        )));
+    };
+    if stem == "-" {
+        return Ok(String::new());
+    }
+    let mut path = String::new();
+    let mut name = String::new();
+    for part in stem.split('-') {
+        if part.is_empty() {
+            return Err(problem(format!(
+                "{slice:?} is no slice: a name between dashes is empty"
+            )));
+        }
+        if !name.is_empty() {
+            name.push('-');
+        }
+        name.push_str(part);
+        path.push('/');
+        path.push_str(&name);
+        path.push_str(".slice");
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(path: &str) -> GroupName {
+        GroupName::parse(Some(path), "box").unwrap()
+    }
+
+    #[test]
+    fn an_absolute_path_counts_from_the_mount() {
+        assert_eq!(name("/a/./b//c/").base, Base::Mount);
+        assert_eq!(name("/a/./b//c/").components, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_relative_path_counts_from_the_caller() {
+        assert_eq!(name("a/b").base, Base::Caller);
+        assert_eq!(name("a/b").components, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_absent_path_is_the_id() {
+        let absent = GroupName::parse(None, "box").unwrap();
+        assert_eq!(absent, name(""));
+        assert_eq!(absent.components, ["box"]);
+        assert_eq!(absent.base, Base::Caller);
+    }
+
+    #[test]
+    fn dots_that_lead_up_are_refused() {
+        for path in ["..", "/../../x", "a/../b", "/a/..", "../x"] {
+            let error = GroupName::parse(Some(path), "box").unwrap_err();
+            assert_eq!(error.pointer, "/linux/cgroupsPath");
+            assert!(error.message.contains(".."), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_root_and_odd_bytes_are_refused() {
+        for path in ["/", "//.", "/a\nb", "/a\0b"] {
+            assert!(GroupName::parse(Some(path), "box").is_err(), "{path:?}");
+        }
+        assert!(GroupName::parse(Some(&format!("/{}", "a".repeat(256))), "box").is_err());
+        for id in ["a/b", "..", ".", ""] {
+            assert!(GroupName::parse(None, id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn systemd_paths_become_units() {
+        let cases = [
+            ("system.slice:docker:abc", "/system.slice/docker-abc.scope"),
+            ("machine.slice:libpod:ab", "/machine.slice/libpod-ab.scope"),
+            (
+                "a-b-c.slice:p:n",
+                "/a.slice/a-b.slice/a-b-c.slice/p-n.scope",
+            ),
+            (":p:n", "/user.slice/p-n.scope"),
+            ("-:p:n", "/p-n.scope"),
+            ("-.slice:p:n", "/p-n.scope"),
+            ("system.slice::n", "/system.slice/n.scope"),
+            ("system.slice:p:x-y.slice", "/system.slice/x-y.slice"),
+            ("", "/user.slice/locule-box.scope"),
+        ];
+        for (path, group) in cases {
+            let unit = UnitName::parse(Some(path), "box", "user.slice").unwrap();
+            assert_eq!(unit.group_path().unwrap(), group, "{path}");
+        }
+    }
+
+    #[test]
+    fn malformed_systemd_paths_are_refused() {
+        for path in [
+            "/docker/abc",
+            "a:b",
+            "a:b:c:d",
+            "system:p:n",
+            ".slice:p:n",
+            "a--b.slice:p:n",
+            "-a.slice:p:n",
+            "system.slice:p:",
+            "system.slice:../p:n",
+            "a/b.slice:p:n",
+        ] {
+            let error = UnitName::parse(Some(path), "box", "system.slice").unwrap_err();
+            assert_eq!(error.pointer, "/linux/cgroupsPath", "{path}");
+        }
+    }
+}

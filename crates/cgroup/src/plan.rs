@@ -1,0 +1,395 @@
+//! Where a container's groups will be, and making them.
+//!
+//! Lowering looks at the host and decides; creating makes one directory for each hierarchy, refuses a
+//! group that others use or that is frozen, and takes back what it made if a step fails.
+
+use kernel::Errno;
+use spec::container::{Namespace, Resources};
+use spec::{Code, Container, Diagnostic};
+use std::fs;
+
+use crate::control;
+use crate::directory::{Directory, Made};
+use crate::hierarchy::{Hierarchy, detect};
+use crate::name::{Base, GroupName, UnitName};
+use crate::{Error, Group, Location, Manager, Place, Version};
+
+/// What [`Plan::lower`] starts from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The configuration.
+    pub container: &'a Container,
+    /// The container's id, which names the group when the configuration does not.
+    pub id: &'a str,
+    /// Who is to make the groups.
+    pub manager: Manager,
+    /// Whether the caller is in a user namespace other than the initial one or has another effective uid
+    /// than 0: then groups that it may not make are left out, as long as no limit needs them.
+    pub rootless: bool,
+}
+
+/// The groups of one container, before they are made.
+#[derive(Debug)]
+pub struct Plan {
+    location: Location,
+    /// In the order of the location's groups.
+    hierarchies: Vec<Hierarchy>,
+    /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
+    owner: Option<u32>,
+}
+
+/// The groups that a call of [`Plan::create`] has made, for taking them back.
+#[derive(Debug, Default)]
+struct Undo<'a>(Vec<(&'a Directory, String)>);
+
+impl Undo<'_> {
+    /// Removes them, the last first.
+    fn run(self) {
+        for (root, path) in self.0.into_iter().rev() {
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            let removed = root
+                .open_below(above)
+                .and_then(|parent| parent.remove(name));
+            if let Err(errno) = removed {
+                tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Bad paths, a host without cgroups, and limits that an ordinary user cannot have, each naming the
+    /// property.
+    pub fn lower(request: &Request<'_>) -> Result<Self, Error> {
+        let container = request.container;
+        let path = container.cgroups_path.as_deref();
+        match request.manager {
+            Manager::Disabled => Ok(Self::without_groups(Manager::Disabled)),
+            Manager::Systemd => {
+                let slice = if request.rootless {
+                    "user.slice"
+                } else {
+                    "system.slice"
+                };
+                let unit = UnitName::parse(path, request.id, slice)?.unit;
+                Err(Error::SystemdManager { unit })
+            }
+            Manager::Cgroupfs => {
+                let name = GroupName::parse(path, request.id)?;
+                Self::lower_cgroupfs(request, &name)
+            }
+        }
+    }
+
+    fn lower_cgroupfs(request: &Request<'_>, name: &GroupName) -> Result<Self, Error> {
+        let mut plan = Self {
+            location: Location {
+                manager: Manager::Cgroupfs,
+                groups: Vec::new(),
+                inherited: Vec::new(),
+            },
+            hierarchies: Vec::new(),
+            owner: owner(request.container),
+        };
+        for hierarchy in detect()? {
+            let place = place(&hierarchy, name)?;
+            if request.rootless && !is_permitted(&hierarchy, &place) {
+                tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
+                continue;
+            }
+            plan.location.groups.push(place);
+            plan.hierarchies.push(hierarchy);
+        }
+        if plan.hierarchies.is_empty() {
+            if has_limits(&request.container.resources) {
+                return Err(no_access().into());
+            }
+            return Ok(Self::without_groups(Manager::Cgroupfs));
+        }
+        Ok(plan)
+    }
+
+    /// The container stays where its maker is.
+    fn without_groups(manager: Manager) -> Self {
+        let inherited = detect().unwrap_or_default();
+        let inherited = inherited.iter().filter_map(|hierarchy| {
+            let own = hierarchy.own_group().ok()?;
+            Some(Place {
+                version: hierarchy.version,
+                hierarchy: hierarchy.name.clone(),
+                controllers: hierarchy.controllers.clone(),
+                path: own,
+            })
+        });
+        Self {
+            location: Location {
+                manager,
+                groups: Vec::new(),
+                inherited: inherited.collect(),
+            },
+            hierarchies: Vec::new(),
+            owner: None,
+        }
+    }
+
+    /// Where the groups will be: to be written down before [`Self::create`] makes the first of them.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Makes the groups. Nothing is left behind if a step fails.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
+    /// refused.
+    pub fn create(&self) -> Result<Group, Error> {
+        let mut undo = Undo::default();
+        match self.create_or_leave(&mut undo) {
+            Ok(group) => Ok(group),
+            Err(error) => {
+                undo.run();
+                Err(error)
+            }
+        }
+    }
+
+    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
+        let mut directories = Vec::with_capacity(self.hierarchies.len());
+        for (place, hierarchy) in self.location.groups.iter().zip(&self.hierarchies) {
+            let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
+            match place.version {
+                Version::V2 => check_v2(&directory, made)?,
+                Version::V1 => check_v1(place, &directory, made)?,
+            }
+            if place.has_controller("cpuset") {
+                inherit_cpuset(&hierarchy.root, place.relative())?;
+            }
+            if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
+                delegate(&directory, uid)?;
+            }
+            directories.push(directory);
+        }
+        Ok(Group::new(self.location.clone(), directories))
+    }
+}
+
+/// The group of `name` in `hierarchy`.
+fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
+    let mut path = match (name.base, hierarchy.version) {
+        (Base::Mount, _) => String::new(),
+        (Base::Caller, Version::V1) => hierarchy.own_group()?,
+        (Base::Caller, Version::V2) => {
+            let own = hierarchy.own_group()?;
+            own.rsplit_once('/')
+                .map_or("", |(above, _name)| above)
+                .to_owned()
+        }
+    };
+    if path == "/" {
+        path.clear();
+    }
+    for component in &name.components {
+        path.push('/');
+        path.push_str(component);
+    }
+    Ok(Place {
+        version: hierarchy.version,
+        hierarchy: hierarchy.name.clone(),
+        controllers: hierarchy.controllers.clone(),
+        path,
+    })
+}
+
+/// Makes the group `relative` below `root`, and those above it that are not there.
+fn make<'a>(
+    root: &'a Directory,
+    relative: &str,
+    undo: &mut Undo<'a>,
+) -> Result<(Directory, Made), Error> {
+    let (above, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+    let opened;
+    let parent = if above.is_empty() {
+        root
+    } else {
+        opened = match root.open_below(above) {
+            Err(Errno::ENOENT) => make(root, above, undo)?.0,
+            answer => answer.map_err(|source| Error::Directory {
+                action: "open",
+                group: root.path().join(above),
+                source,
+            })?,
+        };
+        &opened
+    };
+    let failed = |source| Error::Directory {
+        action: "make",
+        group: root.path().join(relative),
+        source,
+    };
+    let made = parent.make(name).map_err(failed)?;
+    if made == Made::New {
+        undo.0.push((root, relative.to_owned()));
+    }
+    Ok((parent.open_below(name).map_err(failed)?, made))
+}
+
+/// Refuses a group that init could not live in. A new group may be frozen too: by one above it.
+fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
+    let kind = group.read_named("cgroup.type")?;
+    if kind.trim_end() != "domain" && kind.trim_end() != "domain threaded" {
+        return Err(Error::Threaded {
+            group: group.path().to_owned(),
+            kind: kind.trim_end().to_owned(),
+        });
+    }
+    let events = group.read_named("cgroup.events")?;
+    if events.lines().any(|line| line == "frozen 1") {
+        return Err(Error::Frozen {
+            group: group.path().to_owned(),
+        });
+    }
+    if made == Made::Existing && events.lines().any(|line| line == "populated 1") {
+        return Err(occupied(group));
+    }
+    Ok(())
+}
+
+fn check_v1(place: &Place, group: &Directory, made: Made) -> Result<(), Error> {
+    if place.has_controller("freezer") {
+        let state = group.read_named("freezer.state")?;
+        if state.trim_end() != "THAWED" {
+            return Err(Error::Frozen {
+                group: group.path().to_owned(),
+            });
+        }
+    }
+    if made == Made::Existing && !control::is_empty(group)? {
+        return Err(occupied(group));
+    }
+    Ok(())
+}
+
+fn occupied(group: &Directory) -> Error {
+    Error::Occupied {
+        group: group.path().to_owned(),
+        pids: control::some_pids(group),
+    }
+}
+
+/// A new v1 cpuset has no CPUs and no memory nodes, and takes no process until it has: each level gets
+/// those of the level above.
+fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
+    let mut path = String::new();
+    let mut above = [
+        root.read_named("cpuset.cpus")?,
+        root.read_named("cpuset.mems")?,
+    ];
+    for name in relative.split('/') {
+        path.push_str(name);
+        let group = root.open_below(&path).map_err(root.failed("open"))?;
+        for (file, value) in ["cpuset.cpus", "cpuset.mems"].into_iter().zip(&mut above) {
+            let own = group.read_named(file)?;
+            if own.trim_end().is_empty() {
+                group.write_named(file, value.trim_end())?;
+            } else {
+                *value = own;
+            }
+        }
+        path.push('/');
+    }
+    Ok(())
+}
+
+/// The host's uid of the container's root, if the container is to manage sub-groups of its own: it has a
+/// user and a cgroup namespace, and the hierarchy mounted for writing.
+fn owner(container: &Container) -> Option<u32> {
+    let writable = container.mounts.iter().any(|mount| {
+        matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
+            && !mount.options.iter().any(|option| option == "ro")
+    });
+    if !writable || container.namespaces.cgroup != Namespace::New {
+        return None;
+    }
+    let root = container
+        .uid_mappings
+        .iter()
+        .find(|map| map.container == 0)?;
+    (root.host != 0).then_some(root.host)
+}
+
+/// The files that come with the ownership of a group, as the kernel lists them.
+fn delegated_files() -> Vec<String> {
+    match fs::read_to_string("/sys/kernel/cgroup/delegate") {
+        Ok(list) => list.lines().map(str::to_owned).collect(),
+        Err(_absent) => ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+fn delegate(group: &Directory, uid: u32) -> Result<(), Error> {
+    group.chown("", uid).map_err(group.failed("give away"))?;
+    for file in delegated_files() {
+        match group.chown(&file, uid) {
+            // Listed are the files of every controller.
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(group.failed("give away files of")(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an ordinary user may make `place` and move a process there.
+fn is_permitted(hierarchy: &Hierarchy, place: &Place) -> bool {
+    let mut path = place.relative();
+    let permitted = loop {
+        match hierarchy.root.open_below(path) {
+            Ok(group) if path == place.relative() => break group.may_write("cgroup.procs"),
+            Ok(group) => break group.may_write(""),
+            Err(Errno::ENOENT) if !path.is_empty() => {
+                path = path.rsplit_once('/').map_or("", |(above, _name)| above);
+            }
+            Err(_hidden) => break false,
+        }
+    };
+    if !permitted || place.version == Version::V1 {
+        return permitted;
+    }
+    // v2 asks for write access to the list of the nearest group that is above both ends of a move.
+    let Ok(own) = hierarchy.own_group() else {
+        return false;
+    };
+    let shared: Vec<&str> = own
+        .split('/')
+        .zip(place.path.split('/'))
+        .take_while(|(own, new)| own == new)
+        .map(|(own, _new)| own)
+        .collect();
+    let shared = shared.join("/");
+    hierarchy
+        .root
+        .open_below(shared.trim_start_matches('/'))
+        .is_ok_and(|group| group.may_write("cgroup.procs"))
+}
+
+/// Whether anything but devices is limited: device rules add nothing to a user's own lack of permission.
+fn has_limits(resources: &Resources) -> bool {
+    let rest = Resources {
+        devices: Vec::new(),
+        ..resources.clone()
+    };
+    rest != Resources::default()
+}
+
+fn no_access() -> Diagnostic {
+    Diagnostic::new(
+        Code::Host,
+        "/linux/resources",
+        "limits need cgroup access, and this user may not make a cgroup",
+    )
+    .hint("run in a delegated cgroup, as of `systemd-run --user --scope -p Delegate=yes`, or set no limits")
+}

@@ -1,0 +1,399 @@
+//! Groups on this host as it is, and on its pure-v2 view: made, joined, frozen, killed, removed.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fixture;
+
+use cgroup::{CgroupMount, Error, Location, Manager, Plan, Request, mount_view};
+use fixture::{
+    DEADLINE, Name, Sleeper, container, content, in_v2_view, is_possible, lower, request,
+};
+use spec::Container;
+use spec::container::{Memory, Resources};
+use std::fs;
+use std::time::Duration;
+
+/// A life as create, kill and delete lead it.
+fn life() {
+    let name = Name::new();
+    let plan = name.plan(Resources::default()).unwrap();
+    let location = plan.location().clone();
+    assert!(!location.groups.is_empty());
+    assert!(
+        location
+            .groups
+            .iter()
+            .all(|place| !place.host_path().exists())
+    );
+
+    let group = plan.create().unwrap();
+    assert!(
+        location
+            .groups
+            .iter()
+            .all(|place| place.host_path().is_dir())
+    );
+    let mut sleeper = Sleeper::new();
+    assert!(matches!(
+        group.verify(sleeper.pid()),
+        Err(Error::Misplaced { .. })
+    ));
+    group.join(sleeper.pid()).unwrap();
+    group.join(sleeper.pid()).unwrap();
+    group.verify(sleeper.pid()).unwrap();
+    assert_eq!(location.pids().unwrap(), [sleeper.pid()]);
+
+    let error = location.remove(Duration::from_millis(30)).unwrap_err();
+    let Error::Survivors { pids, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*pids, [sleeper.pid()]);
+
+    location.signal_all(9).unwrap();
+    assert_eq!(sleeper.signal(), Some(9));
+    location.remove(DEADLINE).unwrap();
+    location.remove(DEADLINE).unwrap();
+    assert!(location.pids().unwrap().is_empty());
+    assert!(!location.is_frozen().unwrap());
+}
+
+#[test]
+fn a_group_lives_on_the_host() {
+    if is_possible() {
+        life();
+    }
+}
+
+#[test]
+fn a_group_lives_on_v2() {
+    in_v2_view("a_group_lives_on_v2", life);
+}
+
+fn freezing() {
+    let name = Name::new();
+    let group = name.create();
+    let location = group.location().clone();
+    let mut sleeper = Sleeper::inside(&group);
+    assert!(!location.is_frozen().unwrap());
+    location.freeze(DEADLINE).unwrap();
+    location.freeze(DEADLINE).unwrap();
+    assert!(location.is_frozen().unwrap());
+    location.thaw(DEADLINE).unwrap();
+    assert!(!location.is_frozen().unwrap());
+
+    location.freeze(DEADLINE).unwrap();
+    location.signal_all(15).unwrap();
+    assert!(
+        sleeper.0.try_wait().unwrap().is_none(),
+        "a frozen process must not act"
+    );
+    location.thaw(DEADLINE).unwrap();
+    assert_eq!(sleeper.signal(), Some(15));
+    location.remove(DEADLINE).unwrap();
+}
+
+#[test]
+fn a_frozen_group_stands_still_on_the_host() {
+    if is_possible() {
+        freezing();
+    }
+}
+
+#[test]
+fn a_frozen_group_stands_still_on_v2() {
+    in_v2_view("a_frozen_group_stands_still_on_v2", freezing);
+}
+
+fn killing_frozen() {
+    let name = Name::new();
+    let group = name.create();
+    let location = group.location().clone();
+    let sub_group = location.below("sub/deeper").unwrap();
+    for place in &sub_group.groups {
+        fs::create_dir_all(place.host_path()).unwrap();
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            for group in [place.host_path().parent().unwrap(), &place.host_path()] {
+                if place.controllers == "cpuset" {
+                    fs::write(group.join(file), content(&location, file)).unwrap();
+                }
+            }
+        }
+    }
+    let mut above = Sleeper::inside(&group);
+    let mut below = Sleeper::inside(&sub_group.open().unwrap());
+    let mut both = vec![above.pid(), below.pid()];
+    both.sort_unstable();
+    assert_eq!(location.pids().unwrap(), both);
+    location.freeze(DEADLINE).unwrap();
+    location.signal_all(9).unwrap();
+    assert_eq!(above.signal(), Some(9));
+    assert_eq!(below.signal(), Some(9));
+    assert!(!location.is_frozen().unwrap());
+    location.remove(DEADLINE).unwrap();
+}
+
+#[test]
+fn kill_reaches_frozen_processes_and_sub_groups_on_the_host() {
+    if is_possible() {
+        killing_frozen();
+    }
+}
+
+#[test]
+fn kill_reaches_frozen_processes_and_sub_groups_on_v2() {
+    in_v2_view(
+        "kill_reaches_frozen_processes_and_sub_groups_on_v2",
+        killing_frozen,
+    );
+}
+
+/// Without cgroup.kill: the v1 hierarchies of the host alone.
+#[test]
+fn kill_on_v1_needs_no_v2() {
+    if !is_possible() {
+        return;
+    }
+    let name = Name::new();
+    let group = name.create();
+    let whole = group.location().clone();
+    let mut location = whole.clone();
+    location
+        .groups
+        .retain(|place| place.version == cgroup::Version::V1);
+    if !location.groups.is_empty() {
+        let mut sleepers: Vec<_> = (0..3).map(|_number| Sleeper::inside(&group)).collect();
+        location.signal_all(9).unwrap();
+        for sleeper in &mut sleepers {
+            assert_eq!(sleeper.signal(), Some(9));
+        }
+        assert!(!location.is_frozen().unwrap());
+    }
+    whole.remove(DEADLINE).unwrap();
+}
+
+fn refusals() {
+    let name = Name::new();
+    let group = name.create();
+    let location = group.location().clone();
+    // Empty and thawed: taken as it is.
+    name.create();
+    let mut sleeper = Sleeper::inside(&group);
+    let error = name
+        .plan(Resources::default())
+        .unwrap()
+        .create()
+        .unwrap_err();
+    let Error::Occupied { pids, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*pids, [sleeper.pid()]);
+    assert!(error.to_string().contains(&name.0), "{error}");
+    sleeper.0.kill().unwrap();
+    sleeper.signal();
+
+    location.freeze(DEADLINE).unwrap();
+    let error = name
+        .plan(Resources::default())
+        .unwrap()
+        .create()
+        .unwrap_err();
+    assert!(matches!(error, Error::Frozen { .. }), "{error}");
+    // A group below a frozen one is frozen from its birth.
+    let mut below = container();
+    below.cgroups_path = Some(format!("{}/below", name.path()));
+    let error = lower(&below).unwrap().create().unwrap_err();
+    assert!(matches!(error, Error::Frozen { .. }), "{error}");
+    location.thaw(DEADLINE).unwrap();
+    for place in &location.groups {
+        assert!(!place.host_path().join("below").exists(), "taken back");
+    }
+    location.remove(DEADLINE).unwrap();
+}
+
+#[test]
+fn occupied_and_frozen_groups_are_refused_on_the_host() {
+    if is_possible() {
+        refusals();
+    }
+}
+
+#[test]
+fn occupied_and_frozen_groups_are_refused_on_v2() {
+    in_v2_view("occupied_and_frozen_groups_are_refused_on_v2", refusals);
+}
+
+fn parents() {
+    let name = Name::new();
+    let mut below = container();
+    below.cgroups_path = Some(format!("{}/middle/leaf", name.path()));
+    let group = lower(&below).unwrap().create().unwrap();
+    group.location().remove(DEADLINE).unwrap();
+    for place in &group.location().groups {
+        let leaf = place.host_path();
+        assert!(!leaf.exists());
+        let middle = leaf.parent().unwrap();
+        assert!(middle.is_dir(), "groups above may be others'");
+        fs::remove_dir(middle).unwrap();
+        fs::remove_dir(middle.parent().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn groups_above_are_made_and_left_on_the_host() {
+    if is_possible() {
+        parents();
+    }
+}
+
+#[test]
+fn groups_above_are_made_and_left_on_v2() {
+    in_v2_view("groups_above_are_made_and_left_on_v2", parents);
+}
+
+#[test]
+fn a_failed_create_takes_back_what_it_made() {
+    in_v2_view("a_failed_create_takes_back_what_it_made", || {
+        let name = Name::new();
+        let group = name.create();
+        let inner = format!(
+            "{}/threaded",
+            group.location().groups[0].host_path().display()
+        );
+        fs::create_dir(&inner).unwrap();
+        fs::write(format!("{inner}/cgroup.type"), "threaded").unwrap();
+        let mut below = container();
+        below.cgroups_path = Some(format!("{}/threaded/a/b", name.path()));
+        let error = lower(&below).unwrap().create().unwrap_err();
+        assert!(matches!(error, Error::Threaded { .. }), "{error}");
+        assert!(!fs::exists(format!("{inner}/a")).unwrap());
+        group.location().remove(DEADLINE).unwrap();
+    });
+}
+
+#[test]
+fn a_relative_path_and_an_absent_one_count_from_the_caller() {
+    if !is_possible() {
+        return;
+    }
+    let mut relative = container();
+    relative.cgroups_path = Some("a/b".to_owned());
+    let by_path = lower(&relative).unwrap();
+    let by_id = lower(&container()).unwrap();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for (place, absent) in by_path
+        .location()
+        .groups
+        .iter()
+        .zip(&by_id.location().groups)
+    {
+        let (_numbers, own) = own
+            .lines()
+            .filter_map(|line| line.split_once(':')?.1.split_once(':'))
+            .find(|(controllers, _path)| *controllers == place.controllers)
+            .unwrap();
+        let base = match place.version {
+            cgroup::Version::V1 => own,
+            cgroup::Version::V2 => own.rsplit_once('/').unwrap().0,
+        };
+        let base = base.trim_end_matches('/');
+        assert_eq!(place.path, format!("{base}/a/b"));
+        assert_eq!(absent.path, format!("{base}/box"));
+    }
+}
+
+#[test]
+fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
+    if !is_possible() {
+        return;
+    }
+    let mut limited = container();
+    limited.cgroups_path = Some("/../ignored".to_owned());
+    let plan = Plan::lower(&Request {
+        manager: Manager::Disabled,
+        ..request(&limited)
+    })
+    .unwrap();
+    let group = plan.create().unwrap();
+    let location = group.location();
+    assert!(location.is_empty());
+    assert!(group.clone_into().is_none());
+    group.join(1).unwrap();
+    group.verify(1).unwrap();
+    assert!(location.pids().unwrap().is_empty());
+    assert!(matches!(location.signal_all(9), Err(Error::NoGroup)));
+    assert!(matches!(location.freeze(DEADLINE), Err(Error::NoFreezer)));
+    location.remove(DEADLINE).unwrap();
+    match mount_view(location) {
+        CgroupMount::V2 { group } => assert!(group.exists()),
+        CgroupMount::V1 { hierarchies, .. } => {
+            assert!(!hierarchies.is_empty());
+            assert!(hierarchies.iter().all(|mount| mount.group.exists()));
+        }
+    }
+}
+
+#[test]
+fn the_systemd_manager_says_what_it_cannot_do() {
+    let mut named = container();
+    named.cgroups_path = Some("system.slice:docker:abc".to_owned());
+    let error = Plan::lower(&Request {
+        manager: Manager::Systemd,
+        ..request(&named)
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("docker-abc.scope"), "{error}");
+    named.cgroups_path = Some("/docker/abc".to_owned());
+    let error = Plan::lower(&Request {
+        manager: Manager::Systemd,
+        ..request(&named)
+    })
+    .unwrap_err();
+    assert!(error.to_string().contains("slice:prefix:name"), "{error}");
+}
+
+#[test]
+fn a_location_of_another_host_is_gone_not_wrong() {
+    let text = r#"{"manager":"cgroupfs","groups":[
+        {"version":"v1","hierarchy":"no-such","controllers":"no-such","path":"/a"}]}"#;
+    let location: Location = serde_json::from_str(text).unwrap();
+    assert!(location.pids().unwrap().is_empty());
+    location.remove(DEADLINE).unwrap();
+    assert!(location.open().is_err());
+}
+
+fn lower_as_user(container: &Container) -> Result<Plan, Error> {
+    Plan::lower(&Request {
+        rootless: true,
+        ..request(container)
+    })
+}
+
+/// As an ordinary user: in a child process, since ids are the process' own.
+#[test]
+fn a_user_without_permission_gets_no_group_or_an_error_about_limits() {
+    const NAME: &str = "a_user_without_permission_gets_no_group_or_an_error_about_limits";
+    if !is_possible() {
+        return;
+    }
+    if std::env::var_os("LOCULE_TEST_AS_USER").is_none() {
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads=1"])
+            .env("LOCULE_TEST_AS_USER", "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let nobody = nix::unistd::Uid::from_raw(65534);
+    nix::unistd::setresuid(nobody, nobody, nobody).unwrap();
+    let mut container = container();
+    container.cgroups_path = Some("/locule-test-user".to_owned());
+    let group = lower_as_user(&container).unwrap().create().unwrap();
+    assert!(group.location().is_empty());
+    container.resources.memory = Memory {
+        limit: Some(1 << 20),
+        ..Memory::default()
+    };
+    let error = lower_as_user(&container).unwrap_err();
+    assert!(error.to_string().contains("/linux/resources"), "{error}");
+}

@@ -1,0 +1,512 @@
+//! What a person or an engine types.
+//!
+//! Decides which command lines are understood, and explains them. Global options stand before the
+//! command, the command's own after it. Nothing is looked up or resolved here: paths stay as typed, ids
+//! and signals are checked by the command. The single-dash and `=true` spellings of Go programs are
+//! brought into shape by [`spelling`] first.
+
+mod spelling;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "locule",
+    about = "Runs containers that the OCI runtime specification describes: low-level, for engines and scripts",
+    disable_version_flag = true,
+    args_override_self = true,
+    subcommand_required = false,
+    after_help = "Examples:\n  \
+        locule spec --bundle /srv/box; locule run --bundle /srv/box box1\n  \
+        locule --root /run/mine list\n\n\
+        Global options stand before the command. `locule COMMAND --help` explains a command.\n\
+        Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program."
+)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options that stand before the command.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Globals {
+    /// Directory that holds the state of all containers, one folder each, made when it is missing [default:
+    /// /run/locule; without root's rights $XDG_RUNTIME_DIR/locule, else /run/user/UID/locule, else
+    /// /tmp/locule-UID]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// File that messages are appended to; errors are printed on stderr as well. `file:PATH` is understood
+    /// [default: stderr only]
+    #[arg(long, value_name = "PATH", value_parser = log_path)]
+    pub(crate) log: Option<PathBuf>,
+    /// How a message is written: a line of text or a JSON object with level, msg, time and code
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// The least serious messages that are written [default: error]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) log_level: Option<LogLevel>,
+    /// Write every message: the same as --log-level debug [default: off]
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Have systemd make the container's cgroup; linux.cgroupsPath is then SLICE:PREFIX:NAME. The same as
+    /// --cgroup-manager systemd [default: off]
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Who makes the container's cgroup: locule by files, systemd by D-Bus, or nobody (the container
+    /// stays in its caller's cgroup). Wins over --systemd-cgroup [default: cgroupfs]
+    #[arg(long, value_enum, value_name = "MANAGER")]
+    pub(crate) cgroup_manager: Option<CgroupManager>,
+    /// Whether to tolerate what only the host's root may do, such as making cgroups; auto looks at the user
+    /// id and the user namespace
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = Rootless::Auto)]
+    pub(crate) rootless: Rootless,
+    /// Print the versions of locule and of the specification, and end
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+}
+
+/// How a log message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// time="..." level=... msg="..."
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How serious a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// The command has not done what was asked
+    Error,
+    /// Something was tolerated
+    #[value(alias = "warn")]
+    Warning,
+    /// Milestones
+    Info,
+    /// Each step
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// Who makes the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    /// Directories in /sys/fs/cgroup
+    Cgroupfs,
+    /// A scope unit
+    Systemd,
+    /// No cgroup is touched
+    Disabled,
+}
+
+/// Whether the host's root is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    /// Behave as without root's rights
+    #[value(alias = "1")]
+    True,
+    /// Behave as root
+    #[value(alias = "0")]
+    False,
+    /// Find out
+    Auto,
+}
+
+fn log_path(text: &str) -> Result<PathBuf, String> {
+    match text.split_once(':') {
+        Some(("file", path)) => Ok(path.into()),
+        Some((scheme @ ("journald" | "syslog"), _)) => Err(format!(
+            "the log destination {scheme} is not supported, give a file"
+        )),
+        Some(_) | None => Ok(text.into()),
+    }
+}
+
+/// The commands.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Make a container from a bundle, up to the point where its program could run
+    Create(Create),
+    /// Run the program of a created container
+    Start(Start),
+    /// Create and start a container, wait for its program and delete it
+    Run(Run),
+    /// Print the state of a container as JSON
+    State(State),
+    /// Send a signal to a container
+    Kill(Kill),
+    /// Remove what a stopped (or created) container holds: its cgroup and its state
+    Delete(Delete),
+    /// List the containers of the state directory
+    List(List),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Print as JSON what this build supports
+    Features(Features),
+    /// Refuses: containers are made by create and run
+    #[command(hide = true)]
+    Init(Init),
+}
+
+/// `create`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule create [OPTIONS] ID",
+    after_help = "Example:\n  locule create --bundle /srv/box --pid-file /run/box.pid box1\n\n\
+        The program does not run before `locule start ID`. Its input and output are those of this command."
+)]
+pub(crate) struct Create {
+    /// Directory that holds config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// The configuration, if it is another file; a relative path counts from the bundle [default: config.json]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Unix socket that is sent the master end of the terminal; needed when process.terminal is true and
+    /// nobody stays to serve the terminal [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Unix socket that is sent a pidfd of the container's first process [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    /// File that the process id is written to, replaced as a whole [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Move the root instead of pivoting to it: for a host that runs from a ramdisk, less secure
+    /// [default: off]
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Keep the caller's session keyring instead of making one [default: off]
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits, on top of LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// The container's name, unique in the state directory
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// `start`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule start ID",
+    after_help = "Example:\n  locule start box1"
+)]
+pub(crate) struct Start {
+    /// The container's name in the state directory
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// `run`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule run [OPTIONS] ID",
+    after_help = "Example:\n  locule run --bundle /srv/box box1; echo $?\n\n\
+        The exit status is the program's, or 128 and the number of the signal that killed it."
+)]
+pub(crate) struct Run {
+    /// What `create` takes.
+    #[command(flatten)]
+    pub(crate) create: Create,
+    /// Return when the program runs, without waiting for its end [default: off]
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Do not delete the container when its program has ended [default: off]
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Do not adopt the container's orphans while waiting [default: off]
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
+}
+
+/// `state`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule state ID",
+    after_help = "Example:\n  locule state box1 | jq -r .status\n\n\
+        The status is one of creating, created, running, paused, stopped."
+)]
+pub(crate) struct State {
+    /// The container's name in the state directory
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// `kill`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule kill [OPTIONS] ID [SIGNAL]",
+    after_help = "Example:\n  locule kill box1 TERM; locule kill --all box1 9\n\n\
+        SIGNAL is a name with or without SIG, RTMIN+n, RTMAX-n or a number. Without an own pid namespace \
+        KILL goes to every process of the container's cgroup."
+)]
+pub(crate) struct Kill {
+    /// Signal every process of the container, not only its first; nothing to signal is no error then
+    /// [default: off]
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// The container's name, and the signal [default: TERM]
+    #[arg(value_name = "ID [SIGNAL]")]
+    words: Vec<String>,
+}
+
+/// `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule delete [OPTIONS] ID",
+    after_help = "Example:\n  locule delete --force box1"
+)]
+pub(crate) struct Delete {
+    /// Kill a running container first, clean up a half-made one, and accept that there is none
+    /// [default: off]
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The container's name in the state directory
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// `list`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule list [OPTIONS]",
+    after_help = "Example:\n  locule list --format json | jq -r '.[].id'"
+)]
+pub(crate) struct List {
+    /// How to print: a table for people, or one json array
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = list_format)]
+    pub(crate) format: ListFormat,
+    /// Print names only, one a line [default: off]
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+/// How `list` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListFormat {
+    /// Columns.
+    Table,
+    /// One array on one line.
+    Json,
+}
+
+fn list_format(text: &str) -> Result<ListFormat, &'static str> {
+    match text {
+        "table" => Ok(ListFormat::Table),
+        "json" => Ok(ListFormat::Json),
+        _ => Err("invalid format option, it is table or json"),
+    }
+}
+
+/// `spec`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule spec [OPTIONS]",
+    after_help = "Example:\n  locule spec --bundle /srv/box --rootless"
+)]
+pub(crate) struct Spec {
+    /// Directory that config.json is written to; an existing one is never overwritten
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// Write one that works without root's rights: an own user namespace, no resource limits [default: off]
+    #[arg(long)]
+    pub(crate) rootless: bool,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+/// `features`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule features",
+    after_help = "Example:\n  locule features | jq .linux.namespaces"
+)]
+pub(crate) struct Features {
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+/// `init`, which nobody may call.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Init {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+fn word(words: &[String], index: usize) -> &str {
+    words.get(index).map_or("", String::as_str)
+}
+
+impl Create {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        word(&self.ids, 0)
+    }
+}
+
+impl Start {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        word(&self.ids, 0)
+    }
+}
+
+impl State {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        word(&self.ids, 0)
+    }
+}
+
+impl Delete {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        word(&self.ids, 0)
+    }
+}
+
+impl Kill {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        word(&self.words, 0)
+    }
+
+    /// The signal, as typed; TERM when absent.
+    pub(crate) fn signal(&self) -> &str {
+        self.words.get(1).map_or("TERM", String::as_str)
+    }
+}
+
+impl Command {
+    /// The command's name, the words it was given, and how few and how many it takes.
+    fn arity(&self) -> (&'static str, usize, usize, usize) {
+        match self {
+            Self::Create(args) => ("create", args.ids.len(), 1, 1),
+            Self::Start(args) => ("start", args.ids.len(), 1, 1),
+            Self::Run(args) => ("run", args.create.ids.len(), 1, 1),
+            Self::State(args) => ("state", args.ids.len(), 1, 1),
+            Self::Kill(args) => ("kill", args.words.len(), 1, 2),
+            Self::Delete(args) => ("delete", args.ids.len(), 1, 1),
+            Self::List(args) => ("list", args.words.len(), 0, 0),
+            Self::Spec(args) => ("spec", args.words.len(), 0, 0),
+            Self::Features(args) => ("features", args.words.len(), 0, 0),
+            Self::Init(_) => ("init", 0, 0, 0),
+        }
+    }
+
+    /// What is wrong with the number of words, if anything.
+    fn miscounted(&self) -> Option<String> {
+        let (name, given, least, most) = self.arity();
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        if given < least && least == most {
+            Some(format!(
+                "{name:?} requires exactly {least} argument{}",
+                plural(least)
+            ))
+        } else if given < least {
+            Some(format!(
+                "{name:?} requires a minimum of {least} argument{}",
+                plural(least)
+            ))
+        } else if given <= most {
+            None
+        } else if most == 0 {
+            Some(format!("{name:?} takes no arguments, {given} given"))
+        } else if least == most {
+            Some(format!(
+                "{name:?} requires exactly {least} argument{}",
+                plural(least)
+            ))
+        } else {
+            Some(format!(
+                "{name:?} requires a maximum of {most} argument{}",
+                plural(most)
+            ))
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Invocation {
+    /// Text for stdout: help.
+    Print(String),
+    /// `--version`.
+    Version,
+    /// A command.
+    Command(Globals, Command),
+}
+
+/// A command line that is not understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misuse {
+    /// The whole text for stderr, without `locule: ` in front; the first line says what is wrong.
+    pub(crate) text: String,
+    /// 3 for an unknown command, else 1.
+    pub(crate) status: u8,
+}
+
+/// Understands the words after the program's name.
+///
+/// # Errors
+/// [`Misuse`], which the caller prints.
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
+    let mut definition = Cli::command();
+    definition.build();
+    let words = spelling::normalize(&definition, words.into_iter().collect());
+    let name = OsString::from("locule");
+    let matched = definition.try_get_matches_from_mut([name].into_iter().chain(words));
+    let cli = match matched.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    if cli.globals.version {
+        return Ok(Invocation::Version);
+    }
+    let Some(command) = cli.command else {
+        return Ok(Invocation::Print(definition.render_long_help().to_string()));
+    };
+    let Some(text) = command.miscounted() else {
+        return Ok(Invocation::Command(cli.globals, command));
+    };
+    let usage = definition
+        .find_subcommand_mut(command.arity().0)
+        .map(|command| command.render_long_help().to_string())
+        .unwrap_or_default();
+    Err(Misuse {
+        text: format!("{text}\n\n{usage}"),
+        status: 1,
+    })
+}
+
+fn refused(error: &clap::Error) -> Result<Invocation, Misuse> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Ok(Invocation::Print(text))
+        }
+        kind => Err(Misuse {
+            text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(),
+            status: if kind == ErrorKind::InvalidSubcommand {
+                3
+            } else {
+                1
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

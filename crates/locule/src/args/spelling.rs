@@ -1,0 +1,77 @@
+//! Spellings that come from Go programs.
+//!
+//! `-root x` means `--root x`, `--debug=true` means `--debug` and `--debug=false` nothing. Only names that
+//! some command really has are touched, never the value of another option, and nothing after `--`.
+
+use clap::{ArgAction, Command};
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+/// Whether an option is followed by a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    Value,
+}
+
+/// Gives the words as the parser knows them.
+pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsString> {
+    let mut command = definition;
+    let mut long = long_names(command);
+    let mut normal = Vec::with_capacity(words.len());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            normal.push(word);
+            normal.extend(words);
+            break;
+        }
+        let Some(name) = word.to_str().and_then(option_name) else {
+            // The first plain word is the command: from there on its options count.
+            if let Some(found) = command.find_subcommand(&word) {
+                command = found;
+                long = long_names(command);
+            }
+            normal.push(word);
+            continue;
+        };
+        let (name, value) = match name.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (name, None),
+        };
+        match (long.get(name), value) {
+            (None, _) => normal.push(word),
+            (Some(Takes::Nothing), Some("true" | "1")) => normal.push(format!("--{name}").into()),
+            (Some(Takes::Nothing), Some("false" | "0")) => {}
+            (Some(_), Some(value)) => normal.push(format!("--{name}={value}").into()),
+            (Some(takes), None) => {
+                let mut option = OsString::from(format!("--{name}"));
+                if *takes == Takes::Value
+                    && let Some(value) = words.next()
+                {
+                    option.push("=");
+                    option.push(value);
+                }
+                normal.push(option);
+            }
+        }
+    }
+    normal
+}
+
+/// What follows one or two dashes, if it is longer than a cluster's single letter.
+fn option_name(word: &str) -> Option<&str> {
+    let name = word.strip_prefix("--").or_else(|| word.strip_prefix('-'))?;
+    (name.len() > 1).then_some(name)
+}
+
+fn long_names(command: &Command) -> HashMap<&str, Takes> {
+    let options = command.get_arguments().filter_map(|option| {
+        let takes = match option.get_action() {
+            ArgAction::Set | ArgAction::Append => Takes::Value,
+            _ => Takes::Nothing,
+        };
+        Some((option.get_long()?, takes))
+    });
+    options.collect()
+}

@@ -1,0 +1,225 @@
+use super::*;
+use std::path::Path;
+
+fn parsed(line: &str) -> Result<Invocation, Misuse> {
+    parse(line.split_ascii_whitespace().map(OsString::from))
+}
+
+fn command(line: &str) -> (Globals, Command) {
+    match parsed(line) {
+        Ok(Invocation::Command(globals, command)) => (globals, command),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn misuse(line: &str) -> Misuse {
+    match parsed(line) {
+        Err(misuse) => misuse,
+        Ok(other) => panic!("{line}: {other:?}"),
+    }
+}
+
+/// Every call of an engine that was recorded, for the commands that there are.
+const CALLS: &[&str] = &[
+    // Podman and conmon.
+    "create --bundle /b --pid-file /p I",
+    "--systemd-cgroup --log-format=json --log /l create --bundle /b --pid-file /p --console-socket /s --preserve-fds 2 --no-pivot --no-new-keyring I",
+    "--debug --log-format=json --log /l create --bundle /b --pid-file /p I",
+    "--debug start I",
+    "delete --force I",
+    "--log-format=json --log /l --cgroup-manager disabled create --bundle /b --pid-file /p I",
+    "--cgroup-manager=disabled create -b /b I",
+    "kill I 10",
+    "kill --all I 15",
+    "state I",
+    "start I",
+    // Buildah.
+    "create --bundle /b --pid-file /b/pid --no-new-keyring buildah-buildah123",
+    "kill buildah-buildah123",
+    "delete buildah-buildah123",
+    // containerd's shim, docker and the CRI plugin.
+    "--root /r --log /l --log-format json --systemd-cgroup create --bundle /b --pid-file /p --console-socket /s I",
+    "--root /r --log /l --log-format json create --bundle /b --pid-file /p --no-pivot --no-new-keyring I",
+    "--root /r --log /l --log-format json start I",
+    "--root /r --log /l --log-format json kill --all I 9",
+    "--root /r --log /l --log-format json kill I 15",
+    "--root /r --log /l --log-format json delete I",
+    "--root /r --log /l --log-format json delete --force I",
+    "--root /r --log /l --log-format json state I",
+    "--root /r --log /l --log-format json list --format=json",
+    "--rootless=true --debug --root /r list --format json",
+    "--rootless false list -f json -q",
+    "features",
+    // BuildKit.
+    "--log /l --log-format json run --bundle /b --keep --no-pivot --pid-file /p I",
+    "run --bundle /b --detach --pid-file /p I",
+    // Spellings of Go programs.
+    "-root /r -log /l -log-format json run -b /b -no-subreaper -pid-file /p I",
+    "-debug=true --systemd-cgroup=false -rootless=auto list -format=table",
+    "--debug --debug kill --all --all I KILL",
+];
+
+#[test]
+fn every_recorded_call_is_understood() {
+    for line in CALLS {
+        command(line);
+    }
+}
+
+#[test]
+fn options_reach_their_fields() {
+    let (globals, command) = command(
+        "--root /r --log file:/l --log-format json --cgroup-manager systemd --rootless=true create \
+         -b /b -f other.json --pid-file /p --console-socket /s --pidfd-socket /q --preserve-fds=3 \
+         --no-pivot --no-new-keyring box",
+    );
+    assert_eq!(globals.root.as_deref(), Some(Path::new("/r")));
+    assert_eq!(globals.log.as_deref(), Some(Path::new("/l")));
+    assert_eq!(globals.log_format, LogFormat::Json);
+    assert_eq!(globals.cgroup_manager, Some(CgroupManager::Systemd));
+    assert_eq!(globals.rootless, Rootless::True);
+    let Command::Create(create) = command else {
+        panic!("{command:?}");
+    };
+    assert_eq!(create.id(), "box");
+    assert_eq!(create.bundle, Path::new("/b"));
+    assert_eq!(create.config.as_deref(), Some(Path::new("other.json")));
+    assert_eq!(create.pid_file.as_deref(), Some(Path::new("/p")));
+    assert_eq!(create.console_socket.as_deref(), Some(Path::new("/s")));
+    assert_eq!(create.pidfd_socket.as_deref(), Some(Path::new("/q")));
+    assert_eq!(create.preserve_fds, 3);
+    assert!(create.no_pivot && create.no_new_keyring);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let (globals, command) = command("run box");
+    assert_eq!(globals.log_format, LogFormat::Text);
+    assert_eq!((globals.log_level, globals.log), (None, None));
+    assert_eq!(globals.rootless, Rootless::Auto);
+    let Command::Run(run) = command else {
+        panic!("{command:?}");
+    };
+    assert_eq!(run.create.bundle, Path::new("."));
+    assert_eq!(run.create.preserve_fds, 0);
+    assert!(!run.detach && !run.keep && !run.no_subreaper);
+    assert_eq!(run.create.id(), "box");
+}
+
+#[test]
+fn kill_takes_its_options_on_both_sides_and_defaults_to_term() {
+    for line in ["kill -a I KILL", "kill I --all KILL", "kill I KILL -all"] {
+        let (_, Command::Kill(kill)) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((kill.all, kill.id(), kill.signal()), (true, "I", "KILL"));
+    }
+    let (_, Command::Kill(kill)) = command("kill I") else {
+        panic!("kill");
+    };
+    assert_eq!((kill.all, kill.signal()), (false, "TERM"));
+}
+
+#[test]
+fn values_and_what_follows_two_dashes_are_left_alone() {
+    let (globals, _) = command("--log -debug -root=/r state x");
+    assert_eq!(globals.log.as_deref(), Some(Path::new("-debug")));
+    let (_, Command::State(state)) = command("state -- -root") else {
+        panic!("state");
+    };
+    assert_eq!(state.id(), "-root");
+    let (_, Command::List(list)) = command("list -qf json") else {
+        panic!("list");
+    };
+    assert_eq!((list.quiet, list.format), (true, ListFormat::Json));
+}
+
+#[test]
+fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
+    for (line, words) in [
+        ("start", "\"start\" requires exactly 1 argument\n"),
+        ("start a b", "\"start\" requires exactly 1 argument\n"),
+        ("create", "\"create\" requires exactly 1 argument\n"),
+        ("run", "\"run\" requires exactly 1 argument\n"),
+        ("state", "\"state\" requires exactly 1 argument\n"),
+        ("delete a b", "\"delete\" requires exactly 1 argument\n"),
+        ("kill", "\"kill\" requires a minimum of 1 argument\n"),
+        ("kill a 9 x", "\"kill\" requires a maximum of 2 arguments\n"),
+        ("list x", "\"list\" takes no arguments, 1 given\n"),
+        ("features x y", "\"features\" takes no arguments, 2 given\n"),
+    ] {
+        let misuse = misuse(line);
+        assert!(misuse.text.starts_with(words), "{}", misuse.text);
+        assert!(misuse.text.contains("Usage: locule "), "{}", misuse.text);
+        assert_eq!(misuse.status, 1);
+    }
+}
+
+#[test]
+fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
+    for (line, named, status) in [
+        ("frobnicate", "frobnicate", 3),
+        ("--frob list", "--frob", 1),
+        ("list --frob", "--frob", 1),
+        ("list --format xml", "invalid format option", 1),
+        ("--log-format xml list", "xml", 1),
+        ("--log journald:x list", "journald", 1),
+        ("create --preserve-fds -1 I", "-1", 1),
+        ("create --pid-file", "--pid-file", 1),
+    ] {
+        let misuse = misuse(line);
+        assert!(misuse.text.contains(named), "{}", misuse.text);
+        assert_eq!(misuse.status, status, "{line}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for (line, word) in [
+        ("", "Usage: locule"),
+        ("--help", "--cgroup-manager"),
+        ("-h", "create"),
+        ("help", "features"),
+        ("create --help", "--console-socket"),
+        ("help kill", "RTMIN+n"),
+    ] {
+        let Ok(Invocation::Print(text)) = parsed(line) else {
+            panic!("{line}");
+        };
+        assert!(text.contains(word), "{line}: {text}");
+        assert!(!text.contains("init "), "{text}");
+    }
+    assert_eq!(parsed("--version"), Ok(Invocation::Version));
+    assert_eq!(parsed("-v"), Ok(Invocation::Version));
+}
+
+#[test]
+fn every_option_is_explained_with_its_default_and_every_command_with_an_example() {
+    let mut definition = Cli::command();
+    definition.build();
+    for command in [&definition]
+        .into_iter()
+        .chain(definition.get_subcommands())
+    {
+        let name = command.get_name();
+        if matches!(name, "help" | "init") {
+            continue;
+        }
+        let after = command.get_after_help().map(ToString::to_string);
+        assert!(after.is_some_and(|text| text.contains("Example")), "{name}");
+        for option in command
+            .get_arguments()
+            .filter(|option| !option.is_hide_set())
+        {
+            let long = option.get_long().unwrap_or("ID");
+            let help = option
+                .get_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.len() > 20 || long == "help", "{name} {long}: {help:?}");
+            let has_default = help.contains("[default") || !option.get_default_values().is_empty();
+            let needs_none = matches!(long, "ID" | "version" | "help");
+            assert!(has_default || needs_none, "{name} {long}: {help}");
+        }
+    }
+}

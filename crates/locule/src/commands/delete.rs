@@ -1,0 +1,117 @@
+//! `delete`: ends what a container holds.
+//!
+//! Order: the processes, the cgroup, the poststop hooks, the state directory. A step that cannot be done
+//! leaves the state, so that the command can be given again; hooks that fail are a warning
+//! (runtime.md#delete). With `--force` a damaged or half-made entry is cleaned by what its journal says.
+
+use super::{Env, hooks, kill};
+use crate::args;
+use crate::error::Error;
+use crate::process::Process;
+use crate::signal;
+use crate::state::{self, Access, ContainerId, Entry, Lock, Record};
+use crate::status::{Action, Observed, Status, observe, permit};
+use kernel::Errno;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long killed processes may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Deletes one container.
+pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
+    let id = ContainerId::new(args.id())?;
+    let action = if args.force {
+        Action::ForceDelete
+    } else {
+        Action::Delete
+    };
+    match delete(&id, action, env) {
+        Err(Error::State(state::Error::Absent { .. })) if args.force => {}
+        result => result?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
+    let store = env.store(Access::Look)?;
+    if action == Action::Delete {
+        // A running container is refused at once, whoever holds it.
+        let entry = store.container(id, Lock::None)?;
+        if let Ok(record) = entry.record() {
+            let status = observe(&entry, &record)?.status;
+            if status != Status::Creating {
+                permit(action, status, id)?;
+            }
+        }
+    }
+    let entry = store.container(id, Lock::Exclusive)?;
+    let record = match (entry.record(), action) {
+        (Ok(record), _) => Some(record),
+        (Err(error), Action::ForceDelete) => salvage(&entry, &error),
+        (Err(error), _) => return Err(error.into()),
+    };
+    if let Some(record) = &record {
+        let observed = observe(&entry, record)?;
+        permit(action, observed.status, id)?;
+        end(id, record, &observed)?;
+        if let Some(cgroup) = record.groups() {
+            cgroup.remove(PATIENCE)?;
+        }
+        hooks::poststop(&entry.config().unwrap_or_default(), record);
+    }
+    Ok(entry.remove()?)
+}
+
+/// What is left to go by when the record is damaged.
+fn salvage(entry: &Entry, error: &state::Error) -> Option<Record> {
+    tracing::warn!(code = error.code(), "{error}");
+    match entry.journal() {
+        Ok(record) => Some(record),
+        Err(error) => {
+            tracing::warn!(
+                code = error.code(),
+                "{error}; only the directory is removed"
+            );
+            None
+        }
+    }
+}
+
+/// Kills what lives of the container and waits until its first process has ended.
+fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Error> {
+    if let Some(process) = &observed.process {
+        match process.signal(signal::KILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(source) => {
+                return Err(Error::Process {
+                    id: id.clone(),
+                    action: "kill",
+                    source,
+                });
+            }
+        }
+    }
+    if let Some(cgroup) = record.groups() {
+        if !cgroup.pids()?.is_empty() {
+            cgroup.signal_all(signal::KILL)?;
+        }
+        if observed.status == Status::Paused || cgroup.is_frozen()? {
+            kill::thaw(record)?;
+        }
+    }
+    match &observed.process {
+        Some(process) => wait(id, process),
+        None => Ok(()),
+    }
+}
+
+fn wait(id: &ContainerId, process: &Process) -> Result<(), Error> {
+    if process.has_ended(PATIENCE) {
+        return Ok(());
+    }
+    Err(Error::Survivor {
+        id: id.clone(),
+        seconds: PATIENCE.as_secs(),
+    })
+}

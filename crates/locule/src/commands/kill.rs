@@ -1,0 +1,72 @@
+//! `kill`: a signal for a container.
+//!
+//! Goes to the first process by pidfd. SIGKILL for a container that shares its PID namespace goes to the
+//! whole cgroup, because nothing else would end its other processes.
+
+use super::Env;
+use crate::args;
+use crate::error::Error;
+use crate::signal;
+use crate::state::{Access, ContainerId, Lock, Record};
+use crate::status::{Action, Observed, Refusal, Status, observe, permit};
+use kernel::Errno;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a frozen cgroup may take to thaw.
+const THAW: Duration = Duration::from_secs(2);
+
+/// Sends one signal.
+pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
+    let number = signal::number(args.signal())?;
+    let id = ContainerId::new(args.id())?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+    let record = entry.record()?;
+    let observed = observe(&entry, &record)?;
+    let action = if args.all {
+        Action::KillAll
+    } else {
+        Action::Kill
+    };
+    permit(action, observed.status, &id)?;
+    let to_all = args.all || (number == signal::KILL && !record.own_pid_namespace);
+    match record.groups() {
+        Some(cgroup) if to_all => cgroup.signal_all(number)?,
+        // Without a cgroup the first process is all that is known.
+        Some(_) | None => signal_first(&id, &observed, action, number)?,
+    }
+    if number == signal::KILL && observed.status == Status::Paused {
+        thaw(&record)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn signal_first(
+    id: &ContainerId,
+    observed: &Observed,
+    action: Action,
+    number: i32,
+) -> Result<(), Error> {
+    let answer = match &observed.process {
+        Some(process) => process.signal(number),
+        None => Err(Errno::ESRCH),
+    };
+    match answer {
+        Ok(()) => Ok(()),
+        Err(Errno::ESRCH) if action == Action::KillAll => Ok(()),
+        Err(Errno::ESRCH) => Err(Refusal::NotRunning.into()),
+        Err(source) => Err(Error::Process {
+            id: id.clone(),
+            action: "signal",
+            source,
+        }),
+    }
+}
+
+/// Lets the processes of a frozen cgroup see their SIGKILL: cgroup version 1 delivers it only then.
+pub(super) fn thaw(record: &Record) -> Result<(), Error> {
+    match record.groups() {
+        Some(cgroup) => Ok(cgroup.thaw(THAW)?),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,64 @@
+//! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod hooks;
+pub(crate) mod kill;
+pub(crate) mod list;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod state;
+
+use crate::args::{CgroupManager, Globals, Rootless};
+use crate::error::Error;
+use crate::state::{Access, Record, Store, is_host_root};
+use spec::Container;
+use spec::load::Host;
+use std::path::PathBuf;
+
+/// What the global options say, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Env {
+    /// `--root`, as typed.
+    pub(crate) root: Option<PathBuf>,
+    /// Who makes cgroups. What is saved in a record counts for an existing container.
+    pub(crate) cgroup_manager: cgroup::Manager,
+    /// Whether this process lacks the rights of the host's root.
+    pub(crate) rootless: bool,
+}
+
+impl Env {
+    /// Resolves what the global options leave open.
+    pub(crate) fn new(globals: &Globals) -> Self {
+        let cgroup_manager = match (globals.cgroup_manager, globals.systemd_cgroup) {
+            (Some(CgroupManager::Cgroupfs), _) | (None, false) => cgroup::Manager::Cgroupfs,
+            (Some(CgroupManager::Systemd), _) | (None, true) => cgroup::Manager::Systemd,
+            (Some(CgroupManager::Disabled), _) => cgroup::Manager::Disabled,
+        };
+        let rootless = match globals.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => !is_host_root(),
+        };
+        Self {
+            root: globals.root.clone(),
+            cgroup_manager,
+            rootless,
+        }
+    }
+
+    /// The state directory.
+    pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
+        Ok(Store::open(self.root.as_deref(), access)?)
+    }
+}
+
+/// The configuration that was kept when the container was made.
+pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Container, Error> {
+    match spec::load::parse(config, &record.bundle, Host::Ignore) {
+        Ok(loaded) => Ok(loaded.container),
+        Err(report) => Err(Error::KeptConfig {
+            report: report.to_string(),
+        }),
+    }
+}

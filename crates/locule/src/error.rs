@@ -1,0 +1,119 @@
+//! Why a command has failed.
+
+use crate::state::ContainerId;
+use crate::{log, signal, state, status};
+use kernel::Errno;
+use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
+
+/// Everything that ends a command. The messages say what was asked of what; sources are chained.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub(crate) enum Error {
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Refused(#[from] status::Refusal),
+    #[error(transparent)]
+    Signal(#[from] signal::Unknown),
+    #[error(transparent)]
+    Log(#[from] log::Unavailable),
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    #[error("{action} the first process of container {id}")]
+    Process {
+        id: ContainerId,
+        action: &'static str,
+        #[source]
+        source: Errno,
+    },
+    #[error("container {id} does not end: its first process has survived SIGKILL for {seconds} s")]
+    Survivor { id: ContainerId, seconds: u64 },
+    #[error("the state directory {path:?} does not exist")]
+    NoRoot { path: PathBuf },
+    #[error("{path:?} exists: `spec` overwrites nothing, remove it first")]
+    SpecExists { path: PathBuf },
+    #[error("write {path:?}")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("print the answer")]
+    Print(#[source] io::Error),
+    #[error("compose the answer")]
+    Compose(#[from] serde_json::Error),
+    #[error("shield this process")]
+    Harden(#[source] Errno),
+    #[error("this build does not have the command {command}")]
+    Missing { command: &'static str },
+    #[error(transparent)]
+    Load(#[from] spec::load::LoadError),
+    #[error(transparent)]
+    Launch(#[from] launch::Error),
+    #[error("the configuration kept with the container: {report}")]
+    KeptConfig { report: String },
+    #[error(
+        "/process: the container has none, so there is nothing to start; add it to config.json and create the container anew"
+    )]
+    NoProcess,
+    #[error("{option} is not supported yet: {why}")]
+    NotYet {
+        option: &'static str,
+        why: &'static str,
+    },
+    #[error(
+        "init is not for calling by hand: containers are made by `locule create` and `locule run`"
+    )]
+    InitByHand,
+}
+
+impl Error {
+    /// A stable name for logs.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::State(error) => error.code(),
+            Self::Refused(_) => "status",
+            Self::Signal(_) => "unknown-signal",
+            Self::Log(_) => "log",
+            Self::Cgroup(_) => "cgroup",
+            Self::Process { .. } => "process",
+            Self::Survivor { .. } => "survivor",
+            Self::NoRoot { .. } => "state-root",
+            Self::SpecExists { .. } => "exists",
+            Self::Write { .. } | Self::Print(_) => "write",
+            Self::Compose(_) => "compose",
+            Self::Harden(_) => "harden",
+            Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
+            Self::Launch(_) => "launch",
+            Self::NotYet { .. } => "unsupported",
+            Self::InitByHand | Self::Missing { .. } => "usage",
+        }
+    }
+
+    /// The whole chain on one line, outermost first.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+}
+
+/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    use io::Write;
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::Print),
+    }
+}

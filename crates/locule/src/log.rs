@@ -1,0 +1,285 @@
+//! Messages: where they go and how they look.
+//!
+//! Decides the two forms that engines parse (the JSON form of `--log-format json` and the text form) and that
+//! no write waits for ever: a full pipe gets a second, then the message is dropped. Everything is written
+//! with one write a line, so that lines of several processes do not mix in an appended file. The error
+//! that ends a command is also printed on stderr, whatever the log is.
+
+use crate::args::{Globals, LogFormat, LogLevel};
+use crate::moment;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// How long one write may wait for a reader, in milliseconds.
+const PATIENCE: u16 = 1000;
+
+/// What a pipe with room for anything takes without waiting: PIPE_BUF of limits.h.
+const PIECE: usize = 4096;
+
+/// The log cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("open the log {path:?}")]
+pub(crate) struct Unavailable {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Takes the messages of this process.
+#[derive(Debug)]
+struct Log {
+    file: Option<File>,
+    format: LogFormat,
+    level: Level,
+}
+
+/// Sends the messages of this process where `globals` says.
+///
+/// # Errors
+/// [`Unavailable`]: `--log` names what cannot be opened.
+pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
+    let path = globals.log.as_deref().filter(|path| *path != Path::new(""));
+    let file = path.map(open).transpose()?;
+    let log = Log {
+        file,
+        format: globals.log_format,
+        level: level(globals),
+    };
+    // A second call would be an error of ours that costs nothing but messages.
+    drop(tracing::subscriber::set_global_default(log));
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<File, Unavailable> {
+    // Without waiting: opening a FIFO that nobody reads would never return.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+        .open(path)
+        .map_err(|source| Unavailable {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn level(globals: &Globals) -> Level {
+    match globals.log_level {
+        Some(LogLevel::Trace) => Level::TRACE,
+        _ if globals.debug => Level::DEBUG,
+        Some(LogLevel::Debug) => Level::DEBUG,
+        Some(LogLevel::Info) => Level::INFO,
+        Some(LogLevel::Warning) => Level::WARN,
+        // Engines show warnings to their users, so none is written unasked.
+        Some(LogLevel::Error) | None => Level::ERROR,
+    }
+}
+
+/// Says why the command has failed: in the log with its code, and on stderr for people.
+pub(crate) fn failure(code: &str, message: &str) {
+    tracing::error!(code, last = true, "{message}");
+    complain(&format!("error: {message}"));
+}
+
+/// Prints a line on stderr, control characters escaped, `locule: ` in front.
+pub(crate) fn complain(line: &str) {
+    write_bounded(&io::stderr(), &format!("locule: {}\n", visible(line)));
+}
+
+/// Prints text on stderr as it is, `locule: ` in front.
+pub(crate) fn explain(text: &str) {
+    write_bounded(&io::stderr(), &format!("locule: {}\n", text.trim_end()));
+}
+
+/// `text` with control characters, which would talk to the terminal, written as escapes. A line break in
+/// a message is one too.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Writes all of `text`, or as much as a reader takes in time. There is nobody to tell of a failure.
+fn write_bounded<F>(destination: &F, text: &str)
+where
+    F: AsFd,
+    for<'f> &'f F: io::Write,
+{
+    for piece in text.as_bytes().chunks(PIECE) {
+        let mut left = piece;
+        while !left.is_empty() {
+            if !ready(destination) {
+                return;
+            }
+            match (&mut &*destination).write(left) {
+                Ok(0) => return,
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whether a write will not wait.
+fn ready(destination: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(destination.as_fd(), PollFlags::POLLOUT)];
+    let timeout = PollTimeout::from(PATIENCE);
+    poll(&mut fds, timeout).is_ok_and(|count| count > 0)
+        && fds
+            .iter()
+            .filter_map(PollFd::revents)
+            .any(|events| events.contains(PollFlags::POLLOUT))
+}
+
+/// The fields of one event.
+#[derive(Debug, Default)]
+struct Message {
+    text: String,
+    code: Option<String>,
+    last: bool,
+    rest: String,
+}
+
+impl Visit for Message {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "code" => self.code = Some(value.to_owned()),
+            "message" => self.text.push_str(value),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        if field.name() == "last" {
+            self.last = value;
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a string does not fail.
+        let _: fmt::Result = if field.name() == "message" {
+            write!(self.text, "{value:?}")
+        } else {
+            write!(self.rest, " {}={value:?}", field.name())
+        };
+    }
+}
+
+/// One line of the JSON form.
+#[derive(Serialize)]
+struct Line<'a> {
+    level: &'a str,
+    msg: &'a str,
+    time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+}
+
+impl Message {
+    fn line(&self, format: LogFormat, level: Level, time: &str) -> String {
+        let text = format!("{}{}", self.text, self.rest);
+        match format {
+            LogFormat::Json => {
+                let line = Line {
+                    level: word(level),
+                    msg: &text,
+                    time,
+                    code: self.code.as_deref(),
+                };
+                // Strings always serialize.
+                serde_json::to_string(&line).unwrap_or_default() + "\n"
+            }
+            LogFormat::Text => {
+                let code = self.code.as_deref().map(|code| format!(" code={code}"));
+                format!(
+                    "time=\"{time}\" level={} msg={}{}\n",
+                    word(level),
+                    quoted(&text),
+                    code.unwrap_or_default()
+                )
+            }
+        }
+    }
+}
+
+/// In quotes, unless it is one word of harmless characters.
+fn quoted(text: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte);
+    if text.bytes().all(bare) {
+        return text.to_owned();
+    }
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", visible(&escaped))
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let level = *event.metadata().level();
+        let mut message = Message::default();
+        event.record(&mut message);
+        if let Some(file) = &self.file {
+            write_bounded(file, &message.line(self.format, level, &moment::seconds()));
+        } else if self.format == LogFormat::Json {
+            write_bounded(
+                &io::stderr(),
+                &message.line(self.format, level, &moment::seconds()),
+            );
+        } else if !message.last {
+            complain(&format!(
+                "{}: {}{}",
+                word(level),
+                message.text,
+                message.rest
+            ));
+        }
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Is the process that a record names still that process?
+//!
+//! Decides what identifies a process: its pid, its start time and the boot. A signal only ever goes through
+//! a pidfd that was opened first and compared with the record afterwards, so a number that the kernel
+//! has given to another process in between is never hit.
+
+use crate::state::Record;
+use kernel::Errno;
+use kernel::clone::{pidfd_open, pidfd_send_signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A living process that is the recorded one.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// The process of `record`; `None` if it has ended (a zombie has), or the pid is another's by now.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM, ENODEV: nothing can be said.
+    pub(crate) fn of(record: &Record) -> Result<Option<Self>, Errno> {
+        let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
+            return Ok(None);
+        };
+        if pid <= 0 || boot_id().is_some_and(|boot| boot != record.boot_id) {
+            return Ok(None);
+        }
+        let pidfd = match pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            // EINVAL: the number is that of a thread by now.
+            Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let process = Self { pidfd };
+        // In this order: while the descriptor's process lives, the number is its own.
+        let same = self::start_time(pid) == Some(start_time);
+        Ok((same && !process.has_ended(Duration::ZERO)).then_some(process))
+    }
+
+    /// Sends a signal. ESRCH: it has ended meanwhile.
+    pub(crate) fn signal(&self, number: i32) -> Result<(), Errno> {
+        pidfd_send_signal(self.pidfd.as_fd(), number)
+    }
+
+    /// Waits for the end of all its threads, at most `patience`; tells whether it has come. A zombie has ended.
+    pub(crate) fn has_ended(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Ok(count) => return count > 0,
+                Err(Errno::EINTR) if !left.is_zero() => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See proc_pid_stat(5).
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    start_time_in(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The program's name, field 2, is in parentheses and can hold anything but is the only one that can
+/// hold a parenthesis: fields are counted from the last one.
+fn start_time_in(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Which boot this is; `None` where /proc does not tell.
+pub(crate) fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn the_start_time_is_found_behind_a_hostile_name() {
+        let stat =
+            b"7 (a) S 1 (\xff) 1) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 815 20 21\n";
+        assert_eq!(start_time_in(stat), Some(815));
+        assert_eq!(start_time_in(b"7 (a) R 1 2"), None);
+        assert_eq!(start_time_in(b""), None);
+    }
+
+    #[test]
+    fn a_process_is_known_by_pid_start_time_and_boot() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let record = testing::record_of(i32::try_from(child.id()).unwrap());
+        let process = Process::of(&record).unwrap().unwrap();
+        assert!(!process.has_ended(Duration::ZERO));
+        assert_eq!(process.signal(0), Ok(()));
+
+        let mut other = record.clone();
+        other.start_time = record.start_time.map(|time| time + 1);
+        assert!(Process::of(&other).unwrap().is_none());
+        other.clone_from(&record);
+        other.boot_id.push('x');
+        assert!(Process::of(&other).unwrap().is_none());
+
+        // A zombie counts as ended, before anybody has waited for it.
+        process.signal(crate::signal::KILL).unwrap();
+        assert!(process.has_ended(Duration::from_secs(10)));
+        assert!(Process::of(&record).unwrap().is_none());
+        child.wait().unwrap();
+        assert_eq!(process.signal(0), Err(Errno::ESRCH));
+        assert!(Process::of(&record).unwrap().is_none());
+    }
+}

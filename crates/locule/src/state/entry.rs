@@ -1,0 +1,372 @@
+//! One container's directory, and the right to change it.
+
+use super::record::Record;
+use super::{ContainerId, Error, files};
+use launch::START_SOCKET;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a command waits for another to finish with the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a command holds while it works on a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// Nothing: records are replaced as a whole, so reading needs no lock, and a signal must get through
+    /// while another command waits for a hook.
+    None,
+    /// The right to change it, alone.
+    Exclusive,
+}
+
+/// A directory, locked or not. Dropping it releases the lock at once, even while a child still holds a copy
+/// of the descriptor.
+#[derive(Debug)]
+enum Handle {
+    Free(OwnedFd),
+    Locked(Flock<OwnedFd>),
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Free(directory) => directory.as_fd(),
+            Self::Locked(directory) => directory.as_fd(),
+        }
+    }
+}
+
+/// A container that somebody has made, or is making.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    id: ContainerId,
+    root: OwnedFd,
+    directory: Handle,
+}
+
+/// A name that is taken for a container in the making; exclusively locked. Dropping it releases the lock
+/// and leaves the directory: call [`Reservation::discard`] if the making fails.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    entry: Entry,
+}
+
+impl Reservation {
+    pub(super) fn make(root: &OwnedFd, id: &ContainerId) -> Result<Self, Error> {
+        match mkdirat(root, id.as_str(), Mode::S_IRWXU) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                return Err(Error::Exists {
+                    id: id.clone(),
+                    detail: occupant(root, id),
+                });
+            }
+            Err(source) => return Err(failed(id, "make", "its directory", source)),
+        }
+        Ok(Self {
+            entry: Entry::open(root, id, Lock::Exclusive)?,
+        })
+    }
+
+    /// Writes the journal: what `delete --force` must clean if nothing more gets written. Call it before the
+    /// first side effect outside of the directory.
+    pub(crate) fn journal(&self, record: &Record) -> Result<(), Error> {
+        self.entry.write(files::JOURNAL, record)
+    }
+
+    /// Writes the record, replacing the one before.
+    pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
+        self.entry.save(record)
+    }
+
+    /// Keeps the configuration, byte for byte as read.
+    pub(crate) fn config(&self, bytes: &[u8]) -> Result<(), Error> {
+        files::replace(&self.entry.directory, files::CONFIG, bytes)
+            .map_err(|source| failed(&self.entry.id, "write", files::CONFIG, source))
+    }
+
+    /// The directory, close-on-exec.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.entry.directory.as_fd()
+    }
+
+    /// The container's name.
+    pub(crate) fn id(&self) -> &ContainerId {
+        &self.entry.id
+    }
+
+    /// The configuration as [`Self::config`] has kept it; empty if it cannot be read.
+    pub(crate) fn config_bytes(&self) -> Vec<u8> {
+        self.entry.config().unwrap_or_default()
+    }
+
+    /// The same as an entry, still locked: for `run`, which goes on to start and delete.
+    pub(crate) fn into_entry(self) -> Entry {
+        self.entry
+    }
+
+    /// Gives the name back: removes the directory and all in it.
+    pub(crate) fn discard(self) -> Result<(), Error> {
+        self.entry.remove()
+    }
+}
+
+impl Entry {
+    pub(super) fn open(root: &OwnedFd, id: &ContainerId, lock: Lock) -> Result<Self, Error> {
+        let absent = || Error::Absent { id: id.clone() };
+        let directory = match files::directory(root, id.as_str()) {
+            Ok(directory) => directory,
+            // A stray file or link of that name is no container.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(absent()),
+            Err(source) => return Err(failed(id, "open", "its directory", source)),
+        };
+        let directory = match lock {
+            Lock::None => Handle::Free(directory),
+            Lock::Exclusive => Handle::Locked(acquire(directory, id, PATIENCE)?),
+        };
+        // Whoever held the lock before may have deleted the container.
+        if !files::is_same(root, id.as_str(), &directory) {
+            return Err(absent());
+        }
+        let root = root
+            .try_clone()
+            .map_err(|_no_descriptor| failed(id, "hold", "the root", Errno::EMFILE))?;
+        Ok(Self {
+            id: id.clone(),
+            root,
+            directory,
+        })
+    }
+
+    /// The container's name.
+    pub(crate) fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The directory, close-on-exec.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// What its maker has recorded; while it is being made, the journal.
+    ///
+    /// # Errors
+    /// [`Error::Unrecorded`]: neither exists. [`Error::Damaged`]: the record is there but not whole.
+    pub(crate) fn record(&self) -> Result<Record, Error> {
+        match self.read(files::STATE)? {
+            Some(record) => Ok(record),
+            None => self.journal(),
+        }
+    }
+
+    /// What was recorded before the first side effect.
+    ///
+    /// # Errors
+    /// As [`Entry::record`].
+    pub(crate) fn journal(&self) -> Result<Record, Error> {
+        self.read(files::JOURNAL)?.ok_or_else(|| Error::Unrecorded {
+            id: self.id.clone(),
+        })
+    }
+
+    fn read(&self, file: &'static str) -> Result<Option<Record>, Error> {
+        let damaged = |reason| Error::Damaged {
+            id: self.id.clone(),
+            file,
+            reason,
+        };
+        let bytes = match files::read(&self.directory, file) {
+            Ok(bytes) => bytes,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::EINVAL | Errno::ELOOP | Errno::ENXIO) => {
+                return Err(damaged("it is no regular file".to_owned()));
+            }
+            Err(Errno::EFBIG) => return Err(damaged("it is longer than 16 MiB".to_owned())),
+            Err(source) => return Err(failed(&self.id, "read", file, source)),
+        };
+        Record::from_bytes(&bytes, self.id.as_str())
+            .map(Some)
+            .map_err(damaged)
+    }
+
+    /// The configuration that the container was made from.
+    pub(crate) fn config(&self) -> Result<Vec<u8>, Error> {
+        files::read(&self.directory, files::CONFIG)
+            .map_err(|source| failed(&self.id, "read", files::CONFIG, source))
+    }
+
+    /// Writes the record, replacing the one before.
+    pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
+        self.write(files::STATE, record)
+    }
+
+    fn write(&self, file: &'static str, record: &Record) -> Result<(), Error> {
+        let bytes = record.to_bytes().map_err(|error| Error::Damaged {
+            id: self.id.clone(),
+            file,
+            reason: error.to_string(),
+        })?;
+        files::replace(&self.directory, file, &bytes)
+            .map_err(|source| failed(&self.id, "write", file, source))
+    }
+
+    /// Whether the first process still waits to be started.
+    pub(crate) fn waits_for_start(&self) -> Result<bool, Error> {
+        files::exists(&self.directory, START_SOCKET)
+            .map_err(|source| failed(&self.id, "stat", START_SOCKET, source))
+    }
+
+    /// Notes that it waits no longer.
+    pub(crate) fn remove_start_socket(&self) -> Result<(), Error> {
+        match unlinkat(&self.directory, START_SOCKET, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(source) => Err(failed(&self.id, "remove", START_SOCKET, source)),
+        }
+    }
+
+    /// Whether another process holds the right to change it.
+    pub(crate) fn is_held(&self) -> bool {
+        let Handle::Free(directory) = &self.directory else {
+            return false;
+        };
+        match Entry::probe(directory) {
+            Ok(free) => {
+                drop(free);
+                false
+            }
+            Err(errno) => errno == Errno::EWOULDBLOCK,
+        }
+    }
+
+    /// Takes and gives back a shared lock on an own description of the directory.
+    fn probe(directory: &OwnedFd) -> Result<Flock<OwnedFd>, Errno> {
+        let own = files::directory(directory, ".")?;
+        Flock::lock(own, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno)
+    }
+
+    /// Releases the lock before the entry ends: for waiting on something that others may need the
+    /// container for.
+    pub(crate) fn release(self) -> Result<Self, Error> {
+        let directory = match self.directory {
+            Handle::Locked(directory) => directory
+                .unlock()
+                .map_err(|(_, source)| failed(&self.id, "unlock", "its directory", source))?,
+            Handle::Free(directory) => directory,
+        };
+        Ok(Self {
+            directory: Handle::Free(directory),
+            ..self
+        })
+    }
+
+    /// Removes the directory and all in it: the container is no more.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        files::remove_tree(&self.root, self.id.as_str())
+            .map_err(|source| failed(&self.id, "remove", "its directory", source))
+    }
+}
+
+fn acquire(
+    directory: OwnedFd,
+    id: &ContainerId,
+    patience: Duration,
+) -> Result<Flock<OwnedFd>, Error> {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
+    let mut directory = directory;
+    loop {
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(locked),
+            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => directory = back,
+            Err((back, Errno::EWOULDBLOCK)) => {
+                return Err(Error::Busy {
+                    id: id.clone(),
+                    holder: holder(&back),
+                    seconds: patience.as_secs(),
+                });
+            }
+            Err((back, Errno::EINTR)) => directory = back,
+            Err((_, source)) => return Err(failed(id, "lock", "its directory", source)),
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Who holds the lock, as far as /proc/locks shows it.
+fn holder(directory: &OwnedFd) -> String {
+    let pid = fstat(directory).ok().and_then(|stat| {
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        holder_in(&locks, stat.st_ino)
+    });
+    match pid {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    }
+}
+
+/// Lines are `1: FLOCK  ADVISORY  WRITE 4711 00:2f:815 0 EOF`; a waiting lock has an arrow in front.
+fn holder_in(locks: &str, inode: u64) -> Option<i32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        if words.next()? != "FLOCK" {
+            return None;
+        }
+        let pid = words.nth(2)?.parse().ok()?;
+        let held: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
+        (held == inode && pid > 0).then_some(pid)
+    })
+}
+
+/// What is known of the container that has the name already.
+fn occupant(root: &OwnedFd, id: &ContainerId) -> String {
+    let Ok(entry) = Entry::open(root, id, Lock::None) else {
+        return "something that is no container is in its place".to_owned();
+    };
+    let held = entry.is_held();
+    match entry.record() {
+        Ok(record) if record.pid.is_some() => format!("created {}", record.created),
+        Ok(record) if held => {
+            let Handle::Free(directory) = &entry.directory else {
+                return "it is being created".to_owned();
+            };
+            let holder = holder(directory);
+            format!("it is being created by {holder} since {}", record.created)
+        }
+        Err(_) if held => "it is being created by a live process".to_owned(),
+        Ok(_) | Err(_) => {
+            format!("half-made by a process that is gone; `locule delete --force {id}` cleans up")
+        }
+    }
+}
+
+fn failed(id: &ContainerId, action: &'static str, file: &str, source: Errno) -> Error {
+    Error::File {
+        id: id.clone(),
+        action,
+        file: file.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_by_inode() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 00:2f:815 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 22 00:2f:816 0 EOF\n\
+                     3: FLOCK  ADVISORY  READ  33 fd:01:815 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 44 fd:01:815 0 EOF\n";
+        assert_eq!(holder_in(locks, 815), Some(33));
+        assert_eq!(holder_in(locks, 816), Some(22));
+        assert_eq!(holder_in(locks, 81), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Files below a directory descriptor: whole reads, replacement by rename, removal of a tree.
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The record.
+pub(super) const STATE: &str = "state.json";
+/// The record as it was before the first side effect.
+pub(super) const JOURNAL: &str = "journal.json";
+/// The configuration, byte for byte as read.
+pub(crate) const CONFIG: &str = "config.json";
+/// The FIFO that the first process waits on; its presence says "created".
+pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+
+/// The longest file that is read: far above the largest configuration that makes sense.
+const LONGEST: u64 = 16 << 20;
+
+/// How deep a state directory may be: ours have one level, sockets of engines another.
+const DEEPEST: u32 = 8;
+
+/// Opens a directory by name, never through a link.
+pub(super) fn directory(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(parent, name, flags, Mode::empty())
+}
+
+/// Whether `name` still is the directory behind `fd`.
+pub(super) fn is_same(parent: impl AsFd, name: &str, fd: impl AsFd) -> bool {
+    let identity = |stat: FileStat| (stat.st_dev, stat.st_ino);
+    match (
+        fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW),
+        fstat(fd),
+    ) {
+        (Ok(named), Ok(held)) => identity(named) == identity(held),
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// Whether `name` is there.
+pub(super) fn exists(directory: impl AsFd, name: &str) -> Result<bool, Errno> {
+    match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Reads a regular file whole. ENOENT: there is none. EINVAL: it is something else. EFBIG: it is too long.
+pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
+    // Without waiting: a FIFO in its place would never open.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(directory, name, flags, Mode::empty())?);
+    let kind = SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(errno)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Errno::EFBIG);
+    }
+    Ok(bytes)
+}
+
+/// Writes a file beside `name` and renames it, so that a reader sees the old or the new one, whole. Mode
+/// 0600. The caller holds the directory's lock.
+pub(super) fn replace(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let directory = directory.as_fd();
+    let next = format!("{name}.next");
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let opened = match openat(directory, next.as_str(), flags, mode) {
+        // A predecessor was killed between the two steps.
+        Err(Errno::EEXIST) => {
+            unlinkat(directory, next.as_str(), UnlinkatFlags::NoRemoveDir)?;
+            openat(directory, next.as_str(), flags, mode)
+        }
+        opened => opened,
+    };
+    let written = File::from(opened?).write_all(bytes).map_err(errno);
+    let renamed = written.and_then(|()| renameat(directory, next.as_str(), directory, name));
+    if renamed.is_err() {
+        // The first error is the one to tell.
+        let _ = unlinkat(directory, next.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    renamed
+}
+
+/// Removes the directory `name` and all below it; absent is fine. The record goes last, so that a removal
+/// that is cut short can be done again.
+pub(super) fn remove_tree(parent: impl AsFd, name: &str) -> Result<(), Errno> {
+    remove_below(&parent, name, DEEPEST)?;
+    absent_is_fine(unlinkat(&parent, name, UnlinkatFlags::RemoveDir))
+}
+
+fn remove_below(parent: &impl AsFd, name: &str, depth: u32) -> Result<(), Errno> {
+    let directory = match directory(parent, name) {
+        Ok(directory) => directory,
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(errno),
+    };
+    let mut names = names(&directory)?;
+    names.sort_by_key(|name| (name == JOURNAL, name == STATE));
+    for name in names {
+        match unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) if depth == 0 => return Err(Errno::ELOOP),
+            Err(Errno::EISDIR) => {
+                remove_below(&directory, &name, depth - 1)?;
+                absent_is_fine(unlinkat(
+                    &directory,
+                    name.as_str(),
+                    UnlinkatFlags::RemoveDir,
+                ))?;
+            }
+            result => absent_is_fine(result)?,
+        }
+    }
+    Ok(())
+}
+
+fn absent_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// What is in a directory; names that are not UTF-8 are nobody's and left out.
+pub(super) fn names(directory: impl AsFd) -> Result<Vec<String>, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    // Its own description: the position in the listing belongs to it.
+    let mut listing = Dir::openat(directory, ".", flags, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in listing.iter() {
+        if let Ok(name) = entry?.file_name().to_str()
+            && !matches!(name, "." | "..")
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
+}

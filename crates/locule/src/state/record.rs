@@ -1,0 +1,159 @@
+//! What is remembered of one container.
+//!
+//! Decides the form of `state.json`: one JSON object whose last key is a checksum of all bytes before it,
+//! so that the file stays readable for other programs and a truncated or changed one is told from a
+//! whole one. What can be asked of the kernel (the status) is not in it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The form that this version writes and the only one that it reads.
+const VERSION: u32 = 1;
+
+/// In front of the checksum's 16 hexadecimal digits, and after them.
+const BEFORE: &[u8] = b",\"checksum\":\"";
+const AFTER: &[u8] = b"\"}\n";
+const DIGITS: usize = 16;
+
+/// One container, as its maker left it.
+///
+/// The names `init_process_pid`, `init_process_start`, `cgroup_paths` and `namespace_paths` are what
+/// monitoring programs look for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The form of this record.
+    pub(crate) version: u32,
+    /// The container's name.
+    pub(crate) id: String,
+    /// `ociVersion` of the configuration, as written.
+    pub(crate) oci_version: String,
+    /// The bundle directory, absolute.
+    pub(crate) bundle: PathBuf,
+    /// The root file system, absolute.
+    pub(crate) rootfs: PathBuf,
+    /// When the container was made: RFC 3339, nanoseconds, UTC.
+    pub(crate) created: String,
+    /// The user who made it, in the runtime's user namespace.
+    pub(crate) owner: u32,
+    /// `annotations` of the configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Which boot the process belongs to: /proc/sys/kernel/random/boot_id.
+    pub(crate) boot_id: String,
+    /// The process that becomes the container's program, in the runtime's PID namespace; absent until it
+    /// exists.
+    #[serde(
+        rename = "init_process_pid",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) pid: Option<i32>,
+    /// Its start time: field 22 of /proc/PID/stat, clock ticks since boot.
+    #[serde(
+        rename = "init_process_start",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(crate) start_time: Option<u64>,
+    /// Whether the container has made a PID namespace, whose end is the end of all its processes.
+    pub(crate) own_pid_namespace: bool,
+    /// Who made the cgroup.
+    pub(crate) cgroup_manager: cgroup::Manager,
+    /// Where the cgroup is; absent when none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup: Option<cgroup::Location>,
+    /// The cgroup's directories by controller ("" for version 2), for other programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) cgroup_paths: BTreeMap<String, PathBuf>,
+    /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
+    /// args[0] of the configuration's process; absent when there is nothing to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) program: Option<String>,
+    /// Whether the configuration has poststart hooks.
+    #[serde(default)]
+    pub(crate) has_poststart: bool,
+    /// Whether the configuration has poststop hooks.
+    #[serde(default)]
+    pub(crate) has_poststop: bool,
+}
+
+impl Record {
+    /// The version that [`Record::version`] must have.
+    pub(crate) const VERSION: u32 = VERSION;
+
+    /// Notes the container's process, and the paths that follow from its pid.
+    pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {
+        self.pid = Some(pid);
+        self.start_time = Some(start_time);
+        self.namespace_paths = [
+            ("NEWCGROUP", "cgroup"),
+            ("NEWIPC", "ipc"),
+            ("NEWNET", "net"),
+            ("NEWNS", "mnt"),
+            ("NEWPID", "pid"),
+            ("NEWTIME", "time"),
+            ("NEWUSER", "user"),
+            ("NEWUTS", "uts"),
+        ]
+        .into_iter()
+        .map(|(name, file)| (name.to_owned(), format!("/proc/{pid}/ns/{file}").into()))
+        .collect();
+    }
+
+    /// The container's own cgroup; `None` if it has stayed in its maker's.
+    pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
+        self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())
+    }
+
+    /// The file's content.
+    pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(self)?;
+        bytes.pop(); // the brace, which comes back behind the checksum
+        let digits = format!("{:016x}", checksum(&bytes));
+        bytes.extend_from_slice(BEFORE);
+        bytes.extend_from_slice(digits.as_bytes());
+        bytes.extend_from_slice(AFTER);
+        Ok(bytes)
+    }
+
+    /// The inverse of [`Record::to_bytes`]; the error says what is wrong.
+    pub(super) fn from_bytes(bytes: &[u8], id: &str) -> Result<Self, String> {
+        let whole = bytes
+            .strip_suffix(AFTER)
+            .and_then(|bytes| bytes.split_last_chunk::<DIGITS>())
+            .and_then(|(front, digits)| Some((front.strip_suffix(BEFORE)?, digits)));
+        let Some((content, digits)) = whole else {
+            return Err("it does not end with a checksum".to_owned());
+        };
+        if format!("{:016x}", checksum(content)).as_bytes() != digits {
+            return Err("its checksum is another".to_owned());
+        }
+        // The version first: a later form may have other keys.
+        #[derive(Deserialize)]
+        struct Form {
+            version: u32,
+        }
+        let form: Form = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if form.version != VERSION {
+            return Err(format!(
+                "it has version {}, this program knows {VERSION}",
+                form.version
+            ));
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if record.id != id {
+            return Err(format!("it belongs to container {:?}", record.id));
+        }
+        Ok(record)
+    }
+}
+
+/// FNV-1a, 64 bits. A change of a single byte always changes it, since every step is reversible.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

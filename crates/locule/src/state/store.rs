@@ -1,0 +1,257 @@
+//! The root of the state: where it is and what is in it.
+
+use super::entry::{Entry, Lock, Reservation};
+use super::{ContainerId, Error, files};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat, stat};
+use nix::unistd::geteuid;
+use std::env;
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Whether a missing root is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Yes: a container is about to be made.
+    Make,
+    /// No: there are no containers then.
+    Look,
+}
+
+/// Whose the state is, which decides on the default root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// Root of the initial user namespace.
+    HostRoot,
+    /// Root of another user namespace.
+    NamespaceRoot,
+    /// Any other user.
+    User,
+}
+
+/// The containers of one root.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    /// `None`: the directory does not exist.
+    directory: Option<OwnedFd>,
+}
+
+impl Store {
+    /// Opens the root that `--root` names, or the default one.
+    ///
+    /// # Errors
+    /// The root is `/`, cannot be made or opened, or (below /tmp) is another user's.
+    pub(crate) fn open(given: Option<&Path>, access: Access) -> Result<Self, Error> {
+        match given.filter(|path| *path != Path::new("")) {
+            Some(path) => Self::at(path.to_owned(), access, Trust::Caller),
+            None => {
+                let (path, trust) = default_root(
+                    keeper(),
+                    geteuid().as_raw(),
+                    env::var_os("XDG_RUNTIME_DIR"),
+                    |path| stat(path).is_ok_and(|stat| stat.st_uid == geteuid().as_raw()),
+                );
+                Self::at(path, access, trust)
+            }
+        }
+    }
+
+    fn at(path: PathBuf, access: Access, trust: Trust) -> Result<Self, Error> {
+        let failed = |action, path: &Path, source| Error::Root {
+            action,
+            path: path.to_owned(),
+            source,
+        };
+        if access == Access::Make {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|error| {
+                    let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
+                    failed("make", &path, Errno::from_raw(errno))
+                })?;
+        }
+        let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        if trust == Trust::Nobody {
+            flags |= OFlag::O_NOFOLLOW;
+        }
+        let directory = match open(&path, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::ENOENT) => {
+                return Ok(Self {
+                    path,
+                    directory: None,
+                });
+            }
+            Err(errno) => return Err(failed("open", &path, errno)),
+        };
+        let found = fstat(&directory).map_err(|errno| failed("stat", &path, errno))?;
+        let slash = stat("/").map_err(|errno| failed("stat", Path::new("/"), errno))?;
+        if (found.st_dev, found.st_ino) == (slash.st_dev, slash.st_ino) {
+            return Err(Error::RootIsSlash { path });
+        }
+        if trust == Trust::Nobody {
+            let reason = if found.st_uid != geteuid().as_raw() {
+                "another user owns it"
+            } else if found.st_mode & 0o077 != 0 {
+                "its mode lets other users in"
+            } else {
+                ""
+            };
+            if !reason.is_empty() {
+                return Err(Error::RootUntrusted { path, reason });
+            }
+        }
+        Ok(Self {
+            path,
+            directory: Some(directory),
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the directory exists.
+    pub(crate) fn exists(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Takes a name for a new container. The kernel decides between two who try at once.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]: somebody has it already, and what is known of that container.
+    pub(crate) fn reserve(&self, id: &ContainerId) -> Result<Reservation, Error> {
+        match &self.directory {
+            Some(directory) => Reservation::make(directory, id),
+            None => Err(Error::Root {
+                action: "open",
+                path: self.path.clone(),
+                source: Errno::ENOENT,
+            }),
+        }
+    }
+
+    /// Opens the entry of a container.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], or [`Error::Busy`] if the lock is not free in time.
+    pub(crate) fn container(&self, id: &ContainerId, lock: Lock) -> Result<Entry, Error> {
+        match &self.directory {
+            Some(directory) => Entry::open(directory, id, lock),
+            None => Err(Error::Absent { id: id.clone() }),
+        }
+    }
+
+    /// The names of all containers, sorted; what has no valid name or is no directory is left out.
+    pub(crate) fn ids(&self) -> Result<Vec<ContainerId>, Error> {
+        let Some(directory) = &self.directory else {
+            return Ok(Vec::new());
+        };
+        let names = files::names(directory).map_err(|source| Error::Root {
+            action: "list",
+            path: self.path.clone(),
+            source,
+        })?;
+        let mut ids: Vec<_> = names
+            .iter()
+            .filter_map(|name| ContainerId::new(name).ok())
+            .filter(|id| files::directory(directory, id.as_str()).is_ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// Who vouches for the root directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// The user has named it, or it lies where only root or this user can make it.
+    Caller,
+    /// It lies in /tmp, where anybody could have made it first.
+    Nobody,
+}
+
+/// Whether this process has the rights of the host's root: user id 0 in the initial user namespace, which
+/// has a fixed inode number (its id map can look like that of any other: runc 1.5.2).
+pub(crate) fn is_host_root() -> bool {
+    keeper() == Keeper::HostRoot
+}
+
+fn keeper() -> Keeper {
+    const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+    let initial =
+        stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino == INITIAL_USER_NAMESPACE);
+    match (geteuid().is_root(), initial) {
+        (true, true) => Keeper::HostRoot,
+        (true, false) => Keeper::NamespaceRoot,
+        (false, _) => Keeper::User,
+    }
+}
+
+/// The first place that fits. It must come out the same for every command, also when an engine calls with
+/// another environment, so it depends on as little as possible: an empty XDG_RUNTIME_DIR counts as unset.
+fn default_root(
+    keeper: Keeper,
+    uid: u32,
+    runtime_directory: Option<OsString>,
+    is_mine: impl Fn(&Path) -> bool,
+) -> (PathBuf, Trust) {
+    const NAME: &str = "locule";
+    if keeper == Keeper::HostRoot {
+        return (Path::new("/run").join(NAME), Trust::Caller);
+    }
+    if let Some(directory) = runtime_directory.filter(|path| !path.is_empty()) {
+        return (Path::new(&directory).join(NAME), Trust::Caller);
+    }
+    let own = Path::new("/run/user").join(uid.to_string());
+    if is_mine(&own) {
+        return (own.join(NAME), Trust::Caller);
+    }
+    // Root of a container of its own, which has a /run of its own.
+    if keeper == Keeper::NamespaceRoot && is_mine(Path::new("/run")) {
+        return (Path::new("/run").join(NAME), Trust::Caller);
+    }
+    (PathBuf::from(format!("/tmp/{NAME}-{uid}")), Trust::Nobody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(keeper: Keeper, runtime_directory: Option<&str>, mine: &[&str]) -> String {
+        let (path, trust) = default_root(
+            keeper,
+            1000,
+            runtime_directory.map(OsString::from),
+            |path| mine.iter().any(|mine| Path::new(mine) == path),
+        );
+        assert_eq!(trust == Trust::Nobody, path.starts_with("/tmp"));
+        path.display().to_string()
+    }
+
+    #[test]
+    fn the_hosts_root_has_one_root_whatever_the_environment() {
+        for runtime_directory in [None, Some(""), Some("/run/user/0")] {
+            let found = root(Keeper::HostRoot, runtime_directory, &["/run/user/1000"]);
+            assert_eq!(found, "/run/locule");
+        }
+    }
+
+    #[test]
+    fn a_user_has_the_first_place_that_is_theirs() {
+        let mine = &["/run/user/1000"];
+        assert_eq!(root(Keeper::User, Some("/x"), mine), "/x/locule");
+        assert_eq!(root(Keeper::User, Some(""), mine), "/run/user/1000/locule");
+        assert_eq!(root(Keeper::User, None, &["/run"]), "/tmp/locule-1000");
+        assert_eq!(root(Keeper::NamespaceRoot, None, &["/run"]), "/run/locule");
+        assert_eq!(root(Keeper::NamespaceRoot, None, &[]), "/tmp/locule-1000");
+    }
+}

@@ -1,0 +1,235 @@
+//! What state a container is in, and what may be done to it then.
+//!
+//! The status is never stored: it follows from whether the recorded process lives, whether its cgroup is
+//! frozen and whether it still waits at its FIFO. This file has the one table of permitted commands;
+//! the words of a refusal are API, engines match them.
+
+use crate::error::Error;
+use crate::process::Process;
+use crate::state::{ContainerId, Entry, Record};
+use std::fmt;
+
+/// The states of runtime.md#state, and paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Its maker is at work.
+    Creating,
+    /// Its program waits for `start`.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its cgroup is frozen.
+    Paused,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As state prints it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known of the first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// It was not made yet, and its maker still works on it.
+    ToCome,
+    /// It lives.
+    Alive { frozen: bool, waits: bool },
+    /// It has ended, or its maker has before making it.
+    Gone,
+}
+
+/// A container's status and the process it was read from.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// The status.
+    pub(crate) status: Status,
+    /// The first process, if it lives.
+    pub(crate) process: Option<Process>,
+}
+
+/// Asks the kernel about the container of `record`.
+///
+/// # Errors
+/// Descriptors or memory are short, or the cgroup or the entry cannot be read.
+pub(crate) fn observe(entry: &Entry, record: &Record) -> Result<Observed, Error> {
+    let process = Process::of(record).map_err(|source| Error::Process {
+        id: entry.id().clone(),
+        action: "look at",
+        source,
+    })?;
+    let first = if process.is_some() {
+        let frozen = match record.groups() {
+            Some(cgroup) => cgroup.is_frozen()?,
+            None => false,
+        };
+        let waits = entry.waits_for_start()?;
+        First::Alive { frozen, waits }
+    } else if record.pid.is_none() && entry.is_held() {
+        First::ToCome
+    } else {
+        First::Gone
+    };
+    Ok(Observed {
+        status: derive(first),
+        process,
+    })
+}
+
+fn derive(first: First) -> Status {
+    match first {
+        First::ToCome => Status::Creating,
+        First::Alive { frozen: true, .. } => Status::Paused,
+        First::Alive { waits: true, .. } => Status::Created,
+        First::Alive { .. } => Status::Running,
+        First::Gone => Status::Stopped,
+    }
+}
+
+/// What a command wants to do to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Run its program.
+    Start,
+    /// Signal its first process.
+    Kill,
+    /// Signal whatever is left of it.
+    KillAll,
+    /// Remove it.
+    Delete,
+    /// Kill and remove it.
+    ForceDelete,
+}
+
+/// A command that the status forbids.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub(crate) enum Refusal {
+    #[error("cannot start an already running container")]
+    AlreadyRunning,
+    #[error("cannot start a container that has stopped")]
+    HasStopped,
+    #[error("cannot start a container in the {status} state")]
+    Start { status: Status },
+    #[error("container not running")]
+    NotRunning,
+    #[error("container not running: it is still being created")]
+    NotYetRunning,
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    Delete { id: ContainerId, status: Status },
+}
+
+/// Whether `action` is permitted.
+pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
+    match (action, status) {
+        (Action::Start, Status::Created)
+        | (Action::Kill, Status::Created | Status::Running | Status::Paused)
+        // A created one is deleted like a stopped one: engines do so without --force.
+        | (Action::Delete, Status::Created | Status::Stopped)
+        | (Action::ForceDelete, _) => Ok(()),
+        (Action::KillAll, Status::Created | Status::Running | Status::Paused | Status::Stopped) => {
+            Ok(())
+        }
+        (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
+        (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
+        (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
+        (Action::Kill, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Kill | Action::KillAll, Status::Creating) => Err(Refusal::NotYetRunning),
+        (Action::Delete, Status::Creating | Status::Running | Status::Paused) => {
+            Err(Refusal::Delete {
+                id: id.clone(),
+                status,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_follows_from_what_the_kernel_says() {
+        let alive = |frozen, waits| derive(First::Alive { frozen, waits });
+        assert_eq!(alive(false, false), Status::Running);
+        assert_eq!(alive(false, true), Status::Created);
+        assert_eq!(alive(true, false), Status::Paused);
+        assert_eq!(alive(true, true), Status::Paused);
+        assert_eq!(derive(First::ToCome), Status::Creating);
+        assert_eq!(derive(First::Gone), Status::Stopped);
+    }
+
+    #[test]
+    fn each_command_is_permitted_or_refused_in_the_words_that_engines_know() {
+        const START: &str = "cannot start a container in the";
+        use Action::{Delete, ForceDelete, Kill, KillAll, Start};
+        use Status::{Created, Creating, Paused, Running, Stopped};
+        let id = ContainerId::new("box").unwrap();
+        for (action, status, words) in [
+            (Start, Creating, &*format!("{START} creating state")),
+            (Start, Created, ""),
+            (Start, Running, "cannot start an already running container"),
+            (Start, Paused, &*format!("{START} paused state")),
+            (Start, Stopped, "cannot start a container that has stopped"),
+            (
+                Kill,
+                Creating,
+                "container not running: it is still being created",
+            ),
+            (Kill, Created, ""),
+            (Kill, Running, ""),
+            (Kill, Paused, ""),
+            (Kill, Stopped, "container not running"),
+            (
+                KillAll,
+                Creating,
+                "container not running: it is still being created",
+            ),
+            (KillAll, Created, ""),
+            (KillAll, Running, ""),
+            (KillAll, Paused, ""),
+            (KillAll, Stopped, ""),
+            (
+                Delete,
+                Creating,
+                "cannot delete container box that is not stopped: creating",
+            ),
+            (Delete, Created, ""),
+            (
+                Delete,
+                Running,
+                "cannot delete container box that is not stopped: running",
+            ),
+            (
+                Delete,
+                Paused,
+                "cannot delete container box that is not stopped: paused",
+            ),
+            (Delete, Stopped, ""),
+            (ForceDelete, Creating, ""),
+            (ForceDelete, Created, ""),
+            (ForceDelete, Running, ""),
+            (ForceDelete, Paused, ""),
+            (ForceDelete, Stopped, ""),
+        ] {
+            let answer = permit(action, status, &id);
+            let said = answer.map_or_else(|refusal| refusal.to_string(), |()| String::new());
+            assert_eq!(said, words, "{action:?} when {status}");
+        }
+    }
+}

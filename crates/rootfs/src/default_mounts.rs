@@ -1,0 +1,420 @@
+//! The file systems that containers expect: what their types mean, and what stands in for them.
+//!
+//! proc and sysfs need namespaces of the container's own; where they are not, the host's are bound. `cgroup` is
+//! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
+//! A devpts group that does not exist in the user namespace is left out.
+
+use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
+use crate::lower_mount::{Element, MountContext, wants_id_map};
+use crate::mount::{Action, Change, Inherit, NewMount};
+use crate::options::Param;
+use crate::root::Form;
+use crate::tree::Tree;
+use kernel::mount::{Depth, Follow, MountAttr};
+use spec::container::{IdMapping, Namespace};
+use spec::{Code, Diagnostic};
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Lowers a mount that is no bind mount.
+pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Result<(), Error> {
+    let kind = element.mount.kind.as_deref().unwrap_or("none");
+    match kind {
+        "none" => {
+            let message = "says of no file system what to mount".to_owned();
+            Err(element
+                .problem(Code::Missing, "type", message)
+                .hint("a bind mount has the option bind or rbind")
+                .into())
+        }
+        "cgroup" => cgroup(context, element),
+        "cgroup2" => cgroup2(context, element),
+        _ => {
+            let action = new(context, element, kind)?;
+            let Some(action) = action else {
+                return host_view(context, element, kind);
+            };
+            let late = match &action {
+                // Mount points and devices are still to be made on it.
+                Action::New(new) if kind == "tmpfs" => new.attributes & MountAttr::RDONLY,
+                _ => MountAttr::empty(),
+            };
+            let action = match action {
+                Action::New(new) => Action::New(NewMount {
+                    attributes: new.attributes.difference(late),
+                    ..new
+                }),
+                other => other,
+            };
+            let destination = element.destination.clone();
+            Ok(context.push_at(element, &destination, action, Some(Form::Directory), late)?)
+        }
+    }
+}
+
+/// The attributes that a new mount has.
+fn attributes(element: &Element<'_>) -> MountAttr {
+    let (top, tree) = (element.options.top, element.options.tree);
+    top.set.difference(tree.clear).union(tree.set)
+}
+
+fn c_string(element: &Element<'_>, property: &str, text: &[u8]) -> Result<CString, Diagnostic> {
+    let problem = |message: &str| element.problem(Code::Range, property, message.to_owned());
+    if text.len() > 255 {
+        return Err(problem(
+            "is longer than the 255 bytes that the kernel takes",
+        ));
+    }
+    CString::new(text).map_err(|_nul| problem("holds a NUL byte"))
+}
+
+/// A file system of its own. `None`: the host's must stand in for it, as is known beforehand.
+fn new(
+    context: &mut MountContext<'_>,
+    element: &Element<'_>,
+    kind: &str,
+) -> Result<Option<Action>, Error> {
+    let fallback = match host_stand_in(context, kind) {
+        StandIn::Always => return Ok(None),
+        StandIn::WhenRefused => {
+            let (tree, changes) = host_tree(context, element, kind)?;
+            Some((tree, changes))
+        }
+        StandIn::Never => None,
+    };
+    let source = element.mount.source.as_deref().unwrap_or(Path::new(kind));
+    let mut params = vec![Param {
+        key: c"source".into(),
+        value: Some(c_string(element, "source", source.as_os_str().as_bytes())?),
+    }];
+    params.extend(element.options.superblock.iter().cloned());
+    let data = element.options.data.iter().map(|(_, param)| param);
+    let gids = (kind == "devpts").then(|| group_map(context)).flatten();
+    params.extend(
+        data.filter(|param| has_group(param, gids.as_deref()))
+            .cloned(),
+    );
+    let attributes = attributes(element);
+    // A device that cannot be written needs a superblock that is read-only; the kernel's own file systems share
+    // theirs, so there only the mount is.
+    let shares = matches!(
+        kind,
+        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "devtmpfs"
+    );
+    if attributes.contains(MountAttr::RDONLY) && !shares {
+        params.push(Param::flag(c"ro"));
+    }
+    if let Some(label) = &context.request.container.mount_label
+        && !matches!(kind, "proc" | "sysfs" | "mqueue")
+    {
+        params.push(Param {
+            key: c"context".into(),
+            value: Some(c_string(element, "options", label.as_bytes())?),
+        });
+    }
+    let has_mode = params.iter().any(|param| param.is(c"mode"));
+    let inherit = match (kind == "tmpfs" && !has_mode, element.options.copy_up) {
+        (false, false) => Inherit::Nothing,
+        (true, false) => Inherit::Mode,
+        (false, true) => Inherit::Content,
+        (true, true) => Inherit::ModeAndContent,
+    };
+    let id_map = if wants_id_map(element) {
+        let fd = context.user_namespace(element)?.try_clone_to_owned();
+        Some(fd.map_err(|error| element.problem(Code::Host, "uidMappings", error.to_string()))?)
+    } else {
+        None
+    };
+    Ok(Some(Action::New(NewMount {
+        kind: c_string(element, "type", kind.as_bytes())?,
+        params,
+        attributes,
+        after: context.propagation(&element.options, Depth::Top),
+        inherit,
+        id_map,
+        fallback,
+    })))
+}
+
+/// Whether the host's mount stands in for one of the container's own.
+enum StandIn {
+    Never,
+    /// The kernel decides.
+    WhenRefused,
+    /// The kernel would refuse.
+    Always,
+}
+
+fn host_stand_in(context: &MountContext<'_>, kind: &str) -> StandIn {
+    let namespaces = &context.request.container.namespaces;
+    let needed = match kind {
+        "sysfs" => &namespaces.network,
+        "proc" => &namespaces.pid,
+        _ => return StandIn::Never,
+    };
+    match (needed, namespaces.user.is_own()) {
+        (Namespace::Inherit, true) => StandIn::Always,
+        (Namespace::Join(_), true) => StandIn::WhenRefused,
+        // A user namespace made by others, around us: nobody knows whose the other one is.
+        (Namespace::Inherit | Namespace::Join(_), false) if context.request.user_namespace => {
+            StandIn::WhenRefused
+        }
+        _ => StandIn::Never,
+    }
+}
+
+fn host_path(kind: &str) -> &'static CStr {
+    if kind == "proc" { c"/proc" } else { c"/sys" }
+}
+
+/// The host's mount with all below, all of it with the attributes asked for: a read-only /sys has no writable
+/// cgroups in it (CVE-2023-25809).
+fn host_tree(
+    context: &MountContext<'_>,
+    element: &Element<'_>,
+    kind: &str,
+) -> Result<(Tree, Vec<Change>), Error> {
+    let tree = Tree::new(host_path(kind).into(), Depth::Tree, Follow::Yes);
+    if context.request.privileged {
+        tree.open().map_err(|fault| Error::Source {
+            path: Path::new("/").join(if kind == "proc" { "proc" } else { "sys" }),
+            destination: element.mount.destination.clone(),
+            source: crate::Reason(fault.errno),
+        })?;
+    }
+    let (mut changes, _) = context.bind_changes(&element.options, Depth::Tree);
+    for change in &mut changes {
+        change.depth = Depth::Tree;
+        // What the host's mounts forbid stays forbidden.
+        change.clear &= MountAttr::ATIME;
+    }
+    Ok((tree, changes))
+}
+
+fn host_view(
+    context: &mut MountContext<'_>,
+    element: &Element<'_>,
+    kind: &str,
+) -> Result<(), Error> {
+    let (tree, changes) = host_tree(context, element, kind)?;
+    let action = Action::Bind {
+        tree,
+        changes,
+        after: context.propagation(&element.options, Depth::Tree),
+    };
+    Ok(context.push(element, action, Some(Form::Directory))?)
+}
+
+/// The group map that a devpts will live under; `None`: every group exists, or nobody knows.
+fn group_map(context: &MountContext<'_>) -> Option<Vec<IdMapping>> {
+    let container = context.request.container;
+    if container.namespaces.user.is_own() {
+        let map = &container.gid_mappings;
+        return (!map.is_empty()).then(|| map.clone());
+    }
+    if !context.request.user_namespace {
+        return None;
+    }
+    let table = fs::read_to_string("/proc/self/gid_map").ok()?;
+    let extent = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some(IdMapping {
+            container: numbers.next()?.ok()?,
+            host: numbers.next()?.ok()?,
+            size: numbers.next()?.ok()?,
+        })
+    };
+    table.lines().map(extent).collect()
+}
+
+/// Whether the parameter is no `gid=` of a group that is not in the map.
+fn has_group(param: &Param, map: Option<&[IdMapping]>) -> bool {
+    let (true, Some(map)) = (param.is(c"gid"), map) else {
+        return true;
+    };
+    let value = param.value.as_ref().and_then(|value| value.to_str().ok());
+    let Some(gid) = value.and_then(|value| value.parse::<u32>().ok()) else {
+        return true;
+    };
+    map.iter().any(|extent| {
+        gid.checked_sub(extent.container)
+            .is_some_and(|at| at < extent.size)
+    })
+}
+
+fn no_cgroups(element: &Element<'_>) -> Diagnostic {
+    let kind = element.mount.kind.as_deref().unwrap_or("cgroup");
+    let message = format!("the host has no cgroups that a mount of type {kind:?} could show");
+    element.problem(Code::Host, "type", message)
+}
+
+fn cgroup(context: &mut MountContext<'_>, element: &Element<'_>) -> Result<(), Error> {
+    let view = context.request.cgroup;
+    match view {
+        CgroupView::Absent => Err(no_cgroups(element).into()),
+        CgroupView::V2 { group } => one_cgroup2(context, element, &element.destination, group),
+        CgroupView::V1 {
+            hierarchies,
+            unified,
+        } => {
+            cgroup_v1(context, element, hierarchies)?;
+            match unified {
+                None => Ok(()),
+                Some(group) => one_cgroup2(
+                    context,
+                    element,
+                    &element.destination.join("unified"),
+                    group,
+                ),
+            }
+        }
+    }
+}
+
+fn cgroup2(context: &mut MountContext<'_>, element: &Element<'_>) -> Result<(), Error> {
+    let view = context.request.cgroup;
+    match view {
+        CgroupView::V2 { group }
+        | CgroupView::V1 {
+            unified: Some(group),
+            ..
+        } => one_cgroup2(context, element, &element.destination, group),
+        CgroupView::Absent | CgroupView::V1 { unified: None, .. } => {
+            Err(no_cgroups(element).into())
+        }
+    }
+}
+
+/// The container's group as the root of a mount: by its cgroup namespace, else by a bind mount. A cgroup2 mount
+/// outside a new cgroup namespace would also set the options of the whole host anew.
+fn one_cgroup2(
+    context: &mut MountContext<'_>,
+    element: &Element<'_>,
+    destination: &Path,
+    group: &Path,
+) -> Result<(), Error> {
+    let action = if context.request.container.namespaces.cgroup == Namespace::New {
+        let source = element
+            .mount
+            .source
+            .as_deref()
+            .unwrap_or(Path::new("cgroup"));
+        Action::New(NewMount {
+            kind: c"cgroup2".into(),
+            params: vec![Param {
+                key: c"source".into(),
+                value: Some(c_string(element, "source", source.as_os_str().as_bytes())?),
+            }],
+            attributes: attributes(element),
+            after: context.propagation(&element.options, Depth::Top),
+            inherit: Inherit::Nothing,
+            id_map: None,
+            fallback: None,
+        })
+    } else {
+        group_bind(context, element, group)?
+    };
+    let form = Some(Form::Directory);
+    Ok(context.push_at(element, destination, action, form, MountAttr::empty())?)
+}
+
+/// The container's own group, which does not exist yet: init opens it.
+fn group_bind(
+    context: &MountContext<'_>,
+    element: &Element<'_>,
+    group: &Path,
+) -> Result<Action, Error> {
+    let path = absolute(group, "/linux/cgroupsPath")?;
+    let (changes, after) = context.bind_changes(&element.options, Depth::Top);
+    Ok(Action::Bind {
+        tree: Tree::new(path, Depth::Top, Follow::Yes),
+        changes,
+        after,
+    })
+}
+
+/// A tmpfs with one directory per hierarchy and one link per controller of a joint one.
+fn cgroup_v1(
+    context: &mut MountContext<'_>,
+    element: &Element<'_>,
+    hierarchies: &[CgroupHierarchy],
+) -> Result<(), Error> {
+    let wanted = attributes(element);
+    let param = |key: &CStr, value: &CStr| Param {
+        key: key.into(),
+        value: Some(value.into()),
+    };
+    let ground = Action::New(NewMount {
+        kind: c"tmpfs".into(),
+        params: vec![
+            param(c"source", c"tmpfs"),
+            param(c"mode", c"0755"),
+            param(c"nr_inodes", c"1024"),
+            param(c"size", c"65536"),
+        ],
+        attributes: wanted.difference(MountAttr::RDONLY),
+        after: context.propagation(&element.options, Depth::Top),
+        inherit: Inherit::Nothing,
+        id_map: None,
+        fallback: None,
+    });
+    let late = wanted & MountAttr::RDONLY;
+    let form = Some(Form::Directory);
+    context.push_at(element, &element.destination, ground, form, late)?;
+    for CgroupHierarchy {
+        name,
+        options,
+        group,
+    } in hierarchies
+    {
+        let destination = element.destination.join(name);
+        let action = if context.request.container.namespaces.cgroup == Namespace::New {
+            hierarchy_mount(context, element, options)?
+        } else {
+            group_bind(context, element, group)?
+        };
+        context.push_at(element, &destination, action, form, MountAttr::empty())?;
+        for controller in name.split(',').filter(|controller| *controller != name) {
+            let action = Action::Symlink {
+                parent: crate::lower::inside(&element.destination, &element.pointer)?,
+                name: c_string(element, "type", controller.as_bytes())?,
+                text: c_string(element, "type", name.as_bytes())?,
+            };
+            let destination = element.destination.join(controller);
+            context.push_at(element, &destination, action, None, MountAttr::empty())?;
+        }
+    }
+    Ok(())
+}
+
+fn hierarchy_mount(
+    context: &MountContext<'_>,
+    element: &Element<'_>,
+    options: &str,
+) -> Result<Action, Error> {
+    let mut params = vec![Param {
+        key: c"source".into(),
+        value: Some(c"cgroup".into()),
+    }];
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let param = Param::parse(option).map_err(|_nul| {
+            element.problem(
+                Code::Host,
+                "type",
+                format!("hierarchy {options:?} holds a NUL byte"),
+            )
+        })?;
+        params.push(param);
+    }
+    Ok(Action::New(NewMount {
+        kind: c"cgroup".into(),
+        params,
+        attributes: attributes(element),
+        after: context.propagation(&element.options, Depth::Top),
+        inherit: Inherit::Nothing,
+        id_map: None,
+        fallback: None,
+    }))
+}

@@ -1,0 +1,192 @@
+//! The sentence for a failure, and the text of a plan.
+
+use crate::Reason;
+use crate::mount::{Action, Links, Step};
+use crate::pivot::{Pivot, Way};
+use crate::place::{List, Place};
+use crate::plan::Plan;
+use kernel::{Call, Errno};
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+/// Text that may come from anywhere: control bytes are escaped.
+struct Safe<'a>(&'a CStr);
+
+impl fmt::Display for Safe<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.to_string_lossy())
+    }
+}
+
+/// As the container sees it: with the leading slash.
+fn path(list: &[CString], index: usize) -> String {
+    list.get(index)
+        .map(|path| format!("{:?}", format!("/{}", path.to_string_lossy())))
+        .unwrap_or_default()
+}
+
+impl Plan {
+    /// What failed, in words: `mount "proc" on "/proc": fsconfig(create): EPERM: operation not permitted`.
+    pub fn describe(&self, place: &Place) -> String {
+        let index = usize::from(place.index);
+        let what = match place.list {
+            List::Attach => match &self.way {
+                Way::Attached(way) => format!("attach root {}", Safe(&way.tree.path)),
+                Way::Chroot(path) => format!("open root {}", Safe(path)),
+            },
+            List::Source => match self.trees().nth(index) {
+                Some(tree) => format!("open {} of the host", Safe(&tree.path)),
+                None => "open a source".to_owned(),
+            },
+            List::Mount => match self.steps.get(index) {
+                Some(step) => describe_step(step, place),
+                None => "mount".to_owned(),
+            },
+            List::Device => match self.nodes.get(index) {
+                Some(node) => format!(
+                    "device {:?}",
+                    format!(
+                        "/{}/{}",
+                        node.spot.parent.to_string_lossy(),
+                        node.spot.name.to_string_lossy()
+                    )
+                ),
+                None => "device".to_owned(),
+            },
+            List::Link => match self.links.get(index) {
+                Some(link) => format!(
+                    "link {:?}",
+                    format!("/dev/{}", link.spot.name.to_string_lossy())
+                ),
+                None => "link".to_owned(),
+            },
+            List::Pivot => "change the root".to_owned(),
+            List::ReadOnlyPath => format!("read-only path {}", path(&self.readonly_paths, index)),
+            List::MaskedPath => format!("masked path {}", path(&self.masked_paths, index)),
+            List::LateReadOnly => match self.steps.get(index) {
+                Some(step) => format!("make {:?} read-only", step.destination),
+                None => "make a mount read-only".to_owned(),
+            },
+            List::Root if index == 1 => "make the root read-only".to_owned(),
+            List::Root => "set the propagation of the root".to_owned(),
+            List::Sysctl => match self.sysctls.get(index) {
+                Some(sysctl) => format!(
+                    "sysctl {} = {:?}",
+                    Safe(&sysctl.path),
+                    String::from_utf8_lossy(&sysctl.value)
+                ),
+                None => "private procfs for sysctls".to_owned(),
+            },
+        };
+        let reason = Reason(place.errno);
+        let hint = self.hint(place).unwrap_or_default();
+        format!("{what}: {}: {reason}{hint}", place.call.name())
+    }
+
+    /// What the errno alone does not say.
+    fn hint(&self, place: &Place) -> Option<&'static str> {
+        let step = self.steps.get(usize::from(place.index));
+        let refused = |step: &Step| step.target.links == Links::Refused;
+        match (place.list, place.call, place.errno) {
+            (List::Mount, Call::Openat2, Errno::ELOOP | Errno::ENOTDIR) if refused(step?) => Some(
+                " (it must be a real directory of the root, and no symbolic link may lead there)",
+            ),
+            (List::Mount, Call::Verify, Errno::EPERM) => {
+                Some(" (a symbolic link leads into /proc, where nothing may be covered)")
+            }
+            (List::Mount, Call::MountSetattr, Errno::EPERM) => {
+                Some(" (a user namespace cannot clear flags that its maker has locked)")
+            }
+            (List::Attach, Call::Verify, Errno::ESTALE) => {
+                Some(" (another directory has taken its place meanwhile)")
+            }
+            (List::Device, Call::Mknod, Errno::EEXIST) => {
+                Some(" (of another type or with other numbers)")
+            }
+            (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
+            _ => None,
+        }
+    }
+}
+
+fn describe_step(step: &Step, place: &Place) -> String {
+    let destination = &step.destination;
+    match &step.action {
+        Action::New(new) => {
+            let mut text = format!("mount {} on {destination:?}", Safe(&new.kind));
+            let param = new.params.get(usize::from(place.detail));
+            if let (Call::FsconfigSet, Some(param)) = (place.call, param) {
+                text += &match &param.value {
+                    None => format!(": option {}", Safe(&param.key)),
+                    Some(value) => {
+                        let word = format!(
+                            "{}={}",
+                            param.key.to_string_lossy(),
+                            value.to_string_lossy()
+                        );
+                        format!(": option {word:?}")
+                    }
+                };
+            }
+            text
+        }
+        Action::Bind { tree, .. } => {
+            format!("bind mount {} on {destination:?}", Safe(&tree.path))
+        }
+        Action::Symlink { text, .. } => format!("link {destination:?} to {}", Safe(text)),
+        Action::Remount(_) => format!("remount {destination:?}"),
+    }
+}
+
+impl fmt::Display for Plan {
+    /// A text that depends on the configuration and the host's facts only: no numbers of descriptors.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.way {
+            Way::Chroot(path) => writeln!(f, "root {path:?} by chroot")?,
+            Way::Attached(way) => {
+                writeln!(f, "root {}", way.tree)?;
+                writeln!(
+                    f,
+                    "    inherited mounts {:?}, root {:?}",
+                    way.inherited, way.own
+                )?;
+                if !way.ancestors.is_empty() {
+                    writeln!(f, "    first private of {:?}", way.ancestors)?;
+                }
+                match way.pivot {
+                    Pivot::PivotRoot => writeln!(f, "    by pivot_root")?,
+                    Pivot::Move => writeln!(f, "    by move, hides {:?}", way.exposed)?,
+                }
+                if let Some(covers) = &way.covers {
+                    writeln!(f, "    {covers}")?;
+                }
+            }
+        }
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        for node in &self.nodes {
+            writeln!(f, "{node}")?;
+        }
+        for link in &self.links {
+            writeln!(f, "{link}")?;
+        }
+        for path in &self.readonly_paths {
+            writeln!(f, "read-only {path:?}")?;
+        }
+        for path in &self.masked_paths {
+            writeln!(f, "masked {path:?}")?;
+        }
+        if self.readonly_root {
+            writeln!(f, "root read-only")?;
+        }
+        if let Some(kind) = self.final_propagation {
+            writeln!(f, "root at the end {kind:?}")?;
+        }
+        for sysctl in &self.sysctls {
+            let value = String::from_utf8_lossy(&sysctl.value);
+            writeln!(f, "sysctl {:?} = {value:?}", sysctl.path)?;
+        }
+        Ok(())
+    }
+}

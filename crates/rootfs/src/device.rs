@@ -1,0 +1,210 @@
+//! Device nodes and the links of /dev.
+//!
+//! Nodes are made where the kernel lets us, else a detached copy of the host's node, whose numbers were
+//! checked, is placed on an empty file. A node that is there already must be the right one, and is left
+//! alone. Source: runtime-spec config-linux.md#default-devices, runtime-linux.md#dev-symbolic-links.
+
+use crate::mount::{Base, Step};
+use crate::place::Fault;
+use crate::root::{self, Form, LINKS_INSIDE, RootFd};
+use crate::tree::Tree;
+use kernel::fs::{self, FileKind, NodeKind};
+use kernel::mount;
+use kernel::path::{OpenFlags, Resolve};
+use kernel::{Call, Errno};
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The devices of every container: name in /dev, major, minor. All are character devices of mode 0666.
+pub(crate) const DEFAULT_NODES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// The links of every container: name in /dev and text. `core` is only made where the host has /proc/kcore.
+pub(crate) const LINKS: [(&CStr, &CStr); 6] = [
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"core", c"/proc/kcore"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+/// Where a name is made.
+#[derive(Debug)]
+pub(crate) struct Spot {
+    /// The directory, relative to the root.
+    pub(crate) parent: CString,
+    /// The name in it.
+    pub(crate) name: CString,
+    /// The mount that is this directory, if the plan has made it.
+    pub(crate) base: Option<Base>,
+}
+
+/// One device node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) spot: Spot,
+    pub(crate) kind: NodeKind,
+    pub(crate) numbers: (u32, u32),
+    pub(crate) mode: u32,
+    /// Owner and group, where they are not those of a new file.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// The host's node, where none may be made.
+    pub(crate) bind: Option<Tree>,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) spot: Spot,
+    pub(crate) text: CString,
+}
+
+/// Either the descriptor that a step has kept, or one of our own.
+enum Directory<'plan> {
+    Kept(BorrowedFd<'plan>),
+    Opened(OwnedFd),
+}
+
+impl AsFd for Directory<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Kept(fd) => *fd,
+            Self::Opened(fd) => fd.as_fd(),
+        }
+    }
+}
+
+impl Spot {
+    fn open<'plan>(&self, steps: &'plan [Step], root: &RootFd) -> Result<Directory<'plan>, Fault> {
+        let kept = self
+            .base
+            .as_ref()
+            .and_then(|base| steps.get(base.step)?.placed.get());
+        if let Some(fd) = kept {
+            return Ok(Directory::Kept(fd.as_fd()));
+        }
+        let flags = OpenFlags::DIRECTORY;
+        root::make(
+            root.as_fd(),
+            &self.parent,
+            Form::Directory,
+            flags,
+            LINKS_INSIDE,
+        )
+        .map(|(fd, _)| Directory::Opened(fd))
+    }
+}
+
+fn file_kind(kind: NodeKind) -> FileKind {
+    match kind {
+        NodeKind::Char => FileKind::Char,
+        NodeKind::Block => FileKind::Block,
+        NodeKind::Fifo => FileKind::Fifo,
+    }
+}
+
+impl Node {
+    /// Makes the node. The umask must be 0.
+    pub(crate) fn apply(&self, steps: &[Step], root: &RootFd) -> Result<(), Fault> {
+        let parent = self.spot.open(steps, root)?;
+        let parent = parent.as_fd();
+        let name = &self.spot.name;
+        if let Some(tree) = &self.bind {
+            let target = match root::make_one(parent, name, Form::File)? {
+                Some(fd) => fd,
+                None => self.open(parent)?,
+            };
+            let source = tree.open()?;
+            return mount::move_mount(source, target.as_fd()).map_err(Fault::of(Call::MoveMount));
+        }
+        match fs::mknod_at(parent, name, self.kind, self.numbers, self.mode) {
+            Ok(()) => match self.owner {
+                None => Ok(()),
+                Some((uid, gid)) => self.give_to(parent, uid, gid),
+            },
+            Err(Errno::EEXIST) => {
+                let stat = fs::stat_at(parent, name).map_err(Fault::of(Call::Stat))?;
+                if (stat.kind, stat.node) == (file_kind(self.kind), self.numbers) {
+                    Ok(())
+                } else {
+                    Err(Fault::of(Call::Mknod)(Errno::EEXIST))
+                }
+            }
+            Err(errno) => Err(Fault::of(Call::Mknod)(errno)),
+        }
+    }
+
+    /// The name itself, never where a link leads.
+    fn open(&self, parent: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+        let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
+        let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
+        root::look_up(parent, &self.spot.name, flags, resolve).map_err(Fault::of(Call::Openat2))
+    }
+
+    fn give_to(&self, parent: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Fault> {
+        let node = self.open(parent)?;
+        let stat = fs::stat(node.as_fd()).map_err(Fault::of(Call::Stat))?;
+        if (stat.kind, stat.node) != (file_kind(self.kind), self.numbers) {
+            return Err(Fault::of(Call::Verify)(Errno::ENXIO));
+        }
+        fs::chown(node.as_fd(), uid, gid).map_err(Fault::of(Call::Chown))
+    }
+}
+
+impl Link {
+    /// Makes the link. Something else of that name stays, but for `ptmx`: a node there would lead to the
+    /// host's terminals.
+    pub(crate) fn apply(&self, steps: &[Step], root: &RootFd) -> Result<(), Fault> {
+        let parent = self.spot.open(steps, root)?;
+        let parent = parent.as_fd();
+        let name = &self.spot.name;
+        match fs::symlink_at(&self.text, parent, name) {
+            Err(Errno::EEXIST) if name.as_c_str() == c"ptmx" => {
+                fs::unlink_at(parent, name).map_err(Fault::of(Call::Symlink))?;
+                fs::symlink_at(&self.text, parent, name).map_err(Fault::of(Call::Symlink))
+            }
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(Fault::of(Call::Symlink)(errno)),
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.base {
+            Some(base) => write!(f, "in mount {} as {:?}", base.step, base.name),
+            None => write!(f, "in {:?} as {:?}", self.parent, self.name),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = self.numbers;
+        let Self {
+            spot, kind, mode, ..
+        } = self;
+        write!(f, "node {spot}: {kind:?} {major}:{minor} mode {mode:04o}")?;
+        if let Some((uid, gid)) = self.owner {
+            write!(f, " of {uid}:{gid}")?;
+        }
+        if let Some(tree) = &self.bind {
+            write!(f, " bind {tree}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {}: {:?}", self.spot, self.text)
+    }
+}

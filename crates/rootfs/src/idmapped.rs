@@ -1,0 +1,92 @@
+//! User namespaces that exist for their id maps only.
+//!
+//! An id-mapped mount takes its map from a user namespace. One with the wanted map is made by a process
+//! that does nothing else and ends when the namespace's descriptor is open. Only the initial user
+//! namespace's root may map a host file system, so this happens in the parent, before the clone.
+//! See mount_setattr(2).
+
+use crate::Reason;
+use kernel::Errno;
+use kernel::clone::{self, Block, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
+use kernel::{process, socket};
+use spec::container::IdMapping;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Why no namespace was made.
+#[derive(Debug, thiserror::Error)]
+pub enum IdMapError {
+    /// A clone needs a process of one thread.
+    #[error("make a user namespace for an id map: this process has several threads")]
+    Threads,
+    /// clone3(2) said no.
+    #[error("make a user namespace for an id map")]
+    Clone(#[source] Reason),
+    /// The kernel did not take the map.
+    #[error("write {file} of a user namespace for an id map ({map})")]
+    Map {
+        /// uid_map or gid_map.
+        file: &'static str,
+        /// What was written, lines joined by a comma.
+        map: String,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// The namespace cannot be opened.
+    #[error("open a user namespace for an id map")]
+    Open(#[source] io::Error),
+}
+
+/// Makes a user namespace with these maps.
+pub(crate) fn user_namespace(
+    uids: &[IdMapping],
+    gids: &[IdMapping],
+) -> Result<OwnedFd, IdMapError> {
+    let proof = SingleThread::prove().ok_or(IdMapError::Threads)?;
+    let broken = |errno| IdMapError::Clone(Reason(errno));
+    let (ours, theirs) = socket::pair().map_err(broken)?;
+    let options = CloneOptions {
+        namespaces: NamespaceFlags::USER,
+        cgroup: None,
+        sibling: false,
+    };
+    let child = match clone::clone(&proof, options).map_err(broken)? {
+        Side::Parent(child) => child,
+        Side::Child(_) => {
+            // Ends as soon as the other end is closed, however that comes about.
+            drop(ours);
+            let _: Result<usize, Errno> = socket::receive(theirs.as_fd(), &mut [0]);
+            process::exit_now(0)
+        }
+    };
+    drop(theirs);
+    let made = fill(child.pid, uids, gids);
+    drop(ours);
+    clone::wait(Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(broken)?;
+    made
+}
+
+fn fill(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, IdMapError> {
+    for (file, mappings) in [("uid_map", uids), ("gid_map", gids)] {
+        let mut map = String::new();
+        for IdMapping {
+            container,
+            host,
+            size,
+        } in mappings
+        {
+            let _ = writeln!(map, "{container} {host} {size}");
+        }
+        fs::write(format!("/proc/{pid}/{file}"), &map).map_err(|source| IdMapError::Map {
+            file,
+            map: map.trim_end().replace('\n', ", "),
+            source,
+        })?;
+    }
+    File::open(format!("/proc/{pid}/ns/user"))
+        .map(OwnedFd::from)
+        .map_err(IdMapError::Open)
+}

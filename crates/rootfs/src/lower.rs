@@ -1,0 +1,514 @@
+//! `Container` to [`Plan`]: every decision about files, in the parent.
+
+use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
+use crate::idmapped::IdMapError;
+use crate::lower_mount::MountContext;
+use crate::mask::Covers;
+use crate::mount::{Action, Base, Inherit};
+use crate::path::{c_path, clean, split};
+use crate::pivot::{Attached, Pivot, Way};
+use crate::plan::Plan;
+use crate::procfs::{Sysctl, path_of};
+use crate::tree::Tree;
+use crate::{Reason, options};
+use kernel::Errno;
+use kernel::fs::{FileKind, NodeKind};
+use kernel::mount::{Depth, Follow, Propagation};
+use spec::container::{Container, DeviceKind, Namespace, PropagationKind};
+use spec::{Code, Diagnostic};
+use std::cell::OnceCell;
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What lowering needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The configuration.
+    pub container: &'a Container,
+    /// Whether this process has CAP_SYS_ADMIN over its mount namespace: it then opens all sources itself.
+    pub privileged: bool,
+    /// Whether the container's user namespace is not the initial one: no device node can be made.
+    pub user_namespace: bool,
+    /// How the root becomes `/`.
+    pub pivot: Pivot,
+    /// What mounts of type `cgroup` show.
+    pub cgroup: &'a CgroupView,
+}
+
+/// The host's cgroup layout, as far as mounts show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Unknown or not there: a mount of type `cgroup` is an error.
+    #[default]
+    Absent,
+    /// cgroup v2 only.
+    V2 {
+        /// The container's own group; it need not exist yet.
+        group: PathBuf,
+    },
+    /// cgroup v1, or both.
+    V1 {
+        /// The mounted hierarchies.
+        hierarchies: Vec<CgroupHierarchy>,
+        /// The container's own group in a v2 hierarchy mounted beside them, at `unified`.
+        unified: Option<PathBuf>,
+    },
+}
+
+/// One cgroup v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupHierarchy {
+    /// Name of the mount's directory: `cpu,cpuacct`.
+    pub name: String,
+    /// Mount options: `cpu,cpuacct`, or `none,name=systemd`.
+    pub options: String,
+    /// The container's own group in it; it need not exist yet.
+    pub group: PathBuf,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration asks for what cannot be.
+    #[error(transparent)]
+    Config(#[from] Diagnostic),
+    /// The root cannot be taken.
+    #[error("root file system {path:?}")]
+    Root {
+        /// On the host.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Reason,
+    },
+    /// The source of a bind mount cannot be taken.
+    #[error("bind mount of {path:?} on {destination:?}")]
+    Source {
+        /// On the host.
+        path: PathBuf,
+        /// In the container.
+        destination: PathBuf,
+        /// Why.
+        #[source]
+        source: Reason,
+    },
+    /// The host's device node is missing, or another one.
+    #[error("device node {path:?} of the host, to be bound since none can be made")]
+    Device {
+        /// On the host.
+        path: PathBuf,
+        /// Why; ENXIO: it has other numbers.
+        #[source]
+        source: Reason,
+    },
+    /// A user namespace for an id map cannot be made.
+    #[error("mount on {destination:?}")]
+    IdMap {
+        /// In the container.
+        destination: PathBuf,
+        /// Why.
+        #[source]
+        source: IdMapError,
+    },
+    /// The ids of a mount cannot be mapped.
+    #[error(
+        "map the ids of {path:?} on {destination:?} (EINVAL: its file system or this kernel cannot, or they are mapped already)"
+    )]
+    IdMapped {
+        /// On the host.
+        path: PathBuf,
+        /// In the container.
+        destination: PathBuf,
+        /// Why.
+        #[source]
+        source: Reason,
+    },
+}
+
+/// What is known about /dev.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dev {
+    /// A directory of the root, or a file system that is not empty.
+    Old,
+    /// An empty one that this step makes.
+    Fresh(usize),
+    /// A bind mount of the configuration: nothing is made in it.
+    Bound,
+}
+
+impl Plan {
+    /// Decides. Opens, where it may, everything that is taken from the host; has no other effect, but that an
+    /// id map wants a short-lived process.
+    ///
+    /// # Errors
+    /// The first thing that cannot be.
+    pub fn lower(request: &Request<'_>) -> Result<Self, Error> {
+        let container = request.container;
+        check(container)?;
+        let own_mounts = container.namespaces.mount.is_own();
+        let mut context = MountContext::new(request);
+        for index in 0..container.mounts.len() {
+            context.lower(index)?;
+        }
+        let (steps, dev) = context.finish();
+        let bind_nodes =
+            request.user_namespace || container.namespaces.user.is_own() || !may_make_nodes();
+        let devices = Devices {
+            request,
+            dev,
+            bind: bind_nodes,
+        };
+        let (nodes, links) = match (own_mounts, dev) {
+            (true, Dev::Bound) => (Vec::new(), Vec::new()),
+            (true, Dev::Old | Dev::Fresh(_)) => (devices.nodes()?, devices.links()),
+            (false, _) => (devices.configured()?, Vec::new()),
+        };
+        let way = if own_mounts {
+            Way::Attached(lower_root(request, bind_nodes)?)
+        } else {
+            Way::Chroot(absolute(&container.root.path, "/root/path")?)
+        };
+        Ok(Self {
+            way,
+            steps,
+            nodes,
+            links,
+            readonly_paths: paths(&container.readonly_paths, "readonlyPaths")?,
+            masked_paths: paths(&container.masked_paths, "maskedPaths")?,
+            readonly_root: container.root.readonly,
+            final_propagation: match container.rootfs_propagation.map(|given| given.kind) {
+                Some(PropagationKind::Shared) => Some(Propagation::Shared),
+                Some(PropagationKind::Unbindable) => Some(Propagation::Unbindable),
+                Some(PropagationKind::Private | PropagationKind::Slave) | None => None,
+            },
+            sysctls: sysctls(container)?,
+            procfs: OnceCell::new(),
+        })
+    }
+}
+
+/// What needs a mount namespace, without one.
+fn check(container: &Container) -> Result<(), Diagnostic> {
+    if container.namespaces.mount != Namespace::Inherit {
+        return Ok(());
+    }
+    let wanted = [
+        ("/mounts", !container.mounts.is_empty()),
+        ("/root/readonly", container.root.readonly),
+        ("/linux/maskedPaths", !container.masked_paths.is_empty()),
+        ("/linux/readonlyPaths", !container.readonly_paths.is_empty()),
+        (
+            "/linux/rootfsPropagation",
+            container.rootfs_propagation.is_some(),
+        ),
+    ];
+    match wanted.iter().find(|(_, wanted)| *wanted) {
+        None => Ok(()),
+        Some((pointer, _)) => Err(Diagnostic::new(
+            Code::Conflict,
+            *pointer,
+            "needs a mount namespace of the container's own",
+        )
+        .hint("add {\"type\": \"mount\"} to linux.namespaces")),
+    }
+}
+
+fn may_make_nodes() -> bool {
+    const CAP_MKNOD: u32 = 27;
+    kernel::ids::capget().is_ok_and(|sets| sets.effective >> CAP_MKNOD & 1 == 1)
+}
+
+fn nul(pointer: &str) -> Diagnostic {
+    Diagnostic::new(Code::Path, pointer, "holds a NUL byte")
+}
+
+/// A path of the host as system calls want it.
+pub(crate) fn absolute(path: &Path, pointer: &str) -> Result<CString, Diagnostic> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_nul| nul(pointer))
+}
+
+/// A path in the container as system calls want it.
+pub(crate) fn inside(path: &Path, pointer: &str) -> Result<CString, Diagnostic> {
+    c_path(path).map_err(|_nul| nul(pointer))
+}
+
+fn paths(list: &[PathBuf], name: &str) -> Result<Vec<CString>, Diagnostic> {
+    list.iter()
+        .enumerate()
+        .map(|(index, path)| inside(&clean(path), &format!("/linux/{name}/{index}")))
+        .collect()
+}
+
+fn sysctls(container: &Container) -> Result<Vec<Sysctl>, Diagnostic> {
+    container
+        .sysctl
+        .iter()
+        .map(|(key, value)| {
+            let path = path_of(key).ok_or_else(|| {
+                let message = format!("{key:?} is no name of a sysctl");
+                Diagnostic::new(Code::Path, "/linux/sysctl", message)
+            })?;
+            Ok(Sysctl {
+                path,
+                value: value.clone().into_bytes(),
+            })
+        })
+        .collect()
+}
+
+fn lower_root(request: &Request<'_>, bind_nodes: bool) -> Result<Attached, Error> {
+    let container = request.container;
+    let path = &container.root.path;
+    let tree = Tree::new(absolute(path, "/root/path")?, Depth::Tree, Follow::Yes);
+    if request.privileged {
+        tree.open().map_err(|fault| Error::Root {
+            path: path.clone(),
+            source: Reason(fault.errno),
+        })?;
+    }
+    let kind = container.rootfs_propagation.map(|given| given.kind);
+    let inherited = inherited_propagation(kind);
+    let ancestors = if inherited == Propagation::Shared {
+        path.ancestors()
+            .map(|ancestor| absolute(ancestor, "/root/path"))
+            .collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
+    let covers = if container.masked_paths.is_empty() {
+        None
+    } else {
+        let label = container.mount_label.as_deref().map(CString::new);
+        Some(Covers {
+            null: match bind_nodes {
+                true => Some(host_node(
+                    request,
+                    Path::new("/dev/null"),
+                    FileKind::Char,
+                    (1, 3),
+                )?),
+                false => None,
+            },
+            label: label.transpose().map_err(|_nul| nul("/linux/mountLabel"))?,
+        })
+    };
+    Ok(Attached {
+        tree,
+        inherited,
+        own: match inherited {
+            Propagation::Slave => Propagation::Slave,
+            Propagation::Private | Propagation::Shared | Propagation::Unbindable => {
+                Propagation::Private
+            }
+        },
+        ancestors,
+        covers,
+        pivot: request.pivot,
+        exposed: match request.pivot {
+            Pivot::PivotRoot => Vec::new(),
+            Pivot::Move => exposed(path),
+        },
+    })
+}
+
+/// What all mounts become that a new mount namespace has inherited. Also what a tree becomes that was taken
+/// from the host, where it may have had peers.
+pub(crate) fn inherited_propagation(kind: Option<PropagationKind>) -> Propagation {
+    match kind {
+        None | Some(PropagationKind::Slave) => Propagation::Slave,
+        Some(PropagationKind::Shared) => Propagation::Shared,
+        // What is unbindable could not be a source.
+        Some(PropagationKind::Private | PropagationKind::Unbindable) => Propagation::Private,
+    }
+}
+
+/// The host's procfs and sysfs mounts outside the root, the last one first.
+fn exposed(root: &Path) -> Vec<CString> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut found: Vec<CString> = table
+        .lines()
+        .filter_map(|line| {
+            let (fields, rest) = line.split_once(" - ")?;
+            let kind = rest.split(' ').next()?;
+            let point = fields.split(' ').nth(4)?;
+            let wanted = matches!(kind, "proc" | "sysfs") && !Path::new(point).starts_with(root);
+            wanted.then(|| CString::new(unescape(point)).ok())?
+        })
+        .collect();
+    found.reverse();
+    found
+}
+
+/// A path of mountinfo: blanks and the like are three octal digits. See proc_pid_mountinfo(5).
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+fn host_node(
+    request: &Request<'_>,
+    path: &Path,
+    kind: FileKind,
+    numbers: (u32, u32),
+) -> Result<Tree, Error> {
+    let tree = Tree::of_node(absolute(path, "/linux/devices")?, kind, numbers);
+    if request.privileged {
+        tree.open().map_err(|fault| Error::Device {
+            path: path.to_path_buf(),
+            source: Reason(fault.errno),
+        })?;
+    }
+    Ok(tree)
+}
+
+struct Devices<'a> {
+    request: &'a Request<'a>,
+    dev: Dev,
+    bind: bool,
+}
+
+impl Devices<'_> {
+    fn spot(&self, path: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
+        let path = clean(path);
+        let (parent, name) = split(&path).ok_or_else(|| {
+            Diagnostic::new(Code::Path, pointer, "is the root, which is no device")
+        })?;
+        let name = CString::new(name.as_bytes()).map_err(|_nul| nul(pointer))?;
+        let base = match self.dev {
+            Dev::Fresh(step) if parent == Path::new("dev") => Some(Base {
+                step,
+                name: name.clone(),
+            }),
+            Dev::Fresh(_) | Dev::Old | Dev::Bound => None,
+        };
+        Ok(Spot {
+            parent: inside(parent, pointer)?,
+            name,
+            base,
+        })
+    }
+
+    /// The default devices, then those of the configuration, which may replace them.
+    fn nodes(&self) -> Result<Vec<Node>, Error> {
+        let configured = &self.request.container.devices;
+        let mut nodes = Vec::new();
+        for (name, major, minor) in DEFAULT_NODES {
+            let path = Path::new("/dev").join(name);
+            if configured
+                .iter()
+                .any(|device| clean(&device.path) == clean(&path))
+            {
+                continue;
+            }
+            let numbers = (major, minor);
+            nodes.push(Node {
+                spot: self.spot(&path, "/linux/devices")?,
+                kind: NodeKind::Char,
+                numbers,
+                mode: 0o666,
+                owner: None,
+                bind: match self.bind {
+                    true => Some(host_node(self.request, &path, FileKind::Char, numbers)?),
+                    false => None,
+                },
+            });
+        }
+        nodes.extend(self.configured()?);
+        Ok(nodes)
+    }
+
+    /// `linux.devices`.
+    fn configured(&self) -> Result<Vec<Node>, Error> {
+        let mut nodes = Vec::new();
+        for (index, device) in self.request.container.devices.iter().enumerate() {
+            let pointer = format!("/linux/devices/{index}/path");
+            let (kind, file_kind) = match device.kind {
+                DeviceKind::Char => (NodeKind::Char, FileKind::Char),
+                DeviceKind::Block => (NodeKind::Block, FileKind::Block),
+                DeviceKind::Fifo => (NodeKind::Fifo, FileKind::Fifo),
+            };
+            let numbers = (device.major, device.minor);
+            nodes.push(Node {
+                spot: self.spot(&device.path, &pointer)?,
+                kind,
+                numbers,
+                mode: device.mode & 0o777,
+                owner: ((device.uid, device.gid) != (0, 0)).then_some((device.uid, device.gid)),
+                bind: match self.bind && kind != NodeKind::Fifo {
+                    true => Some(host_node(self.request, &device.path, file_kind, numbers)?),
+                    false => None,
+                },
+            });
+        }
+        Ok(nodes)
+    }
+
+    fn links(&self) -> Vec<Link> {
+        LINKS
+            .iter()
+            .filter(|(name, _)| *name != c"core" || Path::new("/proc/kcore").exists())
+            .map(|(name, text)| Link {
+                spot: Spot {
+                    parent: c"dev".into(),
+                    name: (*name).into(),
+                    base: match self.dev {
+                        Dev::Fresh(step) => Some(Base {
+                            step,
+                            name: (*name).into(),
+                        }),
+                        Dev::Old | Dev::Bound => None,
+                    },
+                },
+                text: (*text).into(),
+            })
+            .collect()
+    }
+}
+
+/// Whether a tmpfs of this kind starts empty.
+pub(crate) fn is_empty(action: &Action) -> bool {
+    match action {
+        Action::New(new) => {
+            new.kind.as_c_str() == c"tmpfs"
+                && !matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent)
+        }
+        Action::Bind { .. } | Action::Symlink { .. } | Action::Remount(_) => false,
+    }
+}
+
+/// Whether some mount of the configuration is to be shared.
+pub(crate) fn any_shared(container: &Container) -> bool {
+    container.mounts.iter().any(|mount| {
+        options::read(&mount.options).is_ok_and(|options| {
+            options
+                .propagation
+                .iter()
+                .any(|(_, kind)| *kind == Propagation::Shared)
+        })
+    })
+}
+
+/// The errno of a std error.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
+}

@@ -1,0 +1,151 @@
+//! Masked and read-only paths.
+//!
+//! Hides the paths in `linux.maskedPaths` and seals those in `linux.readonlyPaths`, after the pivot. A file is
+//! covered by a null device, a directory by an empty read-only one. Neither is borrowed from the container,
+//! whose /dev/null may be anything (CVE-2025-31133): both come from one tmpfs of ours, made before the pivot. A
+//! path that is proven absent is skipped; whatever else goes wrong is fatal, since a mask that is silently
+//! missing is a hole. Source: runtime-spec config-linux.md#masked-paths.
+
+use crate::mount::{Change, Names};
+use crate::place::Fault;
+use crate::root::{LINKS_INSIDE, RootFd, look_up};
+use crate::tree::Tree;
+use kernel::fs::{self, FileKind, NodeKind};
+use kernel::mount::{self, Depth, Follow, MountAttr};
+use kernel::path::OpenFlags;
+use kernel::{Call, Errno};
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What the masks are made of.
+#[derive(Debug)]
+pub(crate) struct Covers {
+    /// The host's null device, where none may be made.
+    pub(crate) null: Option<Tree>,
+    /// `linux.mountLabel`, for the tmpfs.
+    pub(crate) label: Option<CString>,
+}
+
+/// A detached mount of a null device, and one of an empty directory.
+pub(crate) struct Made {
+    /// The tmpfs that both are on, attached where it was asked for.
+    pub(crate) ground: OwnedFd,
+    pub(crate) null: OwnedFd,
+    pub(crate) empty: OwnedFd,
+}
+
+impl Covers {
+    /// Makes both on a tmpfs that is attached at `place`: before Linux 6.15 only what is attached can be cloned. The
+    /// umask must be 0.
+    pub(crate) fn make(&self, place: BorrowedFd<'_>) -> Result<Made, Fault> {
+        let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+        let set = |key, value| {
+            mount::fsconfig_string(context.as_fd(), key, value)
+                .map_err(Fault::of(Call::FsconfigSet))
+        };
+        // The root, the node, the directory. Some kernels count in another way: room for a few more.
+        set(c"nr_inodes", c"8")?;
+        set(c"size", c"4096")?;
+        set(c"mode", c"0755")?;
+        if let Some(label) = &self.label {
+            set(c"context", label)?;
+        }
+        mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+        let attributes = MountAttr::NOSUID | MountAttr::NOEXEC;
+        let ground =
+            mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))?;
+        fs::mkdir_at(ground.as_fd(), c"empty", 0o555).map_err(Fault::of(Call::Mkdir))?;
+        if self.null.is_none() {
+            fs::mknod_at(ground.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)
+                .map_err(Fault::of(Call::Mknod))?;
+        }
+        Change::set(Depth::Top, MountAttr::RDONLY).apply(ground.as_fd())?;
+        mount::move_mount(ground.as_fd(), place).map_err(Fault::of(Call::MoveMount))?;
+        let copy = |name| {
+            mount::clone_tree(ground.as_fd(), name, Depth::Top, Follow::No)
+                .map_err(Fault::of(Call::OpenTree))
+        };
+        let empty = copy(c"empty")?;
+        let null = match &self.null {
+            None => copy(c"null")?,
+            Some(tree) => {
+                let null = tree.open()?;
+                Change::set(Depth::Top, attributes | MountAttr::RDONLY).apply(null)?;
+                null.try_clone_to_owned()
+                    .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?
+            }
+        };
+        Ok(Made {
+            ground,
+            null,
+            empty,
+        })
+    }
+}
+
+/// Opens what is to be covered. `None`: there is nothing.
+fn find(root: &RootFd, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+    match look_up(root.as_fd(), path, OpenFlags::PATH, LINKS_INSIDE) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(Fault::of(Call::Openat2)(errno)),
+    }
+}
+
+/// Which covers have been attached: from then on they are cloned.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    null: bool,
+    empty: bool,
+}
+
+/// Covers one masked path.
+pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fault> {
+    let Some(target) = find(root, path)? else {
+        return Ok(());
+    };
+    let stat = fs::stat(target.as_fd()).map_err(Fault::of(Call::Stat))?;
+    let (cover, used) = match stat.kind {
+        FileKind::Directory => (&root.empty, &mut used.empty),
+        _ => (&root.null, &mut used.null),
+    };
+    let cover = cover
+        .as_ref()
+        .ok_or(Errno::EBADF)
+        .map_err(Fault::of(Call::Verify))?;
+    if *used {
+        let copy = mount::clone_tree(cover.as_fd(), c"", Depth::Top, Follow::No)
+            .map_err(Fault::of(Call::OpenTree))?;
+        mount::move_mount(copy.as_fd(), target.as_fd())
+    } else {
+        *used = true;
+        mount::move_mount(cover.as_fd(), target.as_fd())
+    }
+    .map_err(Fault::of(Call::MoveMount))
+}
+
+/// Puts a read-only copy of one path on itself, with all mounts below.
+pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Fault> {
+    let Some(target) = find(root, path)? else {
+        return Ok(());
+    };
+    let copy = mount::clone_tree(target.as_fd(), c"", Depth::Tree, Follow::No)
+        .map_err(Fault::of(Call::OpenTree))?;
+    Change::set(Depth::Tree, MountAttr::RDONLY).apply(copy.as_fd())?;
+    mount::move_mount(copy.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))
+}
+
+impl fmt::Display for Covers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "covers {}", Names(MountAttr::RDONLY))?;
+        match &self.null {
+            None => f.write_str(" null made")?,
+            Some(tree) => write!(f, " null bind {tree}")?,
+        }
+        if let Some(label) = &self.label {
+            write!(f, " label {label:?}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,450 @@
+//! One lowered mount, and how init makes it.
+//!
+//! Every mount is built detached, gets its attributes while nobody can see it, and is then placed on a
+//! descriptor. What is done to it later goes through the descriptor of the mount, never through its name.
+
+use crate::copyup;
+use crate::options::Param;
+use crate::place::Fault;
+use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
+use crate::tree::Tree;
+use kernel::fs::{self, FileKind};
+use kernel::mount::{self, AttrChange, Depth, MountAttr, Propagation};
+use kernel::path::OpenFlags;
+use kernel::{Call, Errno};
+use std::cell::OnceCell;
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// One mount of the plan.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// As messages show it.
+    pub(crate) destination: PathBuf,
+    /// Where it goes.
+    pub(crate) target: Target,
+    /// What is made.
+    pub(crate) action: Action,
+    /// Attributes that are set at the end: read-only, where things are made on it before.
+    pub(crate) late: MountAttr,
+    /// Whether the mount's descriptor is needed later.
+    pub(crate) keep: Keep,
+    /// That descriptor.
+    pub(crate) placed: OnceCell<OwnedFd>,
+}
+
+/// Whether a descriptor is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It is closed.
+    No,
+    /// It is kept in the step.
+    Yes,
+}
+
+/// Where a mount goes.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Cleaned and relative to the root.
+    pub(crate) path: CString,
+    /// `None`: what the source is.
+    pub(crate) form: Option<Form>,
+    /// What links may do.
+    pub(crate) links: Links,
+    /// A mount made by an earlier step that is known to be the parent directory, and the name in it.
+    pub(crate) base: Option<Base>,
+}
+
+/// A name right below a mount that an earlier step has made and kept.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) step: usize,
+    pub(crate) name: CString,
+}
+
+/// What links may do in a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// They are followed below the root.
+    Inside,
+    /// Nothing: every component must be a real directory.
+    Refused,
+    /// All but the last component are followed.
+    NotTheLast,
+}
+
+/// What a step makes.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// A file system.
+    New(NewMount),
+    /// A copy of a tree.
+    Bind {
+        /// The source.
+        tree: Tree,
+        /// Done before it is attached.
+        changes: Vec<Change>,
+        /// Done after.
+        after: Vec<Change>,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// The directory of the link, relative to the root.
+        parent: CString,
+        /// The name.
+        name: CString,
+        /// What it says.
+        text: CString,
+    },
+    /// New attributes for the mount that is there.
+    Remount(Vec<Change>),
+}
+
+/// A file system to be made.
+#[derive(Debug)]
+pub(crate) struct NewMount {
+    /// The type.
+    pub(crate) kind: CString,
+    /// fsconfig(2) parameters, `source` first.
+    pub(crate) params: Vec<Param>,
+    /// Of the mount.
+    pub(crate) attributes: MountAttr,
+    /// Propagation, after it is attached.
+    pub(crate) after: Vec<Change>,
+    /// What a tmpfs takes from the directory that it covers.
+    pub(crate) inherit: Inherit,
+    /// The user namespace that maps its ids.
+    pub(crate) id_map: Option<OwnedFd>,
+    /// What stands in for it where the kernel says EPERM.
+    pub(crate) fallback: Option<(Tree, Vec<Change>)>,
+}
+
+/// What a tmpfs takes from the directory that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inherit {
+    /// Nothing.
+    Nothing,
+    /// Its permission bits, if it was there before.
+    Mode,
+    /// Its content.
+    Content,
+    /// Both.
+    ModeAndContent,
+}
+
+/// One call of mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) depth: Depth,
+    pub(crate) set: MountAttr,
+    pub(crate) clear: MountAttr,
+    pub(crate) propagation: Option<Propagation>,
+}
+
+impl Change {
+    /// Only sets attributes.
+    pub(crate) fn set(depth: Depth, set: MountAttr) -> Self {
+        Self {
+            depth,
+            set,
+            clear: MountAttr::empty(),
+            propagation: None,
+        }
+    }
+
+    /// Only changes the propagation type.
+    pub(crate) fn propagation(depth: Depth, kind: Propagation) -> Self {
+        Self {
+            depth,
+            set: MountAttr::empty(),
+            clear: MountAttr::empty(),
+            propagation: Some(kind),
+        }
+    }
+
+    pub(crate) fn apply(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
+        self.apply_at(mount, c"")
+    }
+
+    pub(crate) fn apply_at(&self, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
+        let change = AttrChange {
+            set: self.set,
+            clear: self.clear,
+            propagation: self.propagation,
+            id_map: None,
+        };
+        mount::mount_setattr(directory, path, self.depth, change)
+            .map_err(Fault::of(Call::MountSetattr))
+    }
+}
+
+fn apply_all(changes: &[Change], mount: BorrowedFd<'_>) -> Result<(), Fault> {
+    changes.iter().try_for_each(|change| change.apply(mount))
+}
+
+/// Makes the mount number `index` of `steps`.
+pub(crate) fn apply(steps: &[Step], index: usize, root: &RootFd) -> Result<(), Fault> {
+    let Some(step) = steps.get(index) else {
+        return Ok(());
+    };
+    match &step.action {
+        Action::New(new) => apply_new(steps, step, new, root),
+        Action::Bind {
+            tree,
+            changes,
+            after,
+        } => {
+            let mount = tree.open()?;
+            apply_all(changes, mount)?;
+            let form = match step.target.form {
+                Some(form) => form,
+                None => form_of(mount)?,
+            };
+            let (target, _) = open_target(steps, &step.target, form, root)?;
+            mount::move_mount(mount, target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            apply_all(after, mount)
+        }
+        Action::Symlink { parent, name, text } => {
+            if let Some(base) = base_of(steps, &step.target) {
+                return link(base, name, text);
+            }
+            let (parent, _) = root::make(
+                root.as_fd(),
+                parent,
+                Form::Directory,
+                OpenFlags::DIRECTORY,
+                LINKS_INSIDE,
+            )?;
+            link(parent.as_fd(), name, text)
+        }
+        Action::Remount(changes) => {
+            let (target, _) = open_target(steps, &step.target, Form::Directory, root)?;
+            apply_all(changes, target.as_fd())
+        }
+    }
+}
+
+/// What a mount point for this tree must be.
+pub(crate) fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
+    let stat = fs::stat(mount).map_err(Fault::of(Call::Stat))?;
+    Ok(match stat.kind {
+        FileKind::Directory => Form::Directory,
+        _ => Form::File,
+    })
+}
+
+/// Makes a symbolic link, or is content with an equal one.
+pub(crate) fn link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
+    match fs::symlink_at(text, parent, name) {
+        Err(Errno::EEXIST) => {
+            let mut there = [0_u8; 4096];
+            match fs::readlink_at(parent, name, &mut there) {
+                Ok(length) if there.get(..length) == Some(text.to_bytes()) => Ok(()),
+                _ => Err(Fault::of(Call::Symlink)(Errno::EEXIST)),
+            }
+        }
+        answer => answer.map_err(Fault::of(Call::Symlink)),
+    }
+}
+
+fn base_of<'plan>(steps: &'plan [Step], target: &Target) -> Option<BorrowedFd<'plan>> {
+    let base = target.base.as_ref()?;
+    Some(steps.get(base.step)?.placed.get()?.as_fd())
+}
+
+/// Opens the mount point and makes it if it is missing.
+fn open_target(
+    steps: &[Step],
+    target: &Target,
+    form: Form,
+    root: &RootFd,
+) -> Result<(OwnedFd, Age), Fault> {
+    if let (Some(parent), Some(base)) = (base_of(steps, target), &target.base)
+        && let Some(fd) = root::make_one(parent, &base.name, form)?
+    {
+        return Ok((fd, Age::New));
+    }
+    let mut flags = OpenFlags::empty();
+    if target.links == Links::NotTheLast {
+        flags |= OpenFlags::NOFOLLOW;
+    }
+    if target.links == Links::Refused {
+        flags |= OpenFlags::DIRECTORY;
+    }
+    match root::make(root.as_fd(), &target.path, form, flags, NO_LINKS) {
+        Err(fault) if fault.errno == Errno::ELOOP && target.links != Links::Refused => {}
+        answer => return answer,
+    }
+    let (fd, age) = root::make(root.as_fd(), &target.path, form, flags, LINKS_INSIDE)?;
+    // Links were followed, so what the destination says is not where it leads: keep out of /proc, where a
+    // covered file would be read or written as if it were the kernel's (CVE-2019-16884).
+    let magic = fs::filesystem_magic(fd.as_fd()).map_err(Fault::of(Call::Statfs))?;
+    if magic == fs::PROC_MAGIC {
+        return Err(Fault::of(Call::Verify)(Errno::EPERM));
+    }
+    Ok((fd, age))
+}
+
+fn apply_new(steps: &[Step], step: &Step, new: &NewMount, root: &RootFd) -> Result<(), Fault> {
+    let (target, age) = open_target(steps, &step.target, Form::Directory, root)?;
+    let mount = match new.make(target.as_fd(), age) {
+        Err(Fault {
+            errno: Errno::EPERM,
+            ..
+        }) if new.fallback.is_some() => {
+            let Some((tree, changes)) = &new.fallback else {
+                return Ok(());
+            };
+            let mount = tree.open()?;
+            apply_all(changes, mount)?;
+            mount::move_mount(mount, target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            return apply_all(&new.after, mount);
+        }
+        made => made?,
+    };
+    if matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent) && age == Age::Old {
+        copyup::copy(target.as_fd(), mount.as_fd())?;
+    }
+    mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+    apply_all(&new.after, mount.as_fd())?;
+    if step.keep == Keep::Yes {
+        // Cannot be full: each step is applied once.
+        let _ = step.placed.set(mount);
+    }
+    Ok(())
+}
+
+impl NewMount {
+    /// Builds it, detached. A parameter's fault carries its index.
+    fn make(&self, target: BorrowedFd<'_>, age: Age) -> Result<OwnedFd, Fault> {
+        let context = mount::fsopen(&self.kind).map_err(Fault::of(Call::Fsopen))?;
+        let context = context.as_fd();
+        for (index, param) in self.params.iter().enumerate() {
+            match &param.value {
+                None => mount::fsconfig_flag(context, &param.key),
+                Some(value) => mount::fsconfig_string(context, &param.key, value),
+            }
+            .map_err(Fault::within(Call::FsconfigSet, index))?;
+        }
+        if matches!(self.inherit, Inherit::Mode | Inherit::ModeAndContent) && age == Age::Old {
+            let stat = fs::stat(target).map_err(Fault::of(Call::Stat))?;
+            let digit = |shift: u32| b'0' + u8::try_from((stat.mode >> shift) & 7).unwrap_or(0);
+            let text = [digit(9), digit(6), digit(3), digit(0), 0];
+            let text = CStr::from_bytes_until_nul(&text).unwrap_or(c"0755");
+            mount::fsconfig_string(context, c"mode", text)
+                .map_err(Fault::within(Call::FsconfigSet, usize::MAX))?;
+        }
+        mount::fsconfig_create(context).map_err(Fault::of(Call::FsconfigCreate))?;
+        let mount = mount::fsmount(context, self.attributes).map_err(Fault::of(Call::Fsmount))?;
+        if let Some(id_map) = &self.id_map {
+            let change = AttrChange {
+                set: MountAttr::IDMAP,
+                id_map: Some(id_map.as_fd()),
+                ..AttrChange::default()
+            };
+            mount::mount_setattr(mount.as_fd(), c"", Depth::Top, change)
+                .map_err(Fault::of(Call::MountSetattr))?;
+        }
+        Ok(mount)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.depth {
+            Depth::Top => "top",
+            Depth::Tree => "tree",
+        })?;
+        if !self.set.is_empty() {
+            write!(f, " +{}", Names(self.set))?;
+        }
+        if !self.clear.is_empty() {
+            write!(f, " -{}", Names(self.clear))?;
+        }
+        if let Some(kind) = self.propagation {
+            write!(f, " {kind:?}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The names of attributes, joined by `|`; "none" for none.
+pub(crate) struct Names(pub(crate) MountAttr);
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let mut between = "";
+        for (name, _) in self.0.iter_names() {
+            write!(f, "{between}{name}")?;
+            between = "|";
+        }
+        Ok(())
+    }
+}
+
+/// One line for a list of changes.
+fn list(f: &mut fmt::Formatter<'_>, title: &str, changes: &[Change]) -> fmt::Result {
+    for change in changes {
+        write!(f, "\n    {title} {change}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mount {:?}", self.target.path)?;
+        match &self.target.base {
+            Some(base) => write!(f, " in mount {} as {:?}", base.step, base.name)?,
+            None => write!(f, " links {:?}", self.target.links)?,
+        }
+        if let Some(form) = self.target.form {
+            write!(f, " {form:?}")?;
+        }
+        match &self.action {
+            Action::New(new) => {
+                write!(f, "\n    new {:?}", new.kind)?;
+                for Param { key, value } in &new.params {
+                    match value {
+                        None => write!(f, " {key:?}")?,
+                        Some(value) => write!(f, " {key:?}={value:?}")?,
+                    }
+                }
+                write!(f, "\n    attributes {}", Names(new.attributes))?;
+                if new.inherit != Inherit::Nothing {
+                    write!(f, "\n    inherits {:?}", new.inherit)?;
+                }
+                if new.id_map.is_some() {
+                    write!(f, "\n    ids mapped")?;
+                }
+                if let Some((tree, changes)) = &new.fallback {
+                    write!(f, "\n    or bind {tree}")?;
+                    list(f, "or change", changes)?;
+                }
+                list(f, "then change", &new.after)?;
+            }
+            Action::Bind {
+                tree,
+                changes,
+                after,
+            } => {
+                write!(f, "\n    bind {tree}")?;
+                list(f, "change", changes)?;
+                list(f, "then change", after)?;
+            }
+            Action::Symlink { text, .. } => write!(f, "\n    link to {text:?}")?,
+            Action::Remount(changes) => list(f, "change", changes)?,
+        }
+        if !self.late.is_empty() {
+            write!(f, "\n    at the end {}", Names(self.late))?;
+        }
+        if self.keep == Keep::Yes {
+            write!(f, "\n    kept")?;
+        }
+        Ok(())
+    }
+}

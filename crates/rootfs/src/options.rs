@@ -1,0 +1,273 @@
+//! The words of `mounts[].options`.
+//!
+//! One table says what each word means; `features` prints its names. What is not in the table is data for the
+//! file system. Words of one family (ro and rw; the six of access times) replace each other: the last wins.
+//! Source: runtime-spec config.md#linux-mount-options and mount(8).
+
+use kernel::mount::{Depth, Follow, MountAttr, Propagation};
+use std::ffi::{CStr, CString, NulError};
+
+/// What one word does.
+#[derive(Debug, Clone, Copy)]
+enum Effect {
+    /// Sets and clears attributes of the mount.
+    Attr(Depth, MountAttr, MountAttr),
+    /// Sets a flag of a new superblock. A bind mount shares its source's, so there it does nothing.
+    Superblock(&'static CStr),
+    /// Changes the propagation type once the mount is made.
+    Propagate(Depth, Propagation),
+    /// Binds.
+    Bind(Depth),
+    /// Changes the mount that is there.
+    Remount,
+    /// Copies what is below into the tmpfs.
+    CopyUp,
+    /// Maps ids.
+    IdMap(Depth),
+    /// Makes a link like the source, if that is one.
+    CopySymlink,
+    /// The source may be a link itself.
+    SourceNoFollow,
+    /// The destination may be a link itself.
+    DestinationNoFollow,
+    /// Nothing: the kernel's default, or what the mount API has no bit for.
+    Nothing,
+}
+
+const NONE: MountAttr = MountAttr::empty();
+
+const fn set(depth: Depth, attr: MountAttr) -> Effect {
+    Effect::Attr(depth, attr, NONE)
+}
+
+const fn clear(depth: Depth, attr: MountAttr) -> Effect {
+    Effect::Attr(depth, NONE, attr)
+}
+
+/// A value of the field of access times; the kernel's default is relatime.
+const fn atime(depth: Depth, value: MountAttr) -> Effect {
+    Effect::Attr(depth, value, MountAttr::ATIME)
+}
+
+const TOP: Depth = Depth::Top;
+const TREE: Depth = Depth::Tree;
+
+/// Every word, in the order of the alphabet.
+const WORDS: &[(&str, Effect)] = &[
+    ("async", Effect::Superblock(c"async")),
+    ("atime", atime(TOP, NONE)),
+    ("bind", Effect::Bind(TOP)),
+    ("copy-symlink", Effect::CopySymlink),
+    ("defaults", Effect::Nothing),
+    ("dest-nofollow", Effect::DestinationNoFollow),
+    ("dev", clear(TOP, MountAttr::NODEV)),
+    ("diratime", clear(TOP, MountAttr::NODIRATIME)),
+    ("dirsync", Effect::Superblock(c"dirsync")),
+    ("exec", clear(TOP, MountAttr::NOEXEC)),
+    ("idmap", Effect::IdMap(TOP)),
+    // No parameter of a superblock: file systems decide it by their own.
+    ("iversion", Effect::Nothing),
+    ("lazytime", Effect::Superblock(c"lazytime")),
+    // Whether the kernel logs complaints of a mount: mount(2) only.
+    ("loud", Effect::Nothing),
+    ("mand", Effect::Superblock(c"mand")),
+    ("noatime", atime(TOP, MountAttr::NOATIME)),
+    ("nodev", set(TOP, MountAttr::NODEV)),
+    ("nodiratime", set(TOP, MountAttr::NODIRATIME)),
+    ("noexec", set(TOP, MountAttr::NOEXEC)),
+    ("noiversion", Effect::Nothing),
+    ("nolazytime", Effect::Superblock(c"nolazytime")),
+    ("nomand", Effect::Superblock(c"nomand")),
+    ("norelatime", atime(TOP, NONE)),
+    ("nostrictatime", atime(TOP, NONE)),
+    ("nosuid", set(TOP, MountAttr::NOSUID)),
+    ("nosymfollow", set(TOP, MountAttr::NOSYMFOLLOW)),
+    ("private", Effect::Propagate(TOP, Propagation::Private)),
+    ("ratime", atime(TREE, NONE)),
+    ("rasync", Effect::Nothing),
+    ("rbind", Effect::Bind(TREE)),
+    ("rdev", clear(TREE, MountAttr::NODEV)),
+    ("rdiratime", clear(TREE, MountAttr::NODIRATIME)),
+    // Flags of superblocks, which no recursive change of mounts can reach.
+    ("rdirsync", Effect::Nothing),
+    ("relatime", atime(TOP, NONE)),
+    ("remount", Effect::Remount),
+    ("rexec", clear(TREE, MountAttr::NOEXEC)),
+    ("ridmap", Effect::IdMap(TREE)),
+    ("rmand", Effect::Nothing),
+    ("rnoatime", atime(TREE, MountAttr::NOATIME)),
+    ("rnodev", set(TREE, MountAttr::NODEV)),
+    ("rnodiratime", set(TREE, MountAttr::NODIRATIME)),
+    ("rnoexec", set(TREE, MountAttr::NOEXEC)),
+    ("rnomand", Effect::Nothing),
+    ("rnorelatime", atime(TREE, NONE)),
+    ("rnostrictatime", atime(TREE, NONE)),
+    ("rnosuid", set(TREE, MountAttr::NOSUID)),
+    ("rnosymfollow", set(TREE, MountAttr::NOSYMFOLLOW)),
+    ("ro", set(TOP, MountAttr::RDONLY)),
+    ("rprivate", Effect::Propagate(TREE, Propagation::Private)),
+    ("rrelatime", atime(TREE, NONE)),
+    ("rro", set(TREE, MountAttr::RDONLY)),
+    ("rrw", clear(TREE, MountAttr::RDONLY)),
+    ("rshared", Effect::Propagate(TREE, Propagation::Shared)),
+    ("rslave", Effect::Propagate(TREE, Propagation::Slave)),
+    ("rstrictatime", atime(TREE, MountAttr::STRICTATIME)),
+    ("rsuid", clear(TREE, MountAttr::NOSUID)),
+    ("rsymfollow", clear(TREE, MountAttr::NOSYMFOLLOW)),
+    ("rsync", Effect::Nothing),
+    (
+        "runbindable",
+        Effect::Propagate(TREE, Propagation::Unbindable),
+    ),
+    ("rw", clear(TOP, MountAttr::RDONLY)),
+    ("shared", Effect::Propagate(TOP, Propagation::Shared)),
+    ("silent", Effect::Nothing),
+    ("slave", Effect::Propagate(TOP, Propagation::Slave)),
+    ("src-nofollow", Effect::SourceNoFollow),
+    ("strictatime", atime(TOP, MountAttr::STRICTATIME)),
+    ("suid", clear(TOP, MountAttr::NOSUID)),
+    ("symfollow", clear(TOP, MountAttr::NOSYMFOLLOW)),
+    ("sync", Effect::Superblock(c"sync")),
+    ("tmpcopyup", Effect::CopyUp),
+    (
+        "unbindable",
+        Effect::Propagate(TOP, Propagation::Unbindable),
+    ),
+];
+
+/// The name of every word that the table knows, sorted: what `features` lists as mount options.
+pub fn option_names() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|(name, _)| *name)
+}
+
+/// Which attributes are set and which are cleared; what is in neither stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub(crate) set: MountAttr,
+    pub(crate) clear: MountAttr,
+}
+
+impl Attributes {
+    /// Whether nothing changes.
+    pub(crate) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    fn take(&mut self, set: MountAttr, clear: MountAttr) {
+        if set.union(clear).intersects(MountAttr::ATIME) {
+            // One field with one value: the kernel wants it cleared whole whenever it changes.
+            self.set.remove(MountAttr::ATIME);
+            self.clear.insert(MountAttr::ATIME);
+            self.set.insert(set);
+        } else {
+            self.set.remove(clear);
+            self.clear.remove(set);
+            self.set.insert(set);
+            self.clear.insert(clear);
+        }
+    }
+}
+
+/// One parameter of a file system, as fsconfig(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Param {
+    pub(crate) key: CString,
+    pub(crate) value: Option<CString>,
+}
+
+impl Param {
+    /// `key` or `key=value`.
+    pub(crate) fn parse(word: &str) -> Result<Self, NulError> {
+        let (key, value) = match word.split_once('=') {
+            Some((key, value)) => (key, Some(CString::new(value)?)),
+            None => (word, None),
+        };
+        Ok(Self {
+            key: CString::new(key)?,
+            value,
+        })
+    }
+
+    pub(crate) fn flag(key: &CStr) -> Self {
+        Self {
+            key: key.into(),
+            value: None,
+        }
+    }
+
+    pub(crate) fn is(&self, key: &CStr) -> bool {
+        self.key.as_c_str() == key
+    }
+}
+
+/// All options of one mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `bind` or `rbind`.
+    pub(crate) bind: Option<Depth>,
+    /// `remount`.
+    pub(crate) remount: bool,
+    /// Changes of the mount itself.
+    pub(crate) top: Attributes,
+    /// Changes of it and all below.
+    pub(crate) tree: Attributes,
+    /// Changes of propagation, in order.
+    pub(crate) propagation: Vec<(Depth, Propagation)>,
+    /// Flags of the superblock.
+    pub(crate) superblock: Vec<Param>,
+    /// Words that the table does not know, with their index.
+    pub(crate) data: Vec<(usize, Param)>,
+    /// `tmpcopyup`.
+    pub(crate) copy_up: bool,
+    /// `idmap` or `ridmap`.
+    pub(crate) id_map: Option<Depth>,
+    /// `copy-symlink`.
+    pub(crate) copy_symlink: bool,
+    /// `src-nofollow`.
+    pub(crate) source: Follow,
+    /// `dest-nofollow`.
+    pub(crate) destination: Follow,
+}
+
+/// Reads the words in order.
+///
+/// # Errors
+/// The index of a word with a NUL byte in it.
+pub(crate) fn read(words: &[String]) -> Result<Options, usize> {
+    let mut options = Options {
+        bind: None,
+        remount: false,
+        top: Attributes::default(),
+        tree: Attributes::default(),
+        propagation: Vec::new(),
+        superblock: Vec::new(),
+        data: Vec::new(),
+        copy_up: false,
+        id_map: None,
+        copy_symlink: false,
+        source: Follow::Yes,
+        destination: Follow::Yes,
+    };
+    for (index, word) in words.iter().enumerate() {
+        let Some((_, effect)) = WORDS.iter().find(|(name, _)| name == word) else {
+            let param = Param::parse(word).map_err(|_nul| index)?;
+            options.data.push((index, param));
+            continue;
+        };
+        match *effect {
+            Effect::Attr(Depth::Top, set, clear) => options.top.take(set, clear),
+            Effect::Attr(Depth::Tree, set, clear) => options.tree.take(set, clear),
+            Effect::Superblock(key) => options.superblock.push(Param::flag(key)),
+            Effect::Propagate(depth, kind) => options.propagation.push((depth, kind)),
+            Effect::Bind(depth) => options.bind = Some(depth),
+            Effect::Remount => options.remount = true,
+            Effect::CopyUp => options.copy_up = true,
+            Effect::IdMap(depth) => options.id_map = Some(depth),
+            Effect::CopySymlink => options.copy_symlink = true,
+            Effect::SourceNoFollow => options.source = Follow::No,
+            Effect::DestinationNoFollow => options.destination = Follow::No,
+            Effect::Nothing => {}
+        }
+    }
+    Ok(options)
+}

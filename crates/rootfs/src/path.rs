@@ -1,0 +1,52 @@
+//! Destinations as text: cleaned, relative to the root.
+
+use std::ffi::{CString, NulError, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// The path without `.`, `..`, repeated and leading slashes; `..` at the root stays at the root. Empty for the
+/// root itself.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+/// As system calls want it; the root is `.`.
+pub(crate) fn c_path(path: &Path) -> Result<CString, NulError> {
+    let bytes = path.as_os_str().as_bytes();
+    CString::new(if bytes.is_empty() { b"." } else { bytes })
+}
+
+/// The directory and the name of a cleaned path; `None` for the root.
+pub(crate) fn split(path: &Path) -> Option<(&Path, &OsStr)> {
+    Some((path.parent()?, path.file_name()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_cleaned() {
+        for (written, expected) in [
+            ("/proc", "proc"),
+            ("//proc/", "proc"),
+            ("/./proc", "proc"),
+            ("/x/../proc", "proc"),
+            ("/../../proc", "proc"),
+            ("tmp/a", "tmp/a"),
+            ("/", ""),
+        ] {
+            assert_eq!(clean(Path::new(written)), Path::new(expected), "{written}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How the container's root becomes `/`.
+//!
+//! The root tree is attached at its host path in the new mount namespace, where hooks look for it; then
+//! pivot_root(2) stacks the old root on it, which is taken away. Where that cannot be (an initramfs as the
+//! host's root), the root is moved over the old one. Without a mount namespace of its own the container is
+//! only changed into its root.
+
+use crate::mask::Covers;
+use crate::mount::Change;
+use crate::place::Fault;
+use crate::root::RootFd;
+use crate::tree::Tree;
+use kernel::fs;
+use kernel::mount::{self, Depth, Propagation};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::{Call, Errno};
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+/// Which way is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pivot {
+    /// pivot_root(2).
+    PivotRoot,
+    /// The root is moved over the old one: `--no-pivot`.
+    Move,
+}
+
+/// The way of the root.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// With a mount namespace.
+    Attached(Attached),
+    /// Without.
+    Chroot(CString),
+}
+
+/// A root in a mount namespace.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) tree: Tree,
+    /// The propagation of all that the namespace has inherited.
+    pub(crate) inherited: Propagation,
+    /// The root's own, before the pivot.
+    pub(crate) own: Propagation,
+    /// Ancestors of the root from itself upward, the first mount point of which must not be shared.
+    pub(crate) ancestors: Vec<CString>,
+    /// Where masks come from, if there are any.
+    pub(crate) covers: Option<Covers>,
+    pub(crate) pivot: Pivot,
+    /// Procfs and sysfs mounts of the host that a moved root would not hide.
+    pub(crate) exposed: Vec<CString>,
+}
+
+impl Attached {
+    /// Readies the mount namespace, and attaches the root. The umask must be 0.
+    pub(crate) fn attach(&self) -> Result<RootFd, Fault> {
+        Change::propagation(Depth::Tree, self.inherited).apply_at(CWD, c"/")?;
+        for ancestor in &self.ancestors {
+            match Change::propagation(Depth::Top, Propagation::Private).apply_at(CWD, ancestor) {
+                Ok(()) => break,
+                // No mount point: its parent may be one.
+                Err(fault) if fault.errno == Errno::EINVAL => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        let tree = self.tree.open()?;
+        Change::propagation(Depth::Tree, self.own).apply(tree)?;
+        // The one look-up by a host path: a hook may want the root there. It must be the same directory.
+        let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+        let place = openat2(CWD, &self.tree.path, flags, 0, Resolve::empty())
+            .map_err(Fault::of(Call::Openat2))?;
+        let identity = |fd| {
+            fs::stat(fd)
+                .map(|stat| (stat.device, stat.inode))
+                .map_err(Fault::of(Call::Stat))
+        };
+        if identity(tree)? != identity(place.as_fd())? {
+            return Err(Fault::of(Call::Verify)(Errno::ESTALE));
+        }
+        let covers = match &self.covers {
+            None => None,
+            Some(covers) => Some(covers.make(place.as_fd())?),
+        };
+        // On top of the tmpfs of the covers, if there is one: it goes away with the old root.
+        let place = covers.as_ref().map_or(&place, |covers| &covers.ground);
+        mount::move_mount(tree, place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        let fd = tree
+            .try_clone_to_owned()
+            .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?;
+        let (null, empty) = covers.map(|covers| (covers.null, covers.empty)).unzip();
+        Ok(RootFd { fd, null, empty })
+    }
+
+    fn pivot(&self, root: &RootFd) -> Result<(), Fault> {
+        match self.pivot {
+            Pivot::PivotRoot => {
+                let old = match self.inherited {
+                    Propagation::Shared => Some(
+                        openat2(CWD, c"/", OpenFlags::PATH, 0, Resolve::empty())
+                            .map_err(Fault::of(Call::Openat2))?,
+                    ),
+                    _ => None,
+                };
+                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
+                if let Some(old) = old {
+                    // Else the host's own mounts would go away with these.
+                    Change::propagation(Depth::Tree, Propagation::Slave).apply(old.as_fd())?;
+                }
+                mount::detach(c".").map_err(Fault::of(Call::Umount))?;
+            }
+            Pivot::Move => {
+                if self.inherited == Propagation::Shared {
+                    Change::propagation(Depth::Tree, Propagation::Slave).apply_at(CWD, c"/")?;
+                }
+                for (index, path) in self.exposed.iter().enumerate() {
+                    hide(path).map_err(|fault| Fault {
+                        detail: u16::try_from(index).unwrap_or(u16::MAX),
+                        ..fault
+                    })?;
+                }
+                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                mount::move_mount_over_root(root.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+                fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
+            }
+        }
+        fs::chdir(c"/").map_err(Fault::of(Call::Chdir))
+    }
+}
+
+/// Takes a mount of the host out of reach; one that is locked is covered.
+fn hide(path: &CStr) -> Result<(), Fault> {
+    match mount::detach(path) {
+        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::EINVAL | Errno::EPERM) => {}
+        Err(errno) => return Err(Fault::of(Call::Umount)(errno)),
+    }
+    let place = openat2(CWD, path, OpenFlags::PATH, 0, Resolve::empty())
+        .map_err(Fault::of(Call::Openat2))?;
+    let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+    mount::fsconfig_string(context.as_fd(), c"size", c"4096")
+        .map_err(Fault::of(Call::FsconfigSet))?;
+    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+    let cover = mount::fsmount(context.as_fd(), mount::MountAttr::RDONLY)
+        .map_err(Fault::of(Call::Fsmount))?;
+    mount::move_mount(cover.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))
+}
+
+impl Way {
+    pub(crate) fn attach(&self) -> Result<RootFd, Fault> {
+        match self {
+            Self::Attached(attached) => attached.attach(),
+            Self::Chroot(path) => {
+                let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+                openat2(CWD, path, flags, 0, Resolve::empty())
+                    .map(RootFd::new)
+                    .map_err(Fault::of(Call::Openat2))
+            }
+        }
+    }
+
+    pub(crate) fn pivot(&self, root: &RootFd) -> Result<(), Fault> {
+        match self {
+            Self::Attached(attached) => attached.pivot(root),
+            Self::Chroot(_) => {
+                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
+                fs::chdir(c"/").map_err(Fault::of(Call::Chdir))
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A procfs that nobody else has touched, and the sysctls that are written through it.
+//!
+//! The container's /proc may be covered or be something else altogether (CVE-2025-52881). This instance is
+//! made in init, in its own PID namespace, and never attached; names in it are looked up without links and
+//! without crossing mounts. In a user namespace the kernel gives a new procfs only while a complete one is
+//! visible, so it is made before anything is masked.
+
+use crate::place::Fault;
+use kernel::fs;
+use kernel::mount::{self, MountAttr};
+use kernel::path::{OpenFlags, Resolve};
+use kernel::{Call, Errno};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Makes the private instance.
+pub(crate) fn make() -> Result<OwnedFd, Fault> {
+    let context = mount::fsopen(c"proc").map_err(Fault::of(Call::Fsopen))?;
+    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+    let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
+    mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))
+}
+
+/// One value to be written.
+#[derive(Debug)]
+pub(crate) struct Sysctl {
+    /// Below the root of a procfs: `sys/net/ipv4/ip_forward`.
+    pub(crate) path: CString,
+    pub(crate) value: Vec<u8>,
+}
+
+impl Sysctl {
+    /// Writes it in one call, since the kernel takes each write as a whole value.
+    pub(crate) fn apply(&self, procfs: BorrowedFd<'_>) -> Result<(), Fault> {
+        let resolve =
+            Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV;
+        let file = crate::root::look_up(procfs, &self.path, OpenFlags::WRITE, resolve)
+            .map_err(Fault::of(Call::Openat2))?;
+        let taken = fs::write(file.as_fd(), &self.value).map_err(Fault::of(Call::Sysctl))?;
+        if taken == self.value.len() {
+            Ok(())
+        } else {
+            Err(Fault::of(Call::Sysctl)(Errno::EIO))
+        }
+    }
+}
+
+/// The path of a sysctl in dotted form. A slash within a component stands for a dot, as in sysctl(8):
+/// `net.ipv4.conf.eth0/1.forwarding`. `None`: no name of a file below /proc/sys.
+pub(crate) fn path_of(key: &str) -> Option<CString> {
+    let path: String = key
+        .chars()
+        .map(|character| match character {
+            '.' => '/',
+            '/' => '.',
+            other => other,
+        })
+        .collect();
+    let sound = |component: &str| !matches!(component, "" | "." | "..");
+    if !path.split('/').all(sound) {
+        return None;
+    }
+    CString::new(format!("sys/{path}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_become_directories_and_slashes_dots() {
+        assert_eq!(
+            path_of("net.ipv4.conf.eth0/1.forwarding").as_deref(),
+            Some(c"sys/net/ipv4/conf/eth0.1/forwarding")
+        );
+    }
+
+    #[test]
+    fn no_key_leads_out_of_proc_sys() {
+        for key in ["", "net..ipv4", "net.//.x", ".net", "net.", "a./.b", "a\0b"] {
+            assert_eq!(path_of(key), None, "{key:?}");
+        }
+    }
+}

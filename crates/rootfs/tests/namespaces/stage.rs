@@ -1,0 +1,217 @@
+//! The ground that facts stand on: a scratch directory, configurations, and a container that is set up.
+
+use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
+use kernel::path::CWD;
+use rootfs::{CgroupView, Pivot, Place, Plan, Request};
+use spec::Container;
+use spec::container::{Mount, Namespace, Namespaces, Root};
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// A tmpfs at a place that exists everywhere, seen by this process only.
+pub(crate) fn scratch() -> PathBuf {
+    let private = AttrChange {
+        propagation: Some(Propagation::Private),
+        ..AttrChange::default()
+    };
+    mount_setattr(CWD, c"/", Depth::Tree, private).unwrap();
+    let context = kernel::mount::fsopen(c"tmpfs").unwrap();
+    kernel::mount::fsconfig_create(context.as_fd()).unwrap();
+    let mount = kernel::mount::fsmount(context.as_fd(), kernel::mount::MountAttr::empty()).unwrap();
+    let flags = kernel::path::OpenFlags::PATH;
+    let none = kernel::path::Resolve::empty();
+    let place = kernel::path::openat2(CWD, c"/mnt", flags, 0, none).unwrap();
+    kernel::mount::move_mount(mount.as_fd(), place.as_fd()).unwrap();
+    fs::create_dir_all("/mnt/root/bin").unwrap();
+    fs::create_dir_all("/mnt/host").unwrap();
+    fs::write("/mnt/host/file", "canary").unwrap();
+    PathBuf::from("/mnt")
+}
+
+/// One element of `mounts`.
+pub(crate) fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: Some(kind.to_owned()),
+        source: Some(source.into()),
+        options: options.iter().map(|word| (*word).to_owned()).collect(),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
+    }
+}
+
+/// The seven mounts of a template bundle.
+pub(crate) fn default_mounts() -> Vec<Mount> {
+    let three = ["nosuid", "noexec", "nodev"];
+    vec![
+        mount("/proc", "proc", "proc", &[]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+            ],
+        ),
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+        ),
+        mount("/dev/mqueue", "mqueue", "mqueue", &three),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &["nosuid", "noexec", "nodev", "ro"],
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", "ro"],
+        ),
+    ]
+}
+
+/// A container with all namespaces of its own, no mounts and an empty root.
+pub(crate) fn container(root: &Path) -> Container {
+    let namespaces = Namespaces {
+        pid: Namespace::New,
+        network: Namespace::New,
+        mount: Namespace::New,
+        ipc: Namespace::New,
+        uts: Namespace::New,
+        cgroup: Namespace::New,
+        ..Namespaces::default()
+    };
+    Container {
+        bundle: root.parent().unwrap().into(),
+        version: "1.3.0".to_owned(),
+        root: Root {
+            path: root.into(),
+            readonly: false,
+        },
+        hostname: None,
+        domainname: None,
+        mounts: Vec::new(),
+        process: None,
+        namespaces,
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
+        time_offsets: spec::container::TimeOffsets::default(),
+        devices: Vec::new(),
+        cgroups_path: None,
+        resources: spec::container::Resources::default(),
+        rootfs_propagation: None,
+        masked_paths: Vec::new(),
+        readonly_paths: Vec::new(),
+        sysctl: Vec::new(),
+        seccomp: None,
+        mount_label: None,
+        personality: None,
+        hooks: spec::container::Hooks::default(),
+        annotations: std::collections::BTreeMap::new(),
+    }
+}
+
+/// The paths that a template bundle hides.
+pub(crate) fn template(root: &Path) -> Container {
+    let list = |names: &[&str]| names.iter().map(PathBuf::from).collect();
+    Container {
+        mounts: default_mounts(),
+        masked_paths: list(&[
+            "/proc/acpi",
+            "/proc/kcore",
+            "/proc/keys",
+            "/proc/latency_stats",
+            "/proc/timer_list",
+            "/proc/timer_stats",
+            "/proc/sched_debug",
+            "/sys/firmware",
+            "/proc/scsi",
+        ]),
+        readonly_paths: list(&[
+            "/proc/bus",
+            "/proc/fs",
+            "/proc/irq",
+            "/proc/sys",
+            "/proc/sysrq-trigger",
+        ]),
+        ..container(root)
+    }
+}
+
+/// A privileged request.
+pub(crate) fn request<'a>(container: &'a Container, cgroup: &'a CgroupView) -> Request<'a> {
+    Request {
+        container,
+        privileged: true,
+        user_namespace: false,
+        pivot: Pivot::PivotRoot,
+        cgroup,
+    }
+}
+
+/// All four doors, one after the other.
+pub(crate) fn enter(plan: &Plan) -> Result<(), Place> {
+    let root = plan.attach()?;
+    plan.mount(&root)?;
+    plan.pivot(&root)?;
+    plan.seal(&root)
+}
+
+/// Lowers and enters, or says in words what failed.
+pub(crate) fn try_start(request: &Request<'_>) -> Result<(), String> {
+    let plan = Plan::lower(request).map_err(|error| chain(&error))?;
+    enter(&plan).map_err(|place| {
+        let copy = Place::from_bytes(place.to_bytes()).unwrap();
+        plan.describe(&copy)
+    })
+}
+
+/// An error and all its sources.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Enters the container, which must work.
+pub(crate) fn start(container: &Container) {
+    let view = CgroupView::V2 {
+        group: "/sys/fs/cgroup/unified".into(),
+    };
+    try_start(&request(container, &view)).unwrap();
+}
+
+/// The options of the topmost mount at `path`, and its type and source, as mountinfo has them.
+pub(crate) fn mount_at(path: &str) -> Option<(String, String, String)> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = table
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some(path))?;
+    let (fields, rest) = line.split_once(" - ").unwrap();
+    let mut rest = rest.split(' ');
+    Some((
+        fields.split(' ').skip(5).collect::<Vec<_>>().join(" "),
+        rest.next()?.to_owned(),
+        rest.next()?.to_owned(),
+    ))
+}

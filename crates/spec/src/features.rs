@@ -1,0 +1,252 @@
+//! What `locule features` prints: the abilities that are compiled in, whatever the host has.
+//!
+//! Decides the shape of the answer and the words that the readers of this crate know; which mount
+//! options, capabilities and cgroup drivers exist is told by the rooms that have the tables. A list
+//! is empty where nothing is supported: `null` would say that it is unknown. Source: features.md,
+//! features-linux.md.
+
+use oci_spec::runtime as oci;
+use serde::de::DeserializeOwned;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as WordError, StrDeserializer};
+
+use crate::VERSION;
+use crate::container::{SeccompArch, SeccompFlag};
+use crate::words::{ACTIONS, ARCHITECTURES, FLAGS, NAMESPACES, OPERATORS};
+
+/// Hook lists that are run, by their names in `hooks`.
+const HOOKS: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+
+/// Annotations by which an unprivileged user could change what happens on the host. A trailing dot
+/// means every annotation with this prefix.
+const UNSAFE: [&str; 4] = [
+    "run.oci.",
+    "org.criu.",
+    "org.systemd.property.",
+    "dev.locule.",
+];
+
+/// What the other rooms of this build can do.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// Every mount option with a meaning of its own; what else is given goes to the file system.
+    pub mount_options: &'a [&'a str],
+    /// Every capability, by its full name.
+    pub capabilities: &'a [&'a str],
+    /// The cgroup drivers.
+    pub cgroups: Cgroups,
+    /// Seccomp filters; `None` when they are not compiled in.
+    pub seccomp: Option<Filters<'a>>,
+    /// Whether `uidMappings` of mounts are carried out.
+    pub idmapped_mounts: bool,
+    /// `annotations`, such as the version of this build.
+    pub annotations: &'a [(&'a str, &'a str)],
+}
+
+/// Which cgroup drivers are compiled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cgroups {
+    /// Version 1 hierarchies.
+    pub v1: bool,
+    /// The unified hierarchy.
+    pub v2: bool,
+    /// Scopes of the system's systemd.
+    pub systemd: bool,
+    /// Scopes of a user's systemd.
+    pub systemd_user: bool,
+    /// The rdma controller.
+    pub rdma: bool,
+}
+
+/// What the seccomp compiler can do beyond the actions and operators, which are all there.
+#[derive(Debug, Clone, Copy)]
+pub struct Filters<'a> {
+    /// Architectures with a table of system calls.
+    pub architectures: &'a [SeccompArch],
+    /// Flags that are passed to the kernel.
+    pub flags: &'a [SeccompFlag],
+}
+
+/// The answer as JSON on several lines, without a newline at the end.
+pub fn features(build: &Build<'_>) -> String {
+    let mut answer = oci::Features::default();
+    answer.set_oci_version_min("1.0.0".to_owned());
+    answer.set_oci_version_max(VERSION.to_owned());
+    answer.set_hooks(Some(owned(&HOOKS)));
+    let mut options = owned(build.mount_options);
+    options.sort_unstable();
+    answer.set_mount_options(Some(options));
+    answer.set_linux(Some(linux(build)));
+    let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    answer.set_annotations(Some(build.annotations.iter().map(pair).collect()));
+    answer.set_potentially_unsafe_config_annotations(Some(owned(&UNSAFE)));
+    // Strings and booleans can always be written.
+    serde_json::to_string_pretty(&answer).unwrap_or_default()
+}
+
+fn linux(build: &Build<'_>) -> oci::LinuxFeature {
+    let mut out = oci::LinuxFeature::default();
+    out.set_namespaces(Some(
+        NAMESPACES
+            .iter()
+            .filter_map(|(name, _)| word(name))
+            .collect(),
+    ));
+    out.set_capabilities(Some(owned(build.capabilities)));
+    out.set_cgroup(Some(cgroup(build.cgroups)));
+    out.set_seccomp(Some(seccomp(build.seccomp)));
+    let mut apparmor = oci::Apparmor::default();
+    apparmor.set_enabled(Some(false));
+    out.set_apparmor(Some(apparmor));
+    let mut selinux = oci::Selinux::default();
+    selinux.set_enabled(Some(false));
+    out.set_selinux(Some(selinux));
+    let mut intel_rdt = oci::IntelRdt::default();
+    intel_rdt.set_enabled(Some(false));
+    out.set_intel_rdt(Some(intel_rdt));
+    let mut memory_policy = oci::MemoryPolicy::default();
+    memory_policy
+        .set_modes(Some(Vec::new()))
+        .set_flags(Some(Vec::new()));
+    out.set_memory_policy(Some(memory_policy));
+    let mut idmap = oci::IDMap::default();
+    idmap.set_enabled(Some(build.idmapped_mounts));
+    let mut extensions = oci::MountExtensions::default();
+    extensions.set_idmap(Some(idmap));
+    out.set_mount_extensions(Some(extensions));
+    let mut net_devices = oci::NetDevices::default();
+    net_devices.set_enabled(Some(false));
+    out.set_net_devices(Some(net_devices));
+    out
+}
+
+fn cgroup(cgroups: Cgroups) -> oci::Cgroup {
+    let mut out = oci::Cgroup::default();
+    out.set_v1(Some(cgroups.v1))
+        .set_v2(Some(cgroups.v2))
+        .set_systemd(Some(cgroups.systemd))
+        .set_systemd_user(Some(cgroups.systemd_user))
+        .set_rdma(Some(cgroups.rdma));
+    out
+}
+
+fn seccomp(filters: Option<Filters<'_>>) -> oci::Seccomp {
+    let mut out = oci::Seccomp::default();
+    out.set_enabled(Some(filters.is_some()));
+    let Some(filters) = filters else {
+        return out;
+    };
+    let has_arch = |row: &&(&str, SeccompArch)| filters.architectures.contains(&row.1);
+    let has_flag = |row: &&(&str, SeccompFlag)| filters.flags.contains(&row.1);
+    let flags = FLAGS
+        .iter()
+        .filter(has_flag)
+        .map(|row| row.0.to_owned())
+        .collect();
+    let archs = ARCHITECTURES
+        .iter()
+        .filter(has_arch)
+        .filter_map(|row| word(row.0))
+        .collect();
+    out.set_actions(Some(ACTIONS.iter().filter_map(|row| word(row.0)).collect()))
+        .set_operators(Some(OPERATORS.iter().map(|row| row.0.to_owned()).collect()))
+        .set_archs(Some(archs))
+        .set_known_flags(Some(FLAGS.iter().map(|row| row.0.to_owned()).collect()))
+        .set_supported_flags(Some(flags));
+    out
+}
+
+/// The specification crate's variant with this name.
+fn word<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let input: StrDeserializer<'_, WordError> = name.into_deserializer();
+    T::deserialize(input).ok()
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn build() -> Build<'static> {
+        Build {
+            mount_options: &["rw", "bind", "ro"],
+            capabilities: &["CAP_CHOWN"],
+            cgroups: Cgroups {
+                v1: true,
+                v2: true,
+                systemd: false,
+                systemd_user: false,
+                rdma: true,
+            },
+            seccomp: None,
+            idmapped_mounts: true,
+            annotations: &[("dev.locule.version", "0.1.0")],
+        }
+    }
+
+    fn answer(build: &Build<'_>) -> Value {
+        serde_json::from_str(&features(build)).unwrap()
+    }
+
+    #[test]
+    fn what_is_compiled_in_is_told() {
+        let answer = answer(&build());
+        assert_eq!(answer["ociVersionMin"], "1.0.0");
+        assert_eq!(answer["ociVersionMax"], VERSION);
+        assert_eq!(answer["mountOptions"], json!(["bind", "ro", "rw"]));
+        assert_eq!(answer["hooks"].as_array().map(Vec::len), Some(6));
+        assert_eq!(
+            answer["linux"]["namespaces"].as_array().map(Vec::len),
+            Some(8)
+        );
+        assert_eq!(answer["linux"]["cgroup"]["systemdUser"], false);
+        assert_eq!(answer["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+        assert_eq!(answer["annotations"]["dev.locule.version"], "0.1.0");
+        assert_eq!(answer["potentiallyUnsafeConfigAnnotations"], json!(UNSAFE));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_said_to_be_off() {
+        let linux = &answer(&build())["linux"];
+        for section in ["seccomp", "apparmor", "selinux", "intelRdt", "netDevices"] {
+            assert_eq!(linux[section]["enabled"], false, "{section}");
+        }
+        assert_eq!(linux["memoryPolicy"], json!({"modes": [], "flags": []}));
+    }
+
+    #[test]
+    fn every_word_of_the_seccomp_tables_is_one_of_the_specification() {
+        let architectures: Vec<_> = ARCHITECTURES.iter().map(|row| row.1).collect();
+        let filters = Filters {
+            architectures: &architectures,
+            flags: &[SeccompFlag::Log],
+        };
+        let answer = answer(&Build {
+            seccomp: Some(filters),
+            ..build()
+        });
+        let seccomp = &answer["linux"]["seccomp"];
+        assert_eq!(seccomp["enabled"], true);
+        let names = |rows: &[&str]| json!(rows);
+        assert_eq!(seccomp["archs"], names(&ARCHITECTURES.map(|row| row.0)));
+        assert_eq!(seccomp["actions"], names(&ACTIONS.map(|row| row.0)));
+        assert_eq!(seccomp["operators"], names(&OPERATORS.map(|row| row.0)));
+        assert_eq!(seccomp["knownFlags"], names(&FLAGS.map(|row| row.0)));
+        assert_eq!(
+            seccomp["supportedFlags"],
+            json!(["SECCOMP_FILTER_FLAG_LOG"])
+        );
+    }
+}

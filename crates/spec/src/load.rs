@@ -1,0 +1,295 @@
+//! From a bundle directory to a [`Container`].
+//!
+//! Decides which files are read at all and how much of them. The file is read once; what is judged,
+//! saved and carried out are the same bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{self, Path, PathBuf};
+
+use crate::container::{Container, Process};
+use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::node::{self, Node};
+use crate::reader::{Notes, Value};
+use crate::{locate, unsupported, validate};
+
+/// The largest document that is read, in bytes.
+pub const LARGEST: u64 = 16 << 20;
+
+/// The name of the configuration in a bundle.
+pub const CONFIG: &str = "config.json";
+
+/// How many errors get a position: finding one costs a pass over the document.
+const LOCATED: usize = 20;
+
+/// A configuration that can be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What it asks for.
+    pub container: Container,
+    /// What was odd but is tolerated.
+    pub warnings: Vec<Diagnostic>,
+    /// The document as it was read, for the copy in the state directory.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a bundle cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("open {path:?}: no such file or directory")]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened.
+    #[error("open {path:?}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is none that holds a document.
+    #[error("{path:?} is a {kind}, expected a regular file")]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The file has more than [`LARGEST`] bytes.
+    #[error("{path:?} has more than {LARGEST} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The document was read and is wrong.
+    #[error("{}", InFile(path, report))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything that was found.
+        report: Report,
+    },
+}
+
+/// A report with the name of the file on every line.
+struct InFile<'e>(&'e Path, &'e Report);
+
+impl fmt::Display for InFile<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.write(f, &format!("{:?}: ", self.0))
+    }
+}
+
+/// Whether the host is looked at while a document is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// `root.path` has to be a directory now: for create and run.
+    Inspect,
+    /// Nothing but the document counts: for the saved copy of a container whose bundle may be gone.
+    Ignore,
+}
+
+/// Reads and judges `config.json` of `bundle`.
+///
+/// # Errors
+/// The file cannot be read, or everything that is wrong with it.
+pub fn load(bundle: &Path) -> Result<Loaded, LoadError> {
+    load_file(bundle, CONFIG)
+}
+
+/// Reads and judges the file `name` (relative to `bundle`, or absolute) as the configuration of
+/// `bundle`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> {
+    let path = bundle.join(name);
+    let bundle = path::absolute(bundle).map_err(|source| LoadError::Open {
+        path: bundle.to_owned(),
+        source,
+    })?;
+    let bytes = read(&path)?;
+    match judge(&bytes, &bundle, Host::Inspect) {
+        Ok((container, warnings)) => Ok(Loaded {
+            container,
+            warnings,
+            bytes,
+        }),
+        Err(report) => Err(LoadError::Invalid { path, report }),
+    }
+}
+
+/// Judges a document that was read before. `bundle` is absolute.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> {
+    let (container, warnings) = judge(bytes, bundle, host)?;
+    Ok(Loaded {
+        container,
+        warnings,
+        bytes: bytes.to_owned(),
+    })
+}
+
+/// Judges a document that is the `process` section alone, as `exec --process` is given. Pointers
+/// count from this document.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<Diagnostic>), Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let notes = Notes::default();
+    let process = validate::process::read(&Value::root(&document, &notes));
+    unsupported::refuse_in_process(&document, &notes);
+    finish(process, notes, bytes)
+}
+
+/// Reads and judges the file at `path` as [`parse_process`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_process(path: &Path) -> Result<(Process, Vec<Diagnostic>), LoadError> {
+    let bytes = read(path)?;
+    parse_process(&bytes).map_err(|report| LoadError::Invalid {
+        path: path.to_owned(),
+        report,
+    })
+}
+
+type Judged = (Container, Vec<Diagnostic>);
+
+fn judge(bytes: &[u8], bundle: &Path, host: Host) -> Result<Judged, Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let notes = Notes::default();
+    if !matches!(document, Node::Object(_)) {
+        notes.error(|| Diagnostic::new(Code::Type, "", "the top level must be an object"));
+        return finish(None, notes, bytes);
+    }
+    let container = validate::container(&Value::root(&document, &notes), bundle, &notes);
+    unsupported::refuse(&document, &notes);
+    if let Some(container) = container.as_ref().filter(|_| host == Host::Inspect) {
+        inspect(container, &notes);
+    }
+    finish(container, notes, bytes)
+}
+
+fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagnostic>), Report> {
+    let mut report = notes.into_report();
+    if let Some(out) = out.filter(|_| report.errors.is_empty()) {
+        return Ok((out, report.warnings));
+    }
+    let typed = report
+        .errors
+        .iter_mut()
+        .filter(|error| error.code == Code::Type);
+    for error in typed.take(LOCATED) {
+        error.position = locate::position(bytes, &error.pointer);
+    }
+    Err(report)
+}
+
+/// What only the host can tell.
+fn inspect(container: &Container, notes: &Notes) {
+    let path = &container.root.path;
+    let found = match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => return,
+        Ok(metadata) => Cow::Borrowed(kind(metadata.file_type())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Cow::Borrowed("nothing: no such file or directory")
+        }
+        Err(error) => Cow::Owned(format!("an error: {error}")),
+    };
+    notes.error(|| {
+        let message = format!("expected a directory at {path:?}, found {found}");
+        Diagnostic::new(Code::Path, "/root/path", message)
+    });
+}
+
+fn kind(file: FileType) -> &'static str {
+    if file.is_dir() {
+        "directory"
+    } else if file.is_fifo() {
+        "FIFO"
+    } else if file.is_socket() {
+        "socket"
+    } else if file.is_char_device() || file.is_block_device() {
+        "device"
+    } else {
+        "regular file"
+    }
+}
+
+/// The whole of a regular file. Neither waits for a FIFO's writer nor for a device.
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let owned = || path.to_owned();
+    let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(LoadError::Absent { path: owned() });
+        }
+        // A socket cannot be opened at all.
+        Err(source) => {
+            if let Ok(metadata) = path.metadata() {
+                refuse_special(path, &metadata)?;
+            }
+            return Err(LoadError::Open {
+                path: owned(),
+                source,
+            });
+        }
+    };
+    let metadata = file.metadata().map_err(|source| LoadError::Read {
+        path: owned(),
+        source,
+    })?;
+    refuse_special(path, &metadata)?;
+    if metadata.len() > LARGEST {
+        return Err(LoadError::TooLarge { path: owned() });
+    }
+    read_at_most(&file, metadata.len(), path)
+}
+
+fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), LoadError> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    Err(LoadError::NotRegular {
+        path: path.to_owned(),
+        kind: kind(metadata.file_type()),
+    })
+}
+
+/// Reads to the end, but not beyond [`LARGEST`]: the file may grow meanwhile.
+fn read_at_most(file: &File, expected: u64, path: &Path) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(LoadError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

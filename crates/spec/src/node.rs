@@ -1,0 +1,385 @@
+//! The document as a tree of our own.
+//!
+//! Decides what counts as a JSON document here: one value, no key twice in an object, at most
+//! [`DEPTH`] levels and [`NODES`] values, also below keys that nobody reads. Strings are borrowed
+//! from the bytes unless they hold an escape. What the values mean is not decided here.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::fmt;
+use std::str;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::quote::quote;
+
+/// How many levels of lists and objects a document may have.
+pub(crate) const DEPTH: usize = 64;
+/// How many values a document may hold: a tree of this many takes about 10 MiB.
+pub(crate) const NODES: usize = 262_144;
+/// Objects with more keys than this look for repetitions by hash.
+const FEW: usize = 24;
+
+/// One JSON value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Node<'a> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Negative(i64),
+    /// Has a fraction or an exponent, or exceeds 64 bits.
+    Float(f64),
+    String(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    /// In the order of the document, every key once.
+    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+}
+
+impl Node<'_> {
+    /// The value of `key` if this is an object that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Object(entries) = self else {
+            return None;
+        };
+        entries
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, node)| node)
+    }
+}
+
+/// Reads one document.
+///
+/// # Errors
+/// The first thing that is no JSON, or a broken limit, with its position.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(
+            at_start("the file starts with a UTF-8 BOM, which JSON does not permit")
+                .hint("save it as UTF-8 without BOM"),
+        );
+    }
+    let text = str::from_utf8(bytes).map_err(|error| invalid_utf8(bytes, error.valid_up_to()))?;
+    if text.trim_ascii().is_empty() {
+        return Err(at_start("the file is empty, expected a JSON object"));
+    }
+    let limits = Limits::default();
+    let mut input = serde_json::Deserializer::from_str(text);
+    let node = Tree {
+        limits: &limits,
+        depth: 0,
+    }
+    .deserialize(&mut input)
+    .map_err(|error| limits.describe(&error, bytes.len()))?;
+    input.end().map_err(|error| {
+        let mut found = limits.describe(&error, bytes.len());
+        found.message = "data after the end of the document".to_owned();
+        found
+    })?;
+    Ok(node)
+}
+
+fn at_start(message: &str) -> Diagnostic {
+    let mut found = Diagnostic::new(Code::Syntax, "", message);
+    found.position = Some((1, 1));
+    found
+}
+
+fn invalid_utf8(bytes: &[u8], offset: usize) -> Diagnostic {
+    let before = bytes.get(..offset).unwrap_or_default();
+    let line = before.split(|byte| *byte == b'\n').count();
+    let column = before
+        .rsplit(|byte| *byte == b'\n')
+        .next()
+        .map_or(0, <[u8]>::len)
+        + 1;
+    let message = format!("invalid UTF-8 at byte offset {offset}");
+    let mut found = Diagnostic::new(Code::Syntax, "", message);
+    found.position = Some((line, column));
+    found
+}
+
+/// What one parse has used up, and where it failed.
+#[derive(Default)]
+struct Limits {
+    nodes: Cell<usize>,
+    refusal: Cell<Option<Code>>,
+    /// Steps of the pointer of the failure, innermost first; only filled while failing.
+    path: RefCell<Vec<String>>,
+}
+
+impl Limits {
+    fn refuse<E: Error>(&self, code: Code, message: impl fmt::Display) -> E {
+        self.refusal.set(Some(code));
+        E::custom(message)
+    }
+
+    fn describe(&self, error: &serde_json::Error, size: usize) -> Diagnostic {
+        let mut pointer = String::new();
+        for step in self.path.borrow().iter().rev() {
+            pointer.push('/');
+            pointer.push_str(&escape(step));
+        }
+        let (line, column) = (error.line(), error.column());
+        let code = self.refusal.get().unwrap_or(Code::Syntax);
+        let whole = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let mut message = whole.strip_suffix(&place).unwrap_or(&whole).to_owned();
+        if error.is_eof() {
+            message = format!("the document ends early, at byte {size}: {message}");
+        }
+        let mut found = Diagnostic::new(code, pointer, message);
+        found.position = Some((line, column));
+        found
+    }
+}
+
+/// A key as a step of a JSON pointer: RFC 6901 section 3.
+pub(crate) fn escape(key: &str) -> Cow<'_, str> {
+    if key.contains(['~', '/']) {
+        Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
+    } else {
+        Cow::Borrowed(key)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tree<'l> {
+    limits: &'l Limits,
+    depth: usize,
+}
+
+impl Tree<'_> {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let depth = self.depth + 1;
+        if depth > DEPTH {
+            let message = format!("nested deeper than {DEPTH} levels");
+            return Err(self.limits.refuse(Code::Range, message));
+        }
+        Ok(Self { depth, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Node<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Node<'de>, D::Error> {
+        let nodes = self.limits.nodes.get() + 1;
+        if nodes > NODES {
+            let message = format!("the document has more than {NODES} values");
+            return Err(self.limits.refuse(Code::Range, message));
+        }
+        self.limits.nodes.set(nodes);
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Node<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node<'de>, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node<'de>, E> {
+        Ok(Node::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node<'de>, E> {
+        Ok(u64::try_from(value).map_or(Node::Negative(value), Node::Unsigned))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node<'de>, E> {
+        Ok(Node::Float(value))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Node<'de>, E> {
+        Ok(Node::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node<'de>, E> {
+        Ok(Node::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node<'de>, A::Error> {
+        let inner = self.deeper()?;
+        let mut list = Vec::new();
+        loop {
+            match items.next_element_seed(inner) {
+                Ok(Some(node)) => list.push(node),
+                Ok(None) => return Ok(Node::List(list)),
+                Err(error) => {
+                    self.limits.path.borrow_mut().push(list.len().to_string());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node<'de>, A::Error> {
+        let inner = self.deeper()?;
+        let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            let again = if object.len() < FEW {
+                object.iter().any(|(other, _)| *other == key)
+            } else {
+                if seen.is_empty() {
+                    seen.extend(object.iter().map(|(other, _)| other.clone()));
+                }
+                !seen.insert(key.clone())
+            };
+            if again {
+                let message = format!("the key {} stands twice in this object", quote(&key));
+                return Err(self.limits.refuse(Code::DuplicateKey, message));
+            }
+            match entries.next_value_seed(inner) {
+                Ok(node) => object.push((key, node)),
+                Err(error) => {
+                    self.limits.path.borrow_mut().push(key.into_owned());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Node::Object(object))
+    }
+}
+
+/// An object's key.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Cow<'de, str>, D::Error> {
+        input.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(value.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> Diagnostic {
+        parse(bytes).expect_err("refused")
+    }
+
+    #[test]
+    fn values_keep_their_kind_and_order() {
+        let node = parse(br#"{"b":[1,-2,1.5,true,null],"a":"x\ny"}"#).unwrap();
+        let Node::Object(entries) = node else {
+            panic!("an object")
+        };
+        assert_eq!(entries[0].0, "b");
+        assert_eq!(
+            entries[0].1,
+            Node::List(vec![
+                Node::Unsigned(1),
+                Node::Negative(-2),
+                Node::Float(1.5),
+                Node::Bool(true),
+                Node::Null,
+            ])
+        );
+        assert_eq!(entries[1].1, Node::String("x\ny".into()));
+    }
+
+    #[test]
+    fn a_string_without_escape_is_borrowed() {
+        let node = parse(br#"["abc"]"#).unwrap();
+        let Node::List(items) = node else {
+            panic!("a list")
+        };
+        assert!(matches!(items[0], Node::String(Cow::Borrowed("abc"))));
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_with_its_position() {
+        let cases: [(&[u8], &str, (usize, usize)); 9] = [
+            (b"", "empty", (1, 1)),
+            (b" \n\t", "empty", (1, 1)),
+            (b"\xef\xbb\xbf{}", "BOM", (1, 1)),
+            (b"{\n\"a\": 1", "ends early", (2, 6)),
+            (b"{} x", "data after the end", (1, 4)),
+            (b"{}\n{}", "data after the end", (2, 1)),
+            (b"{\n \"a\xff\"}", "invalid UTF-8 at byte offset 5", (2, 4)),
+            (b"{\"a\" 1}", "expected `:`", (1, 6)),
+            (b"{\"a\":\"\x01\"}", "control character", (1, 7)),
+        ];
+        for (bytes, text, position) in cases {
+            let found = refused(bytes);
+            assert_eq!(found.code, Code::Syntax, "{found}");
+            assert!(found.message.contains(text), "{found}");
+            assert_eq!(found.position, Some(position), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_key_twice_is_refused_where_it_stands() {
+        let found = refused(b"{\"a\": {\n \"x/y\": [{\"k\":1, \"k\":2}]}}");
+        assert_eq!(found.code, Code::DuplicateKey);
+        assert_eq!(found.pointer, "/a/x~1y/0");
+        assert_eq!(found.position.map(|at| at.0), Some(2));
+        assert!(found.message.contains("\"k\""), "{found}");
+    }
+
+    #[test]
+    fn a_key_twice_is_found_in_large_objects() {
+        let mut text = String::from("{");
+        for index in 0..1000 {
+            text.push_str(&format!("\"k{index}\":0,"));
+        }
+        assert!(parse(format!("{text}\"z\":0}}").as_bytes()).is_ok());
+        for again in ["k0", "k24", "k999"] {
+            let found = refused(format!("{text}\"{again}\":0}}").as_bytes());
+            assert_eq!(found.code, Code::DuplicateKey);
+        }
+    }
+
+    #[test]
+    fn an_escaped_key_counts_as_the_same_key() {
+        assert_eq!(refused(br#"{"a":1,"\u0061":2}"#).code, Code::DuplicateKey);
+    }
+
+    #[test]
+    fn sixty_four_levels_are_enough_for_everyone() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(nested(DEPTH).as_bytes()).is_ok());
+        assert_eq!(refused(nested(DEPTH + 1).as_bytes()).code, Code::Range);
+        let deep = format!("{{\"unknown\":{}", "{\"a\":[".repeat(100_000));
+        let found = refused(deep.as_bytes());
+        assert!(found.message.contains("64 levels"), "{found}");
+    }
+
+    #[test]
+    fn too_many_values_are_refused() {
+        let text = format!("[{}0]", "0,".repeat(NODES));
+        assert!(refused(text.as_bytes()).message.contains("262144 values"));
+    }
+}

@@ -1,0 +1,624 @@
+//! Reading the tree without stopping at the first problem.
+//!
+//! A [`Value`] knows where it stands (its JSON pointer is only written out for a problem) and where to
+//! report. A getter that cannot give what was asked reports why and gives `None`; the caller goes on
+//! with the rest. An [`Object`] remembers which keys were asked for, so that the others can be named
+//! with the key that was probably meant. `null` counts as absent, as in the other runtimes.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::{Code, Diagnostic, Report};
+use crate::node::{Node, escape};
+use crate::quote::quote;
+
+/// How many errors, and how many warnings, one report keeps.
+pub(crate) const KEPT: usize = 100;
+
+/// Collects what the readers find.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    report: RefCell<Report>,
+    errors: Cell<usize>,
+    warnings: Cell<usize>,
+}
+
+impl Notes {
+    /// A problem that forbids the container. `found` is only called if the report has room.
+    pub(crate) fn error(&self, found: impl FnOnce() -> Diagnostic) {
+        self.errors.set(self.errors.get() + 1);
+        if self.errors.get() <= KEPT {
+            self.report.borrow_mut().errors.push(found());
+        }
+    }
+
+    /// A problem that is tolerated.
+    pub(crate) fn warn(&self, found: impl FnOnce() -> Diagnostic) {
+        self.warnings.set(self.warnings.get() + 1);
+        if self.warnings.get() <= KEPT {
+            self.report.borrow_mut().warnings.push(found());
+        }
+    }
+
+    /// Everything found, with a last entry that counts what was left out.
+    pub(crate) fn into_report(self) -> Report {
+        let mut report = self.report.into_inner();
+        for (list, all) in [
+            (&mut report.errors, self.errors.get()),
+            (&mut report.warnings, self.warnings.get()),
+        ] {
+            if let Some(more) = all.checked_sub(KEPT).filter(|more| *more > 0) {
+                list.push(Diagnostic::new(
+                    Code::Range,
+                    "",
+                    format!("{more} more of this kind"),
+                ));
+            }
+        }
+        report
+    }
+}
+
+/// One step from a value to the document.
+#[derive(Debug, Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Key(&'p str),
+    Index(usize),
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'p> {
+    up: Option<&'p At<'p>>,
+    step: Step<'p>,
+}
+
+impl At<'_> {
+    /// The JSON pointer.
+    pub(crate) fn pointer(&self) -> String {
+        let mut pointer = self.up.map(At::pointer).unwrap_or_default();
+        match self.step {
+            Step::Root => {}
+            Step::Key(key) => {
+                pointer.push('/');
+                pointer.push_str(&escape(key));
+            }
+            Step::Index(index) => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+        }
+        pointer
+    }
+}
+
+/// A value that is not `null`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value<'p> {
+    node: &'p Node<'p>,
+    at: At<'p>,
+    notes: &'p Notes,
+}
+
+impl<'p> Value<'p> {
+    /// The whole document.
+    pub(crate) fn root(node: &'p Node<'p>, notes: &'p Notes) -> Self {
+        Self {
+            node,
+            at: At {
+                up: None,
+                step: Step::Root,
+            },
+            notes,
+        }
+    }
+
+    /// Reports an error about this value.
+    pub(crate) fn error(&self, code: Code, message: impl Into<String>) {
+        self.notes
+            .error(|| Diagnostic::new(code, self.at.pointer(), message));
+    }
+
+    /// Reports an error about this value with advice.
+    pub(crate) fn error_hint(
+        &self,
+        code: Code,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.notes
+            .error(|| Diagnostic::new(code, self.at.pointer(), message).hint(hint));
+    }
+
+    /// Reports a warning about this value.
+    pub(crate) fn warn(&self, code: Code, message: impl Into<String>) {
+        self.notes
+            .warn(|| Diagnostic::new(code, self.at.pointer(), message));
+    }
+
+    /// Reports a warning about a word that is none of `words`.
+    pub(crate) fn warn_word(&self, message: &str, word: &str, words: &[&str]) {
+        self.notes.warn(|| {
+            let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
+            match meant(word, words.iter().copied()) {
+                Some(known) => found.hint(format!("did you mean `{known}`?")),
+                None => found,
+            }
+        });
+    }
+
+    /// Whether this is a list without elements.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(self.node, Node::List(items) if items.is_empty())
+    }
+
+    fn wrong(&self, expected: &str) {
+        self.error(
+            Code::Type,
+            format!("expected {expected}, found {}", describe(self.node)),
+        );
+    }
+
+    /// A string, as written.
+    pub(crate) fn verbatim(&self) -> Option<&'p str> {
+        match self.node {
+            Node::String(text) => Some(text),
+            _ => {
+                self.wrong("a string");
+                None
+            }
+        }
+    }
+
+    /// A string that can be handed to the kernel: without NUL.
+    pub(crate) fn text(&self) -> Option<&'p str> {
+        let text = self.verbatim()?;
+        if text.contains('\0') {
+            self.error(Code::Range, format!("{} contains a NUL byte", quote(text)));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string that is neither empty nor has a NUL.
+    pub(crate) fn filled(&self) -> Option<&'p str> {
+        let text = self.text()?;
+        if text.is_empty() {
+            self.error(Code::Range, "expected a value, found an empty string");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A path that starts at the root.
+    pub(crate) fn absolute(&self) -> Option<PathBuf> {
+        let text = self.filled()?;
+        if !text.starts_with('/') {
+            self.error(
+                Code::Path,
+                format!("expected an absolute path, found {}", quote(text)),
+            );
+            return None;
+        }
+        Some(Path::new(text).to_owned())
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match self.node {
+            Node::Bool(value) => Some(*value),
+            _ => {
+                self.wrong("true or false");
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(crate) fn number<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i128> + Into<i128> + Copy,
+    {
+        let (low, high) = ((*range.start()).into(), (*range.end()).into());
+        let value: i128 = match *self.node {
+            Node::Unsigned(value) => value.into(),
+            Node::Negative(value) => value.into(),
+            // Beyond 64 bits a number of the document arrives as a float: that is a matter of range.
+            Node::Float(value) if value.fract() == 0.0 && value.abs() >= 9.2e18 => {
+                self.error(
+                    Code::Range,
+                    format!("{value:e} is outside the range from {low} to {high}"),
+                );
+                return None;
+            }
+            _ => {
+                self.wrong("a whole number");
+                return None;
+            }
+        };
+        if !(low..=high).contains(&value) {
+            self.error(
+                Code::Range,
+                format!("{value} is outside the range from {low} to {high}"),
+            );
+            return None;
+        }
+        T::try_from(value).ok()
+    }
+
+    /// A user or group id. 2^32-1 is refused: to the kernel it means "no change".
+    pub(crate) fn id(&self) -> Option<u32> {
+        let id = self.number(0..=u32::MAX)?;
+        if id == u32::MAX {
+            self.error(
+                Code::Range,
+                "4294967295 is no id: to the kernel it means \"no change\"",
+            );
+            return None;
+        }
+        Some(id)
+    }
+
+    /// A word of `table`.
+    pub(crate) fn word<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
+        let text = self.verbatim()?;
+        let found = table
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, value)| *value);
+        if found.is_none() {
+            self.notes.error(|| {
+                let message = format!("{} is none of the property's values", quote(text));
+                let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
+                let words = || table.iter().map(|(word, _)| *word);
+                match meant(text, words()) {
+                    Some(word) => found.hint(format!("did you mean `{word}`?")),
+                    None if table.len() <= 10 => found.hint(format!(
+                        "expected {}",
+                        words().collect::<Vec<_>>().join(", ")
+                    )),
+                    None => found,
+                }
+            });
+        }
+        found
+    }
+
+    /// What `read` makes of each element that it can read.
+    pub(crate) fn list<T>(&self, mut read: impl FnMut(&Value<'_>) -> Option<T>) -> Vec<T> {
+        let Node::List(items) = self.node else {
+            self.wrong("a list");
+            return Vec::new();
+        };
+        let mut out = Vec::with_capacity(items.len());
+        for (index, node) in items.iter().enumerate() {
+            let at = At {
+                up: Some(&self.at),
+                step: Step::Index(index),
+            };
+            out.extend(read(&Value {
+                node,
+                at,
+                notes: self.notes,
+            }));
+        }
+        out
+    }
+
+    /// What `read` makes of each pair of an object with free keys.
+    pub(crate) fn map<T>(&self, mut read: impl FnMut(&str, &Value<'_>) -> Option<T>) -> Vec<T> {
+        let Node::Object(entries) = self.node else {
+            self.wrong("an object");
+            return Vec::new();
+        };
+        let mut out = Vec::with_capacity(entries.len());
+        for (key, node) in entries {
+            let at = At {
+                up: Some(&self.at),
+                step: Step::Key(key),
+            };
+            out.extend(read(
+                key,
+                &Value {
+                    node,
+                    at,
+                    notes: self.notes,
+                },
+            ));
+        }
+        out
+    }
+
+    /// What `read` makes of an object with known keys; warns about the others.
+    pub(crate) fn object<T>(&self, read: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
+        let Node::Object(entries) = self.node else {
+            self.wrong("an object");
+            return None;
+        };
+        let object = Object {
+            entries,
+            value: *self,
+            asked: RefCell::default(),
+        };
+        let out = read(&object);
+        object.name_unasked();
+        Some(out)
+    }
+}
+
+/// An object with known keys.
+#[derive(Debug)]
+pub(crate) struct Object<'p> {
+    entries: &'p [(Cow<'p, str>, Node<'p>)],
+    /// The object as a value, to report about it as a whole.
+    pub(crate) value: Value<'p>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl Object<'_> {
+    /// The value of `key`, unless it is absent or `null`.
+    pub(crate) fn get(&self, key: &'static str) -> Option<Value<'_>> {
+        self.asked.borrow_mut().push(key);
+        let (name, node) = self.entries.iter().find(|(name, _)| name == key)?;
+        if *node == Node::Null {
+            return None;
+        }
+        let at = At {
+            up: Some(&self.value.at),
+            step: Step::Key(name),
+        };
+        Some(Value {
+            node,
+            at,
+            notes: self.value.notes,
+        })
+    }
+
+    /// Whether `key` is missing, `null`, or holds nothing: an empty string, list or object.
+    pub(crate) fn absent(&self, key: &str) -> bool {
+        match self.entries.iter().find(|(name, _)| name == key) {
+            None | Some((_, Node::Null)) => true,
+            Some((_, Node::String(text))) => text.is_empty(),
+            Some((_, Node::List(items))) => items.is_empty(),
+            Some((_, Node::Object(entries))) => entries.is_empty(),
+            Some(_) => false,
+        }
+    }
+
+    /// The value of `key`; its absence is an error.
+    pub(crate) fn required(&self, key: &'static str) -> Option<Value<'_>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.value.error(
+                Code::Missing,
+                format!("the required property `{key}` is missing"),
+            );
+        }
+        value
+    }
+
+    /// Accepts `keys` without looking at them.
+    pub(crate) fn ignore(&self, keys: &[&'static str]) {
+        self.asked.borrow_mut().extend_from_slice(keys);
+    }
+
+    /// A string without NUL.
+    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
+        self.get(key)?.text().map(str::to_owned)
+    }
+
+    /// A string that is neither empty nor has a NUL; an empty one counts as absent.
+    pub(crate) fn text_or_none(&self, key: &'static str) -> Option<String> {
+        self.text(key).filter(|text| !text.is_empty())
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+        self.get(key)?.flag()
+    }
+
+    /// A whole number within `range`.
+    pub(crate) fn number<T>(&self, key: &'static str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i128> + Into<i128> + Copy,
+    {
+        self.get(key)?.number(range)
+    }
+
+    /// What `read` makes of each element of the list; empty when absent.
+    pub(crate) fn list<T>(
+        &self,
+        key: &'static str,
+        read: impl FnMut(&Value<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        self.get(key)
+            .map(|value| value.list(read))
+            .unwrap_or_default()
+    }
+
+    /// A list of strings without NUL; empty when absent.
+    pub(crate) fn texts(&self, key: &'static str) -> Vec<String> {
+        self.list(key, |item| item.text().map(str::to_owned))
+    }
+
+    fn name_unasked(&self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.entries {
+            if asked.iter().any(|known| *known == key) {
+                continue;
+            }
+            self.value.notes.warn(|| {
+                let at = At {
+                    up: Some(&self.value.at),
+                    step: Step::Key(key),
+                };
+                let message = format!("the property {} is unknown and ignored", quote(key));
+                let found = Diagnostic::new(Code::UnknownProperty, at.pointer(), message);
+                match meant(key, asked.iter().copied()) {
+                    Some(known) => found.hint(format!("did you mean `{known}`?")),
+                    None => found,
+                }
+            });
+        }
+    }
+}
+
+fn describe(node: &Node<'_>) -> String {
+    match node {
+        Node::Null => "null".to_owned(),
+        Node::Bool(value) => value.to_string(),
+        Node::Unsigned(value) => format!("the number {value}"),
+        Node::Negative(value) => format!("the number {value}"),
+        Node::Float(value) => format!("the number {value:?}"),
+        Node::String(text) => format!("the string {}", quote(text)),
+        Node::List(_) => "a list".to_owned(),
+        Node::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// The one of `words` that `text` was probably meant to be.
+fn meant<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    if text.len() > 64 {
+        return None;
+    }
+    words
+        .map(|word| {
+            let near = if word.eq_ignore_ascii_case(text) {
+                0
+            } else {
+                distance(text, word)
+            };
+            (near, word)
+        })
+        .filter(|(near, word)| *near <= (word.len() / 3).clamp(1, 3) && *near < text.len())
+        .min_by_key(|(near, _)| *near)
+        .map(|(_, word)| word)
+}
+
+/// How many bytes to insert, remove or replace to turn one word into the other.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (done, a) in from.bytes().enumerate() {
+        let mut corner = done;
+        let mut left = done + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(to.bytes()) {
+            let best = (corner + usize::from(a != b)).min(left + 1).min(*cell + 1);
+            corner = *cell;
+            *cell = best;
+            left = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = done + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node;
+
+    fn read<T>(json: &str, read: impl FnOnce(&Object<'_>) -> T) -> (T, Report) {
+        let node = node::parse(json.as_bytes()).unwrap();
+        let notes = Notes::default();
+        let out = Value::root(&node, &notes).object(read).unwrap();
+        (out, notes.into_report())
+    }
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        let cases = [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("netDevice", "netDevices", 1),
+        ];
+        for (from, to, expected) in cases {
+            assert_eq!(distance(from, to), expected);
+            assert_eq!(distance(to, from), expected);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning_with_the_key_that_was_meant() {
+        let (_, report) = read(
+            r#"{"netDevice":1,"HOSTNAME":2,"x":3,"hostname":null}"#,
+            |o| {
+                o.ignore(&["netDevices"]);
+                o.text("hostname")
+            },
+        );
+        assert!(report.errors.is_empty());
+        let shown: Vec<_> = report
+            .warnings
+            .iter()
+            .map(|w| (&*w.pointer, w.hint.as_deref()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("/netDevice", Some("did you mean `netDevices`?")),
+                ("/HOSTNAME", Some("did you mean `hostname`?")),
+                ("/x", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_type_or_range_are_named() {
+        let cases = [
+            (
+                "-1",
+                Code::Range,
+                "-1 is outside the range from 0 to 4294967295",
+            ),
+            ("4294967296", Code::Range, "4294967296 is outside"),
+            ("18446744073709551616", Code::Range, "outside the range"),
+            ("1e30", Code::Range, "outside the range"),
+            (
+                "1.5",
+                Code::Type,
+                "expected a whole number, found the number 1.5",
+            ),
+            ("1e3", Code::Type, "expected a whole number"),
+            ("\"0\"", Code::Type, "found the string \"0\""),
+            ("true", Code::Type, "found true"),
+            ("[]", Code::Type, "found a list"),
+            ("{}", Code::Type, "found an object"),
+        ];
+        for (value, code, text) in cases {
+            let (out, report) = read(&format!("{{\"uid\":{value}}}"), |o| {
+                o.number::<u32>("uid", 0..=u32::MAX)
+            });
+            assert_eq!(out, None);
+            assert_eq!(report.errors.len(), 1);
+            assert_eq!(report.errors[0].code, code);
+            assert_eq!(report.errors[0].pointer, "/uid");
+            assert!(
+                report.errors[0].message.contains(text),
+                "{}",
+                report.errors[0]
+            );
+        }
+    }
+
+    #[test]
+    fn every_element_with_a_problem_is_reported() {
+        let (out, report) = read(r#"{"a/b":[1,"x",false]}"#, |o| o.texts("a/b"));
+        assert_eq!(out, ["x"]);
+        let pointers: Vec<_> = report.errors.iter().map(|e| &*e.pointer).collect();
+        assert_eq!(pointers, ["/a~1b/0", "/a~1b/2"]);
+    }
+
+    #[test]
+    fn a_flood_of_problems_is_counted() {
+        let json = format!("{{\"a\":[{}0]}}", "0,".repeat(999));
+        let (_, report) = read(&json, |o| o.texts("a"));
+        assert_eq!(report.errors.len(), KEPT + 1);
+        assert_eq!(report.errors[KEPT].message, "900 more of this kind");
+    }
+}

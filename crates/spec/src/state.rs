@@ -1,0 +1,133 @@
+//! The container's state as hooks get it on their standard input.
+//!
+//! Decides the bytes of that one JSON object. It is made before the clone in two pieces around the
+//! pid, because init must not allocate and cannot know its pid earlier. Source: runtime.md#state.
+
+use serde::Serialize;
+
+use crate::container::Container;
+
+/// `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// For the hooks of create.
+    Creating,
+    /// For startContainer.
+    Created,
+    /// For poststart.
+    Running,
+    /// For poststop; the pid is 0.
+    Stopped,
+}
+
+impl Status {
+    /// The specification's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The state without the pid: prefix, decimal pid and suffix are the JSON object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateText {
+    /// What stands before the pid.
+    pub prefix: Vec<u8>,
+    /// What stands after the pid.
+    pub suffix: Vec<u8>,
+}
+
+impl StateText {
+    /// The state of `container` under the id `id`.
+    pub fn new(container: &Container, id: &str, status: Status) -> Self {
+        let prefix = format!(
+            "{{\"ociVersion\":{},\"id\":{},\"status\":{},\"pid\":",
+            json(&container.version),
+            json(id),
+            json(status.as_str()),
+        );
+        let bundle = container.bundle.to_string_lossy();
+        let mut suffix = format!(",\"bundle\":{}", json(&bundle));
+        if !container.annotations.is_empty() {
+            suffix.push_str(",\"annotations\":");
+            suffix.push_str(&json(&container.annotations));
+        }
+        suffix.push('}');
+        Self {
+            prefix: prefix.into_bytes(),
+            suffix: suffix.into_bytes(),
+        }
+    }
+
+    /// The whole object. `pid` is as the reader's pid namespace numbers it, 0 for none.
+    pub fn with_pid(&self, pid: i32) -> Vec<u8> {
+        let mut out = self.prefix.clone();
+        out.extend_from_slice(pid.to_string().as_bytes());
+        out.extend_from_slice(&self.suffix);
+        out
+    }
+}
+
+/// Strings and maps of strings can always be written.
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use oci_spec::runtime::{ContainerState, State as OciState};
+
+    use super::*;
+    use crate::load::{Host, parse};
+
+    fn container(annotations: &str) -> Container {
+        let text = format!(
+            "{{\"ociVersion\":\"1.2.1\",\"root\":{{\"path\":\"r\"}},\"annotations\":{annotations}}}"
+        );
+        parse(text.as_bytes(), Path::new("/a \"b\"\n"), Host::Ignore)
+            .unwrap()
+            .container
+    }
+
+    #[test]
+    fn the_state_is_that_of_the_specification() {
+        let container = container(r#"{"a\nb":"\"c\""}"#);
+        let bytes = StateText::new(&container, "id", Status::Creating).with_pid(17);
+        let state: OciState = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(state.version(), "1.2.1");
+        assert_eq!(state.id(), "id");
+        assert_eq!(*state.status(), ContainerState::Creating);
+        assert_eq!(*state.pid(), Some(17));
+        assert_eq!(state.bundle(), Path::new("/a \"b\"\n"));
+        assert_eq!(state.annotations().as_ref().unwrap()["a\nb"], "\"c\"");
+    }
+
+    #[test]
+    fn every_status_is_one_of_the_specification() {
+        let container = container("{}");
+        for status in [
+            Status::Creating,
+            Status::Created,
+            Status::Running,
+            Status::Stopped,
+        ] {
+            let bytes = StateText::new(&container, "id", status).with_pid(0);
+            let state: OciState = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(state.status().to_string(), status.as_str());
+        }
+    }
+
+    #[test]
+    fn no_annotations_are_left_out() {
+        let text = StateText::new(&container("{}"), "x", Status::Stopped).with_pid(0);
+        let expected =
+            r#"{"ociVersion":"1.2.1","id":"x","status":"stopped","pid":0,"bundle":"/a \"b\"\n"}"#;
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+}

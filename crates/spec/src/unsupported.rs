@@ -1,0 +1,155 @@
+//! What the specification has and this version of locule does not.
+//!
+//! Such a property is refused rather than ignored: a container that asked for a label and runs
+//! without it is worse than one that does not start. Deleting a row permits the property.
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::node::Node;
+use crate::reader::Notes;
+
+/// One property: the keys that lead to it, and when its value asks for something.
+type Row = (&'static [&'static str], fn(&Node<'_>) -> bool);
+
+/// Every row is one property.
+const ROWS: &[Row] = &[
+    (&["process", "terminal"], asks),
+    (&["process", "scheduler"], asks),
+    (&["process", "ioPriority"], asks),
+    (&["process", "apparmorProfile"], asks),
+    (&["process", "selinuxLabel"], asks),
+    (&["linux", "mountLabel"], asks),
+    (&["linux", "intelRdt"], asks),
+    (&["linux", "netDevices"], asks),
+    (&["linux", "memoryPolicy"], asks),
+    (&["linux", "seccomp"], asks),
+    (&["linux", "resources"], limits),
+];
+
+/// Everything but null, false and what is empty.
+fn asks(node: &Node<'_>) -> bool {
+    match node {
+        Node::Null | Node::Bool(false) => false,
+        Node::String(text) => !text.is_empty(),
+        Node::List(items) => !items.is_empty(),
+        Node::Object(entries) => !entries.is_empty(),
+        Node::Bool(true) | Node::Unsigned(_) | Node::Negative(_) | Node::Float(_) => true,
+    }
+}
+
+/// Limits of any kind, but not rules for devices.
+fn limits(node: &Node<'_>) -> bool {
+    let Node::Object(entries) = node else {
+        return false;
+    };
+    entries
+        .iter()
+        .any(|(key, value)| key != "devices" && asks(value))
+}
+
+/// Reports each property that is present, asks for something and cannot be had.
+pub(crate) fn refuse(document: &Node<'_>, notes: &Notes) {
+    for (path, meaningful) in ROWS {
+        check(document, path, *meaningful, notes);
+    }
+}
+
+/// The same for a document that is the `process` section alone.
+pub(crate) fn refuse_in_process(process: &Node<'_>, notes: &Notes) {
+    for (path, meaningful) in ROWS {
+        if let Some(rest) = path.strip_prefix(&["process"]) {
+            check(process, rest, *meaningful, notes);
+        }
+    }
+}
+
+fn check(document: &Node<'_>, path: &[&str], meaningful: fn(&Node<'_>) -> bool, notes: &Notes) {
+    let value = path.iter().try_fold(document, |node, key| node.get(key));
+    if value.is_some_and(meaningful) {
+        notes.error(|| {
+            let message = format!("`{}` is not supported yet", path.join("."));
+            Diagnostic::new(Code::Unsupported, format!("/{}", path.join("/")), message)
+        });
+    }
+}
+
+/// Whether there is a row for `pointer`.
+#[cfg(test)]
+pub(crate) fn has_row(pointer: &str) -> bool {
+    ROWS.iter()
+        .any(|(path, _)| format!("/{}", path.join("/")) == pointer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node;
+    use crate::reader::Notes;
+
+    fn refused(json: &str) -> Vec<String> {
+        let document = node::parse(json.as_bytes()).unwrap();
+        let notes = Notes::default();
+        refuse(&document, &notes);
+        notes
+            .into_report()
+            .errors
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_row_is_refused_by_name_when_it_asks_for_something() {
+        for (path, meaningful) in ROWS {
+            let asking = r#"{"a":1}"#;
+            assert!(meaningful(&node::parse(asking.as_bytes()).unwrap()));
+            let mut json = asking.to_owned();
+            for key in path.iter().rev() {
+                json = format!("{{\"{key}\":{json}}}");
+            }
+            let (pointer, name) = (path.join("/"), path.join("."));
+            let text = format!("/{pointer}: `{name}` is not supported yet [unsupported]");
+            assert_eq!(refused(&json), [text]);
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_accepted() {
+        for (path, _) in ROWS {
+            for nothing in ["null", "false", "\"\"", "[]", "{}"] {
+                let mut json = nothing.to_owned();
+                for key in path.iter().rev() {
+                    json = format!("{{\"{key}\":{json}}}");
+                }
+                assert_eq!(refused(&json), [""; 0], "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn device_rules_alone_are_no_limits() {
+        let judge = |json: &str| limits(&node::parse(json.as_bytes()).unwrap());
+        assert!(!judge(
+            r#"{"devices":[{"allow":false,"access":"rwm"}],"blockIO":{}}"#
+        ));
+        assert!(judge(r#"{"devices":[],"pids":{"limit":5}}"#));
+    }
+
+    #[test]
+    fn a_process_of_its_own_is_judged_by_the_same_rows() {
+        let document = node::parse(br#"{"terminal":true,"linux":{"seccomp":{"a":1}}}"#).unwrap();
+        let notes = Notes::default();
+        refuse_in_process(&document, &notes);
+        let found: Vec<_> = notes
+            .into_report()
+            .errors
+            .into_iter()
+            .map(|e| e.pointer)
+            .collect();
+        let expected: &[&str] = if has_row("/process/terminal") {
+            &["/terminal"]
+        } else {
+            &[]
+        };
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,110 @@
+//! `linux.devices` and `linux.resources.devices`. Source: config-linux.md#devices.
+
+use crate::container::{Device, DeviceKind, DeviceRule};
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Object, Value};
+
+/// The kernel has 12 bits for a major number, see linux/kdev_t.h.
+const MAJOR: u32 = (1 << 12) - 1;
+/// And 20 bits for a minor number.
+const MINOR: u32 = (1 << 20) - 1;
+
+/// `linux.devices[].type`.
+const NODES: [(&str, DeviceKind); 4] = [
+    ("c", DeviceKind::Char),
+    ("u", DeviceKind::Char),
+    ("b", DeviceKind::Block),
+    ("p", DeviceKind::Fifo),
+];
+
+/// `linux.resources.devices[].type`.
+const RULES: [(&str, Option<DeviceKind>); 5] = [
+    ("a", None),
+    ("c", Some(DeviceKind::Char)),
+    ("u", Some(DeviceKind::Char)),
+    ("b", Some(DeviceKind::Block)),
+    ("p", Some(DeviceKind::Fifo)),
+];
+
+/// A major and a minor number of an object that must have both.
+pub(crate) fn numbers(o: &Object<'_>) -> (Option<u32>, Option<u32>) {
+    (
+        o.required("major").and_then(|v| v.number(0..=MAJOR)),
+        o.required("minor").and_then(|v| v.number(0..=MINOR)),
+    )
+}
+
+/// Reads `linux.devices`.
+pub(crate) fn nodes(o: &Object<'_>) -> Vec<Device> {
+    o.list("devices", |item| item.object(node)?)
+}
+
+fn node(o: &Object<'_>) -> Option<Device> {
+    let path = o.required("path").and_then(|v| v.absolute());
+    let kind = o.required("type").and_then(|v| v.word(&NODES));
+    let (major, minor) = match kind {
+        Some(DeviceKind::Fifo) | None => {
+            o.ignore(&["major", "minor"]);
+            (Some(0), Some(0))
+        }
+        Some(DeviceKind::Char | DeviceKind::Block) => numbers(o),
+    };
+    // Docker and containerd put the S_IFMT bits there too; the type says the same.
+    let mode = o
+        .number("fileMode", 0..=0o177_777_u32)
+        .map_or(0o666, |mode| mode & 0o7777);
+    let uid = o.get("uid").map_or(Some(0), |v| v.id());
+    let gid = o.get("gid").map_or(Some(0), |v| v.id());
+    Some(Device {
+        path: path?,
+        kind: kind?,
+        major: major?,
+        minor: minor?,
+        mode,
+        uid: uid?,
+        gid: gid?,
+    })
+}
+
+/// Reads `linux.resources.devices`.
+pub(crate) fn rules(o: &Object<'_>) -> Vec<DeviceRule> {
+    o.list("devices", |item| item.object(rule)?)
+}
+
+fn rule(o: &Object<'_>) -> Option<DeviceRule> {
+    let allow = o.required("allow").and_then(|v| v.flag());
+    let kind = o.get("type").map_or(Some(None), |v| v.word(&RULES));
+    let major = o
+        .get("major")
+        .map_or(Some(None), |v| number_or_all(&v, MAJOR));
+    let minor = o
+        .get("minor")
+        .map_or(Some(None), |v| number_or_all(&v, MINOR));
+    let access = o.get("access").map_or(Some("rwm"), |v| access(&v))?;
+    Some(DeviceRule {
+        allow: allow?,
+        kind: kind?,
+        major: major?,
+        minor: minor?,
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    })
+}
+
+/// -1 is every number, as it is when the property is absent.
+fn number_or_all(value: &Value<'_>, most: u32) -> Option<Option<u32>> {
+    let number = value.number(-1..=i64::from(most))?;
+    Some(u32::try_from(number).ok())
+}
+
+fn access<'v>(value: &Value<'v>) -> Option<&'v str> {
+    let text = value.filled()?;
+    if !text.chars().all(|c| "rwm".contains(c)) {
+        let message = format!("expected letters of \"rwm\", found {}", quote(text));
+        value.error(Code::UnknownValue, message);
+        return None;
+    }
+    Some(text)
+}

@@ -1,0 +1,125 @@
+//! `linux`: the section as a whole. Source: config-linux.md.
+
+use crate::container::{
+    Device, IdMapping, Namespace, Namespaces, Personality, Propagation, Resources, Seccomp,
+    TimeOffsets,
+};
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Object, Value};
+use crate::validate::{devices, ids, namespaces, resources, seccomp, sysctl};
+use crate::words::{PERSONALITIES, PROPAGATIONS};
+use std::path::PathBuf;
+
+/// What `linux` says, before it is put beside the other sections.
+#[derive(Debug, Default)]
+pub(crate) struct Linux {
+    pub(crate) namespaces: Namespaces,
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    pub(crate) gid_mappings: Vec<IdMapping>,
+    pub(crate) time_offsets: TimeOffsets,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) cgroups_path: Option<String>,
+    pub(crate) resources: Resources,
+    pub(crate) rootfs_propagation: Option<Propagation>,
+    pub(crate) masked_paths: Vec<PathBuf>,
+    pub(crate) readonly_paths: Vec<PathBuf>,
+    pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) seccomp: Option<Seccomp>,
+    pub(crate) mount_label: Option<String>,
+    pub(crate) personality: Option<Personality>,
+}
+
+/// Reads `linux`.
+pub(crate) fn read(value: &Value<'_>) -> Linux {
+    value.object(section).unwrap_or_default()
+}
+
+fn section(o: &Object<'_>) -> Linux {
+    // These wait in the table of what is unsupported.
+    o.ignore(&["intelRdt", "netDevices", "memoryPolicy"]);
+    let namespaces = namespaces::read(o);
+    let uid_mappings = ids::map(o, "uidMappings");
+    let gid_mappings = ids::map(o, "gidMappings");
+    check_maps(o, &namespaces);
+    Linux {
+        uid_mappings,
+        gid_mappings,
+        time_offsets: namespaces::time_offsets(o, &namespaces),
+        devices: devices::nodes(o),
+        cgroups_path: o.get("cgroupsPath").and_then(|v| cgroups_path(&v)),
+        resources: o
+            .get("resources")
+            .map(|v| resources::read(&v))
+            .unwrap_or_default(),
+        rootfs_propagation: rootfs_propagation(o),
+        masked_paths: namespaces::sealed_paths(o, "maskedPaths", &namespaces),
+        readonly_paths: namespaces::sealed_paths(o, "readonlyPaths", &namespaces),
+        sysctl: sysctl::read(o, &namespaces),
+        seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v)),
+        mount_label: o.text_or_none("mountLabel"),
+        personality: o.get("personality").and_then(|v| personality(&v)),
+        namespaces,
+    }
+}
+
+/// A new user namespace needs both maps; a joined one may come with the maps that it has
+/// (Kubernetes sends them); without one there is nothing to map.
+fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
+    let given = [
+        ("uidMappings", !o.absent("uidMappings")),
+        ("gidMappings", !o.absent("gidMappings")),
+    ];
+    let any = given.iter().any(|(_, given)| *given);
+    for (key, given) in given {
+        match &namespaces.user {
+            Namespace::Inherit if given => {
+                if let Some(value) = o.get(key) {
+                    namespaces::needs(&value, "user");
+                }
+            }
+            Namespace::New if !given => {
+                let message = format!("a new user namespace needs `{key}`");
+                o.value.error(Code::Missing, message);
+            }
+            Namespace::Join(_) if any && !given => {
+                let message = "of `uidMappings` and `gidMappings` either both are given or none";
+                o.value.error(Code::Conflict, message);
+            }
+            Namespace::Inherit | Namespace::New | Namespace::Join(_) => {}
+        }
+    }
+}
+
+fn cgroups_path(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    if text.split(['/', ':']).any(|part| part == "..") {
+        let message = format!("{} leads upwards with `..`", quote(text));
+        value.error(Code::Path, message);
+        return None;
+    }
+    if text.contains('\n') {
+        value.error(Code::Range, format!("{} contains a newline", quote(text)));
+        return None;
+    }
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn rootfs_propagation(o: &Object<'_>) -> Option<Propagation> {
+    if o.absent("rootfsPropagation") {
+        o.ignore(&["rootfsPropagation"]);
+        return None;
+    }
+    o.get("rootfsPropagation")?.word(&PROPAGATIONS)
+}
+
+fn personality(value: &Value<'_>) -> Option<Personality> {
+    value.object(|o| {
+        let domain = o.required("domain").and_then(|v| v.word(&PERSONALITIES));
+        if let Some(flags) = o.get("flags").filter(|flags| !flags.is_empty_list()) {
+            let message = "the specification defines no flags for a personality";
+            flags.error_hint(Code::UnknownValue, message, "leave `flags` out");
+        }
+        domain
+    })?
+}

@@ -1,0 +1,187 @@
+//! From the tree to a [`Container`]: one module a section, and here what concerns several of them.
+//! Source: config.md.
+
+mod devices;
+mod hooks;
+mod ids;
+mod linux;
+mod mounts;
+mod namespaces;
+pub(crate) mod process;
+mod resources;
+mod seccomp;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::container::{Container, Root};
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Notes, Object, Value};
+
+/// The newest minor version of the specification (1.x) that is known here.
+const MINOR: u64 = 3;
+/// `struct new_utsname` has 65 bytes with the NUL, see uname(2).
+const UTS_LENGTH: usize = 64;
+
+/// Reads the whole document. `None` when something required could not be read; the reason is in
+/// `notes`, which may hold errors also when there is a container.
+pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Option<Container> {
+    value.object(|o| {
+        o.ignore(&["windows", "solaris", "zos", "freebsd"]);
+        if let Some(vm) = o.get("vm") {
+            vm.warn(
+                Code::Unsupported,
+                "locule makes no virtual machines, the section is ignored",
+            );
+        }
+        let version = o.required("ociVersion").and_then(|v| version(&v));
+        let linux = o.get("linux").map(|v| linux::read(&v)).unwrap_or_default();
+        let root = o.required("root").and_then(|v| {
+            let root = v.object(|o| root(o, bundle))??;
+            if root.readonly && !linux.namespaces.mount.is_own() {
+                v.error(
+                    Code::Conflict,
+                    "a read-only root needs a mount namespace of its own",
+                );
+            }
+            Some(root)
+        });
+        let process = o.get("process").and_then(|v| process::read(&v));
+        if let Some(process) = &process {
+            ids::refuse_unmapped(process, &linux.uid_mappings, &linux.gid_mappings, notes);
+        }
+        let own_uts = linux.namespaces.uts.is_own();
+        let name = |key| uts_name(o, key, own_uts);
+        let (hostname, domainname) = (name("hostname"), name("domainname"));
+        let mounts = mounts::read(o, bundle);
+        let hooks = o.get("hooks").map(|v| hooks::read(&v)).unwrap_or_default();
+        let annotations = o
+            .get("annotations")
+            .map(|v| annotations(&v))
+            .unwrap_or_default();
+        Some(Container {
+            bundle: bundle.to_owned(),
+            version: version?,
+            root: root?,
+            hostname,
+            domainname,
+            mounts,
+            process,
+            namespaces: linux.namespaces,
+            uid_mappings: linux.uid_mappings,
+            gid_mappings: linux.gid_mappings,
+            time_offsets: linux.time_offsets,
+            devices: linux.devices,
+            cgroups_path: linux.cgroups_path,
+            resources: linux.resources,
+            rootfs_propagation: linux.rootfs_propagation,
+            masked_paths: linux.masked_paths,
+            readonly_paths: linux.readonly_paths,
+            sysctl: linux.sysctl,
+            seccomp: linux.seccomp,
+            mount_label: linux.mount_label,
+            personality: linux.personality,
+            hooks,
+            annotations,
+        })
+    })?
+}
+
+fn root(o: &Object<'_>, bundle: &Path) -> Option<Root> {
+    let path = o
+        .required("path")
+        .and_then(|v| v.filled().map(|text| bundle.join(text)));
+    let readonly = o.flag("readonly").unwrap_or_default();
+    Some(Root {
+        path: path?,
+        readonly,
+    })
+}
+
+fn version(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let Some((major, minor)) = semver(text) else {
+        let message = format!(
+            "expected a version such as \"1.2.1\", found {}",
+            quote(text)
+        );
+        value.error_hint(Code::Range, message, "see https://semver.org");
+        return None;
+    };
+    if major != 1 {
+        let message = format!(
+            "version {} of the specification is not supported",
+            quote(text)
+        );
+        value.error_hint(Code::Unsupported, message, "expected 1.x");
+        return None;
+    }
+    if minor > MINOR {
+        let message = format!("version {} is newer than the known 1.{MINOR}", quote(text));
+        value.warn(Code::Unsupported, message);
+    }
+    Some(text.to_owned())
+}
+
+/// Major and minor number of a version by SemVer 2.0.0.
+fn semver(text: &str) -> Option<(u64, u64)> {
+    let (rest, build) = text
+        .split_once('+')
+        .map_or((text, None), |(a, b)| (a, Some(b)));
+    let (core, pre) = rest
+        .split_once('-')
+        .map_or((rest, None), |(a, b)| (a, Some(b)));
+    let word = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let plain = |part: &str| part == "0" || !part.starts_with('0');
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |part: &str| part.parse().ok().filter(|_| digits(part) && plain(part));
+    let sound_pre = |part: &str| word(part) && (!digits(part) || plain(part));
+    let mut parts = core.split('.');
+    let (major, minor) = (number(parts.next()?)?, number(parts.next()?)?);
+    number(parts.next()?)?;
+    let sound = parts.next().is_none()
+        && pre.is_none_or(|pre| pre.split('.').all(sound_pre))
+        && build.is_none_or(|build| build.split('.').all(word));
+    sound.then_some((major, minor))
+}
+
+fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> {
+    if o.absent(key) {
+        o.ignore(&[key]);
+        return None;
+    }
+    let value = o.get(key)?;
+    let text = value.text()?;
+    if text.len() > UTS_LENGTH {
+        let message = format!(
+            "{} has {} bytes, the kernel takes {UTS_LENGTH}",
+            quote(text),
+            text.len()
+        );
+        value.error(Code::Range, message);
+        return None;
+    }
+    if !own_uts {
+        namespaces::needs(&value, "uts");
+    }
+    Some(text.to_owned())
+}
+
+fn annotations(value: &Value<'_>) -> BTreeMap<String, String> {
+    let pairs = value.map(|key, item| {
+        if key.is_empty() {
+            item.error(Code::Range, "an annotation with an empty key");
+        }
+        Some((key.to_owned(), item.verbatim()?.to_owned()))
+    });
+    pairs.into_iter().collect()
+}

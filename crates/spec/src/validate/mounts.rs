@@ -1,0 +1,98 @@
+//! `mounts`: destinations, sources, id maps. What the options mean is decided where mounts are made.
+//! Source: config.md#mounts.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::container::Mount;
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Object, Value};
+use crate::validate::ids;
+
+/// Reads `mounts`; relative bind sources are made absolute below `bundle`.
+pub(crate) fn read(o: &Object<'_>, bundle: &Path) -> Vec<Mount> {
+    let mut seen = HashSet::new();
+    o.list("mounts", |item| {
+        item.object(|o| mount(o, bundle, &mut seen))?
+    })
+}
+
+fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<Mount> {
+    let destination = o
+        .required("destination")
+        .and_then(|v| destination(&v, seen));
+    let kind = o.text_or_none("type");
+    let options = o.texts("options");
+    let mut source = o.text_or_none("source").map(PathBuf::from);
+    let bind = kind.as_deref() == Some("bind")
+        || options
+            .iter()
+            .any(|option| option == "bind" || option == "rbind");
+    if bind {
+        if o.absent("source") {
+            o.value
+                .error(Code::Missing, "a bind mount without `source`");
+        }
+        source = source.map(|path| bundle.join(path));
+    }
+    let uid_mappings = ids::map(o, "uidMappings");
+    let gid_mappings = ids::map(o, "gidMappings");
+    if o.absent("uidMappings") != o.absent("gidMappings") {
+        let message = "of `uidMappings` and `gidMappings` either both are given or none";
+        o.value.error(Code::Conflict, message);
+    }
+    Some(Mount {
+        destination: destination?,
+        kind,
+        source,
+        options,
+        uid_mappings,
+        gid_mappings,
+    })
+}
+
+fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf> {
+    let text = value.filled()?;
+    let path = Path::new(text);
+    if path.is_relative() {
+        let message = format!(
+            "the destination {} is relative and counts from /",
+            quote(text)
+        );
+        value.warn(Code::Path, message);
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        let message = format!("the destination {} has `..` components", quote(text));
+        value.warn(Code::Path, message);
+    }
+    let place = flatten(path);
+    if place.as_os_str().is_empty() {
+        let message = format!(
+            "the destination {} is the container's root itself",
+            quote(text)
+        );
+        value.error_hint(Code::Path, message, "name the directory in `root.path`");
+        return None;
+    }
+    if !seen.insert(place) {
+        let message = format!("an earlier mount has the destination {} too", quote(text));
+        value.warn(Code::Conflict, message);
+    }
+    Some(path.to_owned())
+}
+
+/// The path below the root without `.` and `..`; only for comparisons, since it knows no symlinks.
+fn flatten(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}

@@ -1,0 +1,115 @@
+//! `linux.namespaces` and `linux.timeOffsets`. Source: config-linux.md#namespaces.
+
+use std::path::PathBuf;
+
+use crate::container::{Namespace, Namespaces, TimeOffsets};
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Object, Value};
+use crate::words::{Kind, NAMESPACES};
+
+/// Reads `linux.namespaces`; a type that is not listed is inherited.
+pub(crate) fn read(o: &Object<'_>) -> Namespaces {
+    let mut out = Namespaces::default();
+    o.list("namespaces", |item| {
+        item.object(|o| {
+            let kind = o.required("type").and_then(|v| v.word(&NAMESPACES));
+            let path = if o.absent("path") {
+                o.ignore(&["path"]);
+                None
+            } else {
+                o.get("path")
+            };
+            let namespace = match path {
+                Some(value) => value.absolute().map(Namespace::Join),
+                None => Some(Namespace::New),
+            };
+            let slot = slot(&mut out, kind?);
+            if slot.is_own() {
+                item.error(
+                    Code::Conflict,
+                    "this type of namespace stands twice in the list",
+                );
+            }
+            *slot = namespace?;
+            Some(())
+        })?
+    });
+    out
+}
+
+fn slot(namespaces: &mut Namespaces, kind: Kind) -> &mut Namespace {
+    match kind {
+        Kind::User => &mut namespaces.user,
+        Kind::Pid => &mut namespaces.pid,
+        Kind::Network => &mut namespaces.network,
+        Kind::Mount => &mut namespaces.mount,
+        Kind::Ipc => &mut namespaces.ipc,
+        Kind::Uts => &mut namespaces.uts,
+        Kind::Cgroup => &mut namespaces.cgroup,
+        Kind::Time => &mut namespaces.time,
+    }
+}
+
+/// Reads `linux.timeOffsets`, which only a new time namespace takes.
+pub(crate) fn time_offsets(o: &Object<'_>, namespaces: &Namespaces) -> TimeOffsets {
+    let mut out = TimeOffsets::default();
+    let Some(value) = o.get("timeOffsets") else {
+        return out;
+    };
+    let given = value.map(|clock, value| {
+        let place = match clock {
+            "monotonic" => &mut out.monotonic,
+            "boottime" => &mut out.boottime,
+            _ => {
+                let message = format!("the clock {} has no offset", quote(clock));
+                value.error_hint(Code::UnknownValue, message, "expected monotonic, boottime");
+                return None;
+            }
+        };
+        *place = value.object(offset)?;
+        Some(())
+    });
+    if !given.is_empty() && namespaces.time != Namespace::New {
+        let hint = "add {\"type\": \"time\"} without a path to `linux.namespaces`";
+        value.error_hint(
+            Code::Conflict,
+            "time offsets need a new time namespace",
+            hint,
+        );
+    }
+    out
+}
+
+fn offset(o: &Object<'_>) -> Option<(i64, u32)> {
+    let seconds = o.number("secs", i64::MIN..=i64::MAX).unwrap_or_default();
+    let nanoseconds = o
+        .number("nanosecs", 0..=999_999_999_u32)
+        .unwrap_or_default();
+    Some((seconds, nanoseconds))
+}
+
+/// Reads a list of paths that can only be changed in a mount namespace of the container's own.
+pub(crate) fn sealed_paths(
+    o: &Object<'_>,
+    key: &'static str,
+    namespaces: &Namespaces,
+) -> Vec<PathBuf> {
+    let Some(value) = o.get(key) else {
+        return Vec::new();
+    };
+    let paths = value.list(|item| item.absolute());
+    if !paths.is_empty() && !namespaces.mount.is_own() {
+        needs(&value, "mount");
+    }
+    paths
+}
+
+/// Reports that `value` cannot be had in the maker's namespace.
+pub(crate) fn needs(value: &Value<'_>, kind: &str) {
+    value.error_hint(
+        Code::Conflict,
+        format!("needs a {kind} namespace of the container's own"),
+        format!("add {{\"type\": \"{kind}\"}} to `linux.namespaces`"),
+    );
+}

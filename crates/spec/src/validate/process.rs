@@ -1,0 +1,160 @@
+//! `process`: user, program, capabilities, limits. Source: config.md#process.
+
+use std::collections::HashSet;
+
+use crate::container::{Capabilities, Process, Rlimit, User};
+use crate::diagnostic::Code;
+use crate::quote::quote;
+use crate::reader::{Object, Value};
+use crate::words::{CAPABILITIES, RLIMITS};
+
+/// umask(2) when `process.user.umask` is absent, as in the other runtimes.
+const UMASK: u32 = 0o022;
+
+/// Reads `process`, or the whole document that `exec --process` is given.
+pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
+    value.object(|o| {
+        // Windows has `commandLine`; the other three wait in the table of what is unsupported.
+        o.ignore(&["commandLine", "scheduler", "ioPriority", "execCPUAffinity"]);
+        let terminal = o.flag("terminal").unwrap_or_default();
+        let console_size = o
+            .get("consoleSize")
+            .filter(|_| terminal)
+            .and_then(|v| console_size(&v));
+        let user = o.get("user").and_then(|v| user(&v)).unwrap_or(User {
+            uid: 0,
+            gid: 0,
+            umask: UMASK,
+            additional_gids: Vec::new(),
+        });
+        let cwd = o.required("cwd").and_then(|v| v.absolute());
+        let args = o.required("args").map(|v| {
+            let args = v.list(|item| item.text().map(str::to_owned));
+            if v.is_empty_list() {
+                v.error(
+                    Code::Range,
+                    "expected at least one argument, found an empty list",
+                );
+            }
+            args
+        });
+        let env = environment(o);
+        let rlimits = rlimits(o);
+        let capabilities = o.get("capabilities").and_then(|v| capabilities(&v));
+        let no_new_privileges = o.flag("noNewPrivileges").unwrap_or_default();
+        let apparmor_profile = o.text_or_none("apparmorProfile");
+        let selinux_label = o.text_or_none("selinuxLabel");
+        let oom_score_adj = o.number("oomScoreAdj", -1000_i16..=1000);
+        Some(Process {
+            terminal,
+            console_size,
+            cwd: cwd?,
+            env,
+            args: args?,
+            rlimits,
+            user,
+            capabilities: capabilities.unwrap_or_default(),
+            no_new_privileges,
+            apparmor_profile,
+            selinux_label,
+            oom_score_adj,
+        })
+    })?
+}
+
+/// `env` of a process or a hook: `NAME=value` each.
+pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
+    o.list("env", |item| {
+        let text = item.text()?;
+        if !text.contains('=') {
+            item.error(
+                Code::Range,
+                format!("expected NAME=value, found {}", quote(text)),
+            );
+            return None;
+        }
+        Some(text.to_owned())
+    })
+}
+
+fn console_size(value: &Value<'_>) -> Option<(u16, u16)> {
+    value.object(|o| {
+        let height = o.required("height").and_then(|v| v.number(0..=u16::MAX));
+        let width = o.required("width").and_then(|v| v.number(0..=u16::MAX));
+        height.zip(width)
+    })?
+}
+
+fn user(value: &Value<'_>) -> Option<User> {
+    value.object(|o| {
+        o.ignore(&["username"]);
+        let uid = o.get("uid").map_or(Some(0), |v| v.id());
+        let gid = o.get("gid").map_or(Some(0), |v| v.id());
+        let umask = o.number("umask", 0..=0o777_u32).unwrap_or(UMASK);
+        let additional_gids = o.list("additionalGids", |item| item.id());
+        Some(User {
+            uid: uid?,
+            gid: gid?,
+            umask,
+            additional_gids,
+        })
+    })?
+}
+
+fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
+    let mut seen = HashSet::new();
+    o.list("rlimits", |item| {
+        item.object(|o| {
+            let resource = o.required("type").and_then(|v| {
+                let resource = v.word(&RLIMITS)?;
+                if !seen.insert(resource) {
+                    v.error(Code::Conflict, "this limit stands twice in the list");
+                }
+                Some(resource)
+            });
+            let soft = o.required("soft").and_then(|v| v.number(0..=u64::MAX));
+            let hard = o.required("hard").and_then(|v| v.number(0..=u64::MAX));
+            let (soft, hard) = (soft?, hard?);
+            if soft > hard {
+                let message = format!("the soft limit {soft} is above the hard limit {hard}");
+                item.error(Code::Conflict, message);
+            }
+            Some(Rlimit {
+                resource: resource?,
+                soft,
+                hard,
+            })
+        })?
+    })
+}
+
+fn capabilities(value: &Value<'_>) -> Option<Capabilities> {
+    value.object(|o| Capabilities {
+        bounding: capability_set(o, "bounding"),
+        effective: capability_set(o, "effective"),
+        inheritable: capability_set(o, "inheritable"),
+        permitted: capability_set(o, "permitted"),
+        ambient: capability_set(o, "ambient"),
+    })
+}
+
+/// A name that does not exist is a warning: config.md wants the container to start without it.
+fn capability_set(o: &Object<'_>, key: &'static str) -> u64 {
+    let mut set = 0;
+    o.list(key, |item| {
+        let name = item.text()?;
+        match CAPABILITIES.iter().position(|known| *known == name) {
+            Some(number) => set |= 1 << number,
+            None => item.warn_word(
+                &format!(
+                    "the capability {} does not exist and is not given",
+                    quote(name)
+                ),
+                name,
+                &CAPABILITIES,
+            ),
+        }
+        Some(())
+    });
+    set
+}

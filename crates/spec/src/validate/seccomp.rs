@@ -1,0 +1,151 @@
+//! `linux.seccomp`: words into numbers. Source: config-linux.md#seccomp.
+//!
+//! System call names are not looked up here: which of them exist depends on the architecture, and a
+//! profile may well name some that this kernel lacks.
+
+use crate::container::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompFlag, SeccompRule};
+use crate::diagnostic::Code;
+use crate::reader::{Object, Value};
+use crate::words::{ACTIONS, ARCHITECTURES, Action, FLAGS, OPERATORS};
+
+/// MAX_ERRNO of linux/err.h: the kernel cuts a larger one to it.
+const MAX_ERRNO: u16 = 4095;
+/// The number when none is given, as in the other runtimes.
+const EPERM: u16 = 1;
+
+/// Reads `linux.seccomp`.
+pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
+    value.object(|o| {
+        let default_action = action(o, "defaultAction", "defaultErrnoRet");
+        let architectures = architectures(o);
+        let flags = o
+            .get("flags")
+            .map(|value| value.list(|item| item.word(&FLAGS)));
+        let listener = o.get("listenerPath").filter(|_| !o.absent("listenerPath"));
+        let listener_path = listener.and_then(|value| value.absolute());
+        let syscalls = o.list("syscalls", rule);
+        let metadata = o
+            .get("listenerMetadata")
+            .and_then(|value| metadata(&value, listener));
+        if default_action == Some(SeccompAction::Notify) {
+            // The socket to the listener needs system calls before anybody listens.
+            o.value.error(
+                Code::Conflict,
+                "SCMP_ACT_NOTIFY cannot be the default action",
+            );
+        }
+        let notifies = syscalls
+            .iter()
+            .any(|rule| rule.action == SeccompAction::Notify);
+        if notifies && listener.is_none() {
+            o.value
+                .error(Code::Conflict, "SCMP_ACT_NOTIFY needs `listenerPath`");
+        }
+        let waits = |flags: &Vec<_>| flags.contains(&SeccompFlag::WaitKillableRecv);
+        if flags.as_ref().is_some_and(waits) && !notifies {
+            let message =
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY";
+            o.value.error(Code::Conflict, message);
+        }
+        Some(Seccomp {
+            default_action: default_action?,
+            architectures,
+            flags,
+            listener_path,
+            listener_metadata: metadata,
+            syscalls,
+        })
+    })?
+}
+
+fn metadata(value: &Value<'_>, listener: Option<Value<'_>>) -> Option<String> {
+    let text = value.verbatim()?;
+    if text.is_empty() {
+        return None;
+    }
+    if listener.is_none() {
+        value.error(
+            Code::Conflict,
+            "metadata for a listener, but no `listenerPath`",
+        );
+    }
+    Some(text.to_owned())
+}
+
+fn architectures(o: &Object<'_>) -> Vec<SeccompArch> {
+    let mut out: Vec<SeccompArch> = Vec::new();
+    for word in o.list("architectures", |item| item.word(&ARCHITECTURES)) {
+        if !out.contains(&word) {
+            out.push(word);
+        }
+    }
+    out
+}
+
+fn action(o: &Object<'_>, key: &'static str, number: &'static str) -> Option<SeccompAction> {
+    let action = o.required(key).and_then(|v| v.word(&ACTIONS));
+    let errno = o.get(number);
+    let number = |most| errno.map_or(Some(EPERM), |v| v.number(0..=most));
+    Some(match action? {
+        Action::Errno => return number(MAX_ERRNO).map(SeccompAction::Errno),
+        Action::Trace => return number(u16::MAX).map(SeccompAction::Trace),
+        other => {
+            if let Some(value) = errno {
+                let message = "a number, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one";
+                value.error(Code::Conflict, message);
+            }
+            plain(other)?
+        }
+    })
+}
+
+fn plain(action: Action) -> Option<SeccompAction> {
+    match action {
+        Action::KillProcess => Some(SeccompAction::KillProcess),
+        Action::KillThread => Some(SeccompAction::KillThread),
+        Action::Trap => Some(SeccompAction::Trap),
+        Action::Log => Some(SeccompAction::Log),
+        Action::Allow => Some(SeccompAction::Allow),
+        Action::Notify => Some(SeccompAction::Notify),
+        Action::Errno | Action::Trace => None,
+    }
+}
+
+fn rule(value: &Value<'_>) -> Option<SeccompRule> {
+    value.object(|o| {
+        let names = o.required("names").map(|v| {
+            if v.is_empty_list() {
+                v.error(
+                    Code::Range,
+                    "expected at least one name, found an empty list",
+                );
+            }
+            v.list(|item| item.filled().map(str::to_owned))
+        });
+        let action = action(o, "action", "errnoRet");
+        let args = o.list("args", |item| item.object(arg)?);
+        let (names, action) = (names?, action?);
+        if action == SeccompAction::Notify && names.iter().any(|name| name == "write") {
+            let message = "SCMP_ACT_NOTIFY for `write`, which starting the container itself needs";
+            value.error(Code::Conflict, message);
+        }
+        Some(SeccompRule {
+            names,
+            action,
+            args,
+        })
+    })?
+}
+
+fn arg(o: &Object<'_>) -> Option<SeccompArg> {
+    let index = o.required("index").and_then(|v| v.number(0..=5_u8));
+    let value = o.required("value").and_then(|v| v.number(0..=u64::MAX));
+    let value_two = o.number("valueTwo", 0..=u64::MAX).unwrap_or_default();
+    let op = o.required("op").and_then(|v| v.word(&OPERATORS));
+    Some(SeccompArg {
+        index: index?,
+        op: op?,
+        value: value?,
+        value_two,
+    })
+}
