@@ -1,6 +1,7 @@
 //! clone3(2), unshare(2), setns(2), pidfds and waiting.
 
 use crate::errno::{Errno, ret, ret_fd};
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 bitflags::bitflags! {
@@ -35,7 +36,7 @@ impl SingleThread {
     /// Looks at the thread count once. `None` where a second thread runs, or nothing can be said.
     pub fn prove() -> Option<Self> {
         // A directory has two links and one more for each sub-directory, here: each thread.
-        let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+        let mut stat = mem::MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the path is a C string and the buffer is a whole `stat`.
         let answer = unsafe { libc::stat(c"/proc/self/task".as_ptr(), stat.as_mut_ptr()) };
         if answer != 0 {
@@ -90,7 +91,7 @@ pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno>
     let mut pidfd: RawFd = -1;
     let mut flags = options.namespaces.bits() | libc::CLONE_PIDFD as u64;
     // SAFETY: a C structure of plain numbers, for which zero is "not given".
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let mut args: libc::clone_args = unsafe { mem::zeroed() };
     if let Some(cgroup) = options.cgroup {
         // libc's own constant overflows its type.
         const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -198,7 +199,7 @@ pub fn wait(target: Target<'_>, block: Block) -> Result<Option<(i32, Exit)>, Err
     };
     loop {
         // SAFETY: a C structure for which all zeroes are valid.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
         // SAFETY: `info` is a whole siginfo_t.
         let answer = unsafe { libc::waitid(kind, id, &raw mut info, options) };
         if answer == -1 {

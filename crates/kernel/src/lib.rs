@@ -10,12 +10,14 @@ pub mod clone; // clone3, pidfds, wait
 pub mod errno; // Errno, Failed, decoders of return values
 pub mod fs; // *at calls on names below a directory fd, reads and writes
 pub mod ids; // users, groups, capabilities
+pub mod link; // bring a network link up
 pub mod memfd; // sealed files in memory
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
-pub mod netlink; // bring a link up
 pub mod path; // openat2
+pub mod pipe; // pipes and other streams
 pub mod process; // prctl, close_range, rlimits, sessions, signals
 pub mod seccomp; // load a filter
-pub mod socket; // seqpacket pairs
+pub mod signal; // signals as something to read
+pub mod socket; // seqpacket sockets
 
 pub use errno::{Call, Errno, Failed};

@@ -1,8 +1,9 @@
 //! What a process says about itself: prctl(2), sessions, limits, signals, descriptors, names, time.
 
 use crate::errno::{Errno, ret, ret_number};
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::{mem, ptr};
 
 fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<u64, Errno> {
     // SAFETY: the options that this module passes take one number.
@@ -90,7 +91,7 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errn
             pid,
             resource,
             &raw const limit,
-            std::ptr::null_mut::<libc::rlimit64>(),
+            ptr::null_mut::<libc::rlimit64>(),
         )
     })
 }
@@ -141,41 +142,60 @@ pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
 /// Gives every signal its default action and unblocks all, as a new program expects it.
 pub fn reset_signals() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
-    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    let action: libc::sigaction = unsafe { mem::zeroed() };
     for signal in 1..=64 {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
             continue;
         }
         // SAFETY: the action is a whole structure; the old one is not asked for.
-        ret(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }.into())?;
+        ret(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into())?;
     }
     // SAFETY: an empty set is all zeroes.
-    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let none: libc::sigset_t = unsafe { mem::zeroed() };
     // SAFETY: the set is a whole structure; the old one is not asked for.
-    ret(
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) }
-            .into(),
-    )
+    ret(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) }.into())
 }
 
 /// A vector of C strings that ends with a null pointer, as execve(2) wants it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CStringArray {
-    strings: Vec<std::ffi::CString>,
+    strings: Vec<Vec<u8>>,
     pointers: Vec<*const c_char>,
 }
 
 impl CStringArray {
     /// Keeps the strings and the pointers to them together.
-    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
-        let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-        pointers.push(std::ptr::null());
+    pub fn new(strings: impl IntoIterator<Item = CString>) -> Self {
+        let strings: Vec<_> = strings
+            .into_iter()
+            .map(CString::into_bytes_with_nul)
+            .collect();
+        let mut pointers: Vec<_> = strings
+            .iter()
+            .map(|string| string.as_ptr().cast())
+            .collect();
+        pointers.push(ptr::null());
         Self { strings, pointers }
     }
 
-    /// The strings.
-    pub fn strings(&self) -> &[std::ffi::CString] {
-        &self.strings
+    /// Writes `text` over the string at `index` without allocating.
+    ///
+    /// # Errors
+    /// ENAMETOOLONG: it has no room for it. EINVAL: a NUL in the text, or no such string.
+    pub fn overwrite(&mut self, index: usize, text: &[u8]) -> Result<(), Errno> {
+        let string = self.strings.get_mut(index).ok_or(Errno::EINVAL)?;
+        if text.contains(&0) {
+            return Err(Errno::EINVAL);
+        }
+        let (place, rest) = string
+            .split_at_mut_checked(text.len())
+            .ok_or(Errno::ENAMETOOLONG)?;
+        *rest.first_mut().ok_or(Errno::ENAMETOOLONG)? = 0;
+        place.copy_from_slice(text);
+        if let Some(pointer) = self.pointers.get_mut(index) {
+            *pointer = string.as_ptr().cast();
+        }
+        Ok(())
     }
 }
 
@@ -208,9 +228,81 @@ pub fn exit_now(status: u8) -> ! {
     unsafe { libc::_exit(status.into()) }
 }
 
+/// Sends `signal` to the process group that `leader`, a child not yet waited for, has made.
+pub fn kill_group(leader: i32, signal: i32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::kill(-leader, signal) }.into())
+}
+
+/// Gives this process a new, anonymous session keyring. See keyctl(2), session-keyring(7).
+pub fn new_session_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name is permitted and means "anonymous".
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            ptr::null::<c_char>(),
+        )
+    })
+}
+
+/// The path of the working directory, into `buffer`; gives its length. See getcwd(2).
+///
+/// # Errors
+/// ENOENT: the directory was removed. ERANGE: longer than the buffer.
+pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
+    // The raw call: libc's own looks at more than the kernel's answer.
+    // SAFETY: the pointer and the length are of one slice.
+    let length =
+        ret_number(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    usize::try_from(length).map_err(|_too_large| Errno::ERANGE)
+}
+
+/// Whether this process, with its effective ids, may execute the file behind `fd`. See faccessat2(2); Linux 5.8.
+pub fn may_execute(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the empty path is a static C string and says: the descriptor itself.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS | libc::AT_EMPTY_PATH,
+        )
+    })
+}
+
+/// What [`poll`] waits for, and its answer in `revents`.
+pub use libc::pollfd as PollFd;
+
+/// There is something to read: a bit of `revents`.
+pub const POLL_IN: i16 = libc::POLLIN;
+
+/// SIGKILL.
+pub const SIGKILL: i32 = libc::SIGKILL;
+
+/// Waits for something to read, an end or an error on descriptor `number`.
+pub fn poll_in(number: RawFd) -> PollFd {
+    PollFd {
+        fd: number,
+        events: libc::POLLIN,
+        revents: 0,
+    }
+}
+
+/// Waits for room to write, or an error, on descriptor `number`.
+pub fn poll_out(number: RawFd) -> PollFd {
+    PollFd {
+        fd: number,
+        events: libc::POLLOUT,
+        revents: 0,
+    }
+}
+
 /// Waits until one of the descriptors has news, at most `timeout` milliseconds (`None`: for ever).
 /// Gives how many have; 0 is a time-out. EINTR is given to the caller. See poll(2).
-pub fn poll(fds: &mut [libc::pollfd], timeout: Option<u32>) -> Result<usize, Errno> {
+pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     let timeout = timeout.map_or(-1, |ms| {
         libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
     });

@@ -1,6 +1,7 @@
-//! Pairs of sequenced-packet sockets: one message is one frame.
+//! Sequenced-packet sockets: one message is one frame.
 
-use crate::errno::{Errno, ret, ret_number};
+use crate::errno::{Errno, ret, ret_fd, ret_number};
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A connected pair, both close-on-exec. See unix(7).
@@ -57,6 +58,92 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
             Ok(length) => return Ok(length),
             Err(_negative) if Errno::last() == Errno::EINTR => {}
             Err(_negative) => return Err(Errno::last()),
+        }
+    }
+}
+
+/// An address for the socket `name` in the directory behind `directory`. Goes through /proc/self/fd, since an
+/// address has room for 107 bytes and a state directory may have a longer path.
+fn address(directory: BorrowedFd<'_>, name: &str) -> Result<libc::sockaddr_un, Errno> {
+    // SAFETY: a C structure for which all zeroes are valid.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    address.sun_family = FAMILY;
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
+    if path.len() >= address.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    for (place, byte) in address.sun_path.iter_mut().zip(path.bytes()) {
+        *place = byte.cast_signed();
+    }
+    Ok(address)
+}
+
+fn socket() -> Result<OwnedFd, Errno> {
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: no memory is passed.
+    ret_fd(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())
+}
+
+const ADDRESS_LENGTH: libc::socklen_t = 110;
+const _: () = assert!(size_of::<libc::sockaddr_un>() == ADDRESS_LENGTH as usize);
+/// AF_UNIX in the type of the address.
+const FAMILY: libc::sa_family_t = 1;
+
+/// A socket that waits for one connection at `name` in `directory`; close-on-exec. Needs /proc.
+///
+/// # Errors
+/// EADDRINUSE: the name exists.
+pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = socket()?;
+    let address = address(directory, name)?;
+    // SAFETY: the address is a whole sockaddr_un.
+    ret(unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            ADDRESS_LENGTH,
+        )
+    }
+    .into())?;
+    // SAFETY: no memory is passed.
+    ret(unsafe { libc::listen(socket.as_raw_fd(), 1) }.into())?;
+    Ok(socket)
+}
+
+/// Connects to the socket `name` in `directory`; close-on-exec. Needs /proc.
+///
+/// # Errors
+/// ECONNREFUSED: nobody listens any more. ENOENT: no such socket.
+pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = socket()?;
+    let address = address(directory, name)?;
+    // SAFETY: the address is a whole sockaddr_un.
+    ret(unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            ADDRESS_LENGTH,
+        )
+    }
+    .into())?;
+    Ok(socket)
+}
+
+/// Takes the next connection, close-on-exec. Tries again on EINTR.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    loop {
+        // SAFETY: null pointers say that the peer's address is not wanted.
+        let fd = unsafe {
+            libc::accept4(
+                listener.as_raw_fd(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                libc::SOCK_CLOEXEC,
+            )
+        };
+        match ret_fd(fd.into()) {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
         }
     }
 }

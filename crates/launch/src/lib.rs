@@ -1,3 +1,172 @@
 //! The plan of a container, the two stages that carry it out, and the protocol between them.
+//!
+//! [`plan::Plan::lower`] decides everything while failing is still cheap. [`create::launch`] makes one process, which
+//! carries the plan out ([`stage`], init's side) while the runtime answers its questions. What fails in init is a
+//! few bytes ([`failure`]), which the plan turns into a sentence.
 
 #![forbid(unsafe_code)]
+
+pub mod create;
+pub mod failure;
+pub mod hooks;
+pub mod plan;
+pub mod process;
+pub mod protocol;
+mod stage;
+mod tree;
+
+pub use create::{Created, Moment, START_SOCKET, Started, launch};
+pub use plan::{Plan, Request};
+pub use process::Keyring;
+
+use kernel::Errno;
+use std::os::fd::OwnedFd;
+
+/// What init waits for when it is ready.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// A connection to this socket.
+    OnSignal(OwnedFd),
+    /// The runtime's word.
+    WithRuntime,
+}
+
+/// Why a container does not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The namespaces cannot be entered.
+    #[error(transparent)]
+    Namespace(#[from] namespace::Error),
+    /// The file system tree cannot be made.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// The cgroup cannot be made.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// The process block asks for what there is not.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A hook's strings.
+    #[error(transparent)]
+    HookString(#[from] hooks::NulByte),
+    /// The kernel does not answer a question.
+    #[error("read {what}: {}", failure::words(*errno))]
+    Probe {
+        /// What was asked for.
+        what: &'static str,
+        /// Its answer.
+        errno: Errno,
+    },
+    /// Another thread runs in the runtime.
+    #[error("the runtime has more than one thread and must not clone; report this as a bug")]
+    Threads,
+    /// The start socket.
+    #[error("make or reach {START_SOCKET} in the state directory: {why}")]
+    StartSocket {
+        /// The errno's words.
+        why: String,
+    },
+    /// No process.
+    #[error(
+        "unable to start container process: make a process with namespaces ({namespaces}): {why}{hint}"
+    )]
+    Clone {
+        /// The new namespaces.
+        namespaces: String,
+        /// The errno's words.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The PID namespace of the configuration.
+    #[error("/linux/namespaces (pid): enter it for the container's first process: {why}")]
+    PidNamespace {
+        /// The errno's words.
+        why: String,
+    },
+    /// Init has told what failed.
+    #[error("unable to start container process: {message}")]
+    Init {
+        /// The sentence.
+        message: String,
+    },
+    /// Init is gone without a word.
+    #[error("unable to start container process: it exited with status {code} while it was set up")]
+    InitExited {
+        /// The status.
+        code: i32,
+    },
+    /// Init was killed.
+    #[error("unable to start container process: it was killed by signal {signal} while it was set up{}", oom_hint(*signal))]
+    InitKilled {
+        /// The signal.
+        signal: i32,
+    },
+    /// A created container's init died before its start.
+    #[error("container process is already dead; delete the container")]
+    InitGone,
+    /// A hook of the runtime's namespaces.
+    #[error("{message}")]
+    Hook {
+        /// The sentence.
+        message: String,
+    },
+    /// Somebody wants the runtime to stop.
+    #[error("interrupted by signal {signal}; nothing is left of the container")]
+    Interrupted {
+        /// The signal.
+        signal: i32,
+    },
+    /// The stages cannot talk.
+    #[error("talk with the container process: {}", failure::words(*errno))]
+    Link {
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// The oom score.
+    #[error("/process/oomScoreAdj: set it to {score}: {why}; lowering it needs CAP_SYS_RESOURCE")]
+    OomScore {
+        /// As configured.
+        score: i16,
+        /// The errno's words.
+        why: String,
+    },
+    /// A limit.
+    #[error(
+        "/process/rlimits/{index}: set soft {soft} and hard {hard}: {why}; raising a hard limit needs CAP_SYS_RESOURCE"
+    )]
+    Rlimit {
+        /// In the list.
+        index: usize,
+        /// As configured.
+        soft: u64,
+        /// As configured.
+        hard: u64,
+        /// The errno's words.
+        why: String,
+    },
+    /// The check of the namespaces.
+    #[error(
+        "the container process is not in the {kind} namespace that was asked for; refused to go on"
+    )]
+    WrongNamespace {
+        /// The specification's word.
+        kind: &'static str,
+    },
+    /// Something could not be undone.
+    #[error("{error}; and could not be cleaned up: {left}")]
+    Undo {
+        /// What had failed.
+        error: Box<Error>,
+        /// What is left and why.
+        left: String,
+    },
+}
+
+fn oom_hint(signal: i32) -> &'static str {
+    if signal == kernel::process::SIGKILL {
+        "; if nobody sent it, the memory limit of the cgroup is too small"
+    } else {
+        ""
+    }
+}

@@ -48,8 +48,21 @@ pub(crate) enum Error {
     Unsealed(#[from] seal::Unsealed),
     #[error("shield this process")]
     Harden(#[source] Errno),
-    #[error("this build does not have the command {command}")]
-    Missing { command: &'static str },
+    #[error(transparent)]
+    Load(#[from] spec::load::LoadError),
+    #[error(transparent)]
+    Launch(#[from] launch::Error),
+    #[error("the configuration kept with the container: {report}")]
+    KeptConfig { report: String },
+    #[error(
+        "/process: the container has none, so there is nothing to start; add it to config.json and create the container anew"
+    )]
+    NoProcess,
+    #[error("{option} is not supported yet: {why}")]
+    NotYet {
+        option: &'static str,
+        why: &'static str,
+    },
     #[error(
         "init is not for calling by hand: containers are made by `locule create` and `locule run`"
     )]
@@ -72,7 +85,10 @@ impl Error {
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
-            Self::InitByHand | Self::Missing { .. } => "usage",
+            Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
+            Self::Launch(_) => "launch",
+            Self::NotYet { .. } => "unsupported",
+            Self::InitByHand => "usage",
         }
     }
 

@@ -18,7 +18,7 @@ use nix::unistd::geteuid;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::{env, io};
 
 /// What this process runs from.
@@ -129,14 +129,14 @@ fn sealed_copy(program: OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// With the same arguments and environment. Returns only on failure.
 fn execute(program: &OwnedFd) -> Errno {
-    let arguments = env::args_os().map(c_string).collect::<Result<_, _>>();
+    let arguments = env::args_os().map(c_string).collect::<Result<Vec<_>, _>>();
     let environment = env::vars_os()
         .map(|(mut variable, value)| {
             variable.push("=");
             variable.push(value);
             c_string(variable)
         })
-        .collect::<Result<_, _>>();
+        .collect::<Result<Vec<_>, _>>();
     match (arguments, environment) {
         (Ok(arguments), Ok(environment)) => execve_fd(
             program.as_fd(),

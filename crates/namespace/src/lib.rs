@@ -1,3 +1,128 @@
-//! Namespaces and id maps: which to make, which to join, in which order.
+//! Namespaces and id maps: which to make, which to join, and in which order.
+//!
+//! Decides the route of a new process from its maker's namespaces to the container's: a short list of
+//! hops ([`entry::Entry`]), the same list for both stages. Does not make the process (crate `launch`) and
+//! does not set anything up inside. See namespaces(7), user_namespaces(7), runtime-spec
+//! config-linux.md#namespaces.
 
 #![forbid(unsafe_code)]
+
+pub mod entry;
+pub mod idmap;
+pub mod join;
+pub mod kind;
+pub mod timens;
+
+pub use entry::{Entry, Hop};
+pub use idmap::IdMaps;
+pub use kind::Kind;
+
+use kernel::Errno;
+use std::path::PathBuf;
+
+/// What can be wrong before the clone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A namespace file cannot be opened.
+    #[error("{pointer}: open {path:?}: {}", source.desc().to_lowercase())]
+    Open {
+        /// JSON pointer of the namespace.
+        pointer: String,
+        /// The path in the configuration.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: Errno,
+    },
+    /// The path leads to something else.
+    #[error(
+        "{pointer}: {path:?} is no namespace; expected a file such as /proc/PID/ns/{wanted} or a bind mount of one"
+    )]
+    NoNamespace {
+        /// JSON pointer of the namespace.
+        pointer: String,
+        /// The path in the configuration.
+        path: PathBuf,
+        /// The file name of the wanted type.
+        wanted: &'static str,
+    },
+    /// The path leads to a namespace of another type.
+    #[error("{pointer}: {path:?} is a namespace of type {found}, wanted {wanted}")]
+    WrongType {
+        /// JSON pointer of the namespace.
+        pointer: String,
+        /// The path in the configuration.
+        path: PathBuf,
+        /// The type that it is, in the words of the specification.
+        found: String,
+        /// The type that the configuration says.
+        wanted: &'static str,
+    },
+    /// The ids of this process cannot be read.
+    #[error("read {path}")]
+    Read {
+        /// Which file.
+        path: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A map has more text than the kernel takes in its one write.
+    #[error(
+        "{pointer}: the {extents} extents need {length} bytes, and the kernel takes less than {limit} at once; merge neighbouring extents"
+    )]
+    MapTooLong {
+        /// JSON pointer of the map.
+        pointer: &'static str,
+        /// How many extents.
+        extents: usize,
+        /// The length of the text, bytes.
+        length: usize,
+        /// One page, bytes.
+        limit: usize,
+    },
+    /// A range of ids needs a set-id helper that is not there.
+    #[error(
+        "{pointer}: mapping more than the own id needs {program}, which is not in PATH; install the package uidmap, or map only id {own}"
+    )]
+    NoHelper {
+        /// JSON pointer of the map.
+        pointer: &'static str,
+        /// "newuidmap" or "newgidmap".
+        program: &'static str,
+        /// The caller's id.
+        own: u32,
+    },
+    /// The helper refused.
+    #[error("{pointer}: {program} refused: {message}; allow the ranges in {ranges}")]
+    HelperRefused {
+        /// JSON pointer of the map.
+        pointer: &'static str,
+        /// "newuidmap" or "newgidmap".
+        program: &'static str,
+        /// What it wrote on its standard error.
+        message: String,
+        /// "/etc/subuid" or "/etc/subgid".
+        ranges: &'static str,
+    },
+    /// The helper could not be run.
+    #[error("run {program}")]
+    Helper {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel refused a map.
+    #[error("{pointer}: write {file} of process {pid}: {}", source.desc().to_lowercase())]
+    WriteMap {
+        /// JSON pointer of the map.
+        pointer: &'static str,
+        /// "uid_map", "gid_map" or "setgroups".
+        file: &'static str,
+        /// The process.
+        pid: i32,
+        /// The kernel's answer.
+        source: Errno,
+    },
+}

@@ -51,6 +51,16 @@ impl RootFd {
     pub fn open(&self, path: &CStr, flags: OpenFlags) -> Result<OwnedFd, Errno> {
         look_up(self.as_fd(), path, flags, LINKS_INSIDE)
     }
+
+    /// Makes the directory `path` and those above it that are missing, mode 0755. One that is there stays as it
+    /// is.
+    pub fn make_directory(&self, path: &CStr) -> Result<(), Errno> {
+        let flags = OpenFlags::DIRECTORY;
+        match make(self.as_fd(), path, Form::Directory, flags, LINKS_INSIDE) {
+            Ok(_made) => Ok(()),
+            Err(fault) => Err(fault.errno),
+        }
+    }
 }
 
 /// Links are followed below the root.

@@ -493,7 +493,7 @@ fn meant<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str
             };
             (near, word)
         })
-        .filter(|(near, word)| *near <= (word.len() / 4).clamp(1, 3) && *near < text.len())
+        .filter(|(near, word)| *near <= (word.len() / 3).clamp(1, 3) && *near < text.len())
         .min_by_key(|(near, _)| *near)
         .map(|(_, word)| word)
 }

@@ -4,7 +4,7 @@
 //! leaves the state, so that the command can be given again; hooks that fail are a warning
 //! (runtime.md#delete). With `--force` a damaged or half-made entry is cleaned by what its journal says.
 
-use super::{Env, kill};
+use super::{Env, hooks, kill};
 use crate::args;
 use crate::error::Error;
 use crate::process::Process;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
+pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
     let store = env.store(Access::Look)?;
     if action == Action::Delete {
         // A running container is refused at once, whoever holds it.
@@ -58,9 +58,7 @@ fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
         if let Some(cgroup) = record.groups() {
             cgroup.remove(PATIENCE)?;
         }
-        if let Err(error) = poststop(&entry, record) {
-            tracing::warn!(code = error.code(), "poststop hooks: {}", error.chain());
-        }
+        hooks::poststop(&entry.config().unwrap_or_default(), record);
     }
     Ok(entry.remove()?)
 }
@@ -116,16 +114,4 @@ fn wait(id: &ContainerId, process: &Process) -> Result<(), Error> {
         id: id.clone(),
         seconds: PATIENCE.as_secs(),
     })
-}
-
-/// Runs the poststop hooks of a container whose processes and cgroup are gone.
-///
-/// # Errors
-/// The kept configuration cannot be read. The caller warns and goes on.
-pub(crate) fn poststop(entry: &Entry, record: &Record) -> Result<(), Error> {
-    if !record.has_poststop {
-        return Ok(());
-    }
-    let _config = entry.config()?;
-    Ok(())
 }

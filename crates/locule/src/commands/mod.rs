@@ -1,16 +1,21 @@
 //! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
 
+pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod features;
+pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
-
+pub(crate) mod run;
+pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod template;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;
-use crate::state::{Access, Store, is_host_root};
+use crate::state::{Access, Record, Store, is_host_root};
+use spec::Container;
+use spec::load::Host;
 use std::path::PathBuf;
 
 /// What the global options say, resolved.
@@ -47,6 +52,16 @@ impl Env {
     /// The state directory.
     pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
         Ok(Store::open(self.root.as_deref(), access)?)
+    }
+}
+
+/// The configuration that was kept when the container was made.
+pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Container, Error> {
+    match spec::load::parse(config, &record.bundle, Host::Ignore) {
+        Ok(loaded) => Ok(loaded.container),
+        Err(report) => Err(Error::KeptConfig {
+            report: report.to_string(),
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::record::Record;
 use super::{ContainerId, Error, files};
+use launch::START_SOCKET;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{Mode, fstat, mkdirat};
@@ -103,6 +104,11 @@ impl Reservation {
     /// The container's name.
     pub(crate) fn id(&self) -> &ContainerId {
         &self.entry.id
+    }
+
+    /// The configuration as [`Self::config`] has kept it; empty if it cannot be read.
+    pub(crate) fn config_bytes(&self) -> Vec<u8> {
+        self.entry.config().unwrap_or_default()
     }
 
     /// The same as an entry, still locked: for `run`, which goes on to start and delete.
@@ -217,19 +223,15 @@ impl Entry {
 
     /// Whether the first process still waits to be started.
     pub(crate) fn waits_for_start(&self) -> Result<bool, Error> {
-        files::exists(&self.directory, files::EXEC_FIFO)
-            .map_err(|source| failed(&self.id, "stat", files::EXEC_FIFO, source))
+        files::exists(&self.directory, START_SOCKET)
+            .map_err(|source| failed(&self.id, "stat", START_SOCKET, source))
     }
 
     /// Notes that it waits no longer.
-    pub(crate) fn remove_fifo(&self) -> Result<(), Error> {
-        match unlinkat(
-            &self.directory,
-            files::EXEC_FIFO,
-            UnlinkatFlags::NoRemoveDir,
-        ) {
+    pub(crate) fn remove_start_socket(&self) -> Result<(), Error> {
+        match unlinkat(&self.directory, START_SOCKET, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(source) => Err(failed(&self.id, "remove", files::EXEC_FIFO, source)),
+            Err(source) => Err(failed(&self.id, "remove", START_SOCKET, source)),
         }
     }
 

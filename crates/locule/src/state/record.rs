@@ -69,6 +69,9 @@ pub(crate) struct Record {
     /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
+    /// args[0] of the configuration's process; absent when there is nothing to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) program: Option<String>,
     /// Whether the configuration has poststart hooks.
     #[serde(default)]
     pub(crate) has_poststart: bool,

@@ -1,0 +1,258 @@
+//! The bounding drops, the final capset and the ambient raises of one container.
+
+use crate::set::CapSet;
+use kernel::ids::{self, CapabilitySets};
+use kernel::{Call, Errno, Failed};
+use spec::Container;
+use spec::container::Capabilities;
+
+/// What will be done, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// To be taken out of the bounding set.
+    drop: CapSet,
+    /// The bounding set afterwards.
+    bounding: CapSet,
+    sets: CapabilitySets,
+    ambient: CapSet,
+}
+
+/// A capability that the configuration lists and the process cannot get. The specification wants a
+/// warning: config.md#linux-process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The list, as a JSON pointer.
+    pub pointer: &'static str,
+    /// The capabilities.
+    pub capabilities: CapSet,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What the process that applies the plan can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Available {
+    /// All that this kernel knows.
+    pub known: CapSet,
+    /// What init holds once it is in its user namespace.
+    pub obtainable: CapSet,
+}
+
+impl Available {
+    /// Asks the kernel about this process. In a user namespace of its own init holds all
+    /// capabilities; elsewhere what this process has.
+    pub fn probe(own_user_namespace: bool) -> Result<Self, Errno> {
+        let mut known = CapSet::default();
+        let mut bounding = CapSet::default();
+        for number in 0..64 {
+            match ids::bounding_has(number) {
+                Ok(has) => {
+                    known.0 |= 1 << number;
+                    bounding.0 |= u64::from(has) << number;
+                }
+                Err(Errno::EINVAL) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        let obtainable = if own_user_namespace {
+            known
+        } else {
+            bounding.and(CapSet(ids::capget()?.permitted))
+        };
+        Ok(Self { known, obtainable })
+    }
+}
+
+impl Plan {
+    /// Computes the plan and tells what had to be left out.
+    pub fn lower(container: &Container, available: Available) -> (Self, Vec<Refused>) {
+        let lists = container
+            .process
+            .as_ref()
+            .map(|process| process.capabilities);
+        Self::from_lists(lists.unwrap_or_default(), available)
+    }
+
+    fn from_lists(lists: Capabilities, available: Available) -> (Self, Vec<Refused>) {
+        let mut refused = Vec::new();
+        let mut within = |pointer, list: u64, bound: CapSet, reason| {
+            let capabilities = CapSet(list).without(bound);
+            if capabilities != CapSet::default() {
+                refused.push(Refused {
+                    pointer,
+                    capabilities,
+                    reason,
+                });
+            }
+            CapSet(list).and(bound)
+        };
+        let host = "the runtime does not have it";
+        let bounding = within(
+            "/process/capabilities/bounding",
+            lists.bounding,
+            available.obtainable,
+            host,
+        );
+        let permitted = within(
+            "/process/capabilities/permitted",
+            lists.permitted,
+            available.obtainable,
+            host,
+        );
+        let inheritable = within(
+            "/process/capabilities/inheritable",
+            lists.inheritable,
+            available.obtainable,
+            host,
+        );
+        let effective = within(
+            "/process/capabilities/effective",
+            lists.effective,
+            permitted,
+            "it is not in the permitted set",
+        );
+        let ambient = within(
+            "/process/capabilities/ambient",
+            lists.ambient,
+            permitted.and(inheritable),
+            "it is not in both the permitted and the inheritable set",
+        );
+        let plan = Self {
+            drop: available.known.without(bounding),
+            bounding,
+            sets: CapabilitySets {
+                effective: effective.0,
+                permitted: permitted.0,
+                inheritable: inheritable.0,
+            },
+            ambient,
+        };
+        (plan, refused)
+    }
+
+    /// Narrows the bounding set and keeps the rest over the change of user ids that follows.
+    pub fn drop_bounding(&self) -> Result<(), Failed> {
+        for number in self.drop.numbers() {
+            match ids::bounding_has(number) {
+                Ok(false) => continue,
+                Ok(true) => ids::bounding_drop(number),
+                Err(errno) => Err(errno),
+            }
+            .map_err(Failed::at(Call::BoundingDrop, number.into()))?;
+        }
+        ids::keep_capabilities(true).map_err(Failed::at(Call::Prctl, 0))
+    }
+
+    /// Sets the other four sets. After setresuid: it clears the effective and the ambient set.
+    pub fn apply(&self) -> Result<(), Failed> {
+        ids::ambient_clear().map_err(Failed::at(Call::AmbientRaise, 0))?;
+        ids::capset(self.sets).map_err(Failed::at(Call::Capset, 0))?;
+        for number in self.ambient.numbers() {
+            ids::ambient_raise(number).map_err(Failed::at(Call::AmbientRaise, number.into()))?;
+        }
+        ids::keep_capabilities(false).map_err(Failed::at(Call::Prctl, 0))
+    }
+
+    /// Reads all five sets back and compares. The index of the failure is the capability that differs
+    /// (of the bounding or ambient set), or 64 for the other three.
+    pub fn verify(&self) -> Result<(), Failed> {
+        let differs = |number: usize| verify_at(number)(Errno::EPERM);
+        if ids::capget().map_err(verify_at(64))? != self.sets {
+            return Err(differs(64));
+        }
+        for number in 0..64_u8 {
+            let index = usize::from(number);
+            let in_bounding = match ids::bounding_has(number) {
+                Ok(has) => has,
+                Err(Errno::EINVAL) => break,
+                Err(errno) => return Err(verify_at(index)(errno)),
+            };
+            let in_ambient = ids::ambient_has(number).map_err(verify_at(index))?;
+            if in_bounding != self.bounding.has(number) || in_ambient != self.ambient.has(number) {
+                return Err(differs(index));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn verify_at(number: usize) -> impl Fn(Errno) -> Failed {
+    Failed::at(Call::Verify, number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AVAILABLE: Available = Available {
+        known: CapSet(0xff),
+        obtainable: CapSet(0x7f),
+    };
+
+    fn lower(capabilities: Capabilities) -> (Plan, Vec<Refused>) {
+        Plan::from_lists(capabilities, AVAILABLE)
+    }
+
+    #[test]
+    fn absent_lists_are_five_empty_sets() {
+        let (plan, refused) = lower(Capabilities::default());
+        assert_eq!(plan.sets, CapabilitySets::default());
+        assert_eq!(plan.bounding, CapSet(0));
+        assert_eq!(plan.ambient, CapSet(0));
+        assert_eq!(plan.drop, CapSet(0xff));
+        assert!(refused.is_empty());
+    }
+
+    #[test]
+    fn inheritable_is_filled_by_its_own_list_only() {
+        let (plan, _) = lower(Capabilities {
+            permitted: 3,
+            effective: 3,
+            bounding: 3,
+            ..Default::default()
+        });
+        assert_eq!(plan.sets.inheritable, 0);
+    }
+
+    #[test]
+    fn what_the_runtime_lacks_is_left_out_and_told() {
+        let (plan, refused) = lower(Capabilities {
+            bounding: 0x81,
+            ..Default::default()
+        });
+        assert_eq!(plan.bounding, CapSet(1));
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].pointer, "/process/capabilities/bounding");
+        assert_eq!(refused[0].capabilities, CapSet(0x80));
+    }
+
+    #[test]
+    fn ambient_needs_permitted_and_inheritable() {
+        let lists = Capabilities {
+            ambient: 7,
+            permitted: 3,
+            inheritable: 6,
+            ..Default::default()
+        };
+        let (plan, refused) = lower(lists);
+        assert_eq!(plan.ambient, CapSet(2));
+        assert_eq!(refused[0].capabilities, CapSet(5));
+    }
+
+    #[test]
+    fn effective_needs_permitted() {
+        let (plan, _) = lower(Capabilities {
+            effective: 7,
+            permitted: 3,
+            ..Default::default()
+        });
+        assert_eq!(plan.sets.effective, 3);
+    }
+
+    #[test]
+    fn the_kernel_knows_at_least_the_capabilities_of_linux_5_14() {
+        let available = Available::probe(true).unwrap();
+        assert!(available.known.has(40));
+        assert_eq!(available.known, available.obtainable);
+    }
+}

@@ -1,1 +1,0 @@
-//! One rtnetlink request: bring a link up.

@@ -1,0 +1,55 @@
+//! Pipes and other streams.
+
+use crate::errno::{Errno, ret};
+use crate::fs::{self, FileKind};
+use crate::path::{self, OpenFlags, Resolve};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The two ends of a pipe, close-on-exec.
+#[derive(Debug)]
+pub struct Pipe {
+    /// Where the bytes come out.
+    pub read: OwnedFd,
+    /// Where they go in.
+    pub write: OwnedFd,
+}
+
+/// Makes a pipe. See pipe(7).
+pub fn pipe() -> Result<Pipe, Errno> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array has room for both descriptors.
+    ret(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    // SAFETY: the call has just made both, and nobody else knows them.
+    let read = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    // SAFETY: as above.
+    let write = unsafe { OwnedFd::from_raw_fd(fds[1]) };
+    Ok(Pipe { read, write })
+}
+
+/// Makes reads and writes through this open file answer EAGAIN instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: no memory is passed. The status flags of a fresh pipe end hold nothing else to keep.
+    ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
+}
+
+/// Gives the pipe, fifo or socket behind `fd` to another owner. Nothing happens to other kinds of files,
+/// which belong to somebody else, or when the owner is right already. See fchown(2).
+pub fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
+    let stat = fs::stat(fd)?;
+    if !matches!(stat.kind, FileKind::Fifo | FileKind::Socket) || stat.uid == uid {
+        return Ok(());
+    }
+    // SAFETY: no memory is passed; -1 leaves the group.
+    ret(unsafe { libc::fchown(fd.as_raw_fd(), uid, libc::gid_t::MAX) }.into())
+}
+
+/// Opens the existing file `name` and writes `bytes` in one call: for files of the kernel that take their
+/// text once. Not for names that a container controls.
+pub fn write_file(name: &CStr, bytes: &[u8]) -> Result<(), Errno> {
+    let file = path::openat2(path::CWD, name, OpenFlags::WRITE, 0, Resolve::empty())?;
+    match fs::write(file.as_fd(), bytes)? {
+        count if count == bytes.len() => Ok(()),
+        _short => Err(Errno::EIO),
+    }
+}

@@ -1,0 +1,242 @@
+//! The story of a creation, as the runtime lives it.
+//!
+//! A lowered plan becomes a process that is set up and waits ([`launch`]); it is released into the container's
+//! program ([`Created::start`]) or left waiting for `start` ([`Created::detach`]). Whatever fails on the way is undone
+//! here: init is killed and waited for, its cgroup removed.
+
+use crate::failure::{Failure, words};
+use crate::plan::Plan;
+use crate::protocol::{self, Link, Message, Runtime};
+use crate::stage::init;
+use crate::stage::runtime::Stage;
+use crate::{Error, Start};
+use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
+use kernel::signal::SignalFd;
+use kernel::{Errno, process, socket};
+use namespace::join::Joined;
+use namespace::{Entry, Kind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// The name of the socket in the state directory at which a created container waits for its start.
+pub const START_SOCKET: &str = "start.sock";
+
+/// How long the remains of a failed creation may take to go.
+const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// When the program of the container starts.
+#[derive(Debug, Clone, Copy)]
+pub enum Moment<'fd> {
+    /// When somebody connects to the start socket in this state directory.
+    OnStart(BorrowedFd<'fd>),
+    /// When [`Created::start`] says so.
+    WithRuntime,
+}
+
+/// A process that is set up as the plan says, and waits.
+#[derive(Debug)]
+pub struct Created {
+    plan: Plan,
+    group: cgroup::Group,
+    child: Child,
+    link: Link<Runtime>,
+}
+
+/// Makes the cgroup and init, and answers init until it is ready.
+pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<Created, Error> {
+    let thread = SingleThread::prove().ok_or(Error::Threads)?;
+    let start = match moment {
+        Moment::WithRuntime => Start::WithRuntime,
+        Moment::OnStart(directory) => Start::OnSignal(
+            socket::listen_at(directory, START_SOCKET)
+                .map_err(|errno| Error::StartSocket { why: words(errno) })?,
+        ),
+    };
+    let group = plan.cgroup.create()?;
+    let (plan, child, link) = match make_init(plan, start, &group, &thread) {
+        Ok(made) => made,
+        Err(error) => return Err(undo_group(&group, error)),
+    };
+    let mut stage = Stage {
+        plan: &plan,
+        group: &group,
+        link: &link,
+        interrupts,
+        thread: &thread,
+        child,
+    };
+    let ready = stage.until_ready();
+    let child = stage.child;
+    match ready {
+        Ok(()) => Ok(Created {
+            plan,
+            group,
+            child,
+            link,
+        }),
+        Err(error) => Err(undo(&child, &group, error)),
+    }
+}
+
+/// Clones. In the new process this does not return.
+fn make_init(
+    plan: Plan,
+    start: Start,
+    group: &cgroup::Group,
+    thread: &SingleThread,
+) -> Result<(Plan, Child, Link<Runtime>), Error> {
+    let (runtime, init) = protocol::pair().map_err(|errno| Error::Link { errno })?;
+    let options = CloneOptions {
+        namespaces: plan.entry.clone,
+        cgroup: group.clone_into(),
+        sibling: false,
+    };
+    let side = in_pid_namespace(&plan.entry, || clone::clone(thread, options))?;
+    match side.map_err(|errno| clone_error(errno, &plan))? {
+        Side::Child(thread) => {
+            drop(runtime);
+            init::run(plan, start, init, thread)
+        }
+        Side::Parent(child) => Ok((plan, child, runtime)),
+    }
+}
+
+/// Runs `action` with children going to the PID namespace that the container joins, if it joins one.
+fn in_pid_namespace<T>(entry: &Entry, action: impl FnOnce() -> T) -> Result<T, Error> {
+    let Some(joined) = &entry.pid_namespace else {
+        return Ok(action());
+    };
+    let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid_for_children"))?;
+    let enter = |fd: BorrowedFd<'_>| {
+        clone::setns(fd, NamespaceFlags::PID)
+            .map_err(|errno| Error::PidNamespace { why: words(errno) })
+    };
+    enter(joined.fd.as_fd())?;
+    let answer = action();
+    enter(own.fd.as_fd())?;
+    Ok(answer)
+}
+
+fn clone_error(errno: Errno, plan: &Plan) -> Error {
+    let hint = match errno {
+        Errno::EAGAIN => {
+            "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max"
+        }
+        Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
+        Errno::EPERM => {
+            "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
+        }
+        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
+        _ => "",
+    };
+    Error::Clone {
+        namespaces: plan.entry.describe_clone(),
+        why: words(errno),
+        hint,
+    }
+}
+
+impl Created {
+    /// The pid in the runtime's namespace.
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Init's handle.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// Leaves the container waiting for its start. From here on it lives without the runtime.
+    pub fn detach(self) -> Result<(), Error> {
+        self.release()
+    }
+
+    /// Releases init and waits until it has become the program.
+    pub fn start(self) -> Result<Started, Error> {
+        if let Err(error) = self
+            .release()
+            .and_then(|()| until_started(&self.link, |f| self.plan.describe(f)))
+        {
+            return Err(undo(&self.child, &self.group, error));
+        }
+        Ok(Started {
+            pid: self.child.pid,
+            pidfd: self.child.pidfd,
+        })
+    }
+
+    /// Gives the container up: nothing is left of it, or the error says what.
+    pub fn discard(self) -> Result<(), Error> {
+        kill(&self.child);
+        Ok(remove_group(&self.group)?)
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        self.link.go().map_err(|errno| Error::Link { errno })
+    }
+}
+
+/// A process that has become the container's program.
+#[derive(Debug)]
+pub struct Started {
+    /// In the runtime's namespace.
+    pub pid: i32,
+    /// Close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+/// Wakes the created container whose state directory this is, and waits until it has become its program.
+/// `explain` makes the sentence for what init tells.
+pub fn start(directory: BorrowedFd<'_>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
+    let socket = match socket::connect_at(directory, START_SOCKET) {
+        Ok(socket) => socket,
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone),
+        Err(errno) => return Err(Error::StartSocket { why: words(errno) }),
+    };
+    let link = Link::to_created(socket);
+    link.go().map_err(|errno| Error::Link { errno })?;
+    until_started(&link, explain)
+}
+
+/// The link's end is the good news: the exec has closed it.
+fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
+    match link.next().map_err(|errno| Error::Link { errno })? {
+        Message::Closed => Ok(()),
+        Message::Failure(failure) => Err(Error::Init {
+            message: explain(&failure),
+        }),
+        Message::Request(_) => Err(Error::Link {
+            errno: Errno::EPROTO,
+        }),
+    }
+}
+
+/// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.
+fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
+    kill(child);
+    undo_group(group, error)
+}
+
+fn undo_group(group: &cgroup::Group, error: Error) -> Error {
+    match remove_group(group) {
+        Ok(()) => error,
+        Err(left) => Error::Undo {
+            error: Box::new(error),
+            left: left.to_string(),
+        },
+    }
+}
+
+fn kill(child: &Child) {
+    let pidfd = child.pidfd.as_fd();
+    let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
+    let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
+}
+
+fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
+    let location = group.location();
+    location.signal_all(process::SIGKILL)?;
+    location.remove(CLEAN_UP)
+}

@@ -1,0 +1,455 @@
+//! Hooks: programs of the engine that run at six points of the lifecycle.
+//!
+//! One runner serves both stages: the runtime's own namespaces (prestart, createRuntime, poststart,
+//! poststop) and the container's (createContainer, startContainer). It does not allocate, so init may use it. A hook
+//! is fed the state on its standard input, has no descriptor but 0, 1 and 2, leads a process group of
+//! its own, and is killed with that group when its time is up. Runtime-spec config.md#posix-platform-hooks.
+
+use kernel::clone::{self, Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target};
+use kernel::pipe::{self, Pipe};
+use kernel::process::{self, CStringArray, Closing};
+use kernel::{Errno, fs};
+use spec::container::Hook;
+use spec::state::StateText;
+use std::convert::Infallible;
+use std::env;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// How much of what a failing hook wrote last is kept, bytes.
+pub const TAIL: usize = 200;
+
+/// One kind of hooks, ready to run.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The property's name: "createRuntime".
+    name: &'static str,
+    hooks: Vec<Prepared>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    path: CString,
+    args: CStringArray,
+    env: CStringArray,
+    /// Milliseconds.
+    timeout: Option<u64>,
+}
+
+/// The environment of a hook that names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultEnv {
+    /// The runtime's own: hooks in its namespaces rely on PATH.
+    Inherit,
+    /// None: what runs in the container's namespaces must not see the host's.
+    Empty,
+}
+
+/// A hook's string that no program can be given.
+#[derive(Debug, thiserror::Error)]
+#[error("/hooks/{name}/{index}: a NUL byte in the path, an argument or the environment")]
+pub struct NulByte {
+    name: &'static str,
+    index: usize,
+}
+
+/// Why a hook counts as failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It could not be started or watched.
+    Call(Errno),
+    /// It ended with another status than 0.
+    Exit(Exit),
+    /// Its time was up.
+    Timeout,
+}
+
+/// A failed hook: which one, why, and the end of what it wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct HookFailed {
+    /// Its index in its list.
+    pub index: usize,
+    /// Why.
+    pub cause: Cause,
+    /// The last bytes of its standard output and error.
+    pub tail: Tail,
+}
+
+/// The end of a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Tail {
+    bytes: [u8; TAIL],
+    length: usize,
+}
+
+impl Tail {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// The last bytes of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut tail = Self {
+            bytes: [0; TAIL],
+            length: 0,
+        };
+        tail.push(bytes);
+        tail
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        let more = more
+            .get(more.len().saturating_sub(TAIL)..)
+            .unwrap_or_default();
+        let keep = self.length.min(TAIL - more.len());
+        self.bytes.copy_within(self.length - keep..self.length, 0);
+        if let Some(place) = self.bytes.get_mut(keep..keep + more.len()) {
+            place.copy_from_slice(more);
+        }
+        self.length = keep + more.len();
+    }
+}
+
+/// What hooks are told about the container: the state document around its "pid".
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// What stands before and after the pid.
+    pub text: &'a StateText,
+    /// As the hook's PID namespace sees it; 0 for a container that is gone.
+    pub pid: i32,
+}
+
+impl Plan {
+    /// Makes the hooks of one list ready.
+    pub fn lower(
+        name: &'static str,
+        hooks: &[Hook],
+        default_env: DefaultEnv,
+    ) -> Result<Self, NulByte> {
+        let prepare = |(index, hook): (usize, &Hook)| {
+            Prepared::lower(hook, default_env).ok_or(NulByte { name, index })
+        };
+        let hooks = hooks
+            .iter()
+            .enumerate()
+            .map(prepare)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { name, hooks })
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.hooks.is_empty()
+    }
+
+    /// The property's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The path of hook `index`.
+    pub fn path(&self, index: usize) -> Option<&CStr> {
+        self.hooks.get(index).map(|hook| hook.path.as_c_str())
+    }
+
+    /// Runs the hooks in order, in the directory `cwd`, and stops at the first failure.
+    pub fn run(
+        &self,
+        thread: &SingleThread,
+        state: State<'_>,
+        cwd: &CStr,
+    ) -> Result<(), HookFailed> {
+        self.hooks.iter().enumerate().try_for_each(|(index, hook)| {
+            hook.run(thread, state, cwd)
+                .map_err(|failed| HookFailed { index, ..failed })
+        })
+    }
+
+    /// Runs every hook and gives each failure to `report`: poststop hooks, whose failures are warnings.
+    pub fn run_all(
+        &self,
+        thread: &SingleThread,
+        state: State<'_>,
+        cwd: &CStr,
+        mut report: impl FnMut(HookFailed),
+    ) {
+        for (index, hook) in self.hooks.iter().enumerate() {
+            if let Err(failed) = hook.run(thread, state, cwd) {
+                report(HookFailed { index, ..failed });
+            }
+        }
+    }
+
+    /// The sentence for a failure.
+    pub fn describe(&self, failed: &HookFailed) -> String {
+        let path = self
+            .path(failed.index)
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let hook = self.hooks.get(failed.index);
+        let seconds = hook.and_then(|hook| hook.timeout).unwrap_or(0) / 1000;
+        let cause = match failed.cause {
+            Cause::Call(errno) => errno.desc().to_lowercase(),
+            Cause::Exit(Exit::Code(code)) => format!("exit status {code}"),
+            Cause::Exit(Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            Cause::Timeout => format!("timed out past specified timeout of {seconds} s, killed"),
+        };
+        let mut text = format!(
+            "hook {path:?} (/hooks/{}/{}): {cause}",
+            self.name, failed.index
+        );
+        let tail = String::from_utf8_lossy(failed.tail.as_bytes());
+        if !tail.trim().is_empty() {
+            text.push_str(&format!("; it wrote {:?}", tail.trim()));
+        }
+        text
+    }
+}
+
+impl Prepared {
+    fn lower(hook: &Hook, default_env: DefaultEnv) -> Option<Self> {
+        let path = CString::new(hook.path.as_os_str().as_encoded_bytes()).ok()?;
+        let strings = |list: &[String]| -> Option<Vec<CString>> {
+            list.iter()
+                .map(|text| CString::new(text.as_str()).ok())
+                .collect()
+        };
+        let env = match (&hook.env, default_env) {
+            (Some(env), _) => strings(env)?,
+            (None, DefaultEnv::Empty) => Vec::new(),
+            (None, DefaultEnv::Inherit) => env::vars_os()
+                .filter_map(|(name, value)| {
+                    let mut entry = name.into_encoded_bytes();
+                    entry.push(b'=');
+                    entry.extend(value.into_encoded_bytes());
+                    CString::new(entry).ok()
+                })
+                .collect(),
+        };
+        Some(Self {
+            path,
+            args: CStringArray::new(strings(&hook.args)?),
+            env: CStringArray::new(env),
+            timeout: hook.timeout.map(|seconds| u64::from(seconds) * 1000),
+        })
+    }
+
+    fn run(&self, thread: &SingleThread, state: State<'_>, cwd: &CStr) -> Result<(), HookFailed> {
+        let mut tail = Tail::of(&[]);
+        match self.watch(thread, state, cwd, &mut tail) {
+            Ok(Exit::Code(0)) => Ok(()),
+            Ok(exit) => Err(HookFailed {
+                index: 0,
+                cause: Cause::Exit(exit),
+                tail,
+            }),
+            Err(cause) => Err(HookFailed {
+                index: 0,
+                cause,
+                tail,
+            }),
+        }
+    }
+
+    fn watch(
+        &self,
+        thread: &SingleThread,
+        state: State<'_>,
+        cwd: &CStr,
+        tail: &mut Tail,
+    ) -> Result<Exit, Cause> {
+        let input = pipe::pipe().map_err(Cause::Call)?;
+        let output = pipe::pipe().map_err(Cause::Call)?;
+        let options = CloneOptions {
+            namespaces: NamespaceFlags::empty(),
+            cgroup: None,
+            sibling: false,
+        };
+        let child = match clone::clone(thread, options).map_err(Cause::Call)? {
+            Side::Child(_) => self.exec(&input, &output, cwd),
+            Side::Parent(child) => child,
+        };
+        drop((input.read, output.write));
+        let mut digits = [0; 12];
+        let pid = decimal(state.pid, &mut digits);
+        let mut feed = Feed {
+            input: Some(input.write),
+            parts: [&state.text.prefix, pid, &state.text.suffix],
+        };
+        let waited = feed.until_end(child.pidfd.as_fd(), output.read.as_fd(), self.timeout, tail);
+        if waited.is_err() {
+            // The group outlives its leader's end, not our not having waited for it.
+            let _gone = process::kill_group(child.pid, process::SIGKILL);
+            let _gone = clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL);
+        }
+        let ended =
+            clone::wait(Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(Cause::Call);
+        drain(output.read.as_fd(), tail);
+        waited?;
+        match ended? {
+            Some((_, exit)) => Ok(exit),
+            None => Err(Cause::Call(Errno::ECHILD)),
+        }
+    }
+
+    /// The hook's side: becomes the program.
+    fn exec(&self, input: &Pipe, output: &Pipe, cwd: &CStr) -> ! {
+        let errno = match self.become_program(input, output, cwd) {
+            Ok(never) => match never {},
+            Err(errno) => errno,
+        };
+        let text = errno.desc().as_bytes();
+        let _best_effort = fs::write(output.write.as_fd(), b"cannot be executed: ");
+        let _best_effort = fs::write(output.write.as_fd(), text);
+        process::exit_now(127)
+    }
+
+    fn become_program(&self, input: &Pipe, output: &Pipe, cwd: &CStr) -> Result<Infallible, Errno> {
+        process::new_process_group()?;
+        process::place_at(input.read.as_fd(), 0)?;
+        process::place_at(output.write.as_fd(), 1)?;
+        process::place_at(output.write.as_fd(), 2)?;
+        fs::chdir(cwd)?;
+        process::reset_signals()?;
+        process::close_range(3, u32::MAX, Closing::OnExec)?;
+        Err(process::execve(&self.path, &self.args, &self.env))
+    }
+}
+
+/// The state on its way into a hook.
+struct Feed<'a> {
+    /// Gone once everything is written or nobody reads.
+    input: Option<OwnedFd>,
+    parts: [&'a [u8]; 3],
+}
+
+impl Feed<'_> {
+    /// Feeds and reads until the hook has ended.
+    fn until_end(
+        &mut self,
+        pidfd: BorrowedFd<'_>,
+        output: BorrowedFd<'_>,
+        timeout: Option<u64>,
+        tail: &mut Tail,
+    ) -> Result<(), Cause> {
+        pipe::set_nonblocking(output).map_err(Cause::Call)?;
+        if let Some(input) = &self.input {
+            pipe::set_nonblocking(input.as_fd()).map_err(Cause::Call)?;
+        }
+        let end = timeout.map(|timeout| process::monotonic_ms() + timeout);
+        let mut output_number = output.as_raw_fd();
+        loop {
+            self.write();
+            let left = end.map(|end| end.saturating_sub(process::monotonic_ms()));
+            if left == Some(0) {
+                return Err(Cause::Timeout);
+            }
+            let input = self.input.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let mut fds = [
+                process::poll_in(pidfd.as_raw_fd()),
+                process::poll_in(output_number),
+                process::poll_out(input),
+            ];
+            match process::poll(&mut fds, left) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Cause::Call(errno)),
+            }
+            let [ended, wrote, _] = fds;
+            if wrote.revents != 0 {
+                drain(output, tail);
+            }
+            if ended.revents != 0 {
+                return Ok(());
+            }
+            if wrote.revents != 0 && wrote.revents & process::POLL_IN == 0 {
+                // Closed by the hook, which goes on: poll(2) skips negative numbers.
+                output_number = -1;
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        while let Some(input) = &self.input {
+            let Some(part) = self.parts.iter_mut().find(|part| !part.is_empty()) else {
+                self.input = None;
+                return;
+            };
+            match fs::write(input.as_fd(), part) {
+                Ok(count) => *part = part.get(count..).unwrap_or_default(),
+                Err(Errno::EAGAIN) => return,
+                // EPIPE: a hook need not read its state.
+                Err(_) => self.input = None,
+            }
+        }
+    }
+}
+
+/// The digits of a number that is not negative, at the end of `buffer`.
+fn decimal(number: i32, buffer: &mut [u8; 12]) -> &[u8] {
+    let mut left = number.max(0).unsigned_abs();
+    let mut first = buffer.len();
+    for (index, place) in buffer.iter_mut().enumerate().rev() {
+        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
+        first = index;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    buffer.get(first..).unwrap_or_default()
+}
+
+fn drain(output: BorrowedFd<'_>, tail: &mut Tail) {
+    let mut buffer = [0; 512];
+    while let Ok(count @ 1..) = fs::read(output, &mut buffer) {
+        tail.push(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_the_end_of_everything_pushed() {
+        let mut tail = Tail::of(b"first ");
+        tail.push(b"second");
+        assert_eq!(tail.as_bytes(), b"first second");
+        tail.push(&[b'x'; TAIL - 3]);
+        assert!(tail.as_bytes().starts_with(b"ondx"));
+        assert_eq!(tail.as_bytes().len(), TAIL);
+        tail.push(&[b'y'; TAIL * 2]);
+        assert_eq!(tail.as_bytes(), [b'y'; TAIL]);
+    }
+
+    #[test]
+    fn pids_are_written_in_decimal() {
+        let mut buffer = [0; 12];
+        assert_eq!(decimal(0, &mut buffer), b"0");
+        assert_eq!(decimal(7, &mut buffer), b"7");
+        assert_eq!(decimal(i32::MAX, &mut buffer), b"2147483647");
+    }
+
+    #[test]
+    fn a_failure_names_the_hook_its_cause_and_what_it_wrote() {
+        let hook = Hook {
+            path: "/bin/hook".into(),
+            args: vec!["hook".to_owned()],
+            env: None,
+            timeout: Some(2),
+        };
+        let plan = Plan::lower("createRuntime", &[hook], DefaultEnv::Empty).unwrap();
+        let failed = HookFailed {
+            index: 0,
+            cause: Cause::Timeout,
+            tail: Tail::of(b"waiting\n"),
+        };
+        assert_eq!(
+            plan.describe(&failed),
+            "hook \"/bin/hook\" (/hooks/createRuntime/0): timed out past specified timeout of 2 s, \
+             killed; it wrote \"waiting\""
+        );
+    }
+}

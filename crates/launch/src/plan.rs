@@ -1,0 +1,273 @@
+//! What will be done for one container, and nothing else.
+
+use crate::Error;
+use crate::failure::{Failure, Place, words};
+use crate::hooks::{self, DefaultEnv};
+use crate::process::{self, Keyring, Options};
+use kernel::Errno;
+use namespace::Entry;
+use namespace::entry::CgroupEntry;
+use spec::Container;
+use spec::container::{Hook, Rlimit};
+use spec::state::{StateText, Status};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+
+/// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
+/// the container's own passwd file knows.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) cgroup: cgroup::Plan,
+    pub(crate) entry: Entry,
+    pub(crate) rootfs: rootfs::Plan,
+    pub(crate) capability: capability::Plan,
+    pub(crate) process: Option<process::Plan>,
+    pub(crate) hooks: Hooks,
+    pub(crate) state: State,
+    pub(crate) outside: Outside,
+    /// Descriptors 3 to this one less three stay open.
+    pub(crate) keep_fds: u32,
+    /// args[0] as written, for messages.
+    pub(crate) program: String,
+}
+
+/// The hooks of create and start.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    pub(crate) prestart: hooks::Plan,
+    pub(crate) create_runtime: hooks::Plan,
+    pub(crate) create_container: hooks::Plan,
+    pub(crate) start_container: hooks::Plan,
+    /// The bundle: where hooks run that see the host's files.
+    pub(crate) bundle: CString,
+}
+
+/// The state document that hooks are given, around its pid.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) creating: StateText,
+    pub(crate) created: StateText,
+}
+
+/// What the runtime sets on init from outside.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    pub(crate) oom_score_adj: Option<i16>,
+    pub(crate) rlimits: Vec<Rlimit>,
+}
+
+/// What a container is launched with besides its configuration.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Validated.
+    pub container: &'a Container,
+    /// Unique below the state root.
+    pub id: &'a str,
+    /// Who makes the cgroup.
+    pub manager: cgroup::Manager,
+    /// pivot_root(2) or its substitute.
+    pub pivot: rootfs::Pivot,
+    /// The session keyring.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on the container gets, those of socket activation included.
+    pub keep_fds: u32,
+    /// How many of them are of socket activation.
+    pub listen_fds: u32,
+    /// Whether cgroup failures are softened.
+    pub rootless: bool,
+}
+
+impl Plan {
+    /// Where the container's cgroup will be: for the journal, before anything is made.
+    pub fn cgroup(&self) -> &cgroup::Location {
+        self.cgroup.location()
+    }
+
+    /// Decides everything. Opens namespaces and mount sources; changes nothing. Gives the warnings too.
+    pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
+        let container = request.container;
+        let cgroup = cgroup::Plan::lower(&cgroup::Request {
+            container,
+            id: request.id,
+            manager: request.manager,
+            rootless: request.rootless,
+        })?;
+        let cgroup_entry = if needs_join(cgroup.location()) {
+            CgroupEntry::ByRuntime
+        } else {
+            CgroupEntry::AtClone
+        };
+        let entry = Entry::lower(container, cgroup_entry)?;
+        let rootfs = crate::tree::lower(request, &entry, &cgroup)?;
+        let available = capability::plan::Available::probe(entry.changes_user_namespace())
+            .map_err(|errno| Error::Probe {
+                what: "the bounding set",
+                errno,
+            })?;
+        let (capability, refused) = capability::Plan::lower(container, available);
+        let warnings = refused.iter().map(|refused| {
+            format!(
+                "{}: {:?} left out: {}",
+                refused.pointer, refused.capabilities, refused.reason
+            )
+        });
+        let denied = entry
+            .id_maps
+            .as_ref()
+            .is_some_and(namespace::IdMaps::denies_setgroups);
+        let options = Options {
+            keyring: request.keyring,
+            listen_fds: request.listen_fds,
+            setgroups: process::setgroups(container, denied),
+        };
+        let process = container.process.as_ref();
+        let plan = Self {
+            cgroup,
+            entry,
+            rootfs,
+            capability,
+            process: process::Plan::lower(container, options)?,
+            hooks: Hooks::lower(container)?,
+            state: State::lower(container, request.id),
+            outside: Outside {
+                oom_score_adj: process.and_then(|process| process.oom_score_adj),
+                rlimits: process
+                    .map(|process| process.rlimits.clone())
+                    .unwrap_or_default(),
+            },
+            keep_fds: request.keep_fds,
+            program: process
+                .and_then(|process| process.args.first().cloned())
+                .unwrap_or_default(),
+        };
+        Ok((plan, warnings.collect()))
+    }
+
+    /// The sentence for a failure of init.
+    pub(crate) fn describe(&self, failure: &Failure) -> String {
+        let call = failure.call.name();
+        let why = words(failure.errno());
+        match failure.place {
+            Place::Entry => {
+                let hop = self.entry.describe(failure.index.into());
+                format!("{hop}: {call}: {why}{}", namespace_hint(failure.errno()))
+            }
+            Place::Rootfs => match rootfs::Place::from_bytes(failure.detail) {
+                Some(place) => self.rootfs.describe(&place),
+                None => format!("the file system tree: {call}: {why}"),
+            },
+            Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
+            Place::Process => format!("{}: {call}: {why}", process_pointer(failure.call)),
+            Place::Capability => {
+                let name = u8::try_from(failure.index).map(capability::set::name);
+                format!(
+                    "/process/capabilities: {}: {call}: {why}",
+                    name.unwrap_or_default()
+                )
+            }
+            Place::Lookup | Place::StartContainer | Place::Exec => {
+                describe_program_or(failure, &self.program, &self.hooks.start_container)
+            }
+            Place::Verify => format!(
+                "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
+                process::differing(failure.index)
+            ),
+            Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
+        }
+    }
+}
+
+/// Whether a group is of cgroup v1, which no process is born in.
+fn needs_join(location: &cgroup::Location) -> bool {
+    location
+        .groups
+        .iter()
+        .any(|group| group.version == cgroup::Version::V1)
+}
+
+/// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
+/// startContainer hooks of the configuration.
+pub fn describe_start(failure: &Failure, program: &str, hooks: &[Hook]) -> String {
+    let hooks = hooks::Plan::lower("startContainer", hooks, DefaultEnv::Empty).unwrap_or_default();
+    describe_program_or(failure, program, &hooks)
+}
+
+fn describe_program_or(failure: &Failure, program: &str, hooks: &hooks::Plan) -> String {
+    match failure.place {
+        Place::StartContainer => hooks.describe(&failure.hook()),
+        _ => describe_program(program, failure.errno()),
+    }
+}
+
+/// The sentence for a program that cannot be run, in the words that engines look for.
+fn describe_program(program: &str, errno: Errno) -> String {
+    let why = match errno {
+        Errno::ENOENT | Errno::ENOTDIR if !program.contains('/') => {
+            "executable file not found in $PATH".to_owned()
+        }
+        Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
+        errno => words(errno),
+    };
+    format!("exec: \"{}\": {why}", program.escape_debug())
+}
+
+fn namespace_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
+        Errno::EPERM => {
+            "; it needs privileges over the namespace, or a user namespace in /linux/namespaces"
+        }
+        _ => "",
+    }
+}
+
+fn process_pointer(call: kernel::Call) -> &'static str {
+    use kernel::Call;
+    match call {
+        Call::Sethostname => "/hostname",
+        Call::Setdomainname => "/domainname",
+        Call::Mkdir | Call::Chdir | Call::Openat2 | Call::Getcwd => "/process/cwd",
+        Call::Setuid => "/process/user/uid",
+        Call::Setgid => "/process/user/gid",
+        Call::Setgroups => "/process/user/additionalGids",
+        Call::Personality => "/linux/personality",
+        _ => "/process",
+    }
+}
+
+impl Hooks {
+    fn lower(container: &Container) -> Result<Self, Error> {
+        let hooks = &container.hooks;
+        let host = DefaultEnv::Inherit;
+        Ok(Self {
+            prestart: hooks::Plan::lower("prestart", &hooks.prestart, host)?,
+            create_runtime: hooks::Plan::lower("createRuntime", &hooks.create_runtime, host)?,
+            create_container: hooks::Plan::lower(
+                "createContainer",
+                &hooks.create_container,
+                DefaultEnv::Empty,
+            )?,
+            start_container: hooks::Plan::lower(
+                "startContainer",
+                &hooks.start_container,
+                DefaultEnv::Empty,
+            )?,
+            bundle: CString::new(container.bundle.as_os_str().as_bytes()).unwrap_or_default(),
+        })
+    }
+
+    /// Whether the runtime has any to run while init waits.
+    pub(crate) fn has_runtime_hooks(&self) -> bool {
+        !self.prestart.is_empty() || !self.create_runtime.is_empty()
+    }
+}
+
+impl State {
+    fn lower(container: &Container, id: &str) -> Self {
+        let text = |status| StateText::new(container, id, status);
+        Self {
+            creating: text(Status::Creating),
+            created: text(Status::Created),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What the two stages say to each other: `docs/protocol.md` draws it.
+//!
+//! One sequenced-packet socket pair, frames of one size, a message set for each direction. Init asks,
+//! the runtime answers with one word, so a missing answer cannot be written; a closed socket is the
+//! other side's end. After the pivot the runtime takes init for hostile: every byte of a frame is checked.
+
+use crate::failure::{Failure, Place};
+use crate::hooks::{Cause, TAIL, Tail};
+use kernel::clone::Exit;
+use kernel::{Call, Errno, socket};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What init asks the runtime for. It waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Put me into my cgroups.
+    JoinCgroup,
+    /// Write the id maps of my user namespace.
+    MapIds,
+    /// This process goes on in my place.
+    Relayed(i32),
+    /// The mounts are made: run the hooks of the runtime's namespaces.
+    RunHooks,
+    /// Everything is set up and verified; only the start is missing.
+    Ready,
+}
+
+/// What the runtime receives.
+#[derive(Debug, Clone, Copy)]
+pub enum Message {
+    /// Init asks.
+    Request(Request),
+    /// Init has given up.
+    Failure(Failure),
+    /// Init is gone, or has become the container's program.
+    Closed,
+}
+
+/// The runtime's end.
+#[derive(Debug)]
+pub enum Runtime {}
+/// Init's end.
+#[derive(Debug)]
+pub enum Init {}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Link<Side> {
+    socket: OwnedFd,
+    side: PhantomData<Side>,
+}
+
+/// The length of every frame.
+const FRAME: usize = HEADER + TAIL;
+const HEADER: usize = 20;
+const GO: [u8; 1] = *b"g";
+
+const REQUEST: u8 = 1;
+const FAILURE: u8 = 2;
+
+/// Both ends.
+pub fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
+    let (runtime, init) = socket::pair()?;
+    Ok((
+        Link {
+            socket: runtime,
+            side: PhantomData,
+        },
+        Link {
+            socket: init,
+            side: PhantomData,
+        },
+    ))
+}
+
+/// The other side is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Lost;
+
+impl Link<Init> {
+    /// Init's end of a connection that `start` has made.
+    pub fn from_start(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            side: PhantomData,
+        }
+    }
+
+    /// Sends the request and waits for the answer.
+    pub fn ask(&self, request: Request) -> Result<(), Lost> {
+        let frame = encode(&Message::Request(request));
+        socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
+        self.wait_for_go()
+    }
+
+    /// Waits for the runtime's word.
+    pub fn wait_for_go(&self) -> Result<(), Lost> {
+        let mut word = [0];
+        match socket::receive(self.socket.as_fd(), &mut word) {
+            Ok(1) if word == GO => Ok(()),
+            Ok(_) | Err(_) => Err(Lost),
+        }
+    }
+
+    /// Tells the failure, if anybody still listens.
+    pub fn tell(&self, failure: &Failure) {
+        let frame = encode(&Message::Failure(*failure));
+        let _nobody_listens = socket::send(self.socket.as_fd(), &frame);
+    }
+}
+
+impl Link<Runtime> {
+    /// The runtime's end of a connection to a created container.
+    pub fn to_created(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            side: PhantomData,
+        }
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// EPROTO: the frame makes no sense.
+    pub fn next(&self) -> Result<Message, Errno> {
+        let mut frame = [0; FRAME];
+        match socket::receive(self.socket.as_fd(), &mut frame) {
+            Ok(0) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
+            Ok(FRAME) => decode(&frame).ok_or(Errno::EPROTO),
+            Ok(_) => Err(Errno::EPROTO),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Answers the request; a dead init shows itself at the next [`Self::next`].
+    pub fn go(&self) -> Result<(), Errno> {
+        match socket::send(self.socket.as_fd(), &GO) {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+impl<Side> AsFd for Link<Side> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Bytes: kind, request or place, call, cause; index; tail length; value; room detail; tail.
+fn encode(message: &Message) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    let (kind, number, call, cause, index, value) = match message {
+        Message::Request(request) => {
+            let (number, value) = match request {
+                Request::JoinCgroup => (1, 0),
+                Request::MapIds => (2, 0),
+                Request::Relayed(pid) => (3, *pid),
+                Request::RunHooks => (4, 0),
+                Request::Ready => (5, 0),
+            };
+            (REQUEST, number, 0, 0, 0, value)
+        }
+        Message::Failure(failure) => {
+            let (cause, value) = match failure.cause {
+                Cause::Call(errno) => (0, errno as i32),
+                Cause::Exit(Exit::Code(code)) => (1, code),
+                Cause::Exit(Exit::Signal(signal)) => (2, signal),
+                Cause::Timeout => (3, 0),
+            };
+            (
+                FAILURE,
+                failure.place as u8,
+                failure.call as u8,
+                cause,
+                failure.index,
+                value,
+            )
+        }
+        Message::Closed => (0, 0, 0, 0, 0, 0),
+    };
+    let (header, tail) = frame.split_at_mut(HEADER);
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = header.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(0, &[kind, number, call, cause]);
+    put(4, &index.to_ne_bytes());
+    put(8, &value.to_ne_bytes());
+    if let Message::Failure(failure) = message {
+        let text = failure.tail.as_bytes();
+        put(6, &u16::try_from(text.len()).unwrap_or(0).to_ne_bytes());
+        put(12, &failure.detail);
+        if let Some(place) = tail.get_mut(..text.len()) {
+            place.copy_from_slice(text);
+        }
+    }
+    frame
+}
+
+fn decode(frame: &[u8; FRAME]) -> Option<Message> {
+    let [kind, number, call, cause, rest @ ..] = frame;
+    let (index, rest) = rest.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (value, rest) = rest.split_first_chunk::<4>()?;
+    let (detail, tail) = rest.split_first_chunk::<8>()?;
+    let value = i32::from_ne_bytes(*value);
+    match *kind {
+        REQUEST => Some(Message::Request(match *number {
+            1 => Request::JoinCgroup,
+            2 => Request::MapIds,
+            3 if value > 0 => Request::Relayed(value),
+            4 => Request::RunHooks,
+            5 => Request::Ready,
+            _ => return None,
+        })),
+        FAILURE => Some(Message::Failure(Failure {
+            place: Place::from_u8(*number)?,
+            call: Call::from_u8(*call)?,
+            index: u16::from_ne_bytes(*index),
+            cause: match *cause {
+                0 => Cause::Call(Errno::from_raw(value)),
+                1 => Cause::Exit(Exit::Code(value)),
+                2 => Cause::Exit(Exit::Signal(value)),
+                3 => Cause::Timeout,
+                _ => return None,
+            },
+            detail: *detail,
+            tail: Tail::of(tail.get(..usize::from(u16::from_ne_bytes(*length)))?),
+        })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn arbitrary_failure() -> impl Strategy<Value = Failure> {
+        let cause = prop_oneof![
+            (1_i32..130).prop_map(|number| Cause::Call(Errno::from_raw(number))),
+            (0_i32..256).prop_map(|code| Cause::Exit(Exit::Code(code))),
+            (1_i32..64).prop_map(|signal| Cause::Exit(Exit::Signal(signal))),
+            Just(Cause::Timeout),
+        ];
+        let parts = (0_u8..200, 0_u8..200, any::<u16>(), any::<[u8; 8]>());
+        (
+            cause,
+            parts,
+            prop::collection::vec(any::<u8>(), 0..TAIL + 50),
+        )
+            .prop_filter_map(
+                "no such place or call",
+                |(cause, (place, call, index, detail), tail)| {
+                    Some(Failure {
+                        place: Place::from_u8(place)?,
+                        call: Call::from_u8(call)?,
+                        index,
+                        cause,
+                        detail,
+                        tail: Tail::of(&tail),
+                    })
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn a_failure_survives_its_journey(failure in arbitrary_failure()) {
+            let frame = encode(&Message::Failure(failure));
+            let Some(Message::Failure(back)) = decode(&frame) else { panic!("not a failure") };
+            prop_assert_eq!(format!("{back:?}"), format!("{failure:?}"));
+        }
+
+        #[test]
+        fn any_frame_is_a_message_or_refused(bytes in prop::collection::vec(any::<u8>(), FRAME)) {
+            let frame: [u8; FRAME] = bytes.try_into().unwrap();
+            let _message_or_none = decode(&frame);
+        }
+    }
+
+    #[test]
+    fn requests_survive_their_journey() {
+        for request in [
+            Request::JoinCgroup,
+            Request::MapIds,
+            Request::Relayed(77),
+            Request::RunHooks,
+            Request::Ready,
+        ] {
+            let Some(Message::Request(back)) = decode(&encode(&Message::Request(request))) else {
+                panic!("{request:?} became something else");
+            };
+            assert_eq!(back, request);
+        }
+    }
+
+    #[test]
+    fn a_dead_runtime_is_seen_by_the_asking_init() {
+        let (runtime, init) = pair().unwrap();
+        drop(runtime);
+        assert!(init.ask(Request::Ready).is_err());
+    }
+
+    #[test]
+    fn a_short_frame_is_a_protocol_error() {
+        let (runtime, init) = pair().unwrap();
+        socket::send(init.as_fd(), b"short").unwrap();
+        assert_eq!(runtime.next().unwrap_err(), Errno::EPROTO);
+    }
+}

@@ -1,0 +1,246 @@
+//! Init: from the clone to the container's program.
+//!
+//! Reads top to bottom as the lifecycle of the runtime specification. Only data of the plan and system
+//! calls: no allocation on the way to success, no formatting, no logging, no panics, and no way back
+//! (`-> !`). Whatever fails is told to the runtime in a few bytes; if the runtime is gone, there is nobody to live for.
+
+use crate::Start;
+use crate::failure::{Failure, Place};
+use crate::hooks::State;
+use crate::plan::Plan;
+use crate::process;
+use crate::protocol::{Init, Link, Lost, Request};
+use kernel::clone::{self, CloneOptions, Side, SingleThread};
+use kernel::process::Closing;
+use kernel::{Call, Errno, Failed, link as network, process as own, socket};
+use namespace::Hop;
+use namespace::entry::Refused;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Why init ends without becoming the program.
+enum End {
+    /// To be told.
+    Failure(Failure),
+    /// The runtime is gone.
+    Orphaned,
+    /// Another process goes on in this one's place.
+    Relayed,
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Lost> for End {
+    fn from(_: Lost) -> Self {
+        Self::Orphaned
+    }
+}
+
+/// Carries out the plan and becomes the program.
+pub(crate) fn run(mut plan: Plan, start: Start, link: Link<Init>, thread: SingleThread) -> ! {
+    let mut link = link;
+    match story(&mut plan, start, &mut link, thread) {
+        Ok(never) => match never {},
+        Err(End::Failure(failure)) => {
+            link.tell(&failure);
+            own::exit_now(1)
+        }
+        Err(End::Relayed) => own::exit_now(0),
+        Err(End::Orphaned) => own::exit_now(1),
+    }
+}
+
+fn story(
+    plan: &mut Plan,
+    start: Start,
+    link: &mut Link<Init>,
+    thread: SingleThread,
+) -> Result<Infallible, End> {
+    let thread = enter_namespaces(plan, link, thread)?;
+    die_with_runtime()?;
+    if let Some(process) = &plan.process {
+        process
+            .leave_caller()
+            .map_err(Failure::at(Place::Process))?;
+    }
+    if plan.entry.has_new_network() {
+        let failed = Failed::at(Call::Netlink, 0);
+        network::loopback_up()
+            .map_err(failed)
+            .map_err(Failure::at(Place::Process))?;
+    }
+
+    let root = plan.rootfs.attach().map_err(rootfs_failure)?;
+    plan.rootfs.mount(&root).map_err(rootfs_failure)?;
+    if let Some(process) = &plan.process {
+        process
+            .make_cwd(&root)
+            .map_err(Failure::at(Place::Process))?;
+    }
+    if plan.hooks.has_runtime_hooks() {
+        link.ask(Request::RunHooks)?;
+    }
+    create_container_hooks(plan, &thread)?;
+    plan.rootfs.pivot(&root).map_err(rootfs_failure)?;
+
+    if let Some(process) = &plan.process {
+        process.set_names().map_err(Failure::at(Place::Process))?;
+    }
+    plan.rootfs.seal(&root).map_err(rootfs_failure)?;
+    let mut candidate = 0;
+    if let Some(process) = &mut plan.process {
+        process
+            .become_user(&root, &plan.capability)
+            .map_err(Failure::at(Place::Process))?;
+        candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
+        verify(process, &plan.capability)?;
+    }
+    close_all_but(plan, link, &start)?;
+    link.ask(Request::Ready)?;
+
+    if let Start::OnSignal(listener) = &start {
+        *link = Link::from_start(wait_for_start(listener.as_fd())?);
+        link.wait_for_go()?;
+    }
+    start_container_hooks(plan, &thread)?;
+    become_program(plan, candidate)
+}
+
+/// Takes the hops of the route; the last may be made by a sibling.
+fn enter_namespaces(
+    plan: &Plan,
+    link: &Link<Init>,
+    mut thread: SingleThread,
+) -> Result<SingleThread, End> {
+    let mut refused = Refused::default();
+    for (index, hop) in plan.entry.hops.iter().enumerate() {
+        match hop {
+            Hop::AwaitCgroup => link.ask(Request::JoinCgroup)?,
+            Hop::MapIds => link.ask(Request::MapIds)?,
+            Hop::Relay(namespaces) => {
+                let options = CloneOptions {
+                    namespaces: *namespaces,
+                    cgroup: None,
+                    sibling: true,
+                };
+                let failed = Failed::at(Call::Clone, index);
+                match clone::clone(&thread, options)
+                    .map_err(failed)
+                    .map_err(Failure::at(Place::Entry))?
+                {
+                    Side::Parent(child) => {
+                        link.ask(Request::Relayed(child.pid))?;
+                        return Err(End::Relayed);
+                    }
+                    Side::Child(new) => thread = new,
+                }
+            }
+            _ => plan
+                .entry
+                .hop(index, &mut refused)
+                .map_err(Failure::at(Place::Entry))?,
+        }
+    }
+    Ok(thread)
+}
+
+/// Until the container is created it has no life of its own.
+fn die_with_runtime() -> Result<(), Failure> {
+    own::set_parent_death_signal(own::SIGKILL)
+        .map_err(Failed::at(Call::Prctl, 0))
+        .map_err(Failure::at(Place::Process))
+}
+
+fn create_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failure> {
+    let hooks = &plan.hooks.create_container;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    hooks
+        .run(thread, state_of(&plan.state.creating), &plan.hooks.bundle)
+        .map_err(Failure::of_hook(Place::CreateContainer))
+}
+
+fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failure> {
+    let hooks = &plan.hooks.start_container;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    hooks
+        .run(thread, state_of(&plan.state.created), c"/")
+        .map_err(Failure::of_hook(Place::StartContainer))
+}
+
+/// With the pid that this process has in its own namespace.
+fn state_of(text: &spec::state::StateText) -> State<'_> {
+    State {
+        text,
+        pid: own::getpid(),
+    }
+}
+
+/// Compares what the kernel says with the plan, before anything of the container runs.
+fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), Failure> {
+    process.verify().map_err(Failure::at(Place::Verify))?;
+    capability
+        .verify()
+        .map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
+}
+
+/// The container is created: it lives on without the runtime until somebody starts it.
+fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let failed = |call| move |errno| Failure::at(Place::Process)(Failed::at(call, 0)(errno));
+    own::set_parent_death_signal(0).map_err(failed(Call::Prctl))?;
+    socket::accept(listener).map_err(failed(Call::Receive))
+}
+
+/// Closes every descriptor but those of the container and those that the start needs, which the exec closes. Their
+/// handles in the plan are never used again.
+fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Failure> {
+    let listener = match start {
+        Start::OnSignal(listener) => listener.as_raw_fd(),
+        Start::WithRuntime => link.as_fd().as_raw_fd(),
+    };
+    let link = link.as_fd().as_raw_fd();
+    let close = |first: u32, end: i32| {
+        let end = u32::try_from(end).map_err(|_negative| Errno::EBADF)?;
+        if first < end {
+            own::close_range(first, end - 1, Closing::Now)?;
+        }
+        Ok(first.max(end + 1))
+    };
+    let close_all = || -> Result<(), Errno> {
+        let first = close(3 + plan.keep_fds, link.min(listener))?;
+        let first = close(first, link.max(listener))?;
+        own::close_range(first, u32::MAX, Closing::Now)
+    };
+    close_all()
+        .map_err(Failed::at(Call::CloseRange, 0))
+        .map_err(Failure::at(Place::Process))
+}
+
+fn become_program(plan: &Plan, candidate: usize) -> Result<Infallible, End> {
+    let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
+    own::set_parent_death_signal(0).map_err(at(Call::Prctl))?;
+    own::reset_signals().map_err(at(Call::Prctl))?;
+    let Some(process) = &plan.process else {
+        return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
+    };
+    Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
+}
+
+fn rootfs_failure(place: rootfs::Place) -> Failure {
+    let failed = Failed {
+        call: place.call,
+        index: place.index,
+        errno: place.errno,
+    };
+    Failure {
+        detail: place.to_bytes(),
+        ..Failure::at(Place::Rootfs)(failed)
+    }
+}

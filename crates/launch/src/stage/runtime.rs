@@ -1,0 +1,149 @@
+//! The runtime's side of a creation: answers what init asks, until init is ready.
+
+use crate::Error;
+use crate::failure::words;
+use crate::hooks::State;
+use crate::plan::Plan;
+use crate::protocol::{Link, Message, Request, Runtime};
+use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
+use kernel::process::{self, poll_in};
+use kernel::signal::SignalFd;
+use kernel::{Errno, pipe};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// A conversation with init.
+#[derive(Debug)]
+pub(crate) struct Stage<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) group: &'a cgroup::Group,
+    pub(crate) link: &'a Link<Runtime>,
+    pub(crate) interrupts: &'a SignalFd,
+    pub(crate) thread: &'a SingleThread,
+    /// Which process goes on as init: a relay replaces it.
+    pub(crate) child: Child,
+}
+
+impl Stage<'_> {
+    /// Serves init until it is ready and proven to be what the plan says.
+    pub(crate) fn until_ready(&mut self) -> Result<(), Error> {
+        self.set_oom_score()?;
+        loop {
+            match self.next()? {
+                Message::Request(Request::Ready) => return self.set_limits_and_verify(),
+                Message::Request(request) => {
+                    self.serve(request)?;
+                    self.link.go().map_err(|errno| Error::Link { errno })?;
+                }
+                Message::Failure(failure) => {
+                    return Err(Error::Init {
+                        message: self.plan.describe(&failure),
+                    });
+                }
+                Message::Closed => return Err(self.lost()),
+            }
+        }
+    }
+
+    /// Waits for init's next message, or for somebody who wants us to stop.
+    fn next(&self) -> Result<Message, Error> {
+        loop {
+            let mut fds = [
+                poll_in(self.link.as_fd().as_raw_fd()),
+                poll_in(self.interrupts.as_fd().as_raw_fd()),
+            ];
+            match process::poll(&mut fds, None) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::Link { errno }),
+            }
+            if let Ok(Some(signal)) = self.interrupts.next() {
+                return Err(Error::Interrupted { signal });
+            }
+            if fds[0].revents != 0 {
+                return self.link.next().map_err(|errno| Error::Link { errno });
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) -> Result<(), Error> {
+        match request {
+            Request::JoinCgroup => Ok(self.group.join(self.child.pid)?),
+            Request::MapIds => match &self.plan.entry.id_maps {
+                Some(maps) => Ok(maps.write(self.child.pid)?),
+                None => Ok(()),
+            },
+            Request::Relayed(pid) => self.adopt(pid),
+            Request::RunHooks => self.run_hooks(),
+            Request::Ready => Ok(()),
+        }
+    }
+
+    /// Takes the sibling that the first process has made for the container's init.
+    fn adopt(&mut self, pid: i32) -> Result<(), Error> {
+        // Our own child, not yet waited for: the number cannot be anybody else's.
+        let pidfd = clone::pidfd_open(pid).map_err(|errno| Error::Link { errno })?;
+        self.link.go().map_err(|errno| Error::Link { errno })?;
+        let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
+        clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
+            .map_err(|errno| Error::Link { errno })?;
+        Ok(())
+    }
+
+    fn run_hooks(&self) -> Result<(), Error> {
+        let hooks = &self.plan.hooks;
+        let state = State {
+            text: &self.plan.state.creating,
+            pid: self.child.pid,
+        };
+        for list in [&hooks.prestart, &hooks.create_runtime] {
+            list.run(self.thread, state, &hooks.bundle)
+                .map_err(|failed| Error::Hook {
+                    message: list.describe(&failed),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Early: the file stops being writable for an ordinary user when init hides from its user.
+    fn set_oom_score(&self) -> Result<(), Error> {
+        let Some(score) = self.plan.outside.oom_score_adj else {
+            return Ok(());
+        };
+        let path =
+            CString::new(format!("/proc/{}/oom_score_adj", self.child.pid)).unwrap_or_default();
+        pipe::write_file(&path, score.to_string().as_bytes()).map_err(|errno| Error::OomScore {
+            score,
+            why: words(errno),
+        })
+    }
+
+    fn set_limits_and_verify(&self) -> Result<(), Error> {
+        for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
+            process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
+                |errno| Error::Rlimit {
+                    index,
+                    soft: limit.soft,
+                    hard: limit.hard,
+                    why: words(errno),
+                },
+            )?;
+        }
+        self.plan
+            .entry
+            .verify(self.child.pid)
+            .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
+        Ok(self.group.verify(self.child.pid)?)
+    }
+
+    /// Init has closed the link without a word.
+    fn lost(&self) -> Error {
+        match clone::wait(Target::Pidfd(self.child.pidfd.as_fd()), Block::Yes) {
+            Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
+            Ok(Some((_, Exit::Signal(signal)))) => Error::InitKilled { signal },
+            Ok(None) => Error::Link {
+                errno: Errno::ECHILD,
+            },
+            Err(errno) => Error::Link { errno },
+        }
+    }
+}

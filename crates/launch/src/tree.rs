@@ -1,0 +1,58 @@
+//! What the room `rootfs` needs to know from its neighbours.
+
+use crate::{Error, Request};
+use cgroup::CgroupMount;
+use kernel::ids;
+use namespace::Entry;
+use rootfs::{CgroupHierarchy, CgroupView};
+
+/// CAP_SYS_ADMIN.
+const SYS_ADMIN: u64 = 1 << 21;
+/// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity map does not
+/// make another namespace the initial one.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// Lowers the file system tree.
+pub(crate) fn lower(
+    request: &Request<'_>,
+    entry: &Entry,
+    cgroup: &cgroup::Plan,
+) -> Result<rootfs::Plan, Error> {
+    let sets = ids::capget().map_err(|errno| Error::Probe {
+        what: "the own capabilities",
+        errno,
+    })?;
+    let in_initial =
+        namespace::join::own_inode(namespace::Kind::User) == Some(INITIAL_USER_NAMESPACE);
+    Ok(rootfs::Plan::lower(&rootfs::Request {
+        container: request.container,
+        privileged: sets.effective & SYS_ADMIN != 0,
+        user_namespace: !in_initial || entry.changes_user_namespace(),
+        pivot: request.pivot,
+        cgroup: &view(cgroup.location()),
+    })?)
+}
+
+fn view(location: &cgroup::Location) -> CgroupView {
+    match cgroup::mount_view(location) {
+        CgroupMount::V2 { group } => CgroupView::V2 { group },
+        CgroupMount::V1 {
+            hierarchies,
+            unified: None,
+        } if hierarchies.is_empty() => CgroupView::Absent,
+        CgroupMount::V1 {
+            hierarchies,
+            unified,
+        } => {
+            let hierarchies = hierarchies.into_iter().map(|mount| CgroupHierarchy {
+                name: mount.directory,
+                options: mount.options,
+                group: mount.group,
+            });
+            CgroupView::V1 {
+                hierarchies: hierarchies.collect(),
+                unified,
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `create`: makes a container that waits for its start.
+//!
+//! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
+//! down, then made. Whatever fails leaves nothing behind.
+
+use super::{Env, hooks};
+use crate::error::Error;
+use crate::process::{boot_id, start_time};
+use crate::state::{Access, ContainerId, Record, Reservation};
+use crate::{args, descriptors, moment};
+use kernel::signal::SignalFd;
+use launch::{Created, Keyring, Moment, Plan};
+use spec::Container;
+use std::env::{self, current_dir};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What asks a command to stop before it is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
+
+/// Makes one container.
+pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
+    let made = Made::make(args, env, Waits::ForStart)?;
+    made.finish(Created::detach)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a container that has been set up waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// The command `start`.
+    ForStart,
+    /// The end of this very command's preparations.
+    ForUs,
+}
+
+/// A container that is set up, recorded, and not yet released.
+#[derive(Debug)]
+pub(crate) struct Made {
+    reservation: Reservation,
+    record: Record,
+    created: Created,
+    pid_file: Option<PathBuf>,
+}
+
+impl Made {
+    /// Does everything up to the release.
+    pub(crate) fn make(args: &args::Create, env: &Env, waits: Waits) -> Result<Self, Error> {
+        let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
+        let id = ContainerId::new(args.id())?;
+        refuse_sockets(args)?;
+        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let config = args
+            .config
+            .as_deref()
+            .unwrap_or(Path::new(spec::load::CONFIG));
+        let loaded = spec::load::load_file(&args.bundle, config)?;
+        for warning in &loaded.warnings {
+            tracing::warn!(code = warning.code.as_str(), "{warning}");
+        }
+        if waits == Waits::ForUs && loaded.container.process.is_none() {
+            return Err(Error::NoProcess);
+        }
+        let reservation = env.store(Access::Make)?.reserve(&id)?;
+        let making = Making {
+            args,
+            env,
+            interrupts: &interrupts,
+            reservation: &reservation,
+        };
+        match making.make(loaded.container, &loaded.bytes, waits) {
+            Ok((record, created)) => Ok(Self {
+                reservation,
+                record,
+                created,
+                pid_file,
+            }),
+            Err(error) => {
+                give_back(reservation);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records the process, tells its pid and releases it by `release`.
+    pub(crate) fn finish<T>(
+        self,
+        release: impl FnOnce(Created) -> Result<T, launch::Error>,
+    ) -> Result<(T, Reservation, Record), Error> {
+        let Self {
+            reservation,
+            mut record,
+            created,
+            pid_file,
+        } = self;
+        let pid = created.pid();
+        let recorded = start_time(pid)
+            .ok_or(Error::Launch(launch::Error::InitGone))
+            .and_then(|time| {
+                record.set_process(pid, time);
+                reservation.save(&record)?;
+                pid_file
+                    .as_deref()
+                    .map_or(Ok(()), |path| write_pid_file(path, pid))
+            });
+        let released = match recorded {
+            Ok(()) => release(created).map_err(Error::from),
+            Err(error) => {
+                let undone = created.discard();
+                if let Err(left) = undone {
+                    tracing::error!("{left}");
+                }
+                Err(error)
+            }
+        };
+        match released {
+            Ok(released) => Ok((released, reservation, record)),
+            Err(error) => {
+                if let Some(path) = &pid_file {
+                    let _absent = fs::remove_file(path);
+                }
+                hooks::poststop(&reservation.config_bytes(), &record);
+                give_back(reservation);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A container on its way.
+struct Making<'a> {
+    args: &'a args::Create,
+    env: &'a Env,
+    interrupts: &'a SignalFd,
+    reservation: &'a Reservation,
+}
+
+impl Making<'_> {
+    fn make(
+        &self,
+        container: Container,
+        config: &[u8],
+        waits: Waits,
+    ) -> Result<(Record, Created), Error> {
+        let listen_fds = env::var_os("LISTEN_FDS");
+        let keep_fds = descriptors::preserved(self.args.preserve_fds, listen_fds.as_deref());
+        let (plan, warnings) = Plan::lower(&launch::Request {
+            container: &container,
+            id: self.reservation.id().as_str(),
+            manager: self.env.cgroup_manager,
+            rootless: self.env.rootless,
+            pivot: if self.args.no_pivot {
+                rootfs::Pivot::Move
+            } else {
+                rootfs::Pivot::PivotRoot
+            },
+            keyring: if self.args.no_new_keyring {
+                Keyring::Inherit
+            } else {
+                Keyring::New
+            },
+            keep_fds,
+            listen_fds: keep_fds - self.args.preserve_fds.min(keep_fds),
+        })?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let record = self.record(&container, &plan);
+        // The clone copies what is in memory then, and charges it to the container.
+        drop(container);
+        self.reservation.config(config)?;
+        self.reservation.journal(&record)?;
+        let moment = match waits {
+            Waits::ForStart => Moment::OnStart(self.reservation.dir()),
+            Waits::ForUs => Moment::WithRuntime,
+        };
+        match launch::launch(plan, moment, self.interrupts) {
+            Ok(created) => Ok((record, created)),
+            Err(error) => {
+                hooks::poststop(config, &record);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn record(&self, container: &Container, plan: &Plan) -> Record {
+        let location = plan.cgroup();
+        let groups = location.groups.iter();
+        Record {
+            version: Record::VERSION,
+            id: self.reservation.id().as_str().to_owned(),
+            oci_version: container.version.clone(),
+            bundle: container.bundle.clone(),
+            rootfs: container.root.path.clone(),
+            created: moment::nanoseconds(),
+            owner: nix::unistd::geteuid().as_raw(),
+            annotations: container.annotations.clone(),
+            boot_id: boot_id().unwrap_or_default(),
+            pid: None,
+            start_time: None,
+            own_pid_namespace: container.namespaces.pid == spec::container::Namespace::New,
+            cgroup_manager: self.env.cgroup_manager,
+            cgroup: Some(location.clone()),
+            cgroup_paths: groups
+                .map(|group| (group.controllers.clone(), group.host_path()))
+                .collect(),
+            namespace_paths: Default::default(),
+            program: container
+                .process
+                .as_ref()
+                .and_then(|process| process.args.first().cloned()),
+            has_poststart: !container.hooks.poststart.is_empty(),
+            has_poststop: !container.hooks.poststop.is_empty(),
+        }
+    }
+}
+
+/// What belongs to terminals and pidfd hand-over.
+fn refuse_sockets(args: &args::Create) -> Result<(), Error> {
+    if args.console_socket.is_some() {
+        return Err(Error::NotYet {
+            option: "--console-socket",
+            why: "it needs process.terminal",
+        });
+    }
+    if args.pidfd_socket.is_some() {
+        return Err(Error::NotYet {
+            option: "--pidfd-socket",
+            why: "use the pid of `state`",
+        });
+    }
+    Ok(())
+}
+
+fn give_back(reservation: Reservation) {
+    if let Err(error) = reservation.discard() {
+        tracing::error!(code = error.code(), "{error}");
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    Ok(current_dir().map_err(failed)?.join(path))
+}
+
+/// Readers see the whole number or no file.
+fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+    let failed = |source| Error::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    fs::write(&temporary, pid.to_string()).map_err(failed)?;
+    fs::rename(&temporary, path).map_err(|source| {
+        let _best_effort = fs::remove_file(&temporary);
+        failed(source)
+    })
+}

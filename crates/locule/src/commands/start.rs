@@ -1,0 +1,52 @@
+//! `start`: has a created container run its program.
+
+use super::{Env, hooks};
+use crate::args;
+use crate::error::Error;
+use crate::process::Process;
+use crate::signal;
+use crate::state::{Access, ContainerId, Entry, Lock, Record};
+use crate::status::{Action, observe, permit};
+use std::process::ExitCode;
+
+/// Starts one container.
+pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
+    let id = ContainerId::new(args.id())?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
+    let record = entry.record()?;
+    permit(Action::Start, observe(&entry, &record)?.status, &id)?;
+    let Some(program) = &record.program else {
+        return Err(Error::NoProcess);
+    };
+    launch::create::start(entry.dir(), |failure| {
+        explain(failure, program, &entry, &record)
+    })?;
+    entry.remove_start_socket()?;
+    after_start(&entry.config().unwrap_or_default(), &record)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).
+pub(crate) fn after_start(config: &[u8], record: &Record) -> Result<(), Error> {
+    hooks::poststart(config, record).inspect_err(|_failed| {
+        if let Ok(Some(process)) = Process::of(record) {
+            let _ended = process.signal(signal::KILL);
+        }
+    })
+}
+
+/// The sentence for what init has told; the configuration is needed for the names of hooks only.
+fn explain(
+    failure: &launch::failure::Failure,
+    program: &str,
+    entry: &Entry,
+    record: &Record,
+) -> String {
+    let hooks = entry
+        .config()
+        .ok()
+        .and_then(|config| super::kept_container(&config, record).ok())
+        .map(|container| container.hooks.start_container)
+        .unwrap_or_default();
+    launch::plan::describe_start(failure, program, &hooks)
+}

@@ -1,0 +1,311 @@
+//! The route from the runtime's namespaces to the container's.
+//!
+//! A pure function turns `linux.namespaces` into one clone and a short list of hops; both stages read
+//! the same list. Two constraints decide the order. A namespace is owned by the user namespace in
+//! which it is made, so new ones come after the user namespace; and joining one needs privileges over its owner,
+//! which after entering a user namespace are gone for what the host owns, so joins come before (or,
+//! where that is refused, after: a namespace that belongs to the user namespace being joined). A new PID
+//! or time namespace takes only children, so a process that could not be born in it makes one more.
+
+use crate::join::Joined;
+use crate::{Error, IdMaps, Kind, timens};
+use kernel::clone::NamespaceFlags;
+use kernel::{Call, Errno, Failed, clone, ids};
+use spec::Container;
+use spec::container::Namespace;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// One step of the new process.
+#[derive(Debug)]
+pub enum Hop {
+    /// Wait until the runtime has put this process into its cgroups (hosts with cgroup v1).
+    AwaitCgroup,
+    /// Join; where it is refused, [`Hop::JoinRefused`] tries again.
+    TryJoin(Joined),
+    /// Join.
+    Join(Joined),
+    /// Join what a [`Hop::TryJoin`] could not.
+    JoinRefused,
+    /// Make new namespaces.
+    Unshare(NamespaceFlags),
+    /// Wait until the runtime has written the id maps.
+    MapIds,
+    /// Become these ids of the new user namespace: (uid, gid).
+    BecomeRoot(u32, u32),
+    /// Write the clock offsets of the new time namespace.
+    TimeOffsets(Vec<u8>),
+    /// Make a sibling with these namespaces, which goes on in this process' place.
+    Relay(NamespaceFlags),
+}
+
+/// How the container's first process gets into its namespaces.
+#[derive(Debug)]
+pub struct Entry {
+    /// The runtime enters this PID namespace for its children around the clone.
+    pub pid_namespace: Option<Joined>,
+    /// The new namespaces of the clone itself.
+    pub clone: NamespaceFlags,
+    /// What the new process does then.
+    pub hops: Vec<Hop>,
+    /// The maps of a new user namespace.
+    pub id_maps: Option<IdMaps>,
+    /// The inodes of the joined namespaces, for the check afterwards.
+    joined: Vec<(Kind, u64)>,
+    /// The kinds that are new.
+    new: NamespaceFlags,
+}
+
+/// How the container's first process gets into its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupEntry {
+    /// It is born there.
+    AtClone,
+    /// The runtime writes its pid while it waits.
+    ByRuntime,
+}
+
+impl Entry {
+    /// Computes the route. Opens the namespaces that have a path.
+    pub fn lower(container: &Container, cgroup: CgroupEntry) -> Result<Self, Error> {
+        let mut joins = Vec::new();
+        let mut new = NamespaceFlags::empty();
+        for kind in Kind::ALL {
+            match kind.of(&container.namespaces) {
+                Namespace::Inherit => {}
+                Namespace::New => new |= kind.flag(),
+                Namespace::Join(path) => {
+                    let joined = Joined::open(kind, path)?;
+                    // Nobody may join the user namespace that he is in: setns(2) EINVAL.
+                    if kind != Kind::User || !joined.is_current() {
+                        joins.push(joined);
+                    }
+                }
+            }
+        }
+        let joined = joins
+            .iter()
+            .map(|joined| (joined.kind, joined.inode))
+            .collect();
+        let offsets = timens::offsets_text(container.time_offsets);
+        let mut entry = Self {
+            pid_namespace: None,
+            clone: NamespaceFlags::empty(),
+            hops: Vec::new(),
+            id_maps: IdMaps::lower(container)?,
+            joined,
+            new,
+        };
+        if cgroup == CgroupEntry::ByRuntime {
+            entry.hops.push(Hop::AwaitCgroup);
+        }
+        entry.route(joins, &offsets, cgroup);
+        Ok(entry)
+    }
+
+    fn route(&mut self, joins: Vec<Joined>, offsets: &[u8], cgroup: CgroupEntry) {
+        let new = self.new;
+        let user = joins.iter().position(|joined| joined.kind == Kind::User);
+        let simple = user.is_none() && offsets.is_empty();
+        if simple && self.id_maps.is_none() {
+            self.same_user_namespace(joins, cgroup);
+        } else if simple && joins.is_empty() {
+            // A cgroup namespace is rooted where its maker is, and every other namespace belongs to
+            // the ids of its maker: both are right only after the maps.
+            let born = NamespaceFlags::USER | NamespaceFlags::PID | NamespaceFlags::TIME;
+            self.clone = new & born;
+            self.map_ids();
+            self.unshare(new - born);
+        } else {
+            self.by_relay(joins, user, offsets);
+        }
+    }
+
+    /// One clone makes everything new; the rest is joined.
+    fn same_user_namespace(&mut self, joins: Vec<Joined>, cgroup: CgroupEntry) {
+        let late = match cgroup {
+            CgroupEntry::AtClone => NamespaceFlags::empty(),
+            // Rooted at the wrong group if it were made before the runtime has moved us.
+            CgroupEntry::ByRuntime => NamespaceFlags::CGROUP,
+        };
+        self.clone = self.new - late;
+        for joined in joins {
+            if joined.kind == Kind::Pid {
+                self.pid_namespace = Some(joined);
+            } else {
+                self.hops.push(Hop::Join(joined));
+            }
+        }
+        self.unshare(self.new & late);
+    }
+
+    /// The general route: join with the runtime's privileges, enter the user namespace, then be born
+    /// again into what only children enter.
+    fn by_relay(&mut self, mut joins: Vec<Joined>, user: Option<usize>, offsets: &[u8]) {
+        let user = user.map(|index| joins.remove(index));
+        let others = !joins.is_empty();
+        for joined in joins {
+            self.hops.push(match user {
+                Some(_) => Hop::TryJoin(joined),
+                None => Hop::Join(joined),
+            });
+        }
+        if let Some(user) = user {
+            self.hops.push(Hop::Join(user));
+            if others {
+                self.hops.push(Hop::JoinRefused);
+            }
+            self.hops.push(Hop::BecomeRoot(0, 0));
+        } else if self.id_maps.is_some() {
+            self.hops.push(Hop::Unshare(NamespaceFlags::USER));
+            self.map_ids();
+        }
+        let mut rest = self.new - NamespaceFlags::USER;
+        if !offsets.is_empty() {
+            rest -= NamespaceFlags::TIME;
+            self.hops.push(Hop::Unshare(NamespaceFlags::TIME));
+            self.hops.push(Hop::TimeOffsets(offsets.to_vec()));
+        }
+        self.hops.push(Hop::Relay(rest));
+    }
+
+    fn map_ids(&mut self) {
+        if let Some(maps) = &self.id_maps {
+            let (uid, gid) = maps.root();
+            self.hops.push(Hop::MapIds);
+            self.hops.push(Hop::BecomeRoot(uid, gid));
+        }
+    }
+
+    fn unshare(&mut self, flags: NamespaceFlags) {
+        if !flags.is_empty() {
+            self.hops.push(Hop::Unshare(flags));
+        }
+    }
+
+    /// Whether a second process will take the place of the first.
+    pub fn relays(&self) -> bool {
+        self.hops.iter().any(|hop| matches!(hop, Hop::Relay(_)))
+    }
+
+    /// Whether the network namespace is a new one, whose loopback link is down.
+    pub fn has_new_network(&self) -> bool {
+        self.new.contains(NamespaceFlags::NETWORK)
+    }
+
+    /// Whether init may find itself refused where the runtime itself is not: it will have entered a
+    /// user namespace.
+    pub fn changes_user_namespace(&self) -> bool {
+        self.new.contains(NamespaceFlags::USER)
+            || self.joined.iter().any(|(kind, _)| *kind == Kind::User)
+    }
+
+    /// Carries out one hop that needs no word from the runtime. The index of a failure is that of the hop.
+    pub fn hop(&self, index: usize, refused: &mut Refused) -> Result<(), Failed> {
+        let at = |call: Call| Failed::at(call, index);
+        match self.hops.get(index) {
+            None | Some(Hop::AwaitCgroup | Hop::MapIds | Hop::Relay(_)) => Ok(()),
+            Some(Hop::TryJoin(joined)) => match join(joined) {
+                Err(Errno::EPERM) => {
+                    refused.0 |= 1 << index;
+                    Ok(())
+                }
+                answer => answer.map_err(at(Call::Setns)),
+            },
+            Some(Hop::Join(joined)) => join(joined).map_err(at(Call::Setns)),
+            Some(Hop::JoinRefused) => self.join_refused(refused),
+            Some(Hop::Unshare(flags)) => clone::unshare(*flags).map_err(at(Call::Unshare)),
+            Some(Hop::BecomeRoot(uid, gid)) => become_ids(*uid, *gid, index),
+            Some(Hop::TimeOffsets(text)) => {
+                kernel::pipe::write_file(c"/proc/self/timens_offsets", text)
+                    .map_err(at(Call::TimeOffsets))
+            }
+        }
+    }
+
+    fn join_refused(&self, refused: &Refused) -> Result<(), Failed> {
+        for (index, hop) in self.hops.iter().enumerate() {
+            if let Hop::TryJoin(joined) = hop
+                && refused.0 & (1 << index) != 0
+            {
+                join(joined).map_err(Failed::at(Call::Setns, index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the namespaces of process `pid` with the plan: joined ones are those, new ones are not
+    /// ours. Gives the kind that differs.
+    pub fn verify(&self, pid: i32) -> Result<(), Kind> {
+        let pid = pid.to_string();
+        for kind in Kind::ALL {
+            let expected = self.joined.iter().find(|(joined, _)| *joined == kind);
+            let is_new = self.new.contains(kind.flag());
+            if expected.is_none() && !is_new {
+                continue;
+            }
+            let actual = crate::join::inode_of(&pid, kind).ok_or(kind)?;
+            let right = match expected {
+                Some((_, inode)) => actual == *inode,
+                None => crate::join::own_inode(kind).is_some_and(|own| own != actual),
+            };
+            if !right {
+                return Err(kind);
+            }
+        }
+        Ok(())
+    }
+
+    /// The new namespaces of the clone itself, for messages.
+    pub fn describe_clone(&self) -> String {
+        names(self.clone)
+    }
+
+    /// What hop `index` does, for messages.
+    pub fn describe(&self, index: usize) -> String {
+        match self.hops.get(index) {
+            None => "enter the namespaces".to_owned(),
+            Some(Hop::AwaitCgroup) => "wait for the cgroup".to_owned(),
+            Some(Hop::TryJoin(joined) | Hop::Join(joined)) => {
+                format!(
+                    "join the {} namespace of /linux/namespaces",
+                    joined.kind.name()
+                )
+            }
+            Some(Hop::JoinRefused) => "join the remaining namespaces".to_owned(),
+            Some(Hop::Unshare(flags) | Hop::Relay(flags)) => {
+                format!("make namespaces ({})", names(*flags))
+            }
+            Some(Hop::MapIds) => "wait for the id maps".to_owned(),
+            Some(Hop::BecomeRoot(uid, gid)) => {
+                format!("become uid {uid} and gid {gid} of the user namespace")
+            }
+            Some(Hop::TimeOffsets(_)) => "set /linux/timeOffsets".to_owned(),
+        }
+    }
+}
+
+fn names(flags: NamespaceFlags) -> String {
+    let kinds = Kind::ALL
+        .into_iter()
+        .filter(|kind| flags.contains(kind.flag()));
+    kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
+}
+
+/// Which of the first 64 hops were refused.
+#[derive(Debug, Default)]
+pub struct Refused(u64);
+
+fn join(joined: &Joined) -> Result<(), Errno> {
+    let fd: BorrowedFd<'_> = joined.fd.as_fd();
+    clone::setns(fd, joined.kind.flag())
+}
+
+fn become_ids(uid: u32, gid: u32, index: usize) -> Result<(), Failed> {
+    ids::setresgid(gid).map_err(Failed::at(Call::Setgid, index))?;
+    ids::setresuid(uid).map_err(Failed::at(Call::Setuid, index))?;
+    // Groups of the host would give access to its files; where setgroups is denied they stay, as they must.
+    match ids::setgroups(&[]) {
+        Err(Errno::EPERM) => Ok(()),
+        answer => answer.map_err(Failed::at(Call::Setgroups, index)),
+    }
+}

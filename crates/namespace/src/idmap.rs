@@ -1,0 +1,310 @@
+//! Id maps: their text, their translation, and who may write them.
+//!
+//! The maker writes the maps of a new user namespace, once. With CAP_SETUID and CAP_SETGID it writes
+//! any map itself; without, its own single id (for which setgroups(2) must be denied first) or, with
+//! the set-id programs newuidmap and newgidmap, the ranges of /etc/subuid and /etc/subgid.
+//! See user_namespaces(7).
+
+use crate::Error;
+use kernel::{Errno, ids};
+use spec::Container;
+use spec::container::{IdMapping, Namespace};
+use std::env;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The kernel takes a map in one write of less than a page.
+const PAGE: usize = 4096;
+/// CAP_SETGID and CAP_SETUID.
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
+
+/// How the maps of a new user namespace get written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    uid: Vec<IdMapping>,
+    gid: Vec<IdMapping>,
+    writer: Writer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Writer {
+    /// This process may write anything.
+    Privileged,
+    /// This process maps only itself; setgroups is denied first.
+    OwnId,
+    /// Set-id programs write.
+    Helpers { uid: PathBuf, gid: PathBuf },
+}
+
+/// The outside id that `id` of the container is, by `maps`.
+pub fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container)?;
+        (offset < map.size).then(|| map.host.checked_add(offset))?
+    })
+}
+
+/// The inside id that `id` of the host is, by `maps`.
+pub fn to_container(maps: &[IdMapping], id: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.host)?;
+        (offset < map.size).then(|| map.container.checked_add(offset))?
+    })
+}
+
+/// The text of a map, as uid_map and gid_map take it.
+pub fn text(maps: &[IdMapping]) -> String {
+    maps.iter()
+        .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
+        .collect()
+}
+
+impl IdMaps {
+    /// The maps of the container's new user namespace; `None` where it makes none.
+    pub fn lower(container: &Container) -> Result<Option<Self>, Error> {
+        if container.namespaces.user != Namespace::New {
+            return Ok(None);
+        }
+        let (uid, gid) = (
+            container.uid_mappings.clone(),
+            container.gid_mappings.clone(),
+        );
+        for (pointer, maps) in [("/linux/uidMappings", &uid), ("/linux/gidMappings", &gid)] {
+            let (length, limit) = (text(maps).len(), PAGE);
+            if length >= limit {
+                return Err(Error::MapTooLong {
+                    pointer,
+                    extents: maps.len(),
+                    length,
+                    limit,
+                });
+            }
+        }
+        let writer = Writer::choose(&uid, &gid)?;
+        Ok(Some(Self { uid, gid, writer }))
+    }
+
+    /// Whether setgroups(2) will be denied in the namespace.
+    pub fn denies_setgroups(&self) -> bool {
+        self.writer == Writer::OwnId
+    }
+
+    /// The id to become inside before anything is made there: the container's root, or the first mapped
+    /// id where 0 is not mapped.
+    pub fn root(&self) -> (u32, u32) {
+        let first = |maps: &[IdMapping]| match to_host(maps, 0) {
+            Some(_) => 0,
+            None => maps.first().map_or(0, |map| map.container),
+        };
+        (first(&self.uid), first(&self.gid))
+    }
+
+    /// Writes the maps of process `pid`, which is in its new user namespace and waits.
+    pub fn write(&self, pid: i32) -> Result<(), Error> {
+        match &self.writer {
+            Writer::Privileged => {}
+            Writer::OwnId => write_file(pid, "setgroups", "/linux/gidMappings", "deny")?,
+            Writer::Helpers { uid, gid } => {
+                run_helper(uid, pid, &self.uid, &UID)?;
+                return run_helper(gid, pid, &self.gid, &GID);
+            }
+        }
+        write_file(pid, "uid_map", UID.pointer, &text(&self.uid))?;
+        write_file(pid, "gid_map", GID.pointer, &text(&self.gid))
+    }
+}
+
+/// What differs between users and groups.
+struct Side {
+    pointer: &'static str,
+    program: &'static str,
+    ranges: &'static str,
+}
+
+const UID: Side = Side {
+    pointer: "/linux/uidMappings",
+    program: "newuidmap",
+    ranges: "/etc/subuid",
+};
+const GID: Side = Side {
+    pointer: "/linux/gidMappings",
+    program: "newgidmap",
+    ranges: "/etc/subgid",
+};
+
+impl Writer {
+    fn choose(uid: &[IdMapping], gid: &[IdMapping]) -> Result<Self, Error> {
+        let status = |source: Errno| Error::Read {
+            path: "/proc/self/status",
+            source: source.into(),
+        };
+        let sets = ids::capget().map_err(status)?;
+        if sets.effective & SETUID != 0 && sets.effective & SETGID != 0 {
+            return Ok(Self::Privileged);
+        }
+        let [_, own_uid, _] = ids::getresuid().map_err(status)?;
+        let [_, own_gid, _] = ids::getresgid().map_err(status)?;
+        let is_own = |maps: &[IdMapping], own: u32| matches!(maps, [map] if map.size == 1 && map.host == own);
+        if is_own(uid, own_uid) && is_own(gid, own_gid) {
+            return Ok(Self::OwnId);
+        }
+        let find = |side: &Side, own| {
+            find_program(side.program).ok_or(Error::NoHelper {
+                pointer: side.pointer,
+                program: side.program,
+                own,
+            })
+        };
+        Ok(Self::Helpers {
+            uid: find(&UID, own_uid)?,
+            gid: find(&GID, own_gid)?,
+        })
+    }
+}
+
+/// The first executable file called `name` in the runtime's own PATH.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .find_map(|directory| {
+            let candidate = directory.join(name);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a program of the host, from the own PATH"
+            )]
+            let metadata = std::fs::metadata(&candidate).ok()?;
+            (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0).then_some(candidate)
+        })
+}
+
+fn write_file(
+    pid: i32,
+    file: &'static str,
+    pointer: &'static str,
+    text: &str,
+) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{file}");
+    let write = || {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the host's /proc; the process is our child"
+        )]
+        let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+        // One call: the kernel takes a map once.
+        let count = file.write(text.as_bytes())?;
+        if count == text.len() {
+            Ok(())
+        } else {
+            Err(io::Error::from(io::ErrorKind::WriteZero))
+        }
+    };
+    write().map_err(|error| Error::WriteMap {
+        pointer,
+        file,
+        pid,
+        source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+    })
+}
+
+fn run_helper(program: &Path, pid: i32, maps: &[IdMapping], side: &Side) -> Result<(), Error> {
+    let numbers = maps
+        .iter()
+        .flat_map(|map| [map.container, map.host, map.size]);
+    let output = Command::new(program)
+        .arg(pid.to_string())
+        .args(numbers.map(|number| number.to_string()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output()
+        .map_err(|source| Error::Helper {
+            program: side.program,
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    let message = message
+        .lines()
+        .last()
+        .unwrap_or("no reason given")
+        .trim()
+        .to_owned();
+    let Side {
+        pointer,
+        program,
+        ranges,
+    } = *side;
+    Err(Error::HelperRefused {
+        pointer,
+        program,
+        message,
+        ranges,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(container: u32, host: u32, size: u32) -> IdMapping {
+        IdMapping {
+            container,
+            host,
+            size,
+        }
+    }
+
+    #[test]
+    fn text_is_one_extent_a_line() {
+        assert_eq!(
+            text(&[map(0, 1000, 1), map(1, 100_000, 65536)]),
+            "0 1000 1\n1 100000 65536\n"
+        );
+    }
+
+    #[test]
+    fn root_is_the_first_mapped_id_where_zero_is_unmapped() {
+        let maps = |uid, gid| IdMaps {
+            uid,
+            gid,
+            writer: Writer::Privileged,
+        };
+        assert_eq!(
+            maps(vec![map(5, 0, 1), map(0, 9, 1)], vec![map(7, 1, 2)]).root(),
+            (0, 7)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn translation_there_and_back_is_the_same_id(
+            extents in prop::collection::vec((0_u32..1000, 1_u32..100), 1..6), id in 0_u32..10_000,
+        ) {
+            // Disjoint extents: each starts where the one before ended, plus a gap.
+            let mut maps = Vec::new();
+            let (mut inside, mut outside) = (0, 1_000_000);
+            for (gap, size) in extents {
+                inside += gap;
+                outside += gap * 2;
+                maps.push(map(inside, outside, size));
+                inside += size;
+                outside += size;
+            }
+            match to_host(&maps, id) {
+                Some(host) => prop_assert_eq!(to_container(&maps, host), Some(id)),
+                None => prop_assert!(maps.iter().all(|m| id < m.container || id - m.container >= m.size)),
+            }
+        }
+
+        #[test]
+        fn extreme_extents_never_overflow(a: u32, b: u32, size: u32, id: u32) {
+            let _any = (to_host(&[map(a, b, size)], id), to_container(&[map(a, b, size)], id));
+        }
+    }
+}

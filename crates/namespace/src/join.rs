@@ -1,0 +1,128 @@
+//! Namespaces given by path: opened once, checked on the handle, joined by the handle.
+
+use crate::{Error, Kind};
+use kernel::Errno;
+use kernel::clone::namespace_type;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A namespace that will be joined; its type has been checked.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its handle, close-on-exec.
+    pub fd: OwnedFd,
+    /// Its identity: the inode number in the kernel's nsfs.
+    pub inode: u64,
+}
+
+impl Joined {
+    /// Opens the namespace of `kind` at `path`, a path of the host.
+    pub fn open(kind: Kind, path: &Path) -> Result<Self, Error> {
+        let pointer = || format!("/linux/namespaces ({})", kind.name());
+        let failed = |error: &io::Error| Error::Open {
+            pointer: pointer(),
+            path: path.to_owned(),
+            source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a path of the host, from the engine"
+        )]
+        let file = File::open(path).map_err(|error| failed(&error))?;
+        let found = match namespace_type(file.as_fd()) {
+            Ok(found) => found,
+            Err(_not_nsfs) => {
+                let wanted = kind.file();
+                return Err(Error::NoNamespace {
+                    pointer: pointer(),
+                    path: path.to_owned(),
+                    wanted,
+                });
+            }
+        };
+        if found != kind.flag() {
+            let found = Kind::from_flag(found).map_or_else(
+                || format!("{:#x}", found.bits()),
+                |kind| kind.name().to_owned(),
+            );
+            let (pointer, path, wanted) = (pointer(), path.to_owned(), kind.name());
+            return Err(Error::WrongType {
+                pointer,
+                path,
+                found,
+                wanted,
+            });
+        }
+        let inode = file.metadata().map_err(|error| failed(&error))?.ino();
+        Ok(Self {
+            kind,
+            fd: file.into(),
+            inode,
+        })
+    }
+
+    /// Whether this process is in that namespace already.
+    pub fn is_current(&self) -> bool {
+        own_inode(self.kind) == Some(self.inode)
+    }
+}
+
+/// The identity of the namespace of `kind` that this process is in.
+pub fn own_inode(kind: Kind) -> Option<u64> {
+    inode_of("self", kind)
+}
+
+/// The identity of the namespace of `kind` that process `pid` is in, from the host's /proc.
+pub fn inode_of(pid: &str, kind: Kind) -> Option<u64> {
+    let path = format!("/proc/{pid}/ns/{}", kind.file());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's own /proc, before any clone"
+    )]
+    let link = std::fs::read_link(path).ok()?;
+    let text = link.to_str()?;
+    text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_namespaces_are_recognised() {
+        for kind in Kind::ALL {
+            let path = format!("/proc/self/ns/{}", kind.file());
+            let joined = Joined::open(kind, Path::new(&path)).unwrap();
+            assert!(joined.is_current(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_is_named() {
+        let error = Joined::open(Kind::Uts, Path::new("/proc/self/ns/ipc")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/linux/namespaces (uts): \"/proc/self/ns/ipc\" is a namespace of type ipc, wanted uts"
+        );
+    }
+
+    #[test]
+    fn a_plain_file_is_no_namespace() {
+        let error = Joined::open(Kind::Network, Path::new("/proc/self/status")).unwrap_err();
+        assert!(error.to_string().contains("is no namespace"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_its_reason() {
+        let error = Joined::open(Kind::Network, Path::new("/run/netns/missing-here")).unwrap_err();
+        assert!(
+            error.to_string().ends_with("no such file or directory"),
+            "{error}"
+        );
+    }
+}

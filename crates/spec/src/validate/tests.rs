@@ -1,1 +1,0 @@
-//! Every rule of the configuration, one row each.
