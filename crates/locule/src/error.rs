@@ -84,10 +84,10 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
+            Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::InitByHand => "usage",
         }
     }

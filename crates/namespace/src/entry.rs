@@ -13,6 +13,7 @@ use kernel::clone::NamespaceFlags;
 use kernel::{Call, Errno, Failed, clone, ids};
 use spec::Container;
 use spec::container::Namespace;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// One step of the new process.
@@ -243,7 +244,11 @@ impl Entry {
             if expected.is_none() && !is_new {
                 continue;
             }
-            let actual = crate::join::inode_of(&pid, kind).ok_or(kind)?;
+            let actual = match crate::join::inode_of(&pid, kind) {
+                // Init hides from its own user; only an ordinary user's runtime is refused the look.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
+                answer => answer.map_err(|_unreadable| kind)?,
+            };
             let right = match expected {
                 Some((_, inode)) => actual == *inode,
                 None => crate::join::own_inode(kind).is_some_and(|own| own != actual),

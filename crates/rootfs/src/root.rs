@@ -315,3 +315,6 @@ impl PathBuffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

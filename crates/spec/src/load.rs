@@ -290,3 +290,6 @@ fn read_at_most(file: &File, expected: u64, path: &Path) -> Result<Vec<u8>, Load
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,97 @@ fn processes_of_engines_are_those_of_the_specification() {
         );
     }
 }
+
+mod mutated {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::locate;
+
+    /// Puts `value` where a walk through `tree` ends that takes at each level the child that the next
+    /// number names.
+    fn replace(tree: &mut Json, walk: &[usize], value: Json) {
+        let Some((step, rest)) = walk.split_first() else {
+            *tree = value;
+            return;
+        };
+        let child = match tree {
+            Json::Array(items) if !items.is_empty() => {
+                let index = step % items.len();
+                items.get_mut(index)
+            }
+            Json::Object(entries) if !entries.is_empty() => {
+                let index = step % entries.len();
+                entries.values_mut().nth(index)
+            }
+            _ => None,
+        };
+        match child {
+            Some(child) => replace(child, rest, value),
+            None => *tree = value,
+        }
+    }
+
+    fn small_json() -> impl Strategy<Value = Json> {
+        prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f32>().prop_map(|number| Json::from(f64::from(number))),
+            ".{0,12}".prop_map(Json::from),
+            Just(serde_json::json!({"a/~b": [1, {"": []}]})),
+            Just(serde_json::json!([])),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_judged_without_panic(bytes in vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes, Path::new("/b"), Host::Ignore);
+            let _ = parse_process(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_json_text_is_judged_without_panic(text in "[\\[\\]{}:,\"a1\\\\u0 -]{0,80}") {
+            let _ = parse(text.as_bytes(), Path::new("/b"), Host::Ignore);
+        }
+
+        #[test]
+        fn samples_with_other_bytes_are_judged_without_panic(
+            which in 0..CONFIGS.len(),
+            changes in vec((any::<usize>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = CONFIGS[which].0.1.to_owned();
+            for (place, byte) in changes {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+            if let Err(report) = parse(&bytes, Path::new("/b"), Host::Ignore) {
+                prop_assert!(!report.errors.is_empty());
+                prop_assert!(!report.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn every_problem_of_a_sample_with_another_value_points_into_the_document(
+            which in 0..CONFIGS.len(),
+            walk in vec(any::<usize>(), 1..6),
+            value in small_json(),
+        ) {
+            let mut tree: Json = serde_json::from_slice(CONFIGS[which].0.1).unwrap();
+            replace(&mut tree, &walk, value);
+            let text = tree.to_string();
+            let found = match parse(text.as_bytes(), Path::new("/b"), Host::Ignore) {
+                Ok(loaded) => loaded.warnings,
+                Err(report) => report.errors.into_iter().chain(report.warnings).collect(),
+            };
+            for problem in found {
+                let place = locate::position(text.as_bytes(), &problem.pointer);
+                prop_assert!(place.is_some(), "{problem}");
+            }
+        }
+    }
+}

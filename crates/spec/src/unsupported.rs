@@ -78,3 +78,78 @@ pub(crate) fn has_row(pointer: &str) -> bool {
     ROWS.iter()
         .any(|(path, _)| format!("/{}", path.join("/")) == pointer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node;
+    use crate::reader::Notes;
+
+    fn refused(json: &str) -> Vec<String> {
+        let document = node::parse(json.as_bytes()).unwrap();
+        let notes = Notes::default();
+        refuse(&document, &notes);
+        notes
+            .into_report()
+            .errors
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn every_row_is_refused_by_name_when_it_asks_for_something() {
+        for (path, meaningful) in ROWS {
+            let asking = r#"{"a":1}"#;
+            assert!(meaningful(&node::parse(asking.as_bytes()).unwrap()));
+            let mut json = asking.to_owned();
+            for key in path.iter().rev() {
+                json = format!("{{\"{key}\":{json}}}");
+            }
+            let (pointer, name) = (path.join("/"), path.join("."));
+            let text = format!("/{pointer}: `{name}` is not supported yet [unsupported]");
+            assert_eq!(refused(&json), [text]);
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_is_accepted() {
+        for (path, _) in ROWS {
+            for nothing in ["null", "false", "\"\"", "[]", "{}"] {
+                let mut json = nothing.to_owned();
+                for key in path.iter().rev() {
+                    json = format!("{{\"{key}\":{json}}}");
+                }
+                assert_eq!(refused(&json), [""; 0], "{json}");
+            }
+        }
+    }
+
+    #[test]
+    fn device_rules_alone_are_no_limits() {
+        let judge = |json: &str| limits(&node::parse(json.as_bytes()).unwrap());
+        assert!(!judge(
+            r#"{"devices":[{"allow":false,"access":"rwm"}],"blockIO":{}}"#
+        ));
+        assert!(judge(r#"{"devices":[],"pids":{"limit":5}}"#));
+    }
+
+    #[test]
+    fn a_process_of_its_own_is_judged_by_the_same_rows() {
+        let document = node::parse(br#"{"terminal":true,"linux":{"seccomp":{"a":1}}}"#).unwrap();
+        let notes = Notes::default();
+        refuse_in_process(&document, &notes);
+        let found: Vec<_> = notes
+            .into_report()
+            .errors
+            .into_iter()
+            .map(|e| e.pointer)
+            .collect();
+        let expected: &[&str] = if has_row("/process/terminal") {
+            &["/terminal"]
+        } else {
+            &[]
+        };
+        assert_eq!(found, expected);
+    }
+}

@@ -61,7 +61,8 @@ fn story(
     thread: SingleThread,
 ) -> Result<Infallible, End> {
     let thread = enter_namespaces(plan, link, thread)?;
-    die_with_runtime()?;
+    // Until the container is created it has no life of its own.
+    die_with_runtime(own::SIGKILL)?;
     if let Some(process) = &plan.process {
         process
             .leave_caller()
@@ -100,6 +101,8 @@ fn story(
         verify(process, &plan.capability)?;
     }
     close_all_but(plan, link, &start)?;
+    // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
+    die_with_runtime(0)?;
     link.ask(Request::Ready)?;
 
     if let Start::OnSignal(listener) = &start {
@@ -148,9 +151,9 @@ fn enter_namespaces(
     Ok(thread)
 }
 
-/// Until the container is created it has no life of its own.
-fn die_with_runtime() -> Result<(), Failure> {
-    own::set_parent_death_signal(own::SIGKILL)
+/// Whether init is to be killed when the runtime ends.
+fn die_with_runtime(signal: i32) -> Result<(), Failure> {
+    own::set_parent_death_signal(signal)
         .map_err(Failed::at(Call::Prctl, 0))
         .map_err(Failure::at(Place::Process))
 }
@@ -193,9 +196,10 @@ fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), 
 
 /// The container is created: it lives on without the runtime until somebody starts it.
 fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    let failed = |call| move |errno| Failure::at(Place::Process)(Failed::at(call, 0)(errno));
-    own::set_parent_death_signal(0).map_err(failed(Call::Prctl))?;
-    socket::accept(listener).map_err(failed(Call::Receive))
+    let failed = Failed::at(Call::Receive, 0);
+    socket::accept(listener)
+        .map_err(failed)
+        .map_err(Failure::at(Place::Process))
 }
 
 /// Closes every descriptor but those of the container and those that the start needs, which the exec closes. Their
@@ -225,7 +229,6 @@ fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Fa
 
 fn become_program(plan: &Plan, candidate: usize) -> Result<Infallible, End> {
     let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
-    own::set_parent_death_signal(0).map_err(at(Call::Prctl))?;
     own::reset_signals().map_err(at(Call::Prctl))?;
     let Some(process) = &plan.process else {
         return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());

@@ -1,0 +1,259 @@
+//! Files of a bundle as they may be found, and what is said about them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, str};
+
+use super::*;
+
+const SOUND: &str = r#"{"ociVersion":"1.2.1","root":{"path":"rootfs"}}"#;
+
+/// A bundle that goes away with the value.
+struct Bundle(PathBuf);
+
+impl Bundle {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("locule-spec-{}-{number}", process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::create_dir(path.join("rootfs")).unwrap();
+        Self(path)
+    }
+
+    fn with(config: impl AsRef<[u8]>) -> Self {
+        let bundle = Self::new();
+        fs::write(bundle.config(), config).unwrap();
+        bundle
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join(CONFIG)
+    }
+
+    /// The message of the refusal, which comes at once.
+    fn refusal(&self) -> String {
+        let start = Instant::now();
+        let error = load(&self.0).expect_err("refused");
+        assert!(start.elapsed() < Duration::from_secs(5));
+        error.to_string()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_sound_bundle_is_loaded_with_the_bytes_as_read() {
+    let bundle = Bundle::with(SOUND);
+    let loaded = load(&bundle.0).unwrap();
+    assert_eq!(loaded.bytes, SOUND.as_bytes());
+    assert_eq!(loaded.container.bundle, bundle.0);
+    assert_eq!(loaded.container.root.path, bundle.0.join("rootfs"));
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn another_file_can_be_the_configuration() {
+    let bundle = Bundle::new();
+    fs::write(bundle.0.join("other.json"), SOUND).unwrap();
+    assert!(load_file(&bundle.0, "other.json").is_ok());
+    assert!(load_file(&bundle.0, bundle.0.join("other.json")).is_ok());
+    assert!(load(&bundle.0).is_err());
+}
+
+#[test]
+fn a_relative_bundle_becomes_absolute() {
+    let error = load(Path::new("no/such/bundle")).expect_err("absent");
+    assert!(matches!(error, LoadError::Absent { .. }));
+    let bundle = Bundle::with(SOUND);
+    let upwards = "../".repeat(env::current_dir().unwrap().components().count());
+    let relative = Path::new(&upwards).join(bundle.0.strip_prefix("/").unwrap());
+    assert!(load(&relative).unwrap().container.bundle.is_absolute());
+}
+
+#[test]
+fn an_absent_file_is_named_as_engines_look_for_it() {
+    let bundle = Bundle::new();
+    let text = bundle.refusal();
+    assert!(text.contains("no such file or directory"), "{text}");
+    assert!(text.contains(bundle.config().to_str().unwrap()), "{text}");
+}
+
+#[test]
+fn a_symlink_to_a_file_is_followed() {
+    let bundle = Bundle::new();
+    fs::write(bundle.0.join("real"), SOUND).unwrap();
+    symlink("real", bundle.config()).unwrap();
+    assert!(load(&bundle.0).is_ok());
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let bundle = Bundle::new();
+    fs::create_dir(bundle.config()).unwrap();
+    assert!(
+        bundle
+            .refusal()
+            .contains("is a directory, expected a regular file")
+    );
+
+    let bundle = Bundle::new();
+    assert!(
+        Command::new("mkfifo")
+            .arg(bundle.config())
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(
+        bundle
+            .refusal()
+            .contains("is a FIFO, expected a regular file")
+    );
+
+    let bundle = Bundle::new();
+    symlink("/dev/zero", bundle.config()).unwrap();
+    assert!(
+        bundle
+            .refusal()
+            .contains("is a device, expected a regular file")
+    );
+
+    let bundle = Bundle::new();
+    let _listener = UnixListener::bind(bundle.config()).unwrap();
+    assert!(
+        bundle
+            .refusal()
+            .contains("is a socket, expected a regular file")
+    );
+}
+
+#[test]
+fn a_large_file_is_refused_unread() {
+    let bundle = Bundle::new();
+    let file = File::create(bundle.config()).unwrap();
+    file.set_len(5 << 30).unwrap();
+    let text = bundle.refusal();
+    assert!(text.contains("more than 16777216 bytes"), "{text}");
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_is_cut_off() {
+    let bundle = Bundle::new();
+    File::create(bundle.config())
+        .unwrap()
+        .set_len(LARGEST + 1)
+        .unwrap();
+    let file = File::open(bundle.config()).unwrap();
+    let error = read_at_most(&file, 0, &bundle.config()).expect_err("too large");
+    assert!(matches!(error, LoadError::TooLarge { .. }));
+}
+
+#[test]
+fn the_root_is_a_directory_of_the_host() {
+    let bundle = Bundle::with(SOUND);
+    fs::remove_dir(bundle.0.join("rootfs")).unwrap();
+    let text = bundle.refusal();
+    assert!(
+        text.contains("/root/path: expected a directory at"),
+        "{text}"
+    );
+    assert!(text.contains("no such file or directory"), "{text}");
+    fs::write(bundle.0.join("rootfs"), "").unwrap();
+    let text = bundle.refusal();
+    assert!(text.contains("found regular file"), "{text}");
+    symlink(env::temp_dir(), bundle.0.join("link")).unwrap();
+    fs::write(bundle.config(), SOUND.replace("rootfs", "link")).unwrap();
+    assert!(load(&bundle.0).is_ok());
+}
+
+#[test]
+fn a_saved_copy_is_read_when_the_bundle_is_gone() {
+    let gone = Path::new("/no/such/bundle");
+    assert!(parse(SOUND.as_bytes(), gone, Host::Ignore).is_ok());
+    let report = parse(SOUND.as_bytes(), gone, Host::Inspect).expect_err("inspected");
+    assert_eq!(report.errors[0].pointer, "/root/path");
+}
+
+#[test]
+fn the_last_line_names_the_file_and_the_problem() {
+    let bundle = Bundle::with(r#"{"ociVersion":"1.2.1","root":{"path":7}}"#);
+    let text = bundle.refusal();
+    let expected = format!(
+        "{:?}: /root/path: expected a string, found the number 7 (line 1, column 38) [type]",
+        bundle.config()
+    );
+    assert_eq!(text, expected);
+
+    let bundle = Bundle::with("{\n \"root\": {\"path\": 7}\n}");
+    let text = bundle.refusal();
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("{:?}: 2 errors, the first: ", bundle.config())),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("(line 2, column"), "{text}");
+}
+
+#[test]
+fn a_config_cannot_write_to_the_terminal() {
+    let json = "{\"ociVersion\":\"\\u001b[31m\\n\",\"a\\u001b\\n\":{},\"root\":{\"path\":\"r\"}}";
+    let report = parse(json.as_bytes(), Path::new("/b"), Host::Ignore).expect_err("no version");
+    let shown = format!("{report}{}", report.warnings[0]);
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+}
+
+#[test]
+fn the_top_level_is_an_object() {
+    for text in ["null", "[]", "7", "\"x\""] {
+        let report = parse(text.as_bytes(), Path::new("/b"), Host::Ignore).expect_err("refused");
+        assert_eq!(report.errors.len(), 1);
+        assert!(
+            report.errors[0]
+                .message
+                .contains("top level must be an object"),
+            "{report}"
+        );
+        assert!(parse_process(text.as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn a_process_is_loaded_from_a_file_of_its_own() {
+    let bundle = Bundle::new();
+    let path = bundle.0.join("process.json");
+    fs::write(&path, r#"{"cwd":"/","args":["a"],"x":1}"#).unwrap();
+    let (process, warnings) = load_process(&path).unwrap();
+    assert_eq!(process.args, ["a"]);
+    assert_eq!(warnings[0].pointer, "/x");
+    fs::write(&path, r#"{"cwd":"/","args":[]}"#).unwrap();
+    let error = load_process(&path).expect_err("no arguments").to_string();
+    assert!(
+        error.contains("process.json\": /args: expected at least one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn truncation_is_refused_at_every_length() {
+    for end in 0..SOUND.len() {
+        let cut = SOUND.as_bytes().get(..end).unwrap();
+        let report = parse(cut, Path::new("/b"), Host::Ignore).expect_err("cut");
+        assert_eq!(
+            report.errors[0].code,
+            Code::Syntax,
+            "{}",
+            str::from_utf8(cut).unwrap()
+        );
+        assert!(report.errors[0].position.is_some());
+    }
+}

@@ -1,0 +1,317 @@
+//! The place where one test runs.
+//!
+//! The body of a test runs in a process of its own: the test binary starts itself again below unshare(1) with new mount, pid,
+//! network, uts and ipc namespaces, so whatever a runtime does ends with the test and never reaches the machine. Inside, `/` is a shared
+//! mount as on any systemd host (a leak would propagate and be seen), `/run` is an empty tmpfs, and a shell as pid 1 reaps orphans. cgroups
+//! cannot be hidden like that: each test has a token that is part of every container id, and whatever bears it is looked for afterwards.
+
+use std::any::type_name_of_val;
+use std::cell::Cell;
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio, id};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::bundle::Bundle;
+use crate::leak;
+use crate::subject::Subject;
+
+/// Uid and gid of the ordinary user of [`user`] tests. Known only to the sandbox's own `/etc/passwd`.
+pub const USER: u32 = 42042;
+/// First subordinate id of that user; 65536 of them.
+pub const SUBORDINATE: u32 = 4_200_000;
+
+/// What a test sees as its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// The machine as it is, as root.
+    Host,
+    /// cgroup v2 alone at /sys/fs/cgroup, as root.
+    PureV2,
+    /// The machine as it is, as an ordinary user with a subordinate id range.
+    User,
+}
+
+impl Environment {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::PureV2 => "pure-v2",
+            Self::User => "user",
+        }
+    }
+}
+
+/// Runs `body` as root in the environment that `LOCULE_ENVIRONMENT` names: `host` (the default) or `pure-v2`.
+pub fn host(body: impl FnOnce(&Sandbox)) {
+    let environment = match env::var("LOCULE_ENVIRONMENT").as_deref() {
+        Ok("pure-v2") => Environment::PureV2,
+        Ok("host") | Err(_) => Environment::Host,
+        Ok(other) => panic!("LOCULE_ENVIRONMENT={other}: host or pure-v2"),
+    };
+    run(environment, body);
+}
+
+/// Runs `body` as root where only cgroup v2 is to be seen.
+pub fn pure_v2(body: impl FnOnce(&Sandbox)) {
+    run(Environment::PureV2, body);
+}
+
+/// Runs `body` with the runtime started as an ordinary user.
+pub fn user(body: impl FnOnce(&Sandbox)) {
+    run(Environment::User, body);
+}
+
+/// The inside of one test's sandbox.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// What the test sees as its host.
+    pub environment: Environment,
+    /// The runtime under test.
+    pub subject: Subject,
+    /// An empty directory of the test, on a tmpfs.
+    pub dir: PathBuf,
+    /// The value of `--root`.
+    pub state: PathBuf,
+    /// Unique on the machine; the beginning of every container id.
+    pub token: String,
+    counter: Cell<u32>,
+}
+
+fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
+    if env::var_os("LOCULE_SANDBOX").is_some() {
+        inside(environment, body);
+    } else {
+        outside(environment, &test_name(type_name_of_val(&body)));
+    }
+}
+
+/// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the file `lifecycle`.
+fn test_name(closure: &str) -> String {
+    let path = closure.trim_end_matches("::{{closure}}");
+    path.split_once("::")
+        .expect("a closure in a test")
+        .1
+        .to_owned()
+}
+
+/// Prepares the namespaces of one test; its arguments are the environment and the program to run.
+const PRELUDE: &str = r#"set -e
+environment=$1; shift
+mount --make-rshared /
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/sandbox /run/lock /run/mount # the last is where mount(8) keeps notes
+ip link set lo up
+case $environment in
+pure-v2)
+    if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi ;;
+user)
+    mkdir /run/etc
+    for file in passwd group subuid subgid; do
+        touch "/etc/$file"; cp "/etc/$file" "/run/etc/$file"
+    done
+    echo "locule-test:x:$LOCULE_USER:$LOCULE_USER::/:/bin/sh" >> /run/etc/passwd
+    echo "locule-test:x:$LOCULE_USER:" >> /run/etc/group
+    echo "locule-test:$LOCULE_SUBORDINATE:65536" | tee -a /run/etc/subuid >> /run/etc/subgid
+    for file in passwd group subuid subgid; do mount --bind "/run/etc/$file" "/etc/$file"; done
+    mkdir -p "/run/user/$LOCULE_USER" /run/bin
+    chown "$LOCULE_USER:$LOCULE_USER" "/run/user/$LOCULE_USER"
+    chmod 700 "/run/user/$LOCULE_USER"
+    touch "/run/bin/$(basename "$LOCULE_RUNTIME")"
+    mount --bind "$LOCULE_RUNTIME" "/run/bin/$(basename "$LOCULE_RUNTIME")" ;;
+esac
+set +e
+"$@"
+exit $?
+"#;
+
+fn outside(environment: Environment, test: &str) {
+    static TOKENS: AtomicU32 = AtomicU32::new(0);
+    let subject = Subject::get();
+    announce(subject);
+    let token = format!("lt{}-{}", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
+    let mut command = Command::new("timeout");
+    command.args([
+        "--kill-after=5",
+        "60",
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+    ]);
+    command.args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--net",
+        "--uts",
+        "--ipc",
+    ]);
+    command.args([
+        "--",
+        "/bin/sh",
+        "-c",
+        PRELUDE,
+        "sandbox",
+        environment.name(),
+    ]);
+    command.arg(env::current_exe().expect("own path"));
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    command
+        .env("LOCULE_SANDBOX", &token)
+        .env("LOCULE_RUNTIME", &subject.program);
+    command.env("LOCULE_USER", USER.to_string());
+    command.env("LOCULE_SUBORDINATE", SUBORDINATE.to_string());
+    let output = command.stdin(Stdio::null()).output().expect("unshare");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for line in stdout
+        .lines()
+        .filter_map(|line| line.find("skipped: ").map(|at| &line[at..]))
+    {
+        note(&format!("test {test} ... {line}"));
+    }
+    let ran = output.status.success() && stdout.contains("1 passed");
+    let left = leak::cgroups(&token);
+    leak::remove_cgroups(&left);
+    assert!(
+        ran,
+        "in the sandbox ({}): {}\n{stdout}\n{stderr}",
+        environment.name(),
+        output.status
+    );
+    assert!(left.is_empty(), "cgroups left behind: {left:?}");
+}
+
+/// Says once per test binary what is tested and where.
+fn announce(subject: &Subject) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let groups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            "v2"
+        } else if Path::new("/sys/fs/cgroup/unified").exists() {
+            "hybrid"
+        } else {
+            "v1"
+        };
+        let view = env::var("LOCULE_ENVIRONMENT").unwrap_or_else(|_| "host".to_owned());
+        note(&format!(
+            "subject: {} ({}); environment: {view}; cgroups of the machine: {groups}; kernel {}",
+            subject.version,
+            subject.program.display(),
+            kernel.trim()
+        ));
+    });
+}
+
+/// Prints past the capture of the test harness.
+fn note(line: &str) {
+    let mut stderr = io::stderr();
+    stderr
+        .write_all(format!("{line}\n").as_bytes())
+        .expect("stderr");
+}
+
+fn inside<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
+    let mut subject = Subject::get().clone();
+    if environment == Environment::User {
+        subject.program = Path::new("/run/bin").join(subject.program.file_name().expect("a file"));
+    }
+    let dir = PathBuf::from("/run/sandbox");
+    let state = dir.join("state");
+    fs::create_dir(&state).expect("state directory");
+    let sandbox = Sandbox {
+        environment,
+        subject,
+        token: env::var("LOCULE_SANDBOX").expect("token"),
+        counter: Cell::new(0),
+        dir,
+        state,
+    };
+    sandbox.give(&sandbox.dir);
+    sandbox.give(&sandbox.state);
+    let before = leak::Census::take(&sandbox);
+    body(&sandbox);
+    before.compare(&sandbox);
+}
+
+impl Sandbox {
+    /// A bundle of the default configuration on a busybox root file system of its own.
+    pub fn bundle(&self) -> Bundle {
+        let path = self.dir.join(format!("bundle{}", self.next()));
+        Bundle::make(self, path)
+    }
+
+    /// A container id that no other test uses.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.token, self.next())
+    }
+
+    /// Says that this test cannot run here, and which environment covers it. The caller returns.
+    pub fn skip(&self, reason: &str) {
+        println!("skipped: {reason}");
+    }
+
+    /// Skips a test of locule's own behaviour when the subject is another runtime; true means skipped. With `LOCULE_UNSKIPPED` in the
+    /// environment nothing is skipped: that is how a test is seen to fail.
+    pub fn is_control(&self, why: &str) -> bool {
+        let control = !self.subject.is_locule() && env::var_os("LOCULE_UNSKIPPED").is_none();
+        if control {
+            self.skip(&format!("no control: {why}"));
+        }
+        control
+    }
+
+    /// Whether the test sees cgroup v2 alone.
+    pub fn is_v2(&self) -> bool {
+        Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+    }
+
+    /// Makes `path` belong to whoever starts the runtime.
+    pub fn give(&self, path: &Path) {
+        if self.environment == Environment::User {
+            chown(path, Some(USER), Some(USER)).expect("chown");
+        }
+    }
+
+    pub(crate) fn next(&self) -> u32 {
+        self.counter.set(self.counter.get() + 1);
+        self.counter.get()
+    }
+
+    /// Runs a program of the host in the sandbox as root and returns what it printed. Panics when it fails.
+    pub fn tool(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .output();
+        let output = output.unwrap_or_else(|e| panic!("{program}: {e}"));
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{program} {args:?}: {stdout}{stderr}"
+        );
+        stdout
+    }
+}
+
+/// Waits up to ten seconds for `condition`; false when it never held.
+pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    condition()
+}

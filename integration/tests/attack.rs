@@ -1,0 +1,528 @@
+//! Attacks of a hostile image, configuration or neighbour: each CVE that create and run can have, by name.
+//!
+//! docs/security.md lists CVE, design rule and test. Every test here points the attack at a canary tree in its own sandbox and allows two
+//! verdicts: refused with an error, or started and safe. Those for which runc 1.1.5 is no control were seen to fail with it
+//! (`LOCULE_UNSKIPPED=1 LOCULE_RUNTIME=runc`).
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use integration::canary::Canary;
+use integration::{Bundle, Outcome, sandbox};
+use serde_json::json;
+
+const HOLE: &str = "runc 1.1.5 has this hole";
+
+/// A refusal must be the runtime's own error, not a crash.
+#[track_caller]
+fn safe_or_refused(outcome: Outcome) {
+    assert!(
+        outcome.status.code().is_some(),
+        "{}",
+        outcome.describe("a crash")
+    );
+    assert!(
+        !outcome.stdout.contains("ESCAPED"),
+        "{}",
+        outcome.describe("an escape")
+    );
+    assert!(
+        !outcome.stderr.contains("panicked"),
+        "{}",
+        outcome.describe("a panic")
+    );
+}
+
+/// Replaces a directory of the root file system by a symlink.
+fn relink(bundle: &Bundle, name: &str, target: impl AsRef<Path>) {
+    let place = bundle.root().join(name);
+    fs::remove_dir_all(&place).expect("rm");
+    symlink(target, place).expect("symlink");
+}
+
+/// The ways in which a link of an image may point at `to` on the host.
+fn links(bundle: &Bundle, to: &Path) -> Vec<std::path::PathBuf> {
+    let up = Path::new("../../../../../../../..").join(to.strip_prefix("/").expect("absolute"));
+    symlink(to, bundle.root().join("hop")).expect("symlink");
+    vec![
+        to.to_owned(),
+        up,
+        Path::new("/hop").to_owned(),
+        Path::new("hop").to_owned(),
+    ]
+}
+
+/// CVE-2019-5736: the runtime's own file is out of reach of a container that holds its stages open and writes later.
+#[test]
+fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
+    sandbox::host(|s| {
+        let before = s.tool("sha256sum", &[s.subject.program.to_str().expect("UTF-8")]);
+        let mut bundle = s.bundle();
+        let all = [
+            "CAP_SYS_PTRACE",
+            "CAP_DAC_OVERRIDE",
+            "CAP_SYS_ADMIN",
+            "CAP_KILL",
+        ];
+        bundle
+            .writable()
+            .capabilities(&["bounding", "effective", "permitted"], &all);
+        bundle.shell(
+            "echo ready; while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) continue;; esac; \
+             ( exec 9< $p/exe ) 2> /dev/null || continue; \
+             (exec 9< $p/exe; for i in 1 2 3 4 5 6 7 8; do \
+              : >> /proc/self/fd/9 && echo ESCAPED; sleep 0.01; done) 2> /dev/null & done; done",
+        );
+        let attacker = s.started(&bundle);
+        attacker.wait_output("ready");
+        for args in [
+            ["/proc/self/exe", "--version"],
+            ["/entry", "--version"],
+            ["true", ""],
+        ] {
+            let mut victim = s.bundle();
+            victim.file("/entry", "#!/proc/self/exe --version\n", 0o755);
+            victim
+                .join("pid", format!("/proc/{}/ns/pid", attacker.pid()))
+                .args(&args);
+            for _ in 0..5 {
+                safe_or_refused(s.run(&victim));
+            }
+        }
+        let output = attacker.output();
+        // busybox of the victim itself may be opened; only the runtime's file counts, and that is what the sum says.
+        assert_eq!(
+            s.tool("sha256sum", &[s.subject.program.to_str().expect("UTF-8")]),
+            before,
+            "{output}"
+        );
+        let size = fs::metadata(&s.subject.program).expect("stat").len();
+        assert!(size > 0);
+        attacker.remove();
+    });
+}
+
+/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links.
+#[test]
+fn cve_2019_19921_proc_and_sys_are_no_links() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        for name in ["proc", "sys"] {
+            for target in [
+                "/mnt",
+                "/x/../mnt",
+                "mnt",
+                "/nowhere",
+                name,
+                canary.path.to_str().expect("UTF-8"),
+            ] {
+                let bundle = s.bundle();
+                relink(&bundle, name, target);
+                let outcome = s.run(&bundle);
+                if name == "proc" || s.subject.is_locule() {
+                    outcome.fails_with(&[name]);
+                }
+                canary.check();
+            }
+        }
+    });
+}
+
+/// CVE-2023-27561: the same link under other spellings of the destination.
+#[test]
+fn cve_2023_27561_other_spellings_of_proc_are_no_way_around() {
+    sandbox::host(|s| {
+        for destination in ["/proc/", "//proc", "/./proc", "/x/../proc", "proc"] {
+            let mut bundle = s.bundle();
+            relink(&bundle, "proc", "/mnt");
+            bundle.set("/mounts/0/destination", json!(destination));
+            let outcome = s.run(&bundle);
+            assert!(
+                !outcome.status.success(),
+                "{destination}: {}",
+                outcome.describe("wanted an error")
+            );
+        }
+    });
+}
+
+/// CVE-2019-16884, CVE-2025-52881: nothing but a procfs may cover /proc, and nothing may stand in for the files that the runtime writes.
+#[test]
+fn cve_2019_16884_mounts_do_not_cover_proc() {
+    sandbox::host(|s| {
+        let folder = s.dir.join("fake");
+        fs::create_dir(&folder).expect("mkdir");
+        let file = s.dir.join("file");
+        fs::write(&file, "").expect("write");
+        for (source, destination) in [
+            (&folder, "/proc"),
+            (&folder, "/proc/self/attr"),
+            (&file, "/proc/self/attr/exec"),
+            (&folder, "/proc/sys"),
+            (&file, "/proc/self/oom_score_adj"),
+            (&folder, "/proc/1"),
+            (&file, "/proc/thread-self/attr/exec"),
+        ] {
+            let mut bundle = s.bundle();
+            bundle.bind(source, destination, &[]);
+            let outcome = s.run(&bundle);
+            assert!(
+                !outcome.status.success(),
+                "{destination}: {}",
+                outcome.describe("wanted an error")
+            );
+        }
+    });
+}
+
+/// CVE-2021-30465, CVE-2019-18837: mount destinations through links of the image.
+#[test]
+fn cve_2021_30465_destinations_through_links_stay_inside() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        for target in links(&s.bundle(), &canary.path.join("folder")) {
+            let mut bundle = s.bundle();
+            symlink(&canary.path.join("folder"), bundle.root().join("hop")).expect("symlink");
+            symlink(&target, bundle.root().join("vol")).expect("symlink");
+            let source = s.dir.join(format!("source{}", target.components().count()));
+            fs::create_dir_all(&source).expect("mkdir");
+            bundle
+                .writable()
+                .mount(json!({ "destination": "/vol/deep", "type": "tmpfs", "source": "tmpfs" }));
+            bundle
+                .bind(&source, "/vol", &["rw"])
+                .shell("touch /vol/deep/x /vol/y; ls / | grep -q '^canary' && echo ESCAPED");
+            safe_or_refused(s.run(&bundle));
+            canary.check();
+        }
+    });
+}
+
+/// CVE-2021-30465 as a race: a neighbour with a shared volume flips a component between a directory and links out of it.
+#[test]
+fn cve_2021_30465_a_racing_neighbour_gets_nothing_mounted_outside() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        let volume = s.dir.join("volume");
+        fs::create_dir_all(volume.join("inner")).expect("mkdir");
+        symlink("inner", volume.join("flip")).expect("symlink");
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let targets = [
+                    "inner",
+                    canary.path.to_str().expect("UTF-8"),
+                    "../../../../../../run/sandbox/canary",
+                ];
+                for target in targets.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    symlink(target, volume.join("next")).expect("symlink");
+                    fs::rename(volume.join("next"), volume.join("flip")).expect("rename");
+                }
+            });
+            for round in 0..20 {
+                let mut bundle = s.bundle();
+                bundle.bind(&volume, "/vol", &["rw"]);
+                bundle.mount(json!({ "destination": format!("/vol/flip/made{round}/deep"), "type": "tmpfs", "source": "tmpfs" }));
+                bundle.bind(&volume.join("inner"), "/vol/flip/folder", &["rw"]);
+                bundle.shell("test -e /vol/flip/secret && echo ESCAPED; true");
+                safe_or_refused(s.run(&bundle));
+                fs::remove_dir_all(&bundle.path).expect("rm");
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        canary.check();
+    });
+}
+
+/// CVE-2024-45310: mount points that are missing are not made outside.
+#[test]
+fn cve_2024_45310_mount_points_are_not_made_outside() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        let file = s.dir.join("file");
+        fs::write(&file, "").expect("write");
+        for target in links(&s.bundle(), &canary.path) {
+            let mut bundle = s.bundle();
+            symlink(&canary.path, bundle.root().join("hop")).expect("symlink");
+            symlink(&target, bundle.root().join("vol")).expect("symlink");
+            bundle
+                .bind(&s.dir.join("state"), "/vol/x/y/z", &[])
+                .bind(&file, "/vol/new/file", &[]);
+            safe_or_refused(s.run(&bundle));
+            canary.check();
+        }
+    });
+}
+
+/// CVE-2025-31133, CVE-2025-62161: /dev/null of the image is something else; every masked path is masked all the same, or nothing runs.
+#[test]
+fn cve_2025_31133_masks_do_not_borrow_the_images_null() {
+    sandbox::host(|s| {
+        if s.is_control(HOLE) {
+            return;
+        }
+        let canary = Canary::make(s);
+        for variant in ["link", "fifo", "file", "zero", "folder", "missing"] {
+            let mut bundle = s.bundle();
+            for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+                bundle.unmount(place);
+            }
+            let null = bundle.root().join("dev/null");
+            let place = null.to_str().expect("UTF-8").to_owned();
+            match variant {
+                "link" => symlink(canary.path.join("secret"), &null).expect("symlink"),
+                "fifo" => drop(s.tool("mkfifo", &[&place])),
+                "file" => fs::write(&null, "content").expect("write"),
+                "zero" => drop(s.tool("mknod", &[&place, "c", "1", "5"])),
+                "folder" => fs::create_dir(&null).expect("mkdir"),
+                _ => {}
+            }
+            bundle.file("/secret", "masked text", 0o644);
+            bundle.bind(&bundle.root().join("dev"), "/dev", &["rw"]);
+            bundle.set("/linux/maskedPaths", json!(["/secret", "/proc/keys"]));
+            bundle.shell("for p in /secret /proc/keys; do test \"$(stat -c %t:%T $p)\" = 1:3 || echo ESCAPED $p; cat $p; done");
+            safe_or_refused(s.run(&bundle));
+            canary.check();
+        }
+    });
+}
+
+/// CVE-2026-41579, CVE-2026-47766: /dev of the image is a link to a directory of the host.
+#[test]
+fn cve_2026_41579_nothing_is_made_or_removed_behind_a_linked_dev() {
+    sandbox::host(|s| {
+        if s.is_control(HOLE) {
+            return;
+        }
+        let canary = Canary::make(s);
+        for mounted in [false, true] {
+            for target in links(&s.bundle(), &canary.path) {
+                let mut bundle = s.bundle();
+                symlink(&canary.path, bundle.root().join("hop")).expect("symlink");
+                relink(&bundle, "dev", &target);
+                if !mounted {
+                    for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+                        bundle.unmount(place);
+                    }
+                }
+                bundle.writable().set(
+                    "/linux/devices",
+                    json!([{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }]),
+                );
+                safe_or_refused(s.run(&bundle));
+                canary.check();
+            }
+        }
+    });
+}
+
+/// CVE-2026-88265, runc#3674: the stdio of the runtime is never replaced by, nor chowned as, what the image calls /dev/null.
+#[test]
+fn cve_2026_88265_stdio_is_not_taken_from_the_image() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        for target in [canary.path.join("secret"), canary.path.join("null")] {
+            let mut bundle = s.bundle();
+            for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+                bundle.unmount(place);
+            }
+            symlink(&target, bundle.root().join("dev/null")).expect("symlink");
+            bundle.writable().user(1000, 1000);
+            let mut command = s.command();
+            command
+                .arg("run")
+                .arg("--bundle")
+                .arg(bundle.write())
+                .arg(s.id());
+            safe_or_refused(s.finish(command, Some(&bundle)));
+            canary.check();
+        }
+    });
+}
+
+/// CVE-2024-21626: a descriptor that the caller or the runtime leaks is no way out, by cwd or by the program's path.
+#[test]
+fn cve_2024_21626_leaked_descriptors_are_no_way_out() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        for number in 3..24 {
+            for base in ["/proc/self/fd", "/proc/thread-self/fd", "/proc/1/fd"] {
+                if base != "/proc/self/fd" && number > 9 {
+                    continue;
+                }
+                let mut bundle = s.bundle();
+                bundle.set("/process/cwd", json!(format!("{base}/{number}")));
+                bundle.shell("test -e secret && echo ESCAPED; test -e ../canary && echo ESCAPED; test -e /proc/self/cwd/../../run/sandbox && echo ESCAPED; true");
+                bundle.write();
+                let script = format!("exec 7< {}; exec \"$@\"", canary.path.display());
+                let mut command = Command::new("sh");
+                command
+                    .args(["-c", &script, "sh"])
+                    .arg(&s.subject.program)
+                    .arg("--root")
+                    .arg(&s.state);
+                command
+                    .arg("run")
+                    .arg("--bundle")
+                    .arg(&bundle.path)
+                    .arg(s.id());
+                safe_or_refused(s.finish(command, Some(&bundle)));
+                fs::remove_dir_all(&bundle.path).expect("rm");
+            }
+        }
+        canary.check();
+    });
+}
+
+/// CVE-2024-21626: the same through a symlink of the image, and as the program.
+#[test]
+fn cve_2024_21626_links_to_descriptors_are_no_way_out() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        fs::write(canary.path.join("folder/file"), "#!/bin/sh\necho ESCAPED\n").expect("write");
+        for number in 3..12 {
+            let mut bundle = s.bundle();
+            symlink(format!("/proc/self/fd/{number}"), bundle.root().join("way")).expect("symlink");
+            bundle
+                .set("/process/cwd", json!("/way"))
+                .shell("test -e secret && echo ESCAPED; true")
+                .write();
+            let script = format!("exec 7< {}; exec \"$@\"", canary.path.display());
+            let run = |bundle: &Bundle| {
+                let mut command = Command::new("sh");
+                command
+                    .args(["-c", &script, "sh"])
+                    .arg(&s.subject.program)
+                    .arg("--root")
+                    .arg(&s.state);
+                command
+                    .arg("run")
+                    .arg("--bundle")
+                    .arg(bundle.write())
+                    .arg(s.id());
+                s.finish(command, Some(bundle))
+            };
+            safe_or_refused(run(&bundle));
+            bundle
+                .set("/process/cwd", json!("/"))
+                .args(&[&format!("/proc/self/fd/{number}/folder/file")]);
+            safe_or_refused(run(&bundle));
+        }
+    });
+}
+
+/// CVE-2026-55686 of Podman: a missing cwd below a link is made inside or not at all.
+#[test]
+fn cve_2026_55686_the_working_directory_is_not_made_outside() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        for target in links(&s.bundle(), &canary.path) {
+            let mut bundle = s.bundle();
+            symlink(&canary.path, bundle.root().join("hop")).expect("symlink");
+            symlink(&target, bundle.root().join("link")).expect("symlink");
+            bundle
+                .writable()
+                .set("/process/cwd", json!("/link/new/deep"));
+            safe_or_refused(s.run(&bundle));
+            canary.check();
+        }
+    });
+}
+
+/// CVE-2025-24965: no file that a runtime could write is written through a link of the image.
+#[test]
+fn cve_2025_24965_planted_names_are_not_written() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        let mut bundle = s.bundle();
+        for name in [
+            "config.json",
+            "exec.fifo",
+            "state.json",
+            ".locule",
+            ".krun_config.json",
+            "etc/hostname",
+            "etc/resolv.conf",
+            "dev/console",
+        ] {
+            symlink(canary.path.join("secret"), bundle.root().join(name)).expect("symlink");
+        }
+        bundle
+            .writable()
+            .unmount("/dev")
+            .unmount("/dev/pts")
+            .unmount("/dev/shm")
+            .unmount("/dev/mqueue");
+        safe_or_refused(s.run(&bundle));
+        canary.check();
+    });
+}
+
+/// CVE-2023-25809: a container of an ordinary user writes to no cgroup but its own.
+#[test]
+fn cve_2023_25809_cgroups_of_the_host_are_not_writable() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.unmount("/sys");
+        bundle.mount(json!({ "destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "rro", "nosuid", "nodev", "noexec"] }));
+        bundle.set("/linux/maskedPaths", json!([]));
+        bundle.shell("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/x 2> /dev/null && echo ESCAPED $d; done; true");
+        safe_or_refused(s.run(&bundle));
+    });
+}
+
+/// CVE-2020-15257: no abstract socket, which a container in the host's network namespace could reach.
+#[test]
+fn cve_2020_15257_no_abstract_sockets() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.inherit("network").args(&["sleep", "1000"]);
+        let container = s.create(&bundle);
+        let sockets = fs::read_to_string("/proc/net/unix").expect("unix");
+        assert!(!sockets.contains('@'), "{sockets}");
+        container.start().ok();
+        let sockets = fs::read_to_string("/proc/net/unix").expect("unix");
+        assert!(!sockets.contains('@'), "{sockets}");
+        container.remove();
+    });
+}
+
+/// A stage that waits in `created` shows the container nothing of the host: no open directory, no readable memory.
+#[test]
+fn a_created_container_holds_no_directory_of_the_host() {
+    sandbox::host(|s| {
+        let container = s.create(&s.bundle());
+        let pid = container.pid();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("fds")
+            .flatten()
+        {
+            let Ok(meta) = fs::metadata(entry.path()) else {
+                continue;
+            };
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            assert!(
+                !meta.is_dir(),
+                "descriptor {:?} is the directory {target:?}",
+                entry.file_name()
+            );
+            let plain =
+                meta.is_file() || meta.file_type().is_fifo() || meta.file_type().is_char_device();
+            let named = target.to_string_lossy().contains(':');
+            assert!(
+                plain || named,
+                "{target:?} mode {:o} inode {}",
+                meta.permissions().mode(),
+                meta.ino()
+            );
+        }
+        container.remove();
+    });
+}

@@ -1,0 +1,244 @@
+//! Membership in control groups: config-linux.md "Control groups", `cgroupsPath`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use integration::{Sandbox, leak, sandbox};
+use serde_json::json;
+
+/// Every directory of the host's hierarchies that is called `name`.
+fn groups(name: &str) -> Vec<PathBuf> {
+    leak::cgroups(name)
+        .into_iter()
+        .filter(|p| p.ends_with(name))
+        .collect()
+}
+
+/// Every hierarchy of the host with a cgroup of the path `name`, by the process's own view.
+fn membership(pid: i64) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn path(s: &Sandbox) -> String {
+    format!("/{}-group", s.token)
+}
+
+/// "cgroupsPath ... Runtimes ... If the value is absolute (begins with /), the runtime MUST take the path to be relative to the
+/// cgroups mount point."
+#[test]
+fn the_process_is_in_the_group_of_the_configuration() {
+    sandbox::host(|s| is_in_the_group(s));
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn the_process_is_in_the_v2_group_of_the_configuration() {
+    sandbox::pure_v2(|s| is_in_the_group(s));
+}
+
+fn is_in_the_group(s: &Sandbox) {
+    let mut bundle = s.bundle();
+    let name = path(s);
+    bundle
+        .set("/linux/cgroupsPath", json!(name))
+        .args(&["sleep", "1000"]);
+    let container = s.started(&bundle);
+    let lines = membership(container.pid());
+    assert!(lines.iter().any(|line| line.ends_with(&name)), "{lines:?}");
+    if s.is_v2() {
+        let v2 = lines
+            .iter()
+            .find(|line| line.starts_with("0::"))
+            .expect("v2");
+        assert!(v2.ends_with(&name), "{lines:?}");
+    }
+    container.remove();
+    assert_eq!(groups(&name[1..]), Vec::<PathBuf>::new());
+}
+
+/// Nested and new parents are made; the group itself is removed with the container, parents with other groups stay.
+#[test]
+fn a_nested_group_is_made() {
+    sandbox::host(|s| {
+        let parent = path(s);
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/cgroupsPath", json!(format!("{parent}/inner/leaf")))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let lines = membership(container.pid());
+        assert!(
+            lines.iter().any(|line| line.ends_with("/inner/leaf")),
+            "{lines:?}"
+        );
+        container.remove();
+        let leaves = leak::cgroups(&s.token)
+            .into_iter()
+            .filter(|p| p.ends_with("leaf"))
+            .count();
+        assert_eq!(leaves, 0);
+        leak::remove_cgroups(&leak::cgroups(&s.token));
+    });
+}
+
+/// Without cgroupsPath the group is named after the container, so that two containers never share one.
+#[test]
+fn a_container_without_a_path_has_a_group_of_its_own() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let lines = membership(container.pid());
+        assert!(
+            lines.iter().any(|line| line.contains(&container.id)),
+            "{lines:?}"
+        );
+        container.remove();
+    });
+}
+
+/// A group with processes in it is not the container's: create refuses and leaves them alone.
+#[test]
+fn an_occupied_group_is_refused() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/cgroupsPath", json!(path(s)))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let outcome = s.try_create(&bundle, &s.id(), &[]);
+        if s.subject.is_locule() || !outcome.status.success() {
+            outcome.fails();
+        } else {
+            s.skip("runc 1.1 only warns; locule refuses");
+        }
+        assert_eq!(container.status(), "running");
+        for entry in fs::read_dir(&s.state).expect("state").flatten() {
+            s.runtime(&["delete", "--force", entry.file_name().to_str().expect("id")])
+                .ok();
+        }
+    });
+}
+
+/// A child of the container is in the group as well, and forced deletion ends it though it left the process group.
+#[test]
+fn delete_ends_every_process_of_the_group() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.inherit("pid");
+        bundle.shell("setsid sleep 3333 & setsid sh -c 'sleep 3334 & sleep 3335' & sleep 0.1; echo ready; exec sleep 3336");
+        let container = s.started(&bundle);
+        container.wait_output("ready");
+        container.remove();
+        assert!(sandbox::eventually(|| leak::processes().is_empty()));
+    });
+}
+
+/// A cgroup namespace hides the host's path: the process sees itself at the root.
+#[test]
+fn a_cgroup_namespace_hides_the_path() {
+    sandbox::pure_v2(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .namespace("cgroup")
+            .args(&["cat", "/proc/self/cgroup"]);
+        let outcome = s.run(&bundle).ok();
+        assert!(
+            outcome.stdout.lines().any(|line| line == "0::/"),
+            "{}",
+            outcome.stdout
+        );
+        assert!(!outcome.stdout.contains(&s.token), "{}", outcome.stdout);
+    });
+}
+
+/// The cgroup mount shows the container's own group, read-only when so asked.
+#[test]
+fn the_cgroup_mount_shows_the_containers_group() {
+    sandbox::pure_v2(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .namespace("cgroup")
+            .shell("grep -c . /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/x");
+        let outcome = s.run(&bundle).fails_with(&["read-only file system"]);
+        assert_ne!(
+            outcome.stdout.trim(),
+            "0",
+            "the process is in the group that it sees"
+        );
+    });
+}
+
+/// A v1 host: each hierarchy at its place, each showing the container's own group.
+#[test]
+fn the_cgroup_mount_shows_every_v1_hierarchy() {
+    sandbox::host(|s| {
+        if s.is_v2() {
+            return s.skip(
+                "no v1 hierarchies here; covered where the machine has them, in environment host",
+            );
+        }
+        let mut bundle = s.bundle();
+        bundle.shell("ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/cgroup.procs /sys/fs/cgroup/devices/cgroup.procs | grep -c .");
+        let outcome = s.run(&bundle).ok();
+        for name in ["cpu", "pids", "devices", "freezer"] {
+            if Path::new("/sys/fs/cgroup").join(name).exists() {
+                assert!(
+                    outcome.stdout.lines().any(|line| line == name),
+                    "{name}: {}",
+                    outcome.stdout
+                );
+            }
+        }
+        let count: u32 = outcome
+            .text()
+            .lines()
+            .last()
+            .expect("count")
+            .parse()
+            .expect("number");
+        assert!(count >= 2, "{}", outcome.stdout);
+    });
+}
+
+/// `..` in cgroupsPath leads nowhere else.
+#[test]
+fn a_path_that_climbs_is_refused() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 cleans the path silently") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/linux/cgroupsPath", json!(format!("/{}/../../x", s.token)));
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["/linux/cgroupsPath"]);
+    });
+}
+
+/// cgroup manager `disabled` touches no group at all.
+#[test]
+fn no_group_is_touched_when_disabled() {
+    sandbox::host(|s| {
+        if s.is_control("an option of crun") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let id = s.id();
+        let mut command = s.command();
+        command
+            .args([
+                "--cgroup-manager",
+                "disabled",
+                "run",
+                "--detach",
+                "--bundle",
+            ])
+            .arg(bundle.write())
+            .arg(&id);
+        s.finish(command, Some(&bundle)).ok();
+        assert_eq!(leak::cgroups(&s.token), Vec::<PathBuf>::new());
+        s.runtime(&["delete", "--force", &id]).ok();
+    });
+}

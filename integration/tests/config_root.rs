@@ -1,0 +1,186 @@
+//! `root` and `rootfsPropagation`: config.md "Root", config-linux.md "Rootfs Mount Propagation".
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use integration::{leak, sandbox};
+use serde_json::json;
+
+/// Row S37: "readonly (bool, OPTIONAL) If true then the root filesystem MUST be read-only inside the container".
+#[test]
+fn a_readonly_root_refuses_writes() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("touch /new 2>&1; touch /etc/new 2>&1; ls -A /etc | wc -l; test -e /run/sandbox || echo alone");
+        let before = fs::read_dir(bundle.root().join("etc"))
+            .expect("etc")
+            .count();
+        let outcome = s.run(&bundle).ok();
+        assert_eq!(
+            outcome.stdout.matches("Read-only file system").count(),
+            2,
+            "{}",
+            outcome.stdout
+        );
+        assert!(
+            outcome.stdout.ends_with(&format!("{before}\nalone\n")),
+            "{}",
+            outcome.stdout
+        );
+    });
+}
+
+/// "readonly ... defaults to false."
+#[test]
+fn the_root_is_writable_by_default() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.remove("/root/readonly").shell("echo text > /new");
+        s.run(&bundle).ok();
+        assert_eq!(
+            fs::read_to_string(bundle.root().join("new")).expect("file"),
+            "text\n"
+        );
+    });
+}
+
+/// A read-only root stays so: `mount -o remount,rw /` is refused without CAP_SYS_ADMIN.
+#[test]
+fn a_readonly_root_cannot_be_remounted() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("mount -o remount,rw / ; touch /new");
+        s.run(&bundle).fails();
+    });
+}
+
+/// "path (string, REQUIRED) ... is either an absolute path or a relative path to the bundle."
+#[test]
+fn the_root_may_be_absolute() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let elsewhere = s.dir.join("elsewhere");
+        fs::rename(bundle.root(), &elsewhere).expect("rename");
+        bundle
+            .set("/root/path", json!(elsewhere))
+            .shell("echo here");
+        s.run(&bundle).prints("here");
+    });
+}
+
+/// "A directory MUST exist at the path declared by the field."
+#[test]
+fn a_missing_root_is_an_error() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set("/root/path", json!("nowhere"));
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&["nowhere"]);
+    });
+}
+
+/// Row S9: the old root is gone after pivot_root: chroot(2) and `..` lead nowhere else.
+#[test]
+fn there_is_no_way_out_of_the_root() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .writable()
+            .capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_CHROOT"]);
+        bundle.shell(
+            "ls /; cat /proc/self/mountinfo | grep -c ' /run/sandbox'; ls /../../../.. | wc -l; \
+             mkdir /jail /jail/bin; cp /bin/busybox /jail/bin; chroot /jail /bin/busybox ls ../../../.. ",
+        );
+        let outcome = s.run(&bundle).ok();
+        assert!(!outcome.stdout.contains("run\n"), "{}", outcome.stdout);
+        assert!(
+            outcome.stdout.contains("\n0\n"),
+            "no mount of the host is named: {}",
+            outcome.stdout
+        );
+        assert!(outcome.stdout.ends_with("bin\n"), "{}", outcome.stdout);
+    });
+}
+
+/// --no-pivot: the same isolation where pivot_root is impossible.
+#[test]
+fn the_root_can_be_moved_instead_of_pivoted() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("test -e /run/sandbox || echo alone; ls /proc/1/root/bin/busybox");
+        s.run_with(&bundle, &["--no-pivot"])
+            .prints("alone\n/proc/1/root/bin/busybox");
+    });
+}
+
+/// "rootfsPropagation (string, OPTIONAL) sets the rootfs's mount propagation. Its value is either shared, slave, private or unbindable."
+#[test]
+fn the_root_has_the_propagation_asked_for() {
+    sandbox::host(|s| {
+        let old = !s.subject.is_locule();
+        for (value, tag) in [
+            ("shared", "shared:"),
+            ("slave", "master:"),
+            ("private", " - "),
+            ("unbindable", "unbindable"),
+        ] {
+            if old && ["shared", "unbindable"].contains(&value) {
+                continue; // runc 1.1 loses these two when it pivots
+            }
+            let mut bundle = s.bundle();
+            bundle.set("/linux/rootfsPropagation", json!(value));
+            bundle.args(&[
+                "grep",
+                "-E",
+                "^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ",
+                "/proc/self/mountinfo",
+            ]);
+            let outcome = s.run(&bundle).ok();
+            if value == "slave" {
+                assert!(
+                    !outcome.stdout.contains("shared:"),
+                    "{value}: {}",
+                    outcome.stdout
+                );
+            } else {
+                assert!(outcome.stdout.contains(tag), "{value}: {}", outcome.stdout);
+            }
+            if value == "private" {
+                assert!(
+                    !outcome.stdout.contains("shared:") && !outcome.stdout.contains("master:"),
+                    "{}",
+                    outcome.stdout
+                );
+            }
+        }
+    });
+}
+
+/// Row S8: mounts of the container do not reach the host, whose `/` is shared; the leak check compares the whole table again.
+#[test]
+fn mounts_do_not_leak_to_the_host() {
+    sandbox::host(|s| {
+        let before = leak::mounts();
+        let mut bundle = s.bundle();
+        bundle.mount(json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" }));
+        bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_ADMIN"]);
+        bundle.shell("mount -t tmpfs inner /tmp && echo mounted && sleep 1000");
+        let container = s.started(&bundle);
+        container.wait_output("mounted");
+        assert_eq!(leak::mounts(), before);
+        container.remove();
+    });
+}
+
+/// The bundle may be reached through a symlink; the program finds itself in the root behind it.
+#[test]
+fn the_bundle_may_be_a_symlink() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("echo here").write();
+        let link = s.dir.join("link");
+        symlink(&bundle.path, &link).expect("symlink");
+        let mut command = s.command();
+        command.arg("run").arg("--bundle").arg(&link).arg(s.id());
+        s.finish(command, Some(&bundle)).prints("here");
+    });
+}

@@ -1,0 +1,144 @@
+//! Devices: config-linux.md "Devices" and "Default Devices", runtime-linux.md "Dev symbolic links".
+
+use std::fs;
+
+use integration::{Sandbox, sandbox};
+use serde_json::json;
+
+const DEFAULTS: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+fn listing(s: &Sandbox, user_namespace: bool) -> String {
+    let mut bundle = s.bundle();
+    if user_namespace {
+        bundle.user_namespace(&[(0, 100_000, 65536)]);
+        s.tool(
+            "chown",
+            &[
+                "-R",
+                "100000:100000",
+                bundle.root().to_str().expect("UTF-8"),
+            ],
+        );
+    }
+    bundle.shell("for n in null zero full random urandom tty; do stat -c '%n %F %t %T %a' /dev/$n; done; echo x > /dev/null && echo writable");
+    s.run(&bundle).ok().stdout
+}
+
+/// Row S38: "the runtime MUST also supply the following default devices: /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty".
+#[test]
+fn the_default_devices_exist() {
+    sandbox::host(|s| {
+        for user_namespace in [false, true] {
+            let text = listing(s, user_namespace);
+            for (name, major, minor) in DEFAULTS {
+                let wanted = format!("/dev/{name} character special file {major:x} {minor:x} 666");
+                assert!(
+                    text.contains(&wanted),
+                    "user namespace {user_namespace}, {name}: {text}"
+                );
+            }
+            assert!(text.ends_with("writable\n"), "{text}");
+        }
+    });
+}
+
+/// Row S38: "/dev/ptmx: A bind-mount or symlink of the container's /dev/pts/ptmx"; "While creating the container, runtimes MUST create the
+/// following symlinks if the source file exists after processing mounts".
+#[test]
+fn the_links_of_dev_exist() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("for n in fd stdin stdout stderr ptmx; do readlink /dev/$n; done");
+        s.run(&bundle)
+            .prints("/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx");
+    });
+}
+
+/// "devices (array of objects, OPTIONAL) lists devices that MUST be available in the container": type, numbers, mode, owner; "u" is "c".
+#[test]
+fn devices_are_made_as_listed() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        for device in [
+            json!({ "path": "/dev/own-null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 7, "gid": 8 }),
+            json!({ "path": "/dev/deep/zero", "type": "u", "major": 1, "minor": 5, "fileMode": 0o666, "uid": 0, "gid": 0 }),
+            json!({ "path": "/dev/block", "type": "b", "major": 7, "minor": 200, "fileMode": 0o600, "uid": 0, "gid": 0 }),
+            json!({ "path": "/dev/pipe", "type": "p", "fileMode": 0o622, "uid": 1, "gid": 2 }),
+        ] {
+            bundle.set("/linux/devices/-", device);
+        }
+        bundle.shell(
+            "stat -c '%n %F %t %T %a %u %g' /dev/own-null /dev/deep/zero /dev/block /dev/pipe",
+        );
+        s.run(&bundle).prints(
+            "/dev/own-null character special file 1 3 640 7 8\n/dev/deep/zero character special file 1 5 666 0 0\n\
+             /dev/block block special file 7 c8 600 0 0\n/dev/pipe fifo 0 0 622 1 2",
+        );
+    });
+}
+
+/// A default device that is listed has the mode of the list.
+#[test]
+fn a_listed_default_device_takes_the_lists_mode() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let device = json!({ "path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600, "uid": 3, "gid": 4 });
+        bundle
+            .set("/linux/devices/-", device)
+            .args(&["stat", "-c", "%a %u %g", "/dev/zero"]);
+        s.run(&bundle).prints("600 3 4");
+    });
+}
+
+/// A /dev that the configuration binds from the host is left alone.
+#[test]
+fn a_bound_dev_is_left_alone() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 wants a /dev/null in every container") {
+            return;
+        }
+        let folder = s.dir.join("dev");
+        fs::create_dir(&folder).expect("mkdir");
+        let mut bundle = s.bundle();
+        for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+            bundle.unmount(place);
+        }
+        bundle
+            .bind(&folder, "/dev", &["rw"])
+            .set("/linux/maskedPaths", json!([]))
+            .args(&["ls", "-A", "/dev"]);
+        s.run(&bundle).prints("");
+        assert_eq!(fs::read_dir(&folder).expect("list").count(), 0);
+    });
+}
+
+/// A /dev whose mount says `ro` is read-only when the program starts, and has its nodes all the same.
+#[test]
+fn a_readonly_dev_has_its_nodes() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .set("/mounts/1/options/-", json!("ro"))
+            .shell("echo x > /dev/null; touch /dev/new");
+        s.run(&bundle)
+            .exits(1)
+            .fails_with(&["read-only file system"]);
+    });
+}
+
+/// Each container has a devpts of its own: its first terminal is 0.
+#[test]
+fn the_terminals_are_the_containers_own() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["ls", "/dev/pts"]);
+        s.run(&bundle).prints("ptmx");
+    });
+}

@@ -1,0 +1,394 @@
+//! Hooks: config.md "POSIX-platform Hooks" and runtime.md "Lifecycle".
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use integration::{Bundle, Sandbox, sandbox};
+use serde_json::{Value, json};
+
+/// A hook that appends `name` and what `script` prints to the sandbox's log.
+fn hook(s: &Sandbox, bundle: &mut Bundle, kind: &str, script: &str) {
+    let log = log(s);
+    let line = format!("exec >> {}; echo {kind}; {script}", log.display());
+    let entry =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/bin:/bin"] });
+    bundle.set(&format!("/hooks/{kind}/-"), entry);
+}
+
+fn log(s: &Sandbox) -> PathBuf {
+    s.dir.join("log")
+}
+
+fn logged(s: &Sandbox) -> String {
+    fs::read_to_string(log(s)).unwrap_or_default()
+}
+
+/// A hook of the container's side: there the log is bound to /mnt.
+fn inner_hook(s: &Sandbox, bundle: &mut Bundle, kind: &str, script: &str) {
+    let folder = s.dir.join("inner");
+    fs::create_dir_all(&folder).expect("mkdir");
+    bundle.bind(&folder, "/mnt", &["rw"]);
+    let line = format!("exec >> /mnt/log; echo {kind}; {script}");
+    bundle.set(
+        &format!("/hooks/{kind}/-"),
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }),
+    );
+}
+
+/// "prestart ... createRuntime ... createContainer ... startContainer ... poststart ... poststop": runtime.md lists the order;
+/// "Hooks MUST be called in the listed order."
+#[test]
+fn hooks_run_in_the_order_of_the_lifecycle() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 runs poststart hooks in create") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        for kind in [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "poststart",
+            "poststop",
+        ] {
+            hook(s, &mut bundle, kind, "true");
+            hook(s, &mut bundle, kind, "echo again");
+        }
+        bundle.args(&["sleep", "1000"]);
+        let container = s.create(&bundle);
+        let created = "prestart\nprestart\nagain\ncreateRuntime\ncreateRuntime\nagain\n\
+                       createContainer\ncreateContainer\nagain\n";
+        assert_eq!(logged(s), created);
+        container.start().ok();
+        let started = format!("{created}poststart\npoststart\nagain\n");
+        assert_eq!(logged(s), started);
+        container.remove();
+        assert_eq!(logged(s), format!("{started}poststop\npoststop\nagain\n"));
+    });
+}
+
+/// "The startContainer hooks ... are called after the start operation is called but before the user-specified program command is
+/// executed"; "path MUST resolve in the container namespace".
+#[test]
+fn start_container_hooks_run_inside_before_the_program() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        inner_hook(s, &mut bundle, "startContainer", "hostname; pwd");
+        bundle.shell("echo program >> /mnt/log");
+        let container = s.create(&bundle);
+        let log = s.dir.join("inner/log");
+        assert!(!log.exists(), "not before start");
+        container.start().ok();
+        container.finish();
+        assert_eq!(
+            fs::read_to_string(log).expect("log"),
+            "startContainer\ncontainer\n/\nprogram\n"
+        );
+    });
+}
+
+/// "The createContainer hooks ... MUST execute in the container namespace"; "the path MUST resolve in the runtime namespace".
+#[test]
+fn create_container_hooks_run_in_the_namespaces_on_the_hosts_files() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        hook(
+            s,
+            &mut bundle,
+            "createContainer",
+            "readlink /proc/self/ns/mnt; pwd; test -e /run/sandbox && echo host",
+        );
+        let own = fs::read_link("/proc/self/ns/mnt").expect("ns");
+        let container = s.create(&bundle);
+        let text = logged(s);
+        let lines: Vec<_> = text.lines().collect();
+        assert_ne!(Path::new(lines[1]), own, "another mount namespace: {text}");
+        assert_eq!(lines[2], bundle.root().to_str().expect("UTF-8"));
+        assert_eq!(lines[3], "host");
+        container.remove();
+    });
+}
+
+/// "The state of the container MUST be passed to hooks over stdin".
+#[test]
+fn hooks_read_the_state() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 runs poststart hooks in create") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .set("/annotations", json!({ "a": "b" }))
+            .args(&["sleep", "1000"]);
+        for kind in ["createRuntime", "poststart", "poststop"] {
+            hook(s, &mut bundle, kind, "cat; echo");
+        }
+        let container = s.create(&bundle);
+        let pid = container.pid();
+        container.start().ok();
+        container.remove();
+        let text = logged(s);
+        let states: Vec<Value> = text
+            .lines()
+            .filter(|l| l.starts_with('{'))
+            .map(|l| serde_json::from_str(l).expect("JSON"))
+            .collect();
+        assert_eq!(states.len(), 3, "{text}");
+        for (state, status) in states.iter().zip(["creat", "running", "stopped"]) {
+            assert!(
+                state["status"]
+                    .as_str()
+                    .expect("status")
+                    .starts_with(status),
+                "{state}"
+            );
+            assert_eq!(state["id"], container.id.as_str());
+            assert_eq!(state["bundle"], json!(bundle.path));
+            assert_eq!(state["annotations"]["a"], "b");
+        }
+        assert_eq!(states[0]["pid"], pid);
+        assert_eq!(states[1]["pid"], pid);
+    });
+}
+
+/// A hook that does not read its stdin is no error: EPIPE is the hook's right.
+#[test]
+fn hooks_need_not_read_the_state() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set("/annotations", json!({ "long": "x".repeat(200_000) }));
+        bundle.set("/hooks/createRuntime/-", json!({ "path": "/bin/true" }));
+        s.run(&bundle).ok();
+    });
+}
+
+/// "env (array of strings, OPTIONAL)" is the whole environment: nothing of the runtime's own, nothing of the container's.
+#[test]
+fn hooks_get_exactly_their_environment() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let line = format!("env > {}", log(s).display());
+        bundle.set("/hooks/createRuntime/-", json!({
+            "path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/bin:/bin", "ONE=1"]
+        }));
+        bundle.set("/process/env/-", json!("LD_PRELOAD=./evil.so"));
+        let mut command = s.command();
+        command
+            .env("SECRET", "of the caller")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
+        s.finish(command, Some(&bundle)).ok();
+        let text = logged(s);
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(n, _)| n)
+            .collect();
+        names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
+        names.sort_unstable();
+        assert_eq!(names, ["ONE", "PATH"], "{text}");
+    });
+}
+
+/// CVE-2025-23266: without `env` a hook inherits neither the runtime's environment nor the container's.
+#[test]
+fn hooks_without_env_inherit_nothing() {
+    sandbox::host(|s| {
+        if s.is_control("runc gives hooks of the host its own environment") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/process/env/-", json!("LD_PRELOAD=./evil.so"));
+        for kind in ["createRuntime", "createContainer"] {
+            let line = format!(
+                "echo ${{SECRET-none}} ${{LD_PRELOAD-none}} >> {}",
+                log(s).display()
+            );
+            bundle.set(
+                &format!("/hooks/{kind}/-"),
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }),
+            );
+        }
+        let mut command = s.command();
+        command
+            .env("SECRET", "of the caller")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
+        s.finish(command, Some(&bundle)).ok();
+        assert_eq!(logged(s), "none none\nnone none\n");
+    });
+}
+
+/// "If any prestart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12"; the
+/// same for createRuntime and createContainer. Step 13: "The poststop hooks MUST be invoked".
+#[test]
+fn a_failing_hook_of_create_ends_the_container() {
+    sandbox::host(|s| {
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            let mut bundle = s.bundle();
+            bundle.set(&format!("/hooks/{kind}/-"), json!({ "path": "/bin/false" }));
+            bundle.set(
+                &format!("/hooks/{kind}/-"),
+                json!({ "path": "/bin/touch", "args": ["touch", s.dir.join(kind)] }),
+            );
+            let id = s.id();
+            s.try_create(&bundle, &id, &[]).fails_with(&["hook"]);
+            assert!(
+                !s.dir.join(kind).exists(),
+                "the hooks after {kind} do not run"
+            );
+            s.runtime(&["state", &id]).fails_with(&["does not exist"]);
+        }
+    });
+}
+
+/// "If any createRuntime hook fails ... continue the lifecycle at step 12": "13. The poststop hooks MUST be invoked".
+#[test]
+fn poststop_hooks_run_after_a_failed_create() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 does not") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/hooks/createRuntime/-", json!({ "path": "/bin/false" }));
+        hook(s, &mut bundle, "poststop", "true");
+        s.try_create(&bundle, &s.id(), &[]).fails();
+        assert_eq!(logged(s), "poststop\n");
+    });
+}
+
+/// "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12."
+#[test]
+fn a_failing_start_container_hook_stops_the_container() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set("/hooks/startContainer/-", json!({ "path": "/bin/false" }));
+        bundle.shell("echo ran");
+        let container = s.create(&bundle);
+        let start = container.start();
+        if s.subject.is_locule() {
+            start.fails_with(&["hook"]);
+        }
+        container.wait_for("stopped");
+        assert_eq!(
+            container.output().matches("ran\n").count(),
+            0,
+            "{}",
+            container.output()
+        );
+        container.remove();
+    });
+}
+
+/// "If any poststart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12."
+#[test]
+fn a_failing_poststart_hook_stops_the_container() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 runs poststart hooks in create") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .args(&["sleep", "1000"])
+            .set("/hooks/poststart/-", json!({ "path": "/bin/false" }));
+        let container = s.create(&bundle);
+        container.start().fails_with(&["hook"]);
+        let gone = || {
+            let state = container.command(&["state"]);
+            !state.status.success() || state.stdout.contains("\"stopped\"")
+        };
+        assert!(sandbox::eventually(gone), "still runs");
+        container.remove();
+    });
+}
+
+/// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue as if the hook had succeeded."
+#[test]
+fn a_failing_poststop_hook_is_a_warning() {
+    sandbox::host(|s| {
+        if s.is_control("runc stops at the first and returns the error") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/hooks/poststop/-", json!({ "path": "/bin/false" }));
+        hook(s, &mut bundle, "poststop", "true");
+        let container = s.started(&bundle);
+        container.wait_for("stopped");
+        let outcome = container.delete().ok();
+        assert!(
+            outcome.stderr.contains("hook"),
+            "{}",
+            outcome.describe("wanted a warning")
+        );
+        assert_eq!(logged(s), "poststop\n");
+    });
+}
+
+/// "timeout (int, OPTIONAL) is the number of seconds before aborting the hook."
+#[test]
+fn a_hook_past_its_timeout_is_killed() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1 }),
+        );
+        let start = Instant::now();
+        let outcome = s.try_create(&bundle, &s.id(), &[]).fails_with(&["hook"]);
+        let line = outcome.last_line();
+        assert!(
+            line.contains("timed out") || line.contains("timeout"),
+            "{line}"
+        );
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+    });
+}
+
+/// What a failing hook printed is in the error, or nobody will ever know.
+#[test]
+fn the_error_shows_what_the_hook_printed() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let args = ["sh", "-c", "echo the reason >&2; exit 4"];
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sh", "args": args }),
+        );
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["hook", "4", "the reason"]);
+    });
+}
+
+/// Row S22: a createRuntime hook gets the pid on stdin and moves one end of a veth pair in, renamed eth0.
+#[test]
+fn a_hook_can_move_an_interface_into_the_container() {
+    sandbox::host(|s| {
+        s.tool(
+            "ip",
+            &[
+                "link", "add", "outer0", "type", "veth", "peer", "name", "inner0",
+            ],
+        );
+        s.tool("ip", &["address", "add", "10.99.0.1/24", "dev", "outer0"]);
+        s.tool("ip", &["link", "set", "outer0", "up"]);
+        let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); ip link set inner0 netns $pid name eth0";
+        let mut bundle = s.bundle();
+        let line = json!(["sh", "-c", script]);
+        let env = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+        bundle.set(
+            "/hooks/createRuntime/-",
+            json!({ "path": "/bin/sh", "args": line, "env": env }),
+        );
+        bundle.capabilities(
+            &["bounding", "effective", "permitted"],
+            &["CAP_NET_ADMIN", "CAP_NET_RAW"],
+        );
+        bundle.shell("ip addr add 10.99.0.2/24 dev eth0 && ip link set eth0 up && ip addr show eth0 && ping -c 1 -W 5 10.99.0.1");
+        s.run(&bundle).ok().contains("10.99.0.2/24");
+    });
+}

@@ -1,0 +1,512 @@
+//! `mounts`: config.md "Mounts", "Linux mount options", and what config-linux.md says of default file systems.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use integration::{Bundle, Sandbox, sandbox};
+use serde_json::{Value, json};
+
+/// The mountinfo line of `destination` in a container with one more mount.
+fn line(s: &Sandbox, bundle: &mut Bundle, destination: &str) -> String {
+    bundle.args(&["cat", "/proc/self/mountinfo"]);
+    let outcome = s.run(bundle).ok();
+    let found = outcome
+        .stdout
+        .lines()
+        .filter(|l| l.split(' ').nth(4) == Some(destination))
+        .last();
+    found
+        .unwrap_or_else(|| panic!("{destination}: no mount\n{}", outcome.stdout))
+        .to_owned()
+}
+
+/// The per-mount options of that line.
+fn options(line: &str) -> Vec<&str> {
+    line.split(' ')
+        .nth(5)
+        .expect("options")
+        .split(',')
+        .collect()
+}
+
+fn tmpfs(destination: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
+}
+
+/// Row S32: "mounts (array of objects, OPTIONAL) specifies additional mounts beyond root. The runtime MUST mount entries in the listed order."
+#[test]
+fn every_file_system_of_the_configuration_is_mounted() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .mount(tmpfs("/tmp", &[]))
+            .mount(tmpfs("/run", &["mode=755"]));
+        bundle.args(&["cat", "/proc/self/mountinfo"]);
+        let outcome = s.run(&bundle).ok();
+        for (destination, kind) in [
+            ("/proc", "proc"),
+            ("/dev", "tmpfs"),
+            ("/dev/pts", "devpts"),
+            ("/dev/shm", "tmpfs"),
+            ("/dev/mqueue", "mqueue"),
+            ("/sys", "sysfs"),
+            ("/tmp", "tmpfs"),
+            ("/run", "tmpfs"),
+        ] {
+            let line = outcome
+                .stdout
+                .lines()
+                .find(|l| l.split(' ').nth(4) == Some(destination));
+            let line = line.unwrap_or_else(|| panic!("{destination}: {}", outcome.stdout));
+            let shown = line.split(" - ").nth(1).expect("type").split(' ').next();
+            assert_eq!(shown, Some(kind), "{line}");
+        }
+    });
+}
+
+/// "The runtime MUST mount entries in the listed order": the later covers the earlier.
+#[test]
+fn later_mounts_cover_earlier_ones() {
+    sandbox::host(|s| {
+        let (one, two) = (s.dir.join("one"), s.dir.join("two"));
+        for (folder, name) in [(&one, "first"), (&two, "second")] {
+            fs::create_dir(folder).expect("mkdir");
+            fs::write(folder.join(name), "").expect("write");
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .bind(&one, "/mnt", &[])
+            .bind(&two, "/mnt", &[])
+            .args(&["ls", "/mnt"]);
+        s.run(&bundle).prints("second");
+    });
+}
+
+/// Rows S33, S25: single files over /etc; the content is the host's, and a write reaches it unless the mount is `ro`.
+#[test]
+fn single_files_are_bound() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        for (name, option) in [("hostname", "ro"), ("hosts", "rw"), ("resolv.conf", "rw")] {
+            let file = s.dir.join(name);
+            fs::write(&file, format!("{name} of the host\n")).expect("write");
+            bundle.bind(&file, &format!("/etc/{name}"), &[option]);
+        }
+        bundle.writable().shell("cat /etc/hostname /etc/hosts /etc/resolv.conf; echo more >> /etc/hosts; echo no >> /etc/hostname");
+        let outcome = s.run(&bundle).exits(1);
+        assert_eq!(
+            outcome.stdout,
+            "hostname of the host\nhosts of the host\nresolv.conf of the host\n"
+        );
+        assert_eq!(
+            fs::read_to_string(s.dir.join("hosts")).expect("hosts"),
+            "hosts of the host\nmore\n"
+        );
+        assert_eq!(
+            fs::read_to_string(s.dir.join("hostname")).expect("hostname"),
+            "hostname of the host\n"
+        );
+    });
+}
+
+/// Row S34: a directory seen from both sides, and no new line in the host's mount table (the leak check compares it).
+#[test]
+fn a_directory_is_shared_with_the_host() {
+    sandbox::host(|s| {
+        let folder = s.dir.join("volume");
+        fs::create_dir(&folder).expect("mkdir");
+        fs::write(folder.join("from-host"), "h").expect("write");
+        let mut bundle = s.bundle();
+        bundle
+            .bind(&folder, "/mnt", &["rw"])
+            .shell("cat /mnt/from-host; echo c > /mnt/from-container");
+        s.run(&bundle).prints("h");
+        assert_eq!(
+            fs::read_to_string(folder.join("from-container")).expect("file"),
+            "c\n"
+        );
+    });
+}
+
+/// Row S35: mount points that the root file system lacks are made, a file for a file and a directory for a directory, below a read-only root too.
+#[test]
+fn missing_mount_points_are_made() {
+    sandbox::host(|s| {
+        let (folder, file) = (s.dir.join("folder"), s.dir.join("file"));
+        fs::create_dir(&folder).expect("mkdir");
+        fs::write(&file, "f\n").expect("write");
+        let mut bundle = s.bundle();
+        bundle
+            .bind(&folder, "/new/a/b", &[])
+            .bind(&file, "/new/c/file", &[]);
+        bundle.shell("test -d /new/a/b && cat /new/c/file && stat -c %a /new /new/a");
+        s.run(&bundle).prints("f\n755\n755");
+    });
+}
+
+/// Row S36: an overlay mount: the upper directory takes the writes.
+#[test]
+fn an_overlay_is_mounted() {
+    sandbox::host(|s| {
+        for name in ["lower", "upper", "work"] {
+            fs::create_dir(s.dir.join(name)).expect("mkdir");
+        }
+        fs::write(s.dir.join("lower/file"), "lower\n").expect("write");
+        let data =
+            ["lower", "upper", "work"].map(|n| format!("{n}dir={}", s.dir.join(n).display()));
+        let mut bundle = s.bundle();
+        bundle.mount(json!({ "destination": "/mnt", "type": "overlay", "source": "overlay", "options": data }));
+        bundle.shell("cat /mnt/file; echo changed > /mnt/file");
+        s.run(&bundle).prints("lower");
+        assert_eq!(
+            fs::read_to_string(s.dir.join("lower/file")).expect("lower"),
+            "lower\n"
+        );
+        assert_eq!(
+            fs::read_to_string(s.dir.join("upper/file")).expect("upper"),
+            "changed\n"
+        );
+    });
+}
+
+/// The table of "Linux mount options": each MUST option shows in mountinfo.
+#[test]
+fn mount_options_have_their_effect() {
+    sandbox::host(|s| {
+        for (option, shown) in [
+            ("ro", "ro"),
+            ("nosuid", "nosuid"),
+            ("nodev", "nodev"),
+            ("noexec", "noexec"),
+            ("noatime", "noatime"),
+            ("nodiratime", "nodiratime"),
+            ("relatime", "relatime"),
+        ] {
+            let mut bundle = s.bundle();
+            bundle.mount(tmpfs("/mnt", &[option]));
+            let line = line(s, &mut bundle, "/mnt");
+            assert!(options(&line).contains(&shown), "{option}: {line}");
+        }
+        let mut bundle = s.bundle();
+        bundle.mount(tmpfs("/mnt", &["strictatime"]));
+        let line = line(s, &mut bundle, "/mnt");
+        assert!(!line.contains("atime"), "{line}");
+    });
+}
+
+/// The opposites, in the order given: the last word of a pair wins.
+#[test]
+fn the_last_of_contrary_options_wins() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.mount(tmpfs(
+            "/mnt",
+            &[
+                "ro", "nosuid", "noexec", "nodev", "rw", "suid", "exec", "dev",
+            ],
+        ));
+        let line = line(s, &mut bundle, "/mnt");
+        let options = options(&line);
+        assert!(options.contains(&"rw"), "{line}");
+        assert!(
+            ["nosuid", "noexec", "nodev"]
+                .iter()
+                .all(|o| !options.contains(o)),
+            "{line}"
+        );
+    });
+}
+
+/// The same on a bind mount, where the kernel wants a second step; flags of the source that are not named stay.
+#[test]
+fn bind_mounts_take_options_and_keep_the_sources() {
+    sandbox::host(|s| {
+        let folder = s.dir.join("volume");
+        fs::create_dir(&folder).expect("mkdir");
+        let place = folder.to_str().expect("UTF-8");
+        s.tool(
+            "mount",
+            &["-t", "tmpfs", "-o", "nosuid,nodev", "tmpfs", place],
+        );
+        let mut bundle = s.bundle();
+        bundle.bind(&folder, "/mnt", &["ro", "noexec"]);
+        let line = line(s, &mut bundle, "/mnt");
+        for wanted in ["ro", "noexec"] {
+            assert!(options(&line).contains(&wanted), "{line}");
+        }
+        s.tool("umount", &[place]);
+    });
+}
+
+/// "rro ... the mount is recursively read-only": the mounts below as well; `ro` with rbind leaves them alone.
+#[test]
+fn recursive_options_reach_the_mounts_below() {
+    sandbox::host(|s| {
+        let folder = s.dir.join("volume");
+        fs::create_dir(&folder).expect("mkdir");
+        s.tool(
+            "mount",
+            &["-t", "tmpfs", "tmpfs", folder.to_str().expect("UTF-8")],
+        );
+        fs::create_dir(folder.join("below")).expect("mkdir");
+        s.tool(
+            "mount",
+            &[
+                "-t",
+                "tmpfs",
+                "tmpfs",
+                folder.join("below").to_str().expect("UTF-8"),
+            ],
+        );
+        for (option, below) in [("rro", "ro"), ("ro", "rw")] {
+            let mut bundle = s.bundle();
+            bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": folder, "options": ["rbind", option] }));
+            let top = line(s, &mut bundle, "/mnt");
+            assert!(options(&top).contains(&"ro"), "{option}: {top}");
+            let line = line(s, &mut bundle, "/mnt/below");
+            assert!(options(&line).contains(&below), "{option}: {line}");
+        }
+        s.tool("umount", &["--recursive", folder.to_str().expect("UTF-8")]);
+    });
+}
+
+/// "rnosuid rnodev rnoexec rnoatime": all of them at once, on a bind mount and on what lies below.
+#[test]
+fn all_recursive_attributes_are_set() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let folder = s.dir.join("volume");
+        fs::create_dir(&folder).expect("mkdir");
+        bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": folder,
+                             "options": ["rbind", "rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"] }));
+        let line = line(s, &mut bundle, "/mnt");
+        for wanted in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
+            assert!(options(&line).contains(&wanted), "{wanted}: {line}");
+        }
+    });
+}
+
+/// "nosymfollow: Symlinks MUST NOT be followed".
+#[test]
+fn nosymfollow_forbids_symlinks() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 has no nosymfollow") {
+            return;
+        }
+        let folder = s.dir.join("volume");
+        fs::create_dir(&folder).expect("mkdir");
+        fs::write(folder.join("file"), "x\n").expect("write");
+        symlink("file", folder.join("link")).expect("symlink");
+        let mut bundle = s.bundle();
+        bundle
+            .bind(&folder, "/mnt", &["nosymfollow"])
+            .shell("cat /mnt/file && ! cat /mnt/link");
+        s.run(&bundle).prints("x");
+    });
+}
+
+/// The propagation options: "private, shared, slave, unbindable" and their recursive forms.
+#[test]
+fn mounts_have_the_propagation_asked_for() {
+    sandbox::host(|s| {
+        for (option, wanted) in [
+            ("shared", "shared:"),
+            ("rshared", "shared:"),
+            ("slave", "master:"),
+            ("rslave", "master:"),
+            ("unbindable", "unbindable"),
+            ("private", ""),
+            ("rprivate", ""),
+        ] {
+            let folder = s.dir.join(option);
+            fs::create_dir(&folder).expect("mkdir");
+            let mut bundle = s.bundle();
+            bundle.bind(&folder, "/mnt", &[option]);
+            let line = line(s, &mut bundle, "/mnt");
+            let tags = line
+                .split(" - ")
+                .next()
+                .expect("fields")
+                .split(' ')
+                .skip(6)
+                .collect::<Vec<_>>()
+                .join(" ");
+            assert!(
+                if wanted.is_empty() {
+                    tags.is_empty()
+                } else {
+                    tags.contains(wanted)
+                },
+                "{option}: {line}"
+            );
+        }
+    });
+}
+
+/// A slave mount sees what the host mounts later; a private one does not.
+#[test]
+fn a_slave_mount_follows_the_host() {
+    sandbox::host(|s| {
+        for (option, seen) in [("rslave", "yes"), ("rprivate", "no")] {
+            let folder = s.dir.join(option);
+            fs::create_dir(&folder).expect("mkdir");
+            let place = folder.to_str().expect("UTF-8");
+            s.tool("mount", &["--bind", place, place]);
+            fs::create_dir(folder.join("later")).expect("mkdir");
+            let mut bundle = s.bundle();
+            bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": folder, "options": ["rbind", option] }));
+            bundle.shell("trap 'test -e /mnt/later/file && echo yes || echo no; exit' USR1; echo ready; while :; do sleep 0.01; done");
+            let container = s.started(&bundle);
+            container.wait_output("ready");
+            let later = folder.join("later");
+            let later = later.to_str().expect("UTF-8");
+            s.tool("mount", &["-t", "tmpfs", "tmpfs", later]);
+            fs::write(folder.join("later/file"), "").expect("write");
+            container.kill("USR1").ok();
+            assert_eq!(container.finish(), format!("ready\n{seen}\n"), "{option}");
+            s.tool("umount", &["--recursive", place]);
+        }
+    });
+}
+
+/// "tmpcopyup: copy up the contents to a tmpfs", attributes and links kept.
+#[test]
+fn tmpcopyup_copies_what_it_covers() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.file("/data/deep/file", "content\n", 0o640);
+        std::os::unix::fs::chown(bundle.root().join("data/deep/file"), Some(7), Some(8))
+            .expect("chown");
+        symlink("deep/file", bundle.root().join("data/link")).expect("symlink");
+        bundle.mount(tmpfs("/data", &["tmpcopyup"]));
+        bundle.shell("cat /data/link; stat -c '%a %u %g' /data/deep/file; readlink /data/link; echo new > /data/deep/file");
+        bundle.capabilities(
+            &["bounding", "effective", "permitted"],
+            &["CAP_DAC_OVERRIDE"],
+        );
+        s.run(&bundle).prints("content\n640 7 8\ndeep/file");
+        let below = fs::read_to_string(bundle.root().join("data/deep/file")).expect("file");
+        assert_eq!(below, "content\n", "the root file system is as it was");
+    });
+}
+
+/// A tmpfs without `mode=` takes the mode of the directory that it covers.
+#[test]
+fn a_tmpfs_inherits_the_mode_it_covers() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        fs::create_dir(bundle.root().join("odd")).expect("mkdir");
+        fs::set_permissions(
+            bundle.root().join("odd"),
+            fs::Permissions::from_mode(0o1751),
+        )
+        .expect("chmod");
+        bundle
+            .mount(tmpfs("/odd", &[]))
+            .args(&["stat", "-c", "%a", "/odd"]);
+        s.run(&bundle).prints("1751");
+        bundle.unmount("/odd");
+        bundle.mount(tmpfs("/odd", &["mode=700"]));
+        if !s.subject.is_locule() {
+            return; // runc 1.1 lets the covered directory win
+        }
+        s.run(&bundle).prints("700");
+    });
+}
+
+/// "If the option is not listed, it SHOULD be passed to the filesystem": and the file system may refuse, which is an error that names it.
+#[test]
+fn unknown_options_go_to_the_file_system() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.mount(tmpfs("/mnt", &["size=4k", "nr_inodes=10"]));
+        let line = line(s, &mut bundle, "/mnt");
+        assert!(
+            line.contains("size=4k") && line.contains("nr_inodes=10"),
+            "{line}"
+        );
+        bundle
+            .unmount("/mnt")
+            .mount(tmpfs("/mnt", &["no-such-option"]));
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&["/mnt"]);
+    });
+}
+
+/// A bind mount would lose unknown options silently, so they are an error.
+#[test]
+fn unknown_options_of_a_bind_mount_are_an_error() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 drops them") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.bind(&s.dir, "/mnt", &["size=4k"]);
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&["size=4k"]);
+    });
+}
+
+/// A source that is not there is an error that names it; nothing is made.
+#[test]
+fn a_missing_bind_source_is_an_error() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let missing = s.dir.join("missing");
+        bundle.bind(&missing, "/mnt", &[]);
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["missing", "no such file"]);
+        assert!(!missing.exists());
+    });
+}
+
+/// "source ... bind: ... relative to the bundle."
+#[test]
+fn a_relative_source_counts_from_the_bundle() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        fs::create_dir(bundle.path.join("data")).expect("mkdir");
+        fs::write(bundle.path.join("data/file"), "x\n").expect("write");
+        bundle.mount(
+            json!({ "destination": "/mnt", "type": "bind", "source": "data", "options": ["bind"] }),
+        );
+        bundle.args(&["cat", "/mnt/file"]);
+        s.run(&bundle).prints("x");
+    });
+}
+
+/// "destination ... If it is relative, it MUST be interpreted as relative to /."
+#[test]
+fn a_relative_destination_counts_from_the_root() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.mount(tmpfs("mnt/inner", &[]));
+        line(s, &mut bundle, "/mnt/inner");
+    });
+}
+
+/// sysfs is the business of the owner of the network namespace; `ro` in the default configuration holds.
+#[test]
+fn the_default_sysfs_is_read_only() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("touch /sys/kernel/x");
+        s.run(&bundle).fails_with(&["Read-only"]);
+    });
+}
+
+/// copy-symlink of crun: a source that is a symlink arrives as that symlink.
+#[test]
+fn copy_symlink_copies_the_link_itself() {
+    sandbox::host(|s| {
+        if s.is_control("an option of crun") {
+            return;
+        }
+        let link = s.dir.join("link");
+        symlink("/target/of/link", &link).expect("symlink");
+        let mut bundle = s.bundle();
+        bundle
+            .writable()
+            .bind(&link, "/mnt/link", &["copy-symlink"])
+            .args(&["readlink", "/mnt/link"]);
+        s.run(&bundle).prints("/target/of/link");
+    });
+}

@@ -1,0 +1,366 @@
+//! `process`: config.md "Process".
+
+use std::fs;
+use std::process::Stdio;
+
+use integration::sandbox;
+use serde_json::json;
+
+/// "args (array of strings, OPTIONAL) with similar semantics to IEEE Std 1003.1-2008 execvp's argv."
+#[test]
+fn args_reach_the_program_as_written() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["printf", "[%s]", "a b", "", "$HOME", "ü\n"]);
+        assert_eq!(s.run(&bundle).ok().stdout, "[a b][][$HOME][ü\n]");
+    });
+}
+
+/// "env (array of strings, OPTIONAL) with the same semantics as IEEE Std 1003.1-2008's environ": this and HOME, nothing of the runtime's.
+#[test]
+fn env_is_the_whole_environment() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .set(
+                "/process/env",
+                json!(["PATH=/bin", "A=1", "B=x=y", "EMPTY="]),
+            )
+            .args(&["env"]);
+        let outcome = s.run(&bundle).ok();
+        let mut lines: Vec<_> = outcome.stdout.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["A=1", "B=x=y", "EMPTY=", "HOME=/root", "PATH=/bin"]);
+    });
+}
+
+/// HOME is that of the user in the container's /etc/passwd, else `/`; one that is given stays.
+#[test]
+fn home_comes_from_the_containers_passwd() {
+    sandbox::host(|s| {
+        for (uid, env, home) in [
+            (0, json!(["PATH=/bin"]), "/root"),
+            (1000, json!(["PATH=/bin"]), "/home/user"),
+            (4242, json!(["PATH=/bin"]), "/"),
+            (0, json!(["PATH=/bin", "HOME=/given"]), "/given"),
+        ] {
+            let mut bundle = s.bundle();
+            bundle
+                .user(uid, 0)
+                .set("/process/env", env)
+                .args(&["sh", "-c", "echo $HOME"]);
+            s.run(&bundle).prints(home);
+        }
+    });
+}
+
+/// The program is found by the PATH of `process.env`, not by the caller's.
+#[test]
+fn the_program_is_found_by_the_containers_path() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.file("/opt/tool", "#!/bin/sh\necho found\n", 0o755);
+        bundle
+            .set("/process/env", json!(["PATH=/nowhere:/opt"]))
+            .args(&["tool"]);
+        s.run(&bundle).prints("found");
+    });
+}
+
+/// "cwd (string, REQUIRED) is the working directory that will be set for the executable. This value MUST be an absolute path."
+#[test]
+fn cwd_is_the_working_directory() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set("/process/cwd", json!("/etc")).args(&["pwd"]);
+        s.run(&bundle).prints("/etc");
+    });
+}
+
+/// A missing cwd is made, as engines expect of WORKDIR.
+#[test]
+fn a_missing_cwd_is_made() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .writable()
+            .set("/process/cwd", json!("/work/deep"))
+            .args(&["pwd"]);
+        s.run(&bundle).prints("/work/deep");
+        assert!(bundle.root().join("work/deep").is_dir());
+    });
+}
+
+/// A relative program with a slash counts from cwd.
+#[test]
+fn a_program_with_a_slash_counts_from_cwd() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.file("/opt/tool", "#!/bin/sh\necho found\n", 0o755);
+        bundle.set("/process/cwd", json!("/opt")).args(&["./tool"]);
+        s.run(&bundle).prints("found");
+    });
+}
+
+/// Row S46: "rlimits ... soft ... hard": what the kernel says is what was asked.
+#[test]
+fn rlimits_are_those_of_the_configuration() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set(
+            "/process/rlimits",
+            json!([
+                { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 },
+                { "type": "RLIMIT_CORE", "soft": 0, "hard": 4096 },
+                { "type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152 }
+            ]),
+        );
+        bundle.args(&["cat", "/proc/self/limits"]);
+        let outcome = s.run(&bundle).ok();
+        for (name, soft, hard) in [
+            ("Max open files", "100", "200"),
+            ("Max core file size", "0", "4096"),
+            ("Max stack size", "1048576", "2097152"),
+        ] {
+            let line = outcome
+                .stdout
+                .lines()
+                .find(|l| l.starts_with(name))
+                .expect(name);
+            let fields: Vec<_> = line[name.len()..].split_whitespace().collect();
+            assert_eq!(fields[..2], [soft, hard], "{line}");
+        }
+    });
+}
+
+/// "If rlimits contains duplicated entries with same type, the runtime MUST generate an error."
+#[test]
+fn a_duplicate_rlimit_is_an_error() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let limit = json!({ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1 });
+        bundle.set("/process/rlimits", json!([limit, limit]));
+        s.try_create(&bundle, &s.id(), &[]).fails();
+    });
+}
+
+/// "oomScoreAdj (int, OPTIONAL) adjusts the oom-killer score in [pid]/oom_score_adj".
+#[test]
+fn the_oom_score_is_adjusted() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .set("/process/oomScoreAdj", json!(321))
+            .args(&["cat", "/proc/self/oom_score_adj"]);
+        s.run(&bundle).prints("321");
+    });
+}
+
+/// "If oomScoreAdj is not set, the runtime MUST NOT change the value of oom_score_adj."
+#[test]
+fn the_oom_score_is_inherited() {
+    sandbox::host(|s| {
+        fs::write("/proc/self/oom_score_adj", "77").expect("oom_score_adj");
+        let mut bundle = s.bundle();
+        bundle.args(&["cat", "/proc/self/oom_score_adj"]);
+        s.run(&bundle).prints("77");
+    });
+}
+
+/// "noNewPrivileges (bool, OPTIONAL) setting noNewPrivileges to true prevents the process from gaining additional privileges."
+#[test]
+fn no_new_privileges_is_set_when_asked() {
+    sandbox::host(|s| {
+        for (value, shown) in [(true, "NoNewPrivs:\t1"), (false, "NoNewPrivs:\t0")] {
+            let mut bundle = s.bundle();
+            bundle.set("/process/noNewPrivileges", json!(value));
+            bundle.args(&["grep", "NoNewPrivs", "/proc/self/status"]);
+            s.run(&bundle).prints(shown);
+        }
+    });
+}
+
+/// Descriptors of the caller do not reach the program: R8 of the design, CVE-2024-21626.
+#[test]
+fn only_the_standard_streams_reach_the_program() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("ls /proc/self/fd | tr '\\n' ' '");
+        bundle.write();
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "exec 7</etc/passwd 9</ ; exec \"$@\"", "sh"])
+            .arg(&s.subject.program);
+        command
+            .arg("--root")
+            .arg(&s.state)
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(command, Some(&bundle)).prints("0 1 2 3");
+    });
+}
+
+/// --preserve-fds N passes 3 to 3+N-1 and nothing else.
+#[test]
+fn preserved_descriptors_reach_the_program() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("cat <&3; ls /proc/self/fd | tr '\\n' ' '");
+        bundle.write();
+        let file = s.dir.join("text");
+        fs::write(&file, "through three\n").expect("write");
+        let mut command = std::process::Command::new("sh");
+        command
+            .arg("-c")
+            .arg("exec 3<\"$TEXT\" 5</etc/passwd; exec \"$@\"")
+            .arg("sh")
+            .env("TEXT", &file);
+        command
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .args(["run", "--preserve-fds", "1"]);
+        command.arg("--bundle").arg(&bundle.path).arg(s.id());
+        s.finish(command, Some(&bundle))
+            .prints("through three\n0 1 2 3 4");
+    });
+}
+
+/// Socket activation: LISTEN_FDS of the caller passes the descriptors, LISTEN_PID is that of the container's process.
+#[test]
+fn listen_fds_are_passed() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("cat <&3; echo $LISTEN_FDS $LISTEN_PID");
+        bundle.write();
+        let file = s.dir.join("text");
+        fs::write(&file, "socket\n").expect("write");
+        let mut command = std::process::Command::new("sh");
+        command
+            .arg("-c")
+            .arg("exec 3<\"$TEXT\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"")
+            .arg("sh")
+            .env("TEXT", &file);
+        command
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .arg("run");
+        command.arg("--bundle").arg(&bundle.path).arg(s.id());
+        s.finish(command, Some(&bundle)).prints("socket\n1 1");
+    });
+}
+
+/// Standard input is the caller's.
+#[test]
+fn standard_input_reaches_the_program() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["cat"]).write();
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "echo typed | \"$@\"", "sh"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id())
+            .stdin(Stdio::null());
+        s.finish(command, Some(&bundle)).prints("typed");
+    });
+}
+
+/// Closed standard streams do not let another file become 0, 1 or 2.
+#[test]
+fn closed_standard_streams_are_harmless() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let file = s.dir.join("answer");
+        fs::write(&file, "").expect("write");
+        bundle.bind(&file, "/answer", &["rw"]);
+        bundle
+            .writable()
+            .shell("readlink /proc/self/fd/0 > /answer")
+            .write();
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "exec <&- ; exec \"$@\"", "sh"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(command, Some(&bundle)).ok();
+        let answer = fs::read_to_string(&file).expect("answer");
+        assert!(
+            answer.is_empty() || answer == "/dev/null\n" || answer.starts_with("pipe:"),
+            "{answer}"
+        );
+    });
+}
+
+/// The program starts with default dispositions and an empty mask, SIGPIPE included: a Rust program ignores it, its children must not.
+#[test]
+fn signals_start_at_their_defaults() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["grep", "-E", "SigBlk|SigIgn|SigCgt", "/proc/self/status"]);
+        let outcome = s.run(&bundle).ok();
+        for line in outcome.stdout.lines() {
+            let mask = line.split_whitespace().last().expect("a mask");
+            // Signals 32 and above are the C library's own and inherited as they are.
+            let standard = u64::from_str_radix(mask, 16).expect("hex") & 0x7fff_ffff;
+            assert_eq!(standard, 0, "{}", outcome.stdout);
+        }
+    });
+}
+
+/// "hostname (string, OPTIONAL) specifies the container's hostname as seen by processes running inside the container." Row S1.
+#[test]
+fn the_hostname_is_set_inside_alone() {
+    sandbox::host(|s| {
+        let before = s.tool("hostname", &[]);
+        let mut bundle = s.bundle();
+        bundle
+            .set("/hostname", json!("inside.example"))
+            .shell("hostname; uname -n");
+        s.run(&bundle).prints("inside.example\ninside.example");
+        assert_eq!(s.tool("hostname", &[]), before);
+    });
+}
+
+/// Row S2: "domainname (string, OPTIONAL) specifies the container's domainname as seen by processes running inside the container."
+#[test]
+fn the_domainname_is_set_inside_alone() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 has no domainname") {
+            return;
+        }
+        let host = || fs::read_to_string("/proc/sys/kernel/domainname").expect("domainname");
+        let before = host();
+        let mut bundle = s.bundle();
+        bundle
+            .set("/domainname", json!("nis.example"))
+            .args(&["cat", "/proc/sys/kernel/domainname"]);
+        s.run(&bundle).prints("nis.example");
+        assert_eq!(host(), before);
+    });
+}
+
+/// The init of a container is nobody's child to trace and keeps its own session.
+#[test]
+fn the_program_leads_a_session() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sh", "-c", "cut -d' ' -f1,5,6 /proc/1/stat"]);
+        s.run(&bundle).prints("1 1 1");
+    });
+}

@@ -1,0 +1,282 @@
+//! An ordinary user: user namespaces without privilege, user_namespaces(7), newuidmap(1).
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use integration::sandbox::{self, SUBORDINATE, USER};
+use integration::{Bundle, Sandbox};
+use serde_json::json;
+
+/// The default bundle with the user's own id alone.
+fn single(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle.user_namespace(&[(0, USER, 1)]);
+    bundle
+}
+
+/// Rows S16, S18: a user starts a container without root: the user namespace first, the others owned by it.
+#[test]
+fn a_user_runs_a_container() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("id -u; hostname; echo $$");
+        s.run(&bundle).prints("0\ncontainer\n1");
+    });
+}
+
+/// Row S14: with newuidmap and newgidmap the subordinate range is mapped.
+#[test]
+fn a_user_maps_its_subordinate_range() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .shell("cat /proc/self/uid_map; touch /tmp/made; chown 1000:1000 /tmp/made")
+            .writable();
+        bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_CHOWN"]);
+        let outcome = s.run(&bundle).ok();
+        let words: Vec<_> = outcome.stdout.split_whitespace().collect();
+        let (user, first) = (USER.to_string(), SUBORDINATE.to_string());
+        assert_eq!(words, ["0", &user, "1", "1", &first, "65535"]);
+        let made = fs::metadata(bundle.root().join("tmp/made")).expect("stat");
+        assert_eq!(made.uid(), SUBORDINATE + 999);
+    });
+}
+
+/// Row S14: without the programs the error names the one that is missing.
+#[test]
+fn a_missing_newuidmap_is_named() {
+    sandbox::user(|s| {
+        let bundle = s.bundle();
+        let mut command = s.command();
+        command
+            .env("PATH", "/nowhere")
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
+        let mut outer = Command::new("setpriv");
+        outer.args(command.get_args()).current_dir(&s.dir);
+        outer
+            .env("PATH", "/nowhere")
+            .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+        let full = s.tool("sh", &["-c", "command -v setpriv"]);
+        let mut command = Command::new(full.trim());
+        command
+            .args(outer.get_args())
+            .current_dir(&s.dir)
+            .env("PATH", "/nowhere");
+        command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+        let outcome = s.finish(command, Some(&bundle)).fails();
+        if s.subject.is_locule() {
+            assert!(
+                outcome.last_line().contains("newuidmap"),
+                "{}",
+                outcome.describe("the program's name")
+            );
+        }
+    });
+}
+
+/// A single id needs no program at all.
+#[test]
+fn a_single_id_needs_no_newuidmap() {
+    sandbox::user(|s| {
+        let mut bundle = single(s);
+        bundle.args(&["cat", "/proc/self/uid_map"]).write();
+        let full = s.tool("sh", &["-c", "command -v setpriv"]);
+        let command = s.command();
+        let mut without = Command::new(full.trim());
+        without
+            .args(command.get_args())
+            .current_dir(&s.dir)
+            .env("PATH", "/nowhere");
+        without.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+        without
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        let outcome = s.finish(without, Some(&bundle)).ok();
+        let words: Vec<_> = outcome.stdout.split_whitespace().collect();
+        assert_eq!(words, ["0", &USER.to_string(), "1"]);
+    });
+}
+
+/// Row S15: setgroups is denied where the kernel demands it (one gid, no helper) and allowed with a range.
+#[test]
+fn setgroups_is_denied_only_where_it_must_be() {
+    sandbox::user(|s| {
+        for (bundle, word) in [(single(s), "deny"), (s.bundle(), "allow")] {
+            let mut bundle = bundle;
+            bundle.args(&["cat", "/proc/self/setgroups"]);
+            s.run(&bundle).prints(word);
+        }
+    });
+}
+
+/// Row S11: the user is root inside, and a file made there belongs to the user outside.
+#[test]
+fn a_file_of_the_containers_root_belongs_to_the_user() {
+    sandbox::user(|s| {
+        let mut bundle = single(s);
+        bundle.writable().shell("id -u; touch /tmp/made");
+        s.run(&bundle).prints("0");
+        assert_eq!(
+            fs::metadata(bundle.root().join("tmp/made"))
+                .expect("stat")
+                .uid(),
+            USER
+        );
+    });
+}
+
+/// A range that is not the user's is refused, and nothing stays.
+#[test]
+fn a_foreign_range_is_refused() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.user_namespace(&[(0, USER, 1), (1, 200_000, 1000)]);
+        s.run(&bundle).fails();
+    });
+}
+
+/// Row S18: a limit of zero user namespaces is an error that names the knob.
+#[test]
+fn the_limit_of_user_namespaces_is_named() {
+    sandbox::user(|s| {
+        if s.is_control("runc 1.1 prints the errno alone") {
+            return;
+        }
+        // The limit is that of the sandbox's user namespace, which is the machine's: a nested one keeps the change inside.
+        let bundle = s.bundle();
+        bundle.write();
+        let command = s.command();
+        let args: Vec<_> = command
+            .get_args()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
+        let program = args.iter().position(|a| a == "--").expect("--") + 1;
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+        let mut nested = Command::new("unshare");
+        nested
+            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
+            .args(&args[program..]);
+        nested
+            .current_dir(&s.dir)
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(nested, Some(&bundle))
+            .fails_with(&["max_user_namespaces"]);
+    });
+}
+
+/// create, start, state, kill and delete work for a user as they do for root.
+#[test]
+fn the_whole_lifecycle_works_for_a_user() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.create(&bundle);
+        assert_eq!(container.status(), "created");
+        container.start().ok();
+        assert_eq!(container.status(), "running");
+        container.kill("KILL").ok();
+        container.finish();
+    });
+}
+
+/// Without --root the state is in the user's runtime directory.
+#[test]
+fn the_state_is_in_the_users_runtime_directory() {
+    sandbox::user(|s| {
+        let bundle = s.bundle();
+        bundle.write();
+        let id = s.id();
+        let plain = |args: &[&str]| {
+            let mut command = Command::new("setpriv");
+            command.args([
+                "--reuid",
+                &USER.to_string(),
+                "--regid",
+                &USER.to_string(),
+                "--clear-groups",
+                "--inh-caps=-all",
+                "--",
+            ]);
+            command
+                .arg(&s.subject.program)
+                .args(args)
+                .current_dir(&bundle.path);
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+            s.finish(command, Some(&bundle))
+        };
+        plain(&["create", &id]).ok();
+        let name = s.subject.program.file_name().expect("name");
+        let root = std::path::Path::new("/run/user")
+            .join(USER.to_string())
+            .join(name);
+        assert!(root.join(&id).is_dir(), "{}", root.display());
+        plain(&["delete", "--force", &id]).ok();
+        fs::remove_dir(&root).expect("an empty state directory");
+    });
+}
+
+/// `spec --rootless` makes a bundle that runs as is.
+#[test]
+fn the_rootless_template_runs() {
+    sandbox::user(|s| {
+        let bundle = s.bundle();
+        let mut command = s.command();
+        command
+            .args(["spec", "--rootless", "--bundle"])
+            .arg(&bundle.path);
+        s.finish(command, None).ok();
+        let text = fs::read(bundle.path.join("config.json")).expect("config.json");
+        let mut config: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        // Two things a test cannot have: a terminal, and a shell that waits for it.
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(["id", "-u"]);
+        let bundle = Bundle { config, ..bundle };
+        s.run(&bundle).prints("0");
+    });
+}
+
+/// Additional groups without a range for them are an error, never silently dropped.
+#[test]
+fn additional_groups_without_a_range_are_an_error() {
+    sandbox::user(|s| {
+        let mut bundle = single(s);
+        bundle.set("/process/user/additionalGids", json!([10]));
+        s.run(&bundle).fails();
+    });
+}
+
+/// sysfs without a network namespace of one's own: the host's /sys, read-only, instead of an error.
+#[test]
+fn sysfs_falls_back_to_the_hosts() {
+    sandbox::user(|s| {
+        if s.is_control("runc 1.1 has no such fallback") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.inherit("network").shell(
+            "ls /sys/class/net/lo > /dev/null && ! mkdir /sys/kernel/x 2> /dev/null && echo on",
+        );
+        s.run(&bundle).prints("on");
+    });
+}
+
+/// Devices cannot be made by a user: the host's nodes are bound.
+#[test]
+fn default_devices_are_there_for_a_user() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell(
+            "echo x > /dev/null; head -c 4 /dev/zero | wc -c; stat -c '%t:%T' /dev/null /dev/full",
+        );
+        s.run(&bundle).prints("4\n1:3\n1:7");
+    });
+}

@@ -1,0 +1,159 @@
+//! `process.user`: config.md "User", "POSIX-platform User".
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use integration::sandbox;
+use serde_json::json;
+
+/// Row S42: "uid ... gid ... additionalGids": exactly these, no group of the caller.
+#[test]
+fn ids_and_groups_are_exactly_those_asked_for() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set(
+            "/process/user",
+            json!({ "uid": 1000, "gid": 2000, "additionalGids": [5, 3000, 7] }),
+        );
+        bundle.args(&["grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status"]);
+        let outcome = s.run(&bundle).ok();
+        let lines: Vec<Vec<&str>> = outcome
+            .stdout
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
+        assert_eq!(lines[0], ["Uid:", "1000", "1000", "1000", "1000"]);
+        assert_eq!(lines[1], ["Gid:", "2000", "2000", "2000", "2000"]);
+        let mut groups: Vec<u32> = lines[2][1..]
+            .iter()
+            .map(|g| g.parse().expect("gid"))
+            .collect();
+        groups.retain(|g| *g != 2000);
+        groups.sort_unstable();
+        assert_eq!(groups, [5, 7, 3000]);
+    });
+}
+
+/// Without additionalGids there are none, whatever the caller has.
+#[test]
+fn groups_of_the_caller_are_dropped() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.user(1000, 1000).args(&["id", "-G"]).write();
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--groups", "4,20,27", "--"])
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state);
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(&bundle.path)
+            .arg(s.id());
+        s.finish(command, Some(&bundle)).prints("1000");
+    });
+}
+
+/// CVE-2022-2989 and relatives: a file that its group may not read is not read by a process of that group.
+#[test]
+fn a_group_without_permission_is_denied() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let file = bundle.file("/etc/negative", "text", 0o604);
+        std::os::unix::fs::chown(&file, Some(0), Some(2000)).expect("chown");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("chmod");
+        bundle.user(1000, 2000).args(&["cat", "/etc/negative"]);
+        s.run(&bundle).fails();
+        bundle.user(1000, 2001);
+        s.run(&bundle).prints("text");
+    });
+}
+
+/// Row S42: a set-uid program raises a user without noNewPrivileges and does not with it.
+#[test]
+fn set_uid_programs_obey_no_new_privileges() {
+    sandbox::host(|s| {
+        for nnp in [false, true] {
+            let mut bundle = s.bundle();
+            let program = bundle.root().join("bin/busybox-raised");
+            fs::copy(integration::bundle::busybox(), &program).expect("copy");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("chmod");
+            bundle.file("/etc/passwd", "root::0:0:root:/:/bin/sh\n", 0o644);
+            bundle
+                .user(1000, 1000)
+                .set("/process/noNewPrivileges", json!(nnp));
+            bundle.capabilities(&["bounding"], &["CAP_SETUID", "CAP_SETGID"]);
+            bundle.args(&["/bin/busybox-raised", "su", "-c", "id -u"]);
+            let outcome = s.run(&bundle);
+            assert_eq!(
+                outcome.stdout,
+                if nnp { "" } else { "0\n" },
+                "{}",
+                outcome.describe("su")
+            );
+        }
+    });
+}
+
+/// "umask (int, OPTIONAL) specifies the umask of the user."
+#[test]
+fn the_umask_is_that_of_the_configuration() {
+    sandbox::host(|s| {
+        for (value, shown) in [
+            (json!(0o077), "0077"),
+            (json!(0), "0000"),
+            (json!(null), "0022"),
+        ] {
+            let mut bundle = s.bundle();
+            if !value.is_null() {
+                bundle.set("/process/user/umask", value);
+            }
+            bundle.args(&["sh", "-c", "umask"]);
+            s.run(&bundle).prints(shown);
+        }
+    });
+}
+
+/// runc#3674: the stdio of the caller is not given away to the container's user when it is the host's /dev/null.
+#[test]
+fn the_hosts_null_device_keeps_its_owner() {
+    sandbox::host(|s| {
+        let before = fs::metadata("/dev/null").expect("stat");
+        let mut bundle = s.bundle();
+        bundle.user(1000, 1000);
+        s.run(&bundle).ok();
+        let after = fs::metadata("/dev/null").expect("stat");
+        assert_eq!(
+            (after.uid(), after.gid(), after.mode()),
+            (before.uid(), before.gid(), before.mode())
+        );
+    });
+}
+
+/// CVE-2016-3697: a numeric uid is never looked up as a name of the image's passwd.
+#[test]
+fn a_number_is_never_a_name() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.file("/etc/passwd", "1000:x:0:0:evil:/evil:/bin/sh\n", 0o644);
+        bundle.user(1000, 1000).args(&["sh", "-c", "id -u; id -g"]);
+        s.run(&bundle).prints("1000\n1000");
+    });
+}
+
+/// A hostile /etc/passwd (a FIFO) does not hang the start.
+#[test]
+fn a_fifo_as_passwd_does_not_hang() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 waits for a writer") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let passwd = bundle.root().join("etc/passwd");
+        fs::remove_file(&passwd).expect("rm");
+        s.tool("mkfifo", &[passwd.to_str().expect("UTF-8")]);
+        bundle.args(&["echo", "on"]);
+        s.run(&bundle).prints("on");
+    });
+}

@@ -1,0 +1,60 @@
+# The tasks of this project; `just` lists them.
+
+# Flags of the release build, in this one place.
+release_flags := "-C target-feature=+crt-static"
+target := arch() + "-unknown-linux-gnu"
+
+# list the tasks
+default:
+    @just --list
+
+# build everything for development
+build:
+    cargo build --workspace
+
+# build the static program of a release and say where it is
+release:
+    RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
+    @ls -l target/{{ target }}/release/locule
+
+# a container's life, as root and as an ordinary user
+demo: release
+    LOCULE=target/{{ target }}/release/locule integration/demo.sh
+
+# every test: units, then the built program on this machine, then the same where cgroup v2 is all there is
+test:
+    cargo build --workspace
+    cargo test --workspace --no-fail-fast
+    LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast
+
+# the integration tests against another runtime, to prove the tests: just control crun
+control runtime="runc":
+    LOCULE_RUNTIME={{ runtime }} cargo test --package integration --no-fail-fast
+
+# the fault tests with every system call instead of a sample
+faults:
+    LOCULE_FAULTS=all cargo test --package integration --test faults -- --nocapture
+
+# measure against the floor, crun and runc; see docs/benchmarks.md
+bench *options: release
+    cargo run --release --package integration --bin bench -- --locule target/{{ target }}/release/locule {{ options }}
+
+# format the code
+fmt:
+    cargo fmt --all
+
+# check the format
+fmt-check:
+    cargo fmt --all --check
+
+# lint everything
+clippy:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# licences, bans and sources of the dependencies
+deny:
+    command -v cargo-deny > /dev/null || cargo install --quiet --locked cargo-deny
+    cargo deny check licenses bans sources
+
+# what continuous integration runs
+ci: test fmt-check clippy deny
