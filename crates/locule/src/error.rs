@@ -48,8 +48,6 @@ pub(crate) enum Error {
     Unsealed(#[from] seal::Unsealed),
     #[error("shield this process")]
     Harden(#[source] Errno),
-    #[error("this build does not have the command {command}")]
-    Missing { command: &'static str },
     #[error(transparent)]
     Load(#[from] spec::load::LoadError),
     #[error(transparent)]
@@ -90,7 +88,7 @@ impl Error {
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
-            Self::InitByHand | Self::Missing { .. } => "usage",
+            Self::InitByHand => "usage",
         }
     }
 

@@ -4,11 +4,6 @@
 //! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "the commands create, start and run use the rest"
-)]
 
 mod args;
 mod commands;

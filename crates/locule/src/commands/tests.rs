@@ -3,8 +3,9 @@
 use super::*;
 use crate::args::{Command as Parsed, Invocation};
 use crate::process::Process;
-use crate::state::{ContainerId, EXEC_FIFO, Lock, Record};
+use crate::state::{ContainerId, Lock, Record};
 use crate::testing::{self, Directory};
+use launch::START_SOCKET;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::ffi::OsString;
@@ -73,7 +74,7 @@ impl Stage {
 
     fn created(&self) -> (Child, Record) {
         let running = self.running();
-        mkfifo(&self.file(EXEC_FIFO), Mode::S_IRWXU).unwrap();
+        mkfifo(&self.file(START_SOCKET), Mode::S_IRWXU).unwrap();
         running
     }
 
