@@ -2,15 +2,12 @@
 
 use crate::Fact;
 use crate::stage::{
-    container, default_mounts, enter, mount, mount_at, request, scratch, start, template, try_start,
+    container, default_mounts, mount, mount_at, request, scratch, start, template, try_start,
 };
-use kernel::clone::{NamespaceFlags, setns, unshare};
-use kernel::mount::Depth;
-use kernel::path::CWD;
-use rootfs::{CgroupHierarchy, CgroupView, Pivot, Plan};
-use spec::container::{Device, DeviceKind, IdMapping, Namespace, Propagation, PropagationKind};
+use kernel::clone::{NamespaceFlags, unshare};
+use rootfs::{CgroupHierarchy, CgroupView, Plan};
+use spec::container::{Device, DeviceKind, IdMapping, Namespace};
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 
 pub(crate) const FACTS: &[Fact] = &[
@@ -32,19 +29,6 @@ pub(crate) const FACTS: &[Fact] = &[
     ("configured devices have mode and owner", configured_devices),
     ("cgroup v1 is a tmpfs with hierarchies and links", cgroup_v1),
     ("sysctls are written", sysctls),
-    (
-        "a shared root and a shared mount are shared at the end",
-        propagation,
-    ),
-    (
-        "mounts go through to the host only where they are shared",
-        through,
-    ),
-    (
-        "without pivot_root the host's proc is out of reach",
-        moved_root,
-    ),
-    ("without a mount namespace it is a chroot", chroot),
     ("copy-symlink makes a link", copied_link),
     ("dest-nofollow mounts on the link itself", mount_on_link),
     ("remount changes the mount that is there", remount),
@@ -63,13 +47,13 @@ pub(crate) const FACTS: &[Fact] = &[
     ),
 ];
 
-fn view() -> CgroupView {
+pub(crate) fn view() -> CgroupView {
     CgroupView::V2 {
         group: "/sys/fs/cgroup/unified".into(),
     }
 }
 
-fn options_at(path: &str) -> String {
+pub(crate) fn options_at(path: &str) -> String {
     mount_at(path)
         .unwrap_or_else(|| panic!("no mount at {path}"))
         .0
@@ -388,116 +372,6 @@ fn sysctls() {
         fs::read("/proc/sys/kernel/domainname").unwrap(),
         b"some.where\n"
     );
-}
-
-fn propagation() {
-    let root = scratch().join("root");
-    let mut container = template(&root);
-    container.rootfs_propagation = Some(Propagation {
-        kind: PropagationKind::Shared,
-        recursive: true,
-    });
-    container
-        .mounts
-        .push(mount("/shared", "bind", "/mnt/host", &["rbind", "rshared"]));
-    container.mounts.push(mount(
-        "/private",
-        "bind",
-        "/mnt/host",
-        &["rbind", "rprivate"],
-    ));
-    container.mounts.push(mount(
-        "/slave",
-        "bind",
-        "/mnt/host",
-        &["rbind", "shared", "slave"],
-    ));
-    start(&container);
-    assert!(options_at("/").contains("shared:"));
-    assert!(options_at("/shared").contains("shared:"));
-    assert!(!options_at("/private").contains("shared:"));
-    assert!(!options_at("/slave").contains("shared:"));
-}
-
-/// The host's namespace is the one that this process starts in, the container's one that it makes.
-fn through() {
-    for (kind, option, expected) in [
-        (None, "rshared", false),
-        (Some(PropagationKind::Slave), "rslave", false),
-        (Some(PropagationKind::Shared), "rprivate", false),
-        (Some(PropagationKind::Shared), "rshared", true),
-    ] {
-        let root = scratch().join("root");
-        let shared = kernel::mount::AttrChange {
-            propagation: Some(kernel::mount::Propagation::Shared),
-            ..kernel::mount::AttrChange::default()
-        };
-        kernel::mount::mount_setattr(CWD, c"/", Depth::Tree, shared).unwrap();
-        let mut container = template(&root);
-        container.rootfs_propagation = kind.map(|kind| Propagation {
-            kind,
-            recursive: true,
-        });
-        let options = ["rbind", option];
-        container
-            .mounts
-            .push(mount("/volume", "bind", "/mnt/host", &options));
-        // A mount that init makes on the volume.
-        container
-            .mounts
-            .push(mount("/volume/new", "tmpfs", "tmpfs", &[]));
-        let before = mount_lines();
-        let view = view();
-        let plan = Plan::lower(&request(&container, &view)).unwrap();
-        let host = fs::File::open("/proc/self/ns/mnt").unwrap();
-        unshare(NamespaceFlags::MOUNT).unwrap();
-        enter(&plan).map_err(|place| plan.describe(&place)).unwrap();
-        setns(host.as_fd(), NamespaceFlags::MOUNT).unwrap();
-        assert_eq!(
-            mount_at("/mnt/host/new").is_some(),
-            expected,
-            "{kind:?} {option}"
-        );
-        // Nothing of the host was taken away, and nothing else was added.
-        let added = mount_lines() - before;
-        assert_eq!(added, usize::from(expected), "{kind:?} {option}");
-    }
-}
-
-fn mount_lines() -> usize {
-    fs::read_to_string("/proc/self/mountinfo")
-        .unwrap()
-        .lines()
-        .count()
-}
-
-fn moved_root() {
-    let root = scratch().join("root");
-    let container = template(&root);
-    let view = view();
-    let mut request = request(&container, &view);
-    request.pivot = Pivot::Move;
-    try_start(&request).unwrap();
-    assert!(!fs::exists("/mnt/host").unwrap());
-    assert_eq!(fs::read("/proc/keys").unwrap(), b"");
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let procs = table
-        .lines()
-        .filter(|line| line.contains("- proc "))
-        .count();
-    // /proc itself, its read-only parts, and nothing of the host's.
-    assert!(procs <= 6, "{table}");
-}
-
-fn chroot() {
-    let root = scratch().join("root");
-    let mut container = container(&root);
-    container.namespaces.mount = Namespace::Inherit;
-    fs::write(root.join("here"), "").unwrap();
-    start(&container);
-    assert!(fs::exists("/here").unwrap());
-    assert_eq!(std::env::current_dir().unwrap().to_str(), Some("/"));
-    assert_eq!(fs::read_dir("/").unwrap().count(), 2);
 }
 
 fn copied_link() {

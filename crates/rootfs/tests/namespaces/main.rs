@@ -7,10 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod attack;
-mod bench;
 mod facts;
 mod golden;
 mod stage;
+mod ways;
 
 use kernel::clone::{
     self, Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target, clone,
@@ -55,7 +55,7 @@ fn main() {
     }
     let proof = SingleThread::prove().expect("this program starts no thread");
     let mut failed = 0;
-    let lists = [facts::FACTS, attack::FACTS, bench::FACTS, golden::FACTS];
+    let lists = [facts::FACTS, attack::FACTS, ways::FACTS, golden::FACTS];
     for (name, fact) in lists.into_iter().flatten() {
         if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
             continue;
