@@ -27,10 +27,12 @@ pub enum Place {
     Exec,
     /// At the system call filter.
     Seccomp,
+    /// At the resource limits.
+    Limits,
 }
 
 impl Place {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
@@ -41,6 +43,7 @@ impl Place {
         Self::StartContainer,
         Self::Exec,
         Self::Seccomp,
+        Self::Limits,
     ];
 
     /// The inverse of `as u8`.

@@ -131,20 +131,6 @@ pub enum Error {
         /// The errno's words.
         why: String,
     },
-    /// A limit.
-    #[error(
-        "/process/rlimits/{index}: set soft {soft} and hard {hard}: {why}; raising a hard limit needs CAP_SYS_RESOURCE"
-    )]
-    Rlimit {
-        /// In the list.
-        index: usize,
-        /// As configured.
-        soft: u64,
-        /// As configured.
-        hard: u64,
-        /// The errno's words.
-        why: String,
-    },
     /// The check of the namespaces.
     #[error(
         "the container process is not in the {kind} namespace that was asked for; refused to go on"

@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
-use crate::process::{self, Keyring, Options};
-use kernel::Errno;
+use crate::process::{self, Keyring, Limits, Options};
+use kernel::{Errno, ids};
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
@@ -12,6 +12,9 @@ use spec::container::{Hook, Rlimit};
 use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+
+/// CAP_SYS_RESOURCE.
+const SYS_RESOURCE: u64 = 1 << 24;
 
 /// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
 /// the container's own passwd file knows.
@@ -111,6 +114,14 @@ impl Plan {
                 refused.pointer, refused.capabilities, refused.reason
             )
         });
+        let own = ids::capget().map_err(|errno| Error::Probe {
+            what: "the own capabilities",
+            errno,
+        })?;
+        let limits = match own.effective & SYS_RESOURCE {
+            0 => Limits::ByInit,
+            _ => Limits::ByRuntime,
+        };
         let denied = entry
             .id_maps
             .as_ref()
@@ -119,6 +130,7 @@ impl Plan {
             keyring: request.keyring,
             listen_fds: request.listen_fds,
             setgroups: process::setgroups(container, denied),
+            limits,
         };
         let process = container.process.as_ref();
         let plan = Self {
@@ -132,6 +144,7 @@ impl Plan {
             outside: Outside {
                 oom_score_adj: process.and_then(|process| process.oom_score_adj),
                 rlimits: process
+                    .filter(|_| limits == Limits::ByRuntime)
                     .map(|process| process.rlimits.clone())
                     .unwrap_or_default(),
             },
@@ -172,6 +185,7 @@ impl Plan {
                 "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
                 process::differing(failure.index)
             ),
+            Place::Limits => describe_limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
         }
     }
@@ -209,6 +223,11 @@ fn describe_program(program: &str, errno: Errno) -> String {
         errno => words(errno),
     };
     format!("exec: \"{}\": {why}", program.escape_debug())
+}
+
+/// The sentence for a limit that cannot be set.
+pub(crate) fn describe_limit(index: usize, why: &str) -> String {
+    format!("/process/rlimits/{index}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")
 }
 
 fn namespace_hint(errno: Errno) -> &'static str {

@@ -10,7 +10,7 @@ use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed, ids, pipe};
 use rootfs::RootFd;
 use spec::Container;
-use spec::container::{Namespace, Personality};
+use spec::container::{Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +29,8 @@ pub struct Plan {
     candidates: Vec<CString>,
     args: CStringArray,
     env: CStringArray,
+    /// Lowered by init itself; what only the runtime may raise is set by it.
+    limits: Vec<Rlimit>,
     /// Where in `env` the home directory goes that the container's passwd file names.
     home: Option<usize>,
 }
@@ -60,6 +62,18 @@ pub struct Options {
     pub listen_fds: u32,
     /// Whether setgroups(2) is denied in the container's user namespace.
     pub setgroups: Setgroups,
+    /// Who sets the resource limits.
+    pub limits: Limits,
+}
+
+/// Who sets the resource limits. Somebody with CAP_SYS_RESOURCE may raise those of any process from outside; others
+/// may only lower their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limits {
+    /// The runtime, on the finished init.
+    ByRuntime,
+    /// Init.
+    ByInit,
 }
 
 /// Whether supplementary groups can be set.
@@ -140,6 +154,10 @@ impl Plan {
             candidates: candidates(&process.args, &process.env),
             args: CStringArray::new(args),
             env: CStringArray::new(env),
+            limits: match options.limits {
+                Limits::ByInit => process.rlimits.clone(),
+                Limits::ByRuntime => Vec::new(),
+            },
             home,
         }))
     }
@@ -248,6 +266,17 @@ impl Plan {
             }
         }
         Err(denied.unwrap_or_else(|| Failed::at(Call::Lookup, 0)(Errno::ENOENT)))
+    }
+
+    /// Sets the limits, last: they would hold for the set-up too.
+    pub fn set_limits(&self) -> Result<(), Failed> {
+        self.limits
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, limit)| {
+                process::prlimit(0, limit.resource, limit.soft, limit.hard)
+                    .map_err(Failed::at(Call::Prlimit, index))
+            })
     }
 
     /// Compares what the kernel says of this process with the plan. The index of a failure says what differs:

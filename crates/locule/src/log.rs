@@ -80,8 +80,10 @@ fn level(globals: &Globals) -> Level {
         Some(LogLevel::Debug) => Level::DEBUG,
         Some(LogLevel::Info) => Level::INFO,
         Some(LogLevel::Warning) => Level::WARN,
-        // Engines show warnings to their users, so none is written unasked.
-        Some(LogLevel::Error) | None => Level::ERROR,
+        Some(LogLevel::Error) => Level::ERROR,
+        // An engine shows its users what is in its log, so nothing goes there unasked but errors.
+        None if globals.log.is_some() => Level::ERROR,
+        None => Level::WARN,
     }
 }
 

@@ -16,6 +16,7 @@ use kernel::{Call, Errno, Failed, link as network, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Refused;
 use std::convert::Infallible;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Why init ends without becoming the program.
@@ -100,6 +101,11 @@ fn story(
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
     }
+    if let Some(process) = &plan.process {
+        process.set_limits().map_err(Failure::at(Place::Limits))?;
+    }
+    // What is closed by number must not be closed by its owner again.
+    mem::forget(root);
     close_all_but(plan, link, &start)?;
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::failure::words;
 use crate::hooks::State;
-use crate::plan::Plan;
+use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::process::{self, poll_in};
@@ -120,11 +120,8 @@ impl Stage<'_> {
     fn set_limits_and_verify(&self) -> Result<(), Error> {
         for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
             process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
-                |errno| Error::Rlimit {
-                    index,
-                    soft: limit.soft,
-                    hard: limit.hard,
-                    why: words(errno),
+                |errno| Error::Init {
+                    message: describe_limit(index, &words(errno)),
                 },
             )?;
         }

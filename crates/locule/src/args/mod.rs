@@ -48,7 +48,7 @@ pub(crate) struct Globals {
     /// How a message is written: a line of text or a JSON object with level, msg, time and code
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// The least serious messages that are written [default: error]
+    /// The least serious messages that are written [default: error with --log, else warning]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub(crate) log_level: Option<LogLevel>,
     /// Write every message: the same as --log-level debug [default: off]

@@ -7,7 +7,7 @@ use super::create::{Made, Waits};
 use super::{Env, delete, start};
 use crate::args;
 use crate::error::Error;
-use crate::state::{self, Record, Reservation};
+use crate::state;
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
 use kernel::process::{self, poll_in, set_child_subreaper};
@@ -26,47 +26,28 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     }
     let made = Made::make(&args.create, env, Waits::ForUs)?;
     let (started, reservation, record) = made.finish(Created::start)?;
-    if let Err(error) = start::after_start(&reservation.config_bytes(), &record) {
-        remove(reservation, env)?;
+    let config = reservation.config_bytes();
+    // From here on others may signal, pause or even delete the container.
+    let entry = reservation.into_entry().release()?;
+    if let Err(error) = start::after_start(&config, &record) {
+        delete_finished(entry.id(), env)?;
         return Err(error);
     }
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }
-    let exit = wait(&started, reservation, args, env, &record)?;
-    Ok(ExitCode::from(match exit {
-        Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-    }))
-}
-
-fn wait(
-    started: &Started,
-    reservation: Reservation,
-    args: &args::Run,
-    env: &Env,
-    _record: &Record,
-) -> Result<Exit, Error> {
-    // Others may signal, pause or even delete the container while it runs.
-    let entry = reservation.into_entry().release()?;
-    let exit = until_end(started).map_err(|source| Error::Process {
+    let exit = until_end(&started).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "wait for",
         source,
     })?;
     if !args.keep {
-        let id = entry.id().clone();
-        drop(entry);
-        delete_finished(&id, env)?;
+        delete_finished(entry.id(), env)?;
     }
-    Ok(exit)
-}
-
-fn remove(reservation: Reservation, env: &Env) -> Result<(), Error> {
-    let entry = reservation.into_entry().release()?;
-    let id = entry.id().clone();
-    drop(entry);
-    delete_finished(&id, env)
+    Ok(ExitCode::from(match exit {
+        Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+    }))
 }
 
 /// Deletes the container unless somebody has done so already.

@@ -22,6 +22,8 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
         explain(failure, program, &entry, &record)
     })?;
     entry.remove_start_socket()?;
+    // A hook may look at the container, and one that hangs must not keep others from deleting it.
+    let entry = entry.release()?;
     after_start(&entry.config().unwrap_or_default(), &record)?;
     Ok(ExitCode::SUCCESS)
 }
