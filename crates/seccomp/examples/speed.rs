@@ -1,7 +1,5 @@
 //! Prints the median time of compiling Podman's profile for three architectures, in microseconds.
 
-#![allow(unreachable_pub, reason = "the readers are shared with tests")]
-
 use std::time::Instant;
 
 #[path = "../tests/common/mod.rs"]

@@ -10,7 +10,10 @@
 pub mod bpf;
 mod compile;
 mod emit;
+pub mod inspect;
+pub mod notify;
 mod order;
+mod plan;
 pub mod rule;
 pub mod syscalls;
 
@@ -18,3 +21,4 @@ pub use compile::{
     BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,
     compile_for, return_value,
 };
+pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Moment, Plan, Request};

@@ -20,9 +20,9 @@ use spec::container::{
 use std::io::Read;
 
 /// Docker 28's profile, as it arrives in config.json.
-pub const DOCKER: &str = include_str!("../profiles/docker.json");
+pub(crate) const DOCKER: &str = include_str!("../profiles/docker.json");
 /// Podman 5.8's profile, as it arrives in config.json.
-pub const PODMAN: &str = include_str!("../profiles/podman.json");
+pub(crate) const PODMAN: &str = include_str!("../profiles/podman.json");
 
 fn action(word: &str, number: Option<u64>) -> SeccompAction {
     let number = u16::try_from(number.unwrap_or(1)).unwrap();
@@ -57,7 +57,7 @@ fn elements(value: &Value) -> &[Value] {
 }
 
 /// Reads a profile that is known to be well-formed.
-pub fn read(json: &str) -> Seccomp {
+pub(crate) fn read(json: &str) -> Seccomp {
     let root: Value = serde_json::from_str(json).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let arg = |arg: &Value| SeccompArg {
@@ -99,7 +99,7 @@ pub fn read(json: &str) -> Seccomp {
 }
 
 /// A profile for a test.
-pub fn profile(default_action: SeccompAction, syscalls: Vec<SeccompRule>) -> Seccomp {
+pub(crate) fn profile(default_action: SeccompAction, syscalls: Vec<SeccompRule>) -> Seccomp {
     Seccomp {
         default_action,
         architectures: Vec::new(),
@@ -111,7 +111,7 @@ pub fn profile(default_action: SeccompAction, syscalls: Vec<SeccompRule>) -> Sec
 }
 
 /// A rule for a test.
-pub fn rule(
+pub(crate) fn rule(
     names: &[&str],
     action: SeccompAction,
     args: &[(u8, SeccompOp, u64, u64)],
@@ -145,7 +145,7 @@ fn scmp_action(action: SeccompAction) -> ScmpAction {
 }
 
 /// libseccomp's word for an architecture. `None`: version 2.5 has no such.
-pub fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
+pub(crate) fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
     Some(match arch.0 {
         SeccompArch::X86 => ScmpArch::X86,
         SeccompArch::X86_64 => ScmpArch::X8664,
@@ -173,12 +173,12 @@ pub fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
 }
 
 /// Whether libseccomp knows the name.
-pub fn oracle_knows(name: &str) -> bool {
+pub(crate) fn oracle_knows(name: &str) -> bool {
     ScmpSyscall::from_name(name).is_ok()
 }
 
 /// Whether libseccomp has a name for the number.
-pub fn oracle_has(arch: Arch, number: u32) -> bool {
+pub(crate) fn oracle_has(arch: Arch, number: u32) -> bool {
     let syscall = ScmpSyscall::from_raw_syscall(number.try_into().unwrap());
     syscall.get_name_by_arch(scmp_arch(arch).unwrap()).is_ok()
 }
@@ -198,7 +198,7 @@ fn comparison(arg: &SeccompArg) -> ScmpArgCompare {
 
 /// The program that libseccomp makes of a profile, fed as runc feeds it, without runc's ENOSYS stub. `Err`:
 /// libseccomp refuses a rule.
-pub fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instruction>, String> {
+pub(crate) fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instruction>, String> {
     let error = |error: libseccomp::error::SeccompError| error.to_string();
     let default = scmp_action(profile.default_action);
     let mut filter = ScmpFilterContext::new(default).map_err(error)?;
