@@ -16,7 +16,7 @@
 
 mod common;
 
-use common::{DOCKER, PODMAN, oracle, oracle_has, oracle_knows, profile, read, rule};
+use common::{DOCKER, PODMAN, oracle_has, oracle_in_time, oracle_knows, profile, read, rule};
 use proptest::prelude::*;
 use seccomp::bpf::{self, Data, Instruction};
 use seccomp::rule::{Clause, Rules, Test, Verdict, has_argument_twice};
@@ -96,7 +96,7 @@ fn without_names_unknown_to_the_oracle(mut profile: Seccomp) -> Seccomp {
 
 /// Compares the two programs and gives the calls on which they differ.
 fn differences(profile: &Seccomp, archs: &[Arch]) -> Vec<(Data, u32, u32)> {
-    let theirs = oracle(profile, archs).unwrap();
+    let theirs = oracle_in_time(profile, archs).unwrap();
     differences_with(&theirs, profile, archs)
 }
 
@@ -513,7 +513,7 @@ fn on(archs: &[Arch], default: SeccompAction, mut rules: Vec<SeccompRule>) -> Se
 
 fn all_alike(profile: &Seccomp, archs: &[Arch]) -> Result<(), TestCaseError> {
     // libseccomp refuses some profiles whose rules contradict each other.
-    let Ok(theirs) = oracle(profile, archs) else {
+    let Ok(theirs) = oracle_in_time(profile, archs) else {
         return Ok(());
     };
     for (data, ours, theirs) in differences_with(&theirs, profile, archs) {
@@ -551,7 +551,7 @@ proptest! {
         archs in kernel(),
     ) {
         let profile = on(archs, default, rules);
-        if let Ok(theirs) = oracle(&profile, archs) {
+        if let Ok(theirs) = oracle_in_time(&profile, archs) {
             for (data, ours, theirs) in differences_with(&theirs, &profile, archs) {
                 let known = is_merging_fault(&profile, archs, &data, ours);
                 prop_assert!(known, "{data:#x?}: ours {ours:#x}, theirs {theirs:#x}");
