@@ -7,6 +7,8 @@
     reason = "each test uses a part"
 )]
 
+pub(crate) mod compare;
+
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
 };
@@ -180,10 +182,15 @@ pub(crate) fn oracle_knows(name: &str) -> bool {
     ScmpSyscall::from_name(name).is_ok()
 }
 
+/// libseccomp's name for the number.
+pub(crate) fn oracle_name(arch: Arch, number: u32) -> Option<String> {
+    let syscall = ScmpSyscall::from_raw_syscall(number.try_into().unwrap());
+    syscall.get_name_by_arch(scmp_arch(arch)?).ok()
+}
+
 /// Whether libseccomp has a name for the number.
 pub(crate) fn oracle_has(arch: Arch, number: u32) -> bool {
-    let syscall = ScmpSyscall::from_raw_syscall(number.try_into().unwrap());
-    syscall.get_name_by_arch(scmp_arch(arch).unwrap()).is_ok()
+    oracle_name(arch, number).is_some()
 }
 
 fn comparison(arg: &SeccompArg) -> ScmpArgCompare {
