@@ -81,7 +81,8 @@ pub fn action_available(value: u32) -> bool {
     answer == 0
 }
 
-/// Whether this kernel knows the flags: a load with a bad address tells EFAULT from EINVAL.
+/// Whether this kernel knows the flags. A load with a bad address fails with EINVAL where it does not; any other
+/// failure is not about the flags.
 pub fn flags_available(flags: FilterFlags) -> bool {
     // SAFETY: a null program is refused by the kernel before anything is installed.
     let answer = unsafe {
@@ -92,7 +93,7 @@ pub fn flags_available(flags: FilterFlags) -> bool {
             std::ptr::null::<libc::sock_fprog>(),
         )
     };
-    ret(answer) == Err(Errno::EFAULT)
+    ret(answer) != Err(Errno::EINVAL)
 }
 
 /// What `PR_GET_SECCOMP` says of this process.

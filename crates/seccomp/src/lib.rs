@@ -1,6 +1,6 @@
 //! Compiles linux.seccomp to a classic BPF program.
 //!
-//! Decides what a profile means ([`rule`]), turns it into a program ([`compile`]), and says how and when it is loaded
+//! Decides what a profile means ([`rule`]), turns it into a program ([`compile()`]), and says how and when it is loaded
 //! ([`Plan`]). Does not read profiles: that is crate `spec`. For people there is the disassembler ([`bpf`]), and
 //! linting, comparing and testing of profiles ([`inspect`]). Source: the OCI runtime specification,
 //! config-linux.md#seccomp.

@@ -66,7 +66,7 @@ impl Plan {
     /// # Errors
     /// A [`Diagnostic`] with the JSON pointer of what cannot be: NOTIFY where init itself would wait for the
     /// answer, or without a listener; metadata without one; a program that is too long; an unknown name
-    /// where an annotation forbids it.
+    /// where an annotation forbids it; a flag that this kernel does not have.
     pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Error> {
         let container = request.container;
         let Some(profile) = &container.seccomp else {
@@ -86,13 +86,22 @@ impl Plan {
                 .hint(hint)
                 .into());
         }
+        let flags = flags(profile, listener.is_some());
+        if !kernel::seccomp::flags_available(flags) {
+            let pointer = format!("{SECCOMP}/flags");
+            let message = format!("this kernel does not know all of the flags {flags:?}");
+            let hint = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19";
+            return Err(Diagnostic::new(Code::Host, pointer, message)
+                .hint(hint)
+                .into());
+        }
         let no_new_privileges = container
             .process
             .as_ref()
             .is_some_and(|process| process.no_new_privileges);
         Ok(Some(Self {
             program,
-            flags: flags(profile, listener.is_some()),
+            flags,
             moment: if no_new_privileges {
                 Moment::AfterCapabilities
             } else {

@@ -5,7 +5,7 @@
 //!
 //! - A rule whose action is the default action says nothing and is dropped.
 //! - A rule without conditions wins over all that have some, wherever it stands; the first such rule counts.
-//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see [`order`].
+//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see order.rs.
 //!   Only rules of different actions which can hold at the same time feel the difference.
 //! - Two conditions on one argument within a rule make a rule of each condition, as in runc.
 //! - On 32-bit architectures only the low words of argument and value count. A masked comparison ignores
