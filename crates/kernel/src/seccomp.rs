@@ -1,7 +1,11 @@
 //! seccomp(2): load a classic BPF filter, ask about the mode, and pass the notification descriptor on.
 
 use crate::errno::{Errno, ret, ret_fd, ret_number};
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::time::TimeVal;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
 
 bitflags::bitflags! {
     /// How a filter is installed. See seccomp(2).
@@ -77,7 +81,8 @@ pub fn action_available(value: u32) -> bool {
     answer == 0
 }
 
-/// Whether this kernel knows the flags: a load with a bad address tells EFAULT from EINVAL.
+/// Whether this kernel knows the flags. A load with a bad address fails with EINVAL where it does not; any other
+/// failure is not about the flags.
 pub fn flags_available(flags: FilterFlags) -> bool {
     // SAFETY: a null program is refused by the kernel before anything is installed.
     let answer = unsafe {
@@ -88,7 +93,7 @@ pub fn flags_available(flags: FilterFlags) -> bool {
             std::ptr::null::<libc::sock_fprog>(),
         )
     };
-    ret(answer) == Err(Errno::EFAULT)
+    ret(answer) != Err(Errno::EINVAL)
 }
 
 /// What `PR_GET_SECCOMP` says of this process.
@@ -107,6 +112,28 @@ pub fn mode() -> Result<Mode, Errno> {
     match ret_number(answer.into())? {
         0 => Ok(Mode::Disabled),
         _ => Ok(Mode::Filter),
+    }
+}
+
+/// Connects to a stream socket of the file system; the descriptor is close-on-exec. Connecting and every send on it
+/// wait at most `timeout`, which must not be zero. See unix(7).
+///
+/// # Errors
+/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody listens. EAGAIN: the listener's queue was
+/// full for the whole time. EPROTOTYPE: another type of socket.
+pub fn connect(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let timeout = TimeVal::new(seconds, timeout.subsec_micros().into());
+    socket::setsockopt(&socket, sockopt::SendTimeout, &timeout)?;
+    loop {
+        match socket::connect(socket.as_raw_fd(), &address) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 

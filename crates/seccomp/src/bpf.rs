@@ -56,6 +56,7 @@ pub mod op {
 /// Arithmetic is 0x04 (ALU) | operation | 0x08 where the operand is X.
 const ALU: u16 = 0x04;
 const OPERAND_X: u16 = 0x08;
+const DIVIDE: u16 = 0x34;
 const CLASS: u16 = 0x07;
 const JUMPS: u16 = 0x05;
 
@@ -188,7 +189,7 @@ fn check_one(length: usize, at: usize, instruction: Instruction) -> Result<(), R
             }
         }
         // Division by a constant zero; shifts by a constant.
-        0x34 if k == 0 => Err(operand),
+        DIVIDE if k == 0 => Err(operand),
         0x64 | 0x74 if k >= 32 => Err(operand),
         op::LOAD
         | op::LOAD_LENGTH
@@ -237,8 +238,8 @@ fn check_memory(program: &[Instruction]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What `program`, which [`check`] has passed, returns for `data` on a machine of this byte order. `None`: a
-/// division by a zero X, for which the kernel would return 0, or a program that was not checked.
+/// What `program` returns for `data` on a machine of this byte order. A division by a zero X ends it with 0.
+/// `None`: it is none that [`check`] would pass.
 pub fn run(program: &[Instruction], data: &Data, endian: Endian) -> Option<u32> {
     let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0_u32; 16]);
     let mut at = 0;
@@ -271,6 +272,8 @@ pub fn run(program: &[Instruction], data: &Data, endian: Endian) -> Option<u32> 
                         _ => return None,
                     };
                     at += usize::from(if holds { jt } else { jf });
+                } else if code & !OPERAND_X == DIVIDE && operand == 0 {
+                    return Some(0);
                 } else {
                     a = calculate(code, a, operand)?;
                 }
@@ -288,7 +291,7 @@ fn calculate(code: u16, a: u32, operand: u32) -> Option<u32> {
         0x04 => a.wrapping_add(operand),
         0x14 => a.wrapping_sub(operand),
         0x24 => a.wrapping_mul(operand),
-        0x34 => a.checked_div(operand)?,
+        DIVIDE => a / operand,
         0x44 => a | operand,
         0x54 => a & operand,
         0x64 => a.wrapping_shl(operand),

@@ -12,7 +12,7 @@
 
 use crate::bpf::{self, Instruction, data, op};
 use crate::emit::{Emitter, Label};
-use crate::rule::{Clause, Condition, Rules, Test, Verdict};
+use crate::rule::{Clause, Condition, Rules, Test, Verdict, split};
 use crate::syscalls::{Arch, Endian, Syscall, Width, X32_BIT};
 use spec::container::{Seccomp, SeccompAction, SeccompArch};
 
@@ -395,17 +395,18 @@ impl Words {
             Endian::Little => (first, first + 4),
             Endian::Big => (first + 4, first),
         };
-        let word = |offset, shift: u32| {
-            let half = |value: u64| (value >> shift & u64::from(u32::MAX)) as u32;
-            Word {
-                offset,
-                mask: half(condition.mask),
-                value: half(condition.value),
-            }
-        };
+        let [mask, value] = [split(condition.mask), split(condition.value)];
         Self {
-            low: word(low, 0),
-            high: word(high, 32),
+            low: Word {
+                offset: low,
+                mask: mask[0],
+                value: value[0],
+            },
+            high: Word {
+                offset: high,
+                mask: mask[1],
+                value: value[1],
+            },
         }
     }
 }

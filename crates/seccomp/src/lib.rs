@@ -1,6 +1,6 @@
 //! Compiles linux.seccomp to a classic BPF program.
 //!
-//! Decides what a profile means ([`rule`]), turns it into a program ([`compile`]), and says how and when it is loaded
+//! Decides what a profile means ([`rule`]), turns it into a program ([`compile()`]), and says how and when it is loaded
 //! ([`Plan`]). Does not read profiles: that is crate `spec`. For people there is the disassembler ([`bpf`]), and
 //! linting, comparing and testing of profiles ([`inspect`]). Source: the OCI runtime specification,
 //! config-linux.md#seccomp.
@@ -10,7 +10,10 @@
 pub mod bpf;
 mod compile;
 mod emit;
+pub mod inspect;
+pub mod notify;
 mod order;
+mod plan;
 pub mod rule;
 pub mod syscalls;
 
@@ -18,3 +21,4 @@ pub use compile::{
     BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,
     compile_for, return_value,
 };
+pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Moment, Plan, Request};

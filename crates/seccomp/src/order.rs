@@ -6,7 +6,8 @@
 //! "greater"; then the larger value, but for "less" the smaller; then the rule that came first. A comparison that
 //! stands in the tree already is shared, whatever branch of it the rule takes.
 
-use crate::rule::{Clause, Condition, Test};
+use crate::bpf::LENGTH_MAX;
+use crate::rule::{Clause, Condition, Test, split};
 use crate::syscalls::Width;
 
 /// A comparison of one word, as far as the order goes.
@@ -75,14 +76,15 @@ impl Word {
 /// The words of a clause from the lowest argument on.
 fn words(conditions: &[Condition], width: Width) -> impl Iterator<Item = Word> + '_ {
     conditions.iter().flat_map(move |condition| {
+        let [mask, value] = [split(condition.mask), split(condition.value)];
         let word = |part| {
-            let shift = if part == Part::High { 32 } else { 0 };
+            let index = usize::from(part == Part::High);
             Word {
                 argument: condition.argument,
                 part,
                 test: condition.test,
-                mask: low(condition.mask >> shift),
-                value: low(condition.value >> shift),
+                mask: mask[index],
+                value: value[index],
             }
         };
         (width == Width::Bits64)
@@ -90,10 +92,6 @@ fn words(conditions: &[Condition], width: Width) -> impl Iterator<Item = Word> +
             .into_iter()
             .chain([word(Part::Low)])
     })
-}
-
-fn low(value: u64) -> u32 {
-    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 #[derive(Debug, Default)]
@@ -147,7 +145,8 @@ pub(crate) fn order(clauses: Vec<Clause>, width: Width) -> Vec<Clause> {
     let same_action = clauses
         .windows(2)
         .all(|pair| pair[0].action == pair[1].action);
-    if same_action {
+    // Each clause takes an instruction at least, so of so many there is no program anyway.
+    if same_action || clauses.len() > LENGTH_MAX {
         return clauses;
     }
     let mut root = Level::default();

@@ -5,7 +5,7 @@
 //!
 //! - A rule whose action is the default action says nothing and is dropped.
 //! - A rule without conditions wins over all that have some, wherever it stands; the first such rule counts.
-//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see [`order`].
+//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see order.rs.
 //!   Only rules of different actions which can hold at the same time feel the difference.
 //! - Two conditions on one argument within a rule make a rule of each condition, as in runc.
 //! - On 32-bit architectures only the low words of argument and value count. A masked comparison ignores
@@ -13,9 +13,11 @@
 //! - Old 32-bit calls behind socketcall(2) and ipc(2) get their rule there, too; what it says about the first
 //!   argument is replaced by the number of the call, since the real arguments lie in memory.
 
+use crate::bpf::LENGTH_MAX;
 use crate::order::order;
 use crate::syscalls::{Arch, Multiplexing, Syscall, Width};
 use spec::container::{Seccomp, SeccompAction, SeccompArg, SeccompOp};
+use std::collections::HashSet;
 
 /// One comparison, made ready: of a whole argument or, on 32-bit architectures, of its low word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -276,6 +278,11 @@ impl<'a> Rules<'a> {
         if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
             return Some(Verdict::Always(always.action, always.rule));
         }
+        if clauses.len() > LENGTH_MAX {
+            // Later ones of the same conditions are never reached.
+            let mut seen = HashSet::new();
+            clauses.retain(|clause| seen.insert(clause.conditions.clone()));
+        }
         (!clauses.is_empty()).then(|| Verdict::First(order(clauses, width)))
     }
 }
@@ -295,6 +302,12 @@ fn behind_multiplexer(mut clause: Clause, argument: u32, width: Width) -> Clause
         },
     );
     clause
+}
+
+/// The low and the high word.
+pub(crate) fn split(value: u64) -> [u32; 2] {
+    let word = |word| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+    [word(value), word(value >> 32)]
 }
 
 /// Whether two conditions look at the same argument.

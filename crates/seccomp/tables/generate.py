@@ -87,6 +87,7 @@ def main():
     print()
     print("/// Sorted by name.")
     print("#[rustfmt::skip]")
+    print('#[allow(clippy::large_const_arrays, reason = "only read at compile time")]')
     print(f"pub(super) const ROWS: [(&str, [u16; {len(COLUMNS)}]); {len(table)}] = [")
     for name in sorted(table):
         row = ",".join(str(table[name].get(index, "N")) for index in range(len(COLUMNS)))

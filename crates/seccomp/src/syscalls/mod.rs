@@ -21,6 +21,13 @@ const COLUMNS: usize = ROWS[0].1.len();
 /// The bit that marks the private calls of arm in the table, and what they start at.
 const ARM_PRIVATE: (u16, u32) = (0x4000, 0x000f_0000);
 
+/// A number of the table as 16 bits; too large a one stops the build.
+#[allow(clippy::cast_possible_truncation, reason = "the line before looks")]
+const fn narrow(number: usize) -> u16 {
+    assert!(number < u16::MAX as usize);
+    number as u16
+}
+
 const NAMES_LENGTH: usize = {
     let (mut sum, mut row) = (0, 0);
     while row < COUNT {
@@ -52,7 +59,7 @@ static OFFSETS: [u16; COUNT + 1] = {
     let mut offsets = [0; COUNT + 1];
     let mut row = 0;
     while row < COUNT {
-        offsets[row + 1] = offsets[row] + ROWS[row].0.len() as u16;
+        offsets[row + 1] = offsets[row] + narrow(ROWS[row].0.len());
         row += 1;
     }
     offsets
@@ -61,14 +68,15 @@ static OFFSETS: [u16; COUNT + 1] = {
 /// For each first byte from `_` (0x5f) on, the first row whose name starts with it or a later one.
 static FIRST: [u16; 29] = {
     let mut first = [0; 29];
-    let mut letter = 0;
+    let (mut letter, mut byte) = (0, b'_');
     while letter < first.len() {
         let mut row = 0;
-        while row < COUNT && ROWS[row].0.as_bytes()[0] < b'_' + letter as u8 {
+        while row < COUNT && ROWS[row].0.as_bytes()[0] < byte {
             row += 1;
         }
-        first[letter] = row as u16;
+        first[letter] = narrow(row);
         letter += 1;
+        byte += 1;
     }
     first
 };
@@ -110,7 +118,7 @@ impl Syscall {
 
     /// All of them, by name.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..COUNT as u16).map(Self)
+        (0..narrow(COUNT)).map(Self)
     }
 
     fn bytes(self) -> &'static [u8] {

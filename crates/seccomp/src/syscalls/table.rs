@@ -9,6 +9,7 @@ pub(super) const N: u16 = u16::MAX;
 
 /// Sorted by name.
 #[rustfmt::skip]
+#[allow(clippy::large_const_arrays, reason = "only read at compile time")]
 pub(super) const ROWS: [(&str, [u16; 18]); 508] = [
     ("_llseek",[N,140,N,N,140,N,N,N,140,140,140,140,N,N,140,N,140,140]),
     ("_newselect",[N,142,N,N,142,N,N,N,142,142,142,142,22,22,142,142,142,142]),

@@ -1,0 +1,162 @@
+//! The listener of SCMP_ACT_NOTIFY: what is sent to it, and how.
+//!
+//! The runtime connects to `listenerPath` and sends one message, the container process state of the
+//! specification, together with the descriptor that seccomp(2) gave. All of it but the process id is
+//! written at lowering. Nothing is awaited from the listener: if it goes away, the kernel answers the
+//! calls with ENOSYS. Source: config-linux.md#containerprocessstate.
+
+use kernel::Errno;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The name of the descriptor in `fds`.
+pub const FD_NAME: &str = "seccompFd";
+
+/// The longest path of a socket, in bytes. See unix(7).
+const PATH_MAX: usize = 107;
+
+/// The container's status in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The process is the container's init.
+    Creating,
+    /// The process comes later, by `exec`.
+    Running,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// The container's state, but for its pid.
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// `ociVersion`.
+    pub version: &'a str,
+    /// `id`.
+    pub id: &'a str,
+    /// `status`.
+    pub status: Status,
+    /// `bundle`.
+    pub bundle: &'a Path,
+    /// `annotations`.
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
+/// Where the descriptor goes and what is said with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    path: PathBuf,
+    /// The message around the container's pid and the process's pid.
+    parts: [String; 3],
+}
+
+/// Why the descriptor did not reach the listener.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Nobody listens.
+    #[error("connect to the seccomp listener {path:?}")]
+    Connect {
+        /// `listenerPath`.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+    /// It went away, or reads nothing.
+    #[error("send the seccomp descriptor to the listener {path:?}")]
+    Send {
+        /// `listenerPath`.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+}
+
+fn json(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+impl Listener {
+    /// Writes the message.
+    ///
+    /// # Errors
+    /// What is wrong with the path, as a sentence.
+    pub fn new(path: PathBuf, metadata: Option<&str>, state: &State<'_>) -> Result<Self, String> {
+        if !path.is_absolute() {
+            return Err(format!("the listener's path {path:?} is not absolute"));
+        }
+        let length = path.as_os_str().len();
+        if length > PATH_MAX {
+            return Err(format!(
+                "the path of a socket has at most {PATH_MAX} bytes, not {length}"
+            ));
+        }
+        let version = json(state.version);
+        let metadata =
+            metadata.map_or_else(String::new, |text| format!("\"metadata\":{},", json(text)));
+        let annotations = if state.annotations.is_empty() {
+            String::new()
+        } else {
+            let object = state
+                .annotations
+                .iter()
+                .map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+            format!("\"annotations\":{},", Value::Object(object.collect()))
+        };
+        let head = format!(
+            "{{\"ociVersion\":{version},\"fds\":[\"{FD_NAME}\"],{metadata}\"state\":{{\"ociVersion\":{version},\
+             \"id\":{},\"status\":\"{}\",\"bundle\":{},{annotations}\"pid\":",
+            json(state.id),
+            state.status.as_str(),
+            json(&state.bundle.to_string_lossy()),
+        );
+        Ok(Self {
+            path,
+            parts: [head, "},\"pid\":".into(), "}".into()],
+        })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The message for a process of a container; both ids as the runtime sees them.
+    pub fn message(&self, container: i32, process: i32) -> String {
+        let [head, middle, tail] = &self.parts;
+        format!("{head}{container}{middle}{process}{tail}")
+    }
+
+    /// Hands `fd` to the listener, in the runtime. Waits at most `timeout` for it to take the connection and, again,
+    /// the message. The caller closes its own copy whatever comes back.
+    pub fn send(
+        &self,
+        fd: BorrowedFd<'_>,
+        (container, process): (i32, i32),
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        let path = || self.path.clone();
+        let socket =
+            kernel::seccomp::connect(&self.path, timeout).map_err(|source| SendError::Connect {
+                path: path(),
+                source,
+            })?;
+        let message = self.message(container, process);
+        kernel::seccomp::send_fds(socket.as_fd(), message.as_bytes(), &[fd]).map_err(|source| {
+            SendError::Send {
+                path: path(),
+                source,
+            }
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! How and when a container's filter is loaded.
+//!
+//! All is decided here, before the clone: the program, the flags of seccomp(2), the moment, and whom a
+//! listener's descriptor goes to. Init only makes the call. Without noNewPrivileges loading needs CAP_SYS_ADMIN, so
+//! it comes before capabilities are dropped; with it, it comes after, as late as can be.
+
+use crate::compile::{self, Filter};
+use crate::notify::{Listener, State, Status};
+use kernel::seccomp::{FilterFlags, Instruction};
+use kernel::{Call, Failed};
+use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag};
+use spec::{Code, Diagnostic};
+use std::os::fd::OwnedFd;
+
+/// The annotation that makes an unknown system call name an error ("1"): crun's.
+pub const FAIL_UNKNOWN_ANNOTATION: &str = "run.oci.seccomp_fail_unknown_syscall";
+
+/// Why a container's filter cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The profile asks for what cannot be.
+    #[error(transparent)]
+    Config(#[from] Diagnostic),
+}
+
+/// What the lowering looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// Its id.
+    pub id: &'a str,
+    /// The version of the specification that states say.
+    pub version: &'a str,
+    /// What a listener is told: creating, or running for `exec`.
+    pub status: Status,
+}
+
+/// When the filter is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Before capabilities are dropped, since it needs CAP_SYS_ADMIN.
+    BeforeCapabilities,
+    /// After it, right before the last steps.
+    AfterCapabilities,
+}
+
+/// What init loads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// At most 4096 instructions.
+    pub program: Vec<Instruction>,
+    /// With NEW_LISTENER if and only if a rule has the action NOTIFY.
+    pub flags: FilterFlags,
+    /// When.
+    pub moment: Moment,
+    /// Where the listener's descriptor goes.
+    pub listener: Option<Listener>,
+    /// Names that no architecture has, with their JSON pointers: worth a debug line each.
+    pub unknown: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// Compiles the container's filter. `None`: it has none.
+    ///
+    /// # Errors
+    /// A [`Diagnostic`] with the JSON pointer of what cannot be: NOTIFY where init itself would wait for the
+    /// answer, or without a listener; metadata without one; a program that is too long; an unknown name
+    /// where an annotation forbids it; a flag that this kernel does not have.
+    pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Error> {
+        let container = request.container;
+        let Some(profile) = &container.seccomp else {
+            return Ok(None);
+        };
+        let listener = listener(request, profile)?;
+        let Filter { program, unknown } = compile::compile(profile).map_err(diagnose)?;
+        let unknown: Vec<_> = unknown
+            .into_iter()
+            .map(|(rule, name)| (format!("{SYSCALLS}/{rule}/names"), name))
+            .collect();
+        let strict = container.annotations.get(FAIL_UNKNOWN_ANNOTATION);
+        if let (Some("1"), Some((pointer, name))) = (strict.map(String::as_str), unknown.first()) {
+            let message = format!("system call {name:?} is unknown on every architecture");
+            let hint = format!("remove the annotation {FAIL_UNKNOWN_ANNOTATION}");
+            return Err(Diagnostic::new(Code::UnknownValue, pointer, message)
+                .hint(hint)
+                .into());
+        }
+        let flags = flags(profile, listener.is_some());
+        if !kernel::seccomp::flags_available(flags) {
+            let pointer = format!("{SECCOMP}/flags");
+            let message = format!("this kernel does not know all of the flags {flags:?}");
+            let hint = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19";
+            return Err(Diagnostic::new(Code::Host, pointer, message)
+                .hint(hint)
+                .into());
+        }
+        let no_new_privileges = container
+            .process
+            .as_ref()
+            .is_some_and(|process| process.no_new_privileges);
+        Ok(Some(Self {
+            program,
+            flags,
+            moment: if no_new_privileges {
+                Moment::AfterCapabilities
+            } else {
+                Moment::BeforeCapabilities
+            },
+            listener,
+            unknown,
+        }))
+    }
+
+    /// Loads the filter over this process, in init. The listener's descriptor comes back if there is one: it
+    /// must go to the runtime with the next message. Allocates nothing.
+    pub fn apply(&self) -> Result<Option<OwnedFd>, Failed> {
+        kernel::seccomp::load(&self.program, self.flags).map_err(Failed::at(Call::Seccomp, 0))
+    }
+}
+
+const SECCOMP: &str = "/linux/seccomp";
+const SYSCALLS: &str = "/linux/seccomp/syscalls";
+
+fn diagnose(error: compile::Error) -> Error {
+    let pointer = match error {
+        compile::Error::TooLong(_) => SECCOMP.to_owned(),
+        compile::Error::Argument { rule, .. } => format!("{SYSCALLS}/{rule}/args"),
+    };
+    Diagnostic::new(Code::Range, pointer, error.to_string()).into()
+}
+
+/// As runc has it: SPEC_ALLOW where `flags` is absent, nothing where it is empty. TSYNC is taken and does
+/// nothing, for init has one thread (and TSYNC excludes a listener). WAIT_KILLABLE_RECV needs a listener.
+fn flags(profile: &Seccomp, listening: bool) -> FilterFlags {
+    let mut flags = match &profile.flags {
+        None => FilterFlags::SPEC_ALLOW,
+        Some(listed) => listed.iter().fold(FilterFlags::empty(), |flags, flag| {
+            flags
+                | match flag {
+                    SeccompFlag::Tsync => FilterFlags::empty(),
+                    SeccompFlag::Log => FilterFlags::LOG,
+                    SeccompFlag::SpecAllow => FilterFlags::SPEC_ALLOW,
+                    SeccompFlag::WaitKillableRecv => FilterFlags::WAIT_KILLABLE_RECV,
+                }
+        }),
+    };
+    flags.set(FilterFlags::NEW_LISTENER, listening);
+    if !listening {
+        flags.remove(FilterFlags::WAIT_KILLABLE_RECV);
+    }
+    flags
+}
+
+/// The calls that init makes between loading and handing over the listener's descriptor.
+const NEEDED: [&str; 2] = ["write", "sendmsg"];
+
+fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>, Error> {
+    let container = request.container;
+    let conflict = |pointer: String, message: String| {
+        Err(Error::from(Diagnostic::new(
+            Code::Conflict,
+            pointer,
+            message,
+        )))
+    };
+    if profile.default_action == SeccompAction::Notify {
+        let message = "SCMP_ACT_NOTIFY cannot be the default action".into();
+        return conflict(format!("{SECCOMP}/defaultAction"), message);
+    }
+    let path = profile.listener_path.clone();
+    if path.is_none() && profile.listener_metadata.is_some() {
+        let message = "listenerMetadata needs a listenerPath".into();
+        return conflict(format!("{SECCOMP}/listenerMetadata"), message);
+    }
+    let notifies = |rule: &&_| matches!(rule, (_, SeccompAction::Notify));
+    let actions = profile.syscalls.iter().map(|rule| rule.action).enumerate();
+    let Some((first, _)) = actions.clone().find(|rule| notifies(&rule)) else {
+        return Ok(None);
+    };
+    for (index, _) in actions.filter(|rule| notifies(&rule)) {
+        let names = &profile.syscalls[index].names;
+        if let Some((place, name)) = names
+            .iter()
+            .enumerate()
+            .find(|(_, name)| NEEDED.contains(&name.as_str()))
+        {
+            let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} system call");
+            return conflict(format!("{SYSCALLS}/{index}/names/{place}"), message);
+        }
+    }
+    let Some(path) = path else {
+        let message = "SCMP_ACT_NOTIFY needs a listenerPath".into();
+        return conflict(format!("{SYSCALLS}/{first}/action"), message);
+    };
+    let metadata = profile.listener_metadata.as_deref();
+    let state = State {
+        version: request.version,
+        id: request.id,
+        status: request.status,
+        bundle: &container.bundle,
+        annotations: &container.annotations,
+    };
+    match Listener::new(path, metadata, &state) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(problem) => {
+            let pointer = format!("{SECCOMP}/listenerPath");
+            Err(Diagnostic::new(Code::Path, pointer, problem).into())
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The compiler against libseccomp on generated profiles; tests/oracle.rs names the known differences.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use common::compare::{KERNELS, X32, differences_with, with_archs};
+use common::{oracle_in_time, oracle_knows, profile, rule};
+use proptest::prelude::*;
+use seccomp::bpf::Data;
+use seccomp::return_value;
+use seccomp::rule::{Clause, Rules, Test, Verdict, has_argument_twice};
+use seccomp::syscalls::{Arch, Syscall, Width};
+use spec::container::{Seccomp, SeccompAction, SeccompOp, SeccompRule};
+use std::collections::BTreeSet;
+
+fn operator() -> impl Strategy<Value = SeccompOp> {
+    prop_oneof![
+        Just(SeccompOp::NotEqual),
+        Just(SeccompOp::Less),
+        Just(SeccompOp::LessOrEqual),
+        Just(SeccompOp::Equal),
+        Just(SeccompOp::GreaterOrEqual),
+        Just(SeccompOp::Greater),
+        Just(SeccompOp::MaskedEqual),
+    ]
+}
+
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..4_u64,
+        Just(u64::MAX),
+        Just(u64::from(u32::MAX)),
+        (0..4_u64).prop_map(|low| 1 << 32 | low),
+        any::<u64>(),
+    ]
+}
+
+fn action() -> impl Strategy<Value = SeccompAction> {
+    prop_oneof![
+        Just(SeccompAction::KillProcess),
+        Just(SeccompAction::KillThread),
+        Just(SeccompAction::Trap),
+        (0..5_u16).prop_map(SeccompAction::Errno),
+        (0..3_u16).prop_map(SeccompAction::Trace),
+        Just(SeccompAction::Log),
+        Just(SeccompAction::Allow),
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    // libseccomp 2.5 finds this call of powerpc by its number but not by its name.
+    let usable = |name: &&str| *name != "sys_debug_setcontext" && oracle_knows(name);
+    let names: Vec<String> = Syscall::all()
+        .map(Syscall::name)
+        .filter(usable)
+        .map(str::to_owned)
+        .collect();
+    let few = ["read", "socket", "semop", "clone", "fcntl"]
+        .map(str::to_owned)
+        .to_vec();
+    prop_oneof![
+        proptest::sample::select(names),
+        proptest::sample::select(few)
+    ]
+}
+
+fn arg() -> impl Strategy<Value = (u8, SeccompOp, u64, u64)> {
+    (0..6_u8, operator(), value(), value())
+}
+
+fn any_rule() -> impl Strategy<Value = SeccompRule> {
+    let names = proptest::collection::vec(name(), 1..6);
+    (names, action(), proptest::collection::vec(arg(), 0..4)).prop_map(|(names, action, args)| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        rule(&names, action, &args)
+    })
+}
+
+fn kernel() -> impl Strategy<Value = &'static [Arch]> {
+    proptest::sample::select(KERNELS.to_vec())
+}
+
+/// At most one rule for each name: nothing for libseccomp to merge.
+fn one_rule_each() -> impl Strategy<Value = Vec<SeccompRule>> {
+    proptest::collection::vec(any_rule(), 0..12).prop_map(|mut rules| {
+        let mut seen = BTreeSet::new();
+        for rule in &mut rules {
+            if has_argument_twice(&rule.args) {
+                rule.args.truncate(1);
+            }
+            rule.names.retain(|name| seen.insert(name.clone()));
+        }
+        rules
+    })
+}
+
+/// Rules of one comparison of one argument, as in the profiles of engines.
+fn equalities() -> impl Strategy<Value = Vec<SeccompRule>> {
+    let arg = (0..6_u8, value()).prop_map(|(index, value)| (index, SeccompOp::Equal, value, 0));
+    let one =
+        (name(), action(), arg).prop_map(|(name, action, arg)| rule(&[&name], action, &[arg]));
+    proptest::collection::vec(one, 0..24)
+}
+
+/// The profile for a set of architectures, without names that one of them lacks.
+fn on(archs: &[Arch], default: SeccompAction, mut rules: Vec<SeccompRule>) -> Seccomp {
+    for rule in &mut rules {
+        rule.names.retain(|name| {
+            let call = Syscall::named(name);
+            archs
+                .iter()
+                .all(|arch| call.is_some_and(|call| call.number(*arch).is_some()))
+        });
+    }
+    with_archs(&profile(default, rules), archs)
+}
+
+fn all_alike(profile: &Seccomp, archs: &[Arch]) -> Result<(), TestCaseError> {
+    // libseccomp refuses some profiles whose rules contradict each other.
+    let Ok(theirs) = oracle_in_time(profile, archs) else {
+        return Ok(());
+    };
+    for (data, ours, theirs) in differences_with(&theirs, profile, archs) {
+        let known = has_the_less_or_equal_fault(profile, archs, &data);
+        prop_assert!(known, "{data:#x?}: ours {ours:#x}, theirs {theirs:#x}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_rule_for_each_call_answers_as_libseccomp(
+        default in action(),
+        rules in one_rule_each(),
+        archs in kernel(),
+    ) {
+        all_alike(&on(archs, default, rules), archs)?;
+    }
+
+    #[test]
+    fn equalities_of_different_actions_answer_as_libseccomp(
+        default in action(),
+        rules in equalities(),
+        archs in kernel(),
+    ) {
+        all_alike(&on(archs, default, rules), archs)?;
+    }
+
+    #[test]
+    fn generated_profiles_answer_as_libseccomp_or_as_their_rules_say(
+        default in action(),
+        rules in proptest::collection::vec(any_rule(), 0..12),
+        archs in kernel(),
+    ) {
+        let profile = on(archs, default, rules);
+        if let Ok(theirs) = oracle_in_time(&profile, archs) {
+            for (data, ours, theirs) in differences_with(&theirs, &profile, archs) {
+                let known = is_merging_fault(&profile, archs, &data, ours);
+                prop_assert!(known, "{data:#x?}: ours {ours:#x}, theirs {theirs:#x}");
+            }
+        }
+    }
+}
+
+/// The clauses for a call, where its rules have conditions.
+fn clauses(profile: &Seccomp, archs: &[Arch], data: &Data) -> Option<(Arch, Vec<Clause>)> {
+    let x32 = data.arch == X32.audit() && data.number >= 0x4000_0000;
+    let here = |arch: &&Arch| arch.audit() == data.arch && (**arch == X32) == x32;
+    let arch = *archs.iter().find(here)?;
+    let syscalls: Vec<_> = Syscall::all()
+        .filter(|call| call.number(arch) == Some(data.number))
+        .collect();
+    match Rules::new(profile).verdict(&syscalls, arch)? {
+        Verdict::First(clauses) => Some((arch, clauses)),
+        Verdict::Always(..) => None,
+    }
+}
+
+fn has_the_less_or_equal_fault(profile: &Seccomp, archs: &[Arch], data: &Data) -> bool {
+    clauses(profile, archs, data).is_some_and(|(arch, clauses)| {
+        let mut later = clauses
+            .iter()
+            .flat_map(|clause| clause.conditions.iter().skip(1));
+        arch.width() == Width::Bits32 && later.any(|condition| condition.test == Test::LessOrEqual)
+    })
+}
+
+/// Whether libseccomp had rules to merge, and ours is the answer that every rule that holds gives.
+fn is_merging_fault(profile: &Seccomp, archs: &[Arch], data: &Data, ours: u32) -> bool {
+    if has_the_less_or_equal_fault(profile, archs, data) {
+        return true;
+    }
+    let Some((_, clauses)) = clauses(profile, archs, data) else {
+        return false;
+    };
+    let holds = |clause: &&Clause| {
+        clause
+            .conditions
+            .iter()
+            .all(|condition| condition.holds(&data.args))
+    };
+    let holding: BTreeSet<u32> = clauses
+        .iter()
+        .filter(holds)
+        .map(|clause| return_value(clause.action))
+        .collect();
+    let right = match holding.len() {
+        0 => ours == return_value(profile.default_action),
+        _ => holding.contains(&ours),
+    };
+    clauses.len() > 1 && right
+}

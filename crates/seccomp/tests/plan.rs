@@ -1,0 +1,225 @@
+//! What a container's filter becomes at lowering.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{DOCKER, profile, read, rule};
+use kernel::seccomp::FilterFlags;
+use seccomp::notify::Status;
+use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Moment, Plan, Request};
+use spec::container::{
+    Capabilities, Container, Hooks, Namespaces, Process, Resources, Root, Seccomp, SeccompAction,
+    SeccompFlag, SeccompOp, TimeOffsets, User,
+};
+use std::collections::BTreeMap;
+
+const ALLOW: SeccompAction = SeccompAction::Allow;
+const EPERM: SeccompAction = SeccompAction::Errno(1);
+
+fn container(seccomp: Option<Seccomp>) -> Container {
+    Container {
+        bundle: "/bundle".into(),
+        version: "1.3.0".into(),
+        root: Root {
+            path: "/bundle/rootfs".into(),
+            readonly: false,
+        },
+        hostname: None,
+        domainname: None,
+        mounts: Vec::new(),
+        process: Some(Process {
+            terminal: false,
+            console_size: None,
+            cwd: "/".into(),
+            env: Vec::new(),
+            args: vec!["true".into()],
+            rlimits: Vec::new(),
+            user: User {
+                uid: 0,
+                gid: 0,
+                umask: 0o022,
+                additional_gids: Vec::new(),
+            },
+            capabilities: Capabilities::default(),
+            no_new_privileges: false,
+            apparmor_profile: None,
+            selinux_label: None,
+            oom_score_adj: None,
+        }),
+        namespaces: Namespaces::default(),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
+        time_offsets: TimeOffsets::default(),
+        devices: Vec::new(),
+        cgroups_path: None,
+        resources: Resources::default(),
+        rootfs_propagation: None,
+        masked_paths: Vec::new(),
+        readonly_paths: Vec::new(),
+        sysctl: Vec::new(),
+        seccomp,
+        mount_label: None,
+        personality: None,
+        hooks: Hooks::default(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn lower(container: &Container) -> Result<Option<Plan>, Error> {
+    Plan::lower(&Request {
+        container,
+        id: "box",
+        version: "1.3.0",
+        status: Status::Creating,
+    })
+}
+
+fn plan(profile: Seccomp) -> Plan {
+    lower(&container(Some(profile))).unwrap().unwrap()
+}
+
+/// The pointer and the message of what lowering refuses.
+fn refused(container: &Container) -> (String, String) {
+    let Error::Config(problem) = lower(container).unwrap_err();
+    (problem.pointer, problem.message)
+}
+
+fn notifying(names: &[&str]) -> Seccomp {
+    let rules = vec![
+        rule(&["read"], EPERM, &[]),
+        rule(names, SeccompAction::Notify, &[]),
+    ];
+    let mut profile = profile(ALLOW, rules);
+    profile.listener_path = Some("/run/agent.sock".into());
+    profile
+}
+
+#[test]
+fn container_without_a_profile_has_no_plan() {
+    assert_eq!(lower(&container(None)), Ok(None));
+}
+
+#[test]
+fn filter_is_loaded_before_capabilities_are_dropped_unless_no_new_privileges() {
+    let mut container = container(Some(read(DOCKER)));
+    assert_eq!(
+        lower(&container).unwrap().unwrap().moment,
+        Moment::BeforeCapabilities
+    );
+    container.process.as_mut().unwrap().no_new_privileges = true;
+    assert_eq!(
+        lower(&container).unwrap().unwrap().moment,
+        Moment::AfterCapabilities
+    );
+}
+
+#[test]
+fn absent_flags_mean_spec_allow_and_empty_ones_nothing() {
+    let mut profile = read(DOCKER);
+    assert_eq!(plan(profile.clone()).flags, FilterFlags::SPEC_ALLOW);
+    profile.flags = Some(Vec::new());
+    assert_eq!(plan(profile.clone()).flags, FilterFlags::empty());
+    profile.flags = Some(vec![
+        SeccompFlag::Tsync,
+        SeccompFlag::Log,
+        SeccompFlag::WaitKillableRecv,
+    ]);
+    assert_eq!(plan(profile).flags, FilterFlags::LOG);
+}
+
+#[test]
+fn notify_asks_for_a_listener() {
+    let mut profile = notifying(&["mkdir"]);
+    profile.flags = Some(vec![SeccompFlag::WaitKillableRecv]);
+    profile.listener_metadata = Some("note".into());
+    let plan = plan(profile);
+    assert_eq!(
+        plan.flags,
+        FilterFlags::NEW_LISTENER | FilterFlags::WAIT_KILLABLE_RECV
+    );
+    let message = plan.listener.unwrap().message(7, 8);
+    let expected = "{\"ociVersion\":\"1.3.0\",\"fds\":[\"seccompFd\"],\"metadata\":\"note\",\
+        \"state\":{\"ociVersion\":\"1.3.0\",\"id\":\"box\",\"status\":\"creating\",\
+        \"bundle\":\"/bundle\",\"pid\":7},\"pid\":8}";
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn listener_path_without_notify_is_no_listener() {
+    let mut profile = read(DOCKER);
+    profile.listener_path = Some("/run/agent.sock".into());
+    let plan = plan(profile);
+    assert_eq!((plan.listener, plan.flags), (None, FilterFlags::SPEC_ALLOW));
+}
+
+#[test]
+fn notify_is_refused_where_init_would_wait_for_itself() {
+    for name in ["write", "sendmsg"] {
+        let profile = notifying(&["mkdir", name]);
+        let expected = format!("SCMP_ACT_NOTIFY cannot be used for the {name} system call");
+        let pointer = "/linux/seccomp/syscalls/1/names/1".to_owned();
+        assert_eq!(refused(&container(Some(profile))), (pointer, expected));
+    }
+    let mut profile = notifying(&["mkdir"]);
+    profile.default_action = SeccompAction::Notify;
+    assert_eq!(
+        refused(&container(Some(profile))).0,
+        "/linux/seccomp/defaultAction"
+    );
+}
+
+#[test]
+fn notify_and_metadata_need_a_listener_path() {
+    let mut profile = notifying(&["mkdir"]);
+    profile.listener_path = None;
+    assert_eq!(
+        refused(&container(Some(profile.clone()))).0,
+        "/linux/seccomp/syscalls/1/action"
+    );
+    profile.listener_metadata = Some("note".into());
+    assert_eq!(
+        refused(&container(Some(profile))).0,
+        "/linux/seccomp/listenerMetadata"
+    );
+}
+
+#[test]
+fn listener_path_is_one_that_a_socket_can_have() {
+    let mut profile = notifying(&["mkdir"]);
+    profile.listener_path = Some("relative".into());
+    assert_eq!(
+        refused(&container(Some(profile.clone()))).0,
+        "/linux/seccomp/listenerPath"
+    );
+    profile.listener_path = Some(format!("/{}", "x".repeat(107)).into());
+    let (pointer, message) = refused(&container(Some(profile)));
+    assert_eq!(pointer, "/linux/seccomp/listenerPath");
+    assert_eq!(
+        message,
+        "the path of a socket has at most 107 bytes, not 108"
+    );
+}
+
+#[test]
+fn unknown_name_is_skipped_unless_an_annotation_forbids_it() {
+    let rules = vec![rule(&["read", "reed"], EPERM, &[])];
+    let mut container = container(Some(profile(ALLOW, rules)));
+    let pointer = "/linux/seccomp/syscalls/0/names".to_owned();
+    let unknown = lower(&container).unwrap().unwrap().unknown;
+    assert_eq!(unknown, [(pointer.clone(), "reed".to_owned())]);
+    container
+        .annotations
+        .insert(FAIL_UNKNOWN_ANNOTATION.into(), "1".into());
+    let message = "system call \"reed\" is unknown on every architecture".to_owned();
+    assert_eq!(refused(&container), (pointer, message));
+}
+
+#[test]
+fn profile_that_is_too_long_is_refused_with_the_count() {
+    let equal = |value| rule(&["read"], EPERM, &[(0, SeccompOp::Equal, value, 0)]);
+    let profile = profile(ALLOW, (0..3000).map(equal).collect());
+    let (pointer, message) = refused(&container(Some(profile)));
+    assert_eq!(pointer, "/linux/seccomp");
+    assert!(message.starts_with("the filter needs ") && message.ends_with("the kernel takes 4096"));
+}
