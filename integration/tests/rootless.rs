@@ -158,9 +158,11 @@ fn the_limit_of_user_namespaces_is_named() {
             .collect();
         let program = args.iter().position(|a| a == "--").expect("--") + 1;
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-        let mut nested = Command::new("unshare");
+        let mut nested = Command::new(command.get_program());
         nested
-            .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
+            .args(&args[..program])
+            .args(["unshare", "--user", "--map-root-user"])
+            .args(["sh", "-c", script, "sh"])
             .args(&args[program..]);
         nested
             .current_dir(&s.dir)

@@ -92,30 +92,34 @@ fn make_init(
         cgroup: group.clone_into(),
         sibling: false,
     };
-    let side = in_pid_namespace(&plan.entry, || clone::clone(thread, options))?;
-    match side.map_err(|errno| clone_error(errno, &plan))? {
-        Side::Child(thread) => {
+    let back = enter_pid_namespace(&plan.entry)?;
+    match clone::clone(thread, options) {
+        Ok(Side::Child(thread)) => {
             drop(runtime);
             init::run(plan, start, init, thread)
         }
-        Side::Parent(child) => Ok((plan, child, runtime)),
+        Ok(Side::Parent(child)) => match back.map_or(Ok(()), |own| set_pid_namespace(own.fd.as_fd())) {
+            Ok(()) => Ok((plan, child, runtime)),
+            Err(error) => {
+                kill(&child);
+                Err(error)
+            }
+        },
+        Err(errno) => Err(clone_error(errno, &plan)),
     }
 }
 
-/// Runs `action` with children going to the PID namespace that the container joins, if it joins one.
-fn in_pid_namespace<T>(entry: &Entry, action: impl FnOnce() -> T) -> Result<T, Error> {
-    let Some(joined) = &entry.pid_namespace else {
-        return Ok(action());
-    };
-    let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid_for_children"))?;
-    let enter = |fd: BorrowedFd<'_>| {
-        clone::setns(fd, NamespaceFlags::PID)
-            .map_err(|errno| Error::PidNamespace { why: words(errno) })
-    };
-    enter(joined.fd.as_fd())?;
-    let answer = action();
-    enter(own.fd.as_fd())?;
-    Ok(answer)
+/// Has this process' children go to the PID namespace that the container joins, if it joins one. Gives the
+/// way back.
+fn enter_pid_namespace(entry: &Entry) -> Result<Option<Joined>, Error> {
+    let Some(joined) = &entry.pid_namespace else { return Ok(None) };
+    let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid"))?;
+    set_pid_namespace(joined.fd.as_fd())?;
+    Ok(Some(own))
+}
+
+fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {
+    clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
 }
 
 fn clone_error(errno: Errno, plan: &Plan) -> Error {
