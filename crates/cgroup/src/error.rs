@@ -124,6 +124,20 @@ pub enum Error {
         source: Errno,
     },
 
+    /// The program that decides about devices was refused.
+    #[error("{call} the device program of cgroup {group:?}{}{log}", if log.is_empty() { "" } else { ": " })]
+    DeviceProgram {
+        /// What was tried: "load", "list", "attach", "detach".
+        call: &'static str,
+        /// The directory.
+        group: PathBuf,
+        /// What the kernel's verifier says.
+        log: String,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
     /// The group has processes already.
     #[error(
         "cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"

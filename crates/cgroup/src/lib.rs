@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod control; // pids, signals, freeze, remove
+mod device; // which device nodes may be used
 mod directory; // one group's directory, by descriptor
 mod enable; // passing controllers on, v2
 mod error; // what can go wrong

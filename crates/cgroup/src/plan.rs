@@ -9,6 +9,7 @@ use spec::{Code, Container, Diagnostic};
 use std::fs;
 
 use crate::control;
+use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
@@ -37,6 +38,9 @@ pub struct Plan {
     /// In the order of the location's groups.
     hierarchies: Vec<Hierarchy>,
     writes: Vec<FileWrite>,
+    /// Device rules and the index of the group that they hold for.
+    devices: Option<(usize, Devices)>,
+    refusal: Refusal,
     /// The host's v2 controllers.
     available: Vec<String>,
     /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
@@ -99,9 +103,14 @@ impl Plan {
             },
             hierarchies: Vec::new(),
             writes: Vec::new(),
+            devices: None,
+            refusal: Refusal::Fails,
             available: Vec::new(),
             owner: owner(request.container),
         };
+        if request.rootless {
+            plan.refusal = Refusal::IsIgnored;
+        }
         let mut left_out = false;
         for hierarchy in detect()? {
             let place = place(&hierarchy, name)?;
@@ -133,8 +142,22 @@ impl Plan {
             tracing::warn!("{warning}");
         }
         self.writes = lowered.writes;
+        self.devices = self.lower_devices(resources)?;
         self.available = controllers.v2;
         Ok(())
+    }
+
+    /// A v1 hierarchy decides about devices where there is one, else v2 does.
+    fn lower_devices(&self, resources: &Resources) -> Result<Option<(usize, Devices)>, Diagnostic> {
+        let groups = &self.location.groups;
+        if let Some(index) = groups
+            .iter()
+            .position(|place| place.has_controller("devices"))
+        {
+            return Ok(Some((index, Devices::lower_v1(resources)?)));
+        }
+        let unified = groups.iter().position(|place| place.version == Version::V2);
+        Ok(unified.map(|index| (index, Devices::lower_v2(resources))))
     }
 
     /// The container stays where its maker is.
@@ -157,6 +180,8 @@ impl Plan {
             },
             hierarchies: Vec::new(),
             writes: Vec::new(),
+            devices: None,
+            refusal: Refusal::Fails,
             available: Vec::new(),
             owner: None,
         }
@@ -210,6 +235,10 @@ impl Plan {
             }
             if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
                 delegate(&directory, uid)?;
+            }
+            if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
+            {
+                devices.apply(&directory, made, self.refusal)?;
             }
             directories.push(directory);
         }
