@@ -139,6 +139,15 @@ impl Directory {
         write_whole(&fd, value)
     }
 
+    /// Writes each of `values` to `file`, one call each. Gives the index of the one that was refused.
+    pub(crate) fn write_each(&self, file: &str, values: &[String]) -> Result<(), (usize, Errno)> {
+        let fd = open(self.fd(), file, OFlag::O_WRONLY, beneath()).map_err(|errno| (0, errno))?;
+        for (index, value) in values.iter().enumerate() {
+            write_whole(&fd, value).map_err(|errno| (index, errno))?;
+        }
+        Ok(())
+    }
+
     /// Writes `value` to `file` and gives what the file says then; `None` if it cannot be read.
     pub(crate) fn write_and_read(&self, file: &str, value: &str) -> Result<Option<String>, Errno> {
         let fd = match open(self.fd(), file, OFlag::O_RDWR, beneath()) {

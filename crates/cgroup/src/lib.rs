@@ -20,6 +20,7 @@ mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
 mod plan; // where the groups will be, and making them
 mod resources; // limits as file writes
+pub mod stats; // what the group has used
 mod update; // new limits for a group that is in use
 
 pub use error::Error;

@@ -359,3 +359,72 @@ fn the_v2_group_of_a_hybrid_host_is_part_of_the_location() {
     assert!(group.clone_into().is_some());
     group.location().remove(DEADLINE).unwrap();
 }
+
+#[test]
+fn counters_of_v1_are_those_of_the_groups_processes() {
+    if !has_v1(&["memory", "cpuacct", "pids", "cpuset"]) {
+        return;
+    }
+    let name = Name::new();
+    let asked = resources(|r| {
+        r.memory.limit = Some(64 << 20);
+        r.pids_limit = Some(9);
+    });
+    let group = name.plan(asked).unwrap().create().unwrap();
+    let location = group.location();
+    let before = location.stats().unwrap();
+    assert_eq!((before.pids.current, before.pids.limit), (0, 9));
+    assert_eq!(before.memory.usage.limit, 64 << 20);
+    assert!(!before.cpuset.cpus.is_empty() && !before.memory.raw.is_empty());
+
+    let script = "read line; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1000";
+    let shell = std::process::Command::new("sh")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shell = Sleeper(shell);
+    group.join(shell.pid()).unwrap();
+    drop(shell.0.stdin.take());
+    let end = std::time::Instant::now() + DEADLINE;
+    let mut after = location.stats().unwrap();
+    while after.cpu.usage.total < 5_000_000 && std::time::Instant::now() < end {
+        after = location.stats().unwrap();
+    }
+    assert!(after.cpu.usage.total >= 5_000_000, "{:?}", after.cpu);
+    assert!(after.pids.current >= 1);
+    assert!(after.memory.usage.usage > 0);
+    location.signal_all(9).unwrap();
+    shell.signal();
+    location.remove(DEADLINE).unwrap();
+    assert!(location.stats().is_err());
+}
+
+#[test]
+fn counters_of_v2_hold_time_and_pressure() {
+    in_v2_view("counters_of_v2_hold_time_and_pressure", || {
+        let name = Name::new();
+        let group = name.create();
+        let location = group.location();
+        let mut endless = std::process::Command::new("sh");
+        endless.args(["-c", "while :; do :; done"]);
+        let mut counter = Sleeper(endless.spawn().unwrap());
+        group.join(counter.pid()).unwrap();
+        let end = std::time::Instant::now() + DEADLINE;
+        let mut stats = location.stats().unwrap();
+        while stats.cpu.usage.total == 0 && std::time::Instant::now() < end {
+            stats = location.stats().unwrap();
+        }
+        assert!(stats.cpu.usage.total > 0);
+        assert_eq!(
+            stats.cpu.usage.total % 1000,
+            0,
+            "microseconds become nanoseconds"
+        );
+        let root = Path::new("/sys/fs/cgroup");
+        assert_eq!(stats.cpu.psi.is_some(), root.join("cpu.pressure").exists());
+        location.signal_all(9).unwrap();
+        counter.signal();
+        location.remove(DEADLINE).unwrap();
+    });
+}

@@ -177,20 +177,13 @@ impl List {
         list
     }
 
-    /// The writes that make `target` of this list: only what differs, taking away first.
-    pub(super) fn changes_to(&self, target: &Self) -> Vec<(&'static str, String)> {
-        let mut changes = Vec::new();
+    /// The writes that make `target` of this list, by file: only what differs, taking away first.
+    pub(super) fn changes_to(&self, target: &Self) -> Vec<(&'static str, Vec<String>)> {
         let (give, take) = if target.allows {
             ("devices.deny", "devices.allow")
         } else {
             ("devices.allow", "devices.deny")
         };
-        let none = BTreeMap::new();
-        let mut current = &self.exceptions;
-        if self.allows != target.allows {
-            changes.push((take, "a".to_owned()));
-            current = &none;
-        }
         let difference = |from: &BTreeMap<Node, u8>, other: &BTreeMap<Node, u8>| {
             let left = from.iter().filter_map(|(node, bits)| {
                 let rest = bits & !other.get(node).copied().unwrap_or_default();
@@ -198,16 +191,17 @@ impl List {
             });
             left.collect::<Vec<_>>()
         };
-        changes.extend(
-            difference(current, &target.exceptions)
-                .into_iter()
-                .map(|entry| (take, entry)),
-        );
-        changes.extend(
-            difference(&target.exceptions, current)
-                .into_iter()
-                .map(|entry| (give, entry)),
-        );
+        let (taken, given) = if self.allows == target.allows {
+            (
+                difference(&self.exceptions, &target.exceptions),
+                difference(&target.exceptions, &self.exceptions),
+            )
+        } else {
+            let none = BTreeMap::new();
+            (vec!["a".to_owned()], difference(&target.exceptions, &none))
+        };
+        let mut changes = vec![(take, taken), (give, given)];
+        changes.retain(|(_file, entries)| !entries.is_empty());
         changes
     }
 

@@ -192,8 +192,14 @@ fn is_permission(error: &Error) -> bool {
 
 fn apply_list(target: &list::List, group: &Directory) -> Result<(), Error> {
     let current = list::List::parse(&group.read_named("devices.list")?);
-    for (file, value) in current.changes_to(target) {
-        group.write_named(file, &value)?;
+    for (file, values) in current.changes_to(target) {
+        group
+            .write_each(file, &values)
+            .map_err(|(index, source)| Error::WriteFile {
+                file: group.path().join(file),
+                value: values[index].clone(),
+                source,
+            })?;
     }
     Ok(())
 }

@@ -166,7 +166,7 @@ impl Controllers {
 }
 
 /// The sizes that this kernel has, named as in hugetlb's files.
-fn page_sizes() -> Vec<String> {
+pub(crate) fn page_sizes() -> Vec<String> {
     let Ok(entries) = fs::read_dir("/sys/kernel/mm/hugepages") else {
         return Vec::new();
     };
