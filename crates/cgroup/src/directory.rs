@@ -10,6 +10,7 @@ use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::sys::uio::pread;
 use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, read, unlinkat, write};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -49,6 +50,18 @@ fn open<P: ?Sized + NixPath>(
         }
     }
     Err(Errno::EAGAIN)
+}
+
+/// In one call, as these files want it.
+fn write_whole(fd: &OwnedFd, value: &str) -> Result<(), Errno> {
+    loop {
+        match write(fd, value.as_bytes()) {
+            Ok(count) if count == value.len() => return Ok(()),
+            Ok(_short) => return Err(Errno::EIO),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 fn beneath() -> ResolveFlag {
@@ -123,14 +136,28 @@ impl Directory {
     /// Writes `value` to `file` in one call.
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
         let fd = open(self.fd(), file, OFlag::O_WRONLY, beneath())?;
-        loop {
-            match write(&fd, value.as_bytes()) {
-                Ok(count) if count == value.len() => return Ok(()),
-                Ok(_short) => return Err(Errno::EIO),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
+        write_whole(&fd, value)
+    }
+
+    /// Writes each of `values` to `file`, one call each. Gives the index of the one that was refused.
+    pub(crate) fn write_each(&self, file: &str, values: &[String]) -> Result<(), (usize, Errno)> {
+        let fd = open(self.fd(), file, OFlag::O_WRONLY, beneath()).map_err(|errno| (0, errno))?;
+        for (index, value) in values.iter().enumerate() {
+            write_whole(&fd, value).map_err(|errno| (index, errno))?;
         }
+        Ok(())
+    }
+
+    /// Writes `value` to `file` and gives what the file says then; `None` if it cannot be read.
+    pub(crate) fn write_and_read(&self, file: &str, value: &str) -> Result<Option<String>, Errno> {
+        let fd = match open(self.fd(), file, OFlag::O_RDWR, beneath()) {
+            Err(Errno::EACCES) => return self.write(file, value).map(|()| None),
+            answer => answer?,
+        };
+        write_whole(&fd, value)?;
+        let mut buffer = [0; 4096];
+        let count = pread(&fd, &mut buffer, 0).ok();
+        Ok(count.map(|count| String::from_utf8_lossy(&buffer[..count]).into_owned()))
     }
 
     /// Opens `file` for reading and for waiting on it with poll(2).

@@ -90,6 +90,54 @@ pub enum Error {
         source: Errno,
     },
 
+    /// A limit was refused.
+    #[error("{pointer}: write {value:?} to {file:?}: {reason}")]
+    Limit {
+        /// JSON pointer of the property.
+        pointer: String,
+        /// The file.
+        file: PathBuf,
+        /// What was written.
+        value: String,
+        /// What the refusal means.
+        reason: String,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
+    /// A v2 controller that a limit needs could not be enabled for the group.
+    #[error(
+        "{pointer}: cgroup controller {controller} is not enabled for {group:?}; write \"+{controller}\" to cgroup.subtree_control of {above:?} (which fails while processes are in that very group)"
+    )]
+    NotEnabled {
+        /// JSON pointer of the first property that needs it.
+        pointer: String,
+        /// The controller.
+        controller: String,
+        /// The directory of the container's group.
+        group: PathBuf,
+        /// The first group on the way down that does not pass it on.
+        above: PathBuf,
+        /// The kernel's answer to the attempt.
+        #[source]
+        source: Errno,
+    },
+
+    /// The program that decides about devices was refused.
+    #[error("{call} the device program of cgroup {group:?}{}{log}", if log.is_empty() { "" } else { ": " })]
+    DeviceProgram {
+        /// What was tried: "load", "list", "attach", "detach".
+        call: &'static str,
+        /// The directory.
+        group: PathBuf,
+        /// What the kernel's verifier says.
+        log: String,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+
     /// The group has processes already.
     #[error(
         "cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"

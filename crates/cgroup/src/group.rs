@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::directory::Directory;
 use crate::hierarchy::membership;
+use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
 
 /// The groups of one container, open. The descriptors are close-on-exec.
@@ -40,6 +41,13 @@ impl Group {
     /// Where the groups are.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            places: &self.location.groups,
+            directories: &self.directories,
+        }
     }
 
     fn each(&self) -> impl Iterator<Item = (&Place, &Directory)> {

@@ -10,19 +10,25 @@
 #![forbid(unsafe_code)]
 
 mod control; // pids, signals, freeze, remove
+mod device; // which device nodes may be used
 mod directory; // one group's directory, by descriptor
+mod enable; // passing controllers on, v2
 mod error; // what can go wrong
 mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
 mod plan; // where the groups will be, and making them
+mod resources; // limits as file writes
+pub mod stats; // what the group has used
+mod update; // new limits for a group that is in use
 
 pub use error::Error;
 pub use group::Group;
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use name::UnitName;
 pub use plan::{Plan, Request};
+pub use resources::{FileWrite, Missing};
 
 use serde::{Deserialize, Serialize};
 

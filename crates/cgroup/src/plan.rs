@@ -9,9 +9,12 @@ use spec::{Code, Container, Diagnostic};
 use std::fs;
 
 use crate::control;
+use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
+use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
 use crate::name::{Base, GroupName, UnitName};
+use crate::resources::{self, Controllers, FileWrite, Stage};
 use crate::{Error, Group, Location, Manager, Place, Version};
 
 /// What [`Plan::lower`] starts from.
@@ -34,6 +37,12 @@ pub struct Plan {
     location: Location,
     /// In the order of the location's groups.
     hierarchies: Vec<Hierarchy>,
+    writes: Vec<FileWrite>,
+    /// Device rules and the index of the group that they hold for.
+    devices: Option<(usize, Devices)>,
+    refusal: Refusal,
+    /// The host's v2 controllers.
+    available: Vec<String>,
     /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
     owner: Option<u32>,
 }
@@ -93,12 +102,21 @@ impl Plan {
                 inherited: Vec::new(),
             },
             hierarchies: Vec::new(),
+            writes: Vec::new(),
+            devices: None,
+            refusal: Refusal::Fails,
+            available: Vec::new(),
             owner: owner(request.container),
         };
+        if request.rootless {
+            plan.refusal = Refusal::IsIgnored;
+        }
+        let mut left_out = false;
         for hierarchy in detect()? {
             let place = place(&hierarchy, name)?;
             if request.rootless && !is_permitted(&hierarchy, &place) {
                 tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
+                left_out = true;
                 continue;
             }
             plan.location.groups.push(place);
@@ -110,7 +128,36 @@ impl Plan {
             }
             return Ok(Self::without_groups(Manager::Cgroupfs));
         }
-        Ok(plan)
+        match plan.lower_resources(&request.container.resources) {
+            Err(problem) if left_out && problem.code == Code::Host => Err(no_access().into()),
+            answer => answer.map(|()| plan).map_err(Error::from),
+        }
+    }
+
+    fn lower_resources(&mut self, resources: &Resources) -> Result<(), Diagnostic> {
+        let roots = self.hierarchies.iter().map(|hierarchy| &hierarchy.root);
+        let controllers = Controllers::of(&self.location.groups, roots, resources);
+        let lowered = resources::lower(resources, &controllers, Stage::New)?;
+        for warning in &lowered.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.writes = lowered.writes;
+        self.devices = self.lower_devices(resources)?;
+        self.available = controllers.v2;
+        Ok(())
+    }
+
+    /// A v1 hierarchy decides about devices where there is one, else v2 does.
+    fn lower_devices(&self, resources: &Resources) -> Result<Option<(usize, Devices)>, Diagnostic> {
+        let groups = &self.location.groups;
+        if let Some(index) = groups
+            .iter()
+            .position(|place| place.has_controller("devices"))
+        {
+            return Ok(Some((index, Devices::lower_v1(resources)?)));
+        }
+        let unified = groups.iter().position(|place| place.version == Version::V2);
+        Ok(unified.map(|index| (index, Devices::lower_v2(resources))))
     }
 
     /// The container stays where its maker is.
@@ -132,6 +179,10 @@ impl Plan {
                 inherited: inherited.collect(),
             },
             hierarchies: Vec::new(),
+            writes: Vec::new(),
+            devices: None,
+            refusal: Refusal::Fails,
+            available: Vec::new(),
             owner: None,
         }
     }
@@ -139,6 +190,11 @@ impl Plan {
     /// Where the groups will be: to be written down before [`Self::create`] makes the first of them.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// The limits, in the order in which they will be written.
+    pub fn writes(&self) -> &[FileWrite] {
+        &self.writes
     }
 
     /// Makes the groups. Nothing is left behind if a step fails.
@@ -159,11 +215,20 @@ impl Plan {
 
     fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
         let mut directories = Vec::with_capacity(self.hierarchies.len());
-        for (place, hierarchy) in self.location.groups.iter().zip(&self.hierarchies) {
+        let places = self.location.groups.iter().zip(&self.hierarchies);
+        for (index, (place, hierarchy)) in places.enumerate() {
             let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
             match place.version {
                 Version::V2 => check_v2(&directory, made)?,
                 Version::V1 => check_v1(place, &directory, made)?,
+            }
+            if place.version == Version::V2 {
+                let writes: Vec<_> = self
+                    .writes
+                    .iter()
+                    .filter(|write| write.group == index)
+                    .collect();
+                enable(&hierarchy.root, place, &directory, &self.available, &writes)?;
             }
             if place.has_controller("cpuset") {
                 inherit_cpuset(&hierarchy.root, place.relative())?;
@@ -171,9 +236,15 @@ impl Plan {
             if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
                 delegate(&directory, uid)?;
             }
+            if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
+            {
+                devices.apply(&directory, made, self.refusal)?;
+            }
             directories.push(directory);
         }
-        Ok(Group::new(self.location.clone(), directories))
+        let group = Group::new(self.location.clone(), directories);
+        resources::apply(&self.writes, group.target())?;
+        Ok(group)
     }
 }
 

@@ -11,7 +11,8 @@ use fixture::{
 use spec::Container;
 use spec::container::{Memory, Resources};
 use std::fs;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A life as create, kill and delete lead it.
 fn life() {
@@ -69,26 +70,47 @@ fn a_group_lives_on_v2() {
     in_v2_view("a_group_lives_on_v2", life);
 }
 
+/// The processor time that a process has had, in ticks.
+fn ticks(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_name, fields) = stat.rsplit_once(") ").unwrap();
+    let mut fields = fields.split(' ').skip(11);
+    let mut next = || fields.next().unwrap().parse::<u64>().unwrap();
+    next() + next()
+}
+
+fn runs_on(pid: i32, from: u64, within: Duration) -> bool {
+    let end = Instant::now() + within;
+    while ticks(pid) == from && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ticks(pid) != from
+}
+
 fn freezing() {
     let name = Name::new();
     let group = name.create();
     let location = group.location().clone();
-    let mut sleeper = Sleeper::inside(&group);
+    let endless = Command::new("sh")
+        .args(["-c", "while :; do :; done"])
+        .spawn()
+        .unwrap();
+    let mut counter = Sleeper(endless);
+    group.join(counter.pid()).unwrap();
     assert!(!location.is_frozen().unwrap());
     location.freeze(DEADLINE).unwrap();
     location.freeze(DEADLINE).unwrap();
     assert!(location.is_frozen().unwrap());
+    let at = ticks(counter.pid());
+    assert!(!runs_on(counter.pid(), at, Duration::from_millis(60)));
     location.thaw(DEADLINE).unwrap();
     assert!(!location.is_frozen().unwrap());
+    assert!(runs_on(counter.pid(), at, DEADLINE));
 
     location.freeze(DEADLINE).unwrap();
     location.signal_all(15).unwrap();
-    assert!(
-        sleeper.0.try_wait().unwrap().is_none(),
-        "a frozen process must not act"
-    );
     location.thaw(DEADLINE).unwrap();
-    assert_eq!(sleeper.signal(), Some(15));
+    assert_eq!(counter.signal(), Some(15));
     location.remove(DEADLINE).unwrap();
 }
 

@@ -1,0 +1,229 @@
+//! Device rules as a list of cgroup v1: everything is allowed or nothing, with exceptions.
+//!
+//! The kernel's list cannot take a part out of an exception with wildcards; such rules are refused.
+//! Source: Documentation/admin-guide/cgroup-v1/devices.rst.
+
+use std::collections::BTreeMap;
+
+use super::{Kind, MKNOD, READ, Rule, WRITE};
+
+/// What one exception names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Node {
+    kind: Kind,
+    major: Option<u32>,
+    minor: Option<u32>,
+}
+
+impl Node {
+    fn covers(self, other: Self) -> bool {
+        let covers = |mine: Option<u32>, other: Option<u32>| mine.is_none() || mine == other;
+        self.kind == other.kind
+            && covers(self.major, other.major)
+            && covers(self.minor, other.minor)
+    }
+
+    /// What both name.
+    fn common(self, other: Self) -> Option<Self> {
+        let common = |mine: Option<u32>, other: Option<u32>| match (mine, other) {
+            (Some(mine), Some(other)) if mine != other => None,
+            (mine, other) => Some(mine.or(other)),
+        };
+        Some(Self {
+            kind: (self.kind == other.kind).then_some(self.kind)?,
+            major: common(self.major, other.major)?,
+            minor: common(self.minor, other.minor)?,
+        })
+    }
+
+    fn entry(self, access: u8) -> String {
+        let number =
+            |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
+        let kind = match self.kind {
+            Kind::Block => 'b',
+            Kind::Char => 'c',
+        };
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        let letters = letters.iter().filter(|(bit, _letter)| access & bit != 0);
+        let letters: String = letters.map(|(_bit, letter)| *letter).collect();
+        format!(
+            "{kind} {}:{} {letters}",
+            number(self.major),
+            number(self.minor)
+        )
+    }
+}
+
+/// The state of one group's devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct List {
+    pub(super) allows: bool,
+    pub(super) exceptions: BTreeMap<Node, u8>,
+}
+
+impl List {
+    /// The list that does what the rules say.
+    ///
+    /// # Errors
+    /// The index of a configured rule that cannot be expressed. A built-in one is left out then: the
+    /// list is stricter.
+    pub(super) fn of(rules: &[Rule]) -> Result<Self, usize> {
+        let mut list = Self::default();
+        for rule in rules {
+            let mut changed = list.clone();
+            match (changed.add(rule), rule.index) {
+                (Ok(()), _) => list = changed,
+                (Err(_hole), None) => {}
+                (Err(_hole), Some(index)) => return Err(index),
+            }
+        }
+        if !list.allows {
+            list.complete();
+        }
+        Ok(list)
+    }
+
+    fn add(&mut self, rule: &Rule) -> Result<(), Hole> {
+        if rule.names_everything() {
+            self.allows = rule.allow;
+            self.exceptions.clear();
+            return Ok(());
+        }
+        let kinds = [Kind::Block, Kind::Char];
+        for kind in kinds
+            .into_iter()
+            .filter(|kind| rule.kind.is_none_or(|named| named == *kind))
+        {
+            let node = Node {
+                kind,
+                major: rule.major,
+                minor: rule.minor,
+            };
+            if rule.allow == self.allows {
+                self.take(node, rule.access)?;
+            } else {
+                *self.exceptions.entry(node).or_default() |= rule.access;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `access` to `node` no exception.
+    fn take(&mut self, node: Node, access: u8) -> Result<(), Hole> {
+        for (exception, bits) in &mut self.exceptions {
+            if *bits & access == 0 || node.common(*exception).is_none() {
+                continue;
+            }
+            if !node.covers(*exception) {
+                return Err(Hole);
+            }
+            *bits &= !access;
+        }
+        self.exceptions.retain(|_node, bits| *bits != 0);
+        Ok(())
+    }
+
+    /// The kernel wants one exception that allows reading and writing to allow an open for both; so each
+    /// gets what others give to the same nodes. (mknod is always asked for alone.)
+    fn complete(&mut self) {
+        loop {
+            let before = self.exceptions.clone();
+            for (one, bits) in &before {
+                for (other, other_bits) in &before {
+                    let both = (bits | other_bits) & (READ | WRITE);
+                    let is_given = both & !bits == 0 || both & !other_bits == 0;
+                    if let Some(common) = one.common(*other).filter(|_common| !is_given) {
+                        *self.exceptions.entry(common).or_default() |= both;
+                    }
+                }
+            }
+            if self.exceptions == before {
+                return;
+            }
+        }
+    }
+
+    /// Reads devices.list. A group that allows everything does not show its exceptions.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut list = Self::default();
+        for line in text.lines() {
+            let mut words = line.split([' ', ':']);
+            let (kind, major, minor) = (words.next(), words.next(), words.next());
+            let kind = match kind {
+                Some("a") => {
+                    list.allows = true;
+                    continue;
+                }
+                Some("b") => Kind::Block,
+                Some("c") => Kind::Char,
+                _ => continue,
+            };
+            let number = |word: Option<&str>| word.and_then(|word| word.parse().ok());
+            let node = Node {
+                kind,
+                major: number(major),
+                minor: number(minor),
+            };
+            let bit = |letter| match letter {
+                'r' => READ,
+                'w' => WRITE,
+                'm' => MKNOD,
+                _ => 0,
+            };
+            let access = words.next().unwrap_or_default().chars().map(bit);
+            list.exceptions
+                .insert(node, access.fold(0, |all, bit| all | bit));
+        }
+        list
+    }
+
+    /// The writes that make `target` of this list, by file: only what differs, taking away first.
+    pub(super) fn changes_to(&self, target: &Self) -> Vec<(&'static str, Vec<String>)> {
+        let (give, take) = if target.allows {
+            ("devices.deny", "devices.allow")
+        } else {
+            ("devices.allow", "devices.deny")
+        };
+        let difference = |from: &BTreeMap<Node, u8>, other: &BTreeMap<Node, u8>| {
+            let left = from.iter().filter_map(|(node, bits)| {
+                let rest = bits & !other.get(node).copied().unwrap_or_default();
+                (rest != 0).then(|| node.entry(rest))
+            });
+            left.collect::<Vec<_>>()
+        };
+        let (taken, given) = if self.allows == target.allows {
+            (
+                difference(&self.exceptions, &target.exceptions),
+                difference(&target.exceptions, &self.exceptions),
+            )
+        } else {
+            let none = BTreeMap::new();
+            (vec!["a".to_owned()], difference(&target.exceptions, &none))
+        };
+        let mut changes = vec![(take, taken), (give, given)];
+        changes.retain(|(_file, entries)| !entries.is_empty());
+        changes
+    }
+
+    /// What the kernel answers with this list.
+    #[cfg(test)]
+    pub(super) fn permits(&self, kind: Kind, major: u32, minor: u32, access: u8) -> bool {
+        let asked = Node {
+            kind,
+            major: Some(major),
+            minor: Some(minor),
+        };
+        let mut matching = self
+            .exceptions
+            .iter()
+            .filter(|(node, _bits)| node.covers(asked));
+        if self.allows {
+            matching.all(|(_node, bits)| bits & access == 0)
+        } else {
+            matching.any(|(_node, bits)| bits & access == access)
+        }
+    }
+}
+
+/// A part of an exception with wildcards was to be taken out.
+struct Hole;

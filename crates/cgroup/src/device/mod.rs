@@ -1,0 +1,271 @@
+//! Which device nodes a container may open and make.
+//!
+//! The rules of `linux.resources.devices` count in their order, each bit of access decided by the last
+//! rule that names it; then come the nodes that every container may use. Without any rule nothing
+//! else is allowed. cgroup v2 gets one eBPF program, v1 the shortest list of changes.
+
+mod list;
+mod program;
+
+use kernel::Errno;
+use kernel::bpf::{
+    attach_device_program, detach_device_program, device_programs, load_device_program,
+    program_by_id,
+};
+use spec::container::{DeviceKind, DeviceRule, Resources};
+use spec::{Code, Diagnostic};
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::Error;
+use crate::directory::{Directory, Made};
+
+/// Bits of access, as BPF_DEVCG_ACC_* has them.
+const MKNOD: u8 = 1;
+const READ: u8 = 2;
+const WRITE: u8 = 4;
+const ALL: u8 = MKNOD | READ | WRITE;
+
+/// The types that have rules, with the numbers of BPF_DEVCG_DEV_*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Block = 1,
+    Char = 2,
+}
+
+/// One rule. `None` is every type or number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rule {
+    allow: bool,
+    kind: Option<Kind>,
+    major: Option<u32>,
+    minor: Option<u32>,
+    access: u8,
+    /// The index in the configuration; `None`: built in.
+    index: Option<usize>,
+}
+
+/// The nodes that every container may use: type, major, minor, access.
+const BUILT_IN: &[(Kind, Option<u32>, Option<u32>, u8)] = &[
+    (Kind::Char, None, None, MKNOD),
+    (Kind::Block, None, None, MKNOD),
+    (Kind::Char, Some(1), Some(3), ALL),    // /dev/null
+    (Kind::Char, Some(1), Some(8), ALL),    // /dev/random
+    (Kind::Char, Some(1), Some(7), ALL),    // /dev/full
+    (Kind::Char, Some(5), Some(0), ALL),    // /dev/tty
+    (Kind::Char, Some(1), Some(5), ALL),    // /dev/zero
+    (Kind::Char, Some(1), Some(9), ALL),    // /dev/urandom
+    (Kind::Char, Some(136), None, ALL),     // /dev/pts/*
+    (Kind::Char, Some(5), Some(2), ALL),    // /dev/ptmx
+    (Kind::Char, Some(10), Some(200), ALL), // /dev/net/tun
+];
+
+/// The configuration's rules and the built-in ones.
+fn rules(configured: &[DeviceRule]) -> Vec<Rule> {
+    let given = configured.iter().enumerate().filter_map(|(index, rule)| {
+        let kind = match rule.kind {
+            None => None,
+            Some(DeviceKind::Char) => Some(Kind::Char),
+            Some(DeviceKind::Block) => Some(Kind::Block),
+            // Nothing decides about these.
+            Some(DeviceKind::Fifo) => return None,
+        };
+        let bit = |is_named: bool, bit: u8| if is_named { bit } else { 0 };
+        let access = bit(rule.read, READ) | bit(rule.write, WRITE) | bit(rule.mknod, MKNOD);
+        Some(Rule {
+            allow: rule.allow,
+            kind,
+            major: rule.major,
+            minor: rule.minor,
+            access,
+            index: Some(index),
+        })
+    });
+    let built_in = BUILT_IN.iter().map(|(kind, major, minor, access)| Rule {
+        allow: true,
+        kind: Some(*kind),
+        major: *major,
+        minor: *minor,
+        access: *access,
+        index: None,
+    });
+    let all = given.chain(built_in);
+    without_idle_rules(all.filter(|rule| rule.access != 0).collect())
+}
+
+/// Leaves out what changes nothing: the rules before the last one that names everything, and those after
+/// it that only repeat its verdict. Without such a rule the verdict is no.
+fn without_idle_rules(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let last = rules.iter().rposition(Rule::names_everything);
+    let mut verdict = false;
+    if let Some(last) = last {
+        verdict = rules[last].allow;
+        rules.drain(..last + usize::from(!verdict));
+    }
+    let kept = usize::from(verdict);
+    let rest = rules.split_off(kept);
+    rules.extend(rest.into_iter().skip_while(|rule| rule.allow == verdict));
+    rules
+}
+
+impl Rule {
+    fn names_everything(&self) -> bool {
+        self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+    }
+}
+
+/// The rules of one container, lowered for both interfaces.
+#[derive(Debug)]
+pub(crate) struct Devices {
+    rules: Vec<Rule>,
+    list: Option<list::List>,
+}
+
+/// What a refusal by the kernel means for an ordinary user, who has no more devices than before anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Fails,
+    IsIgnored,
+}
+
+impl Devices {
+    /// For cgroup v2.
+    pub(crate) fn lower_v2(resources: &Resources) -> Self {
+        Self {
+            rules: rules(&resources.devices),
+            list: None,
+        }
+    }
+
+    /// For cgroup v1.
+    ///
+    /// # Errors
+    /// A rule that a v1 list cannot express beside the ones before it.
+    pub(crate) fn lower_v1(resources: &Resources) -> Result<Self, Diagnostic> {
+        let rules = rules(&resources.devices);
+        let list = list::List::of(&rules).map_err(|index| {
+            Diagnostic::new(
+                Code::Unsupported,
+                format!("/linux/resources/devices/{index}"),
+                "takes back a part of what an earlier rule with wildcards gives, which cgroup v1 cannot express",
+            )
+            .hint("name the devices of the earlier rule one by one")
+        })?;
+        Ok(Self {
+            rules,
+            list: Some(list),
+        })
+    }
+
+    /// Makes the rules hold for `group`.
+    pub(crate) fn apply(
+        &self,
+        group: &Directory,
+        made: Made,
+        refusal: Refusal,
+    ) -> Result<(), Error> {
+        let answer = match &self.list {
+            Some(list) => apply_list(list, group),
+            None => apply_program(&self.rules, group, made),
+        };
+        match answer {
+            Err(error) if refusal == Refusal::IsIgnored && is_permission(&error) => {
+                tracing::debug!("device rules are left as they are: {error}");
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn is_permission(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::WriteFile {
+            source: Errno::EPERM | Errno::EACCES,
+            ..
+        } | Error::DeviceProgram {
+            source: Errno::EPERM,
+            ..
+        }
+    )
+}
+
+fn apply_list(target: &list::List, group: &Directory) -> Result<(), Error> {
+    let current = list::List::parse(&group.read_named("devices.list")?);
+    for (file, values) in current.changes_to(target) {
+        group
+            .write_each(file, &values)
+            .map_err(|(index, source)| Error::WriteFile {
+                file: group.path().join(file),
+                value: values[index].clone(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+fn apply_program(rules: &[Rule], group: &Directory, made: Made) -> Result<(), Error> {
+    let failed = |call, log: String| {
+        let group = group.path().to_owned();
+        move |source| Error::DeviceProgram {
+            call,
+            group,
+            log,
+            source,
+        }
+    };
+    let attached = match made {
+        Made::New => Vec::new(),
+        Made::Existing => attached(group).map_err(failed("list", String::new()))?,
+    };
+    let detach = |old: &OwnedFd| {
+        let answer = detach_device_program(group.fd(), old.as_fd());
+        answer.map_err(failed("detach", String::new()))
+    };
+    if let [only] = rules
+        && only.allow
+        && only.names_everything()
+    {
+        return attached.iter().try_for_each(detach);
+    }
+    let program = program::encode(rules);
+    let loaded = load_device_program(&program, &mut []).or_else(|errno| {
+        // Once more, to learn what the verifier has against it.
+        let mut log = vec![0; 1 << 16];
+        load_device_program(&program, &mut log).map_err(|_same| {
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
+            failed("load", last_lines(&String::from_utf8_lossy(&log[..end])))(errno)
+        })
+    })?;
+    // One program is replaced in one step; there is no moment without rules.
+    let replaced = match &attached[..] {
+        [only] => Some(only.as_fd()),
+        _ => None,
+    };
+    attach_device_program(group.fd(), loaded.as_fd(), replaced)
+        .map_err(failed("attach", String::new()))?;
+    match replaced {
+        Some(_program) => Ok(()),
+        None => attached.iter().try_for_each(detach),
+    }
+}
+
+/// The verifier's verdict, without its way there.
+fn last_lines(log: &str) -> String {
+    let mut lines: Vec<&str> = log.trim_end().lines().rev().take(3).collect();
+    lines.reverse();
+    lines.join("; ")
+}
+
+/// The programs that are attached to `group` itself.
+fn attached(group: &Directory) -> Result<Vec<OwnedFd>, Errno> {
+    let mut ids = [0; 64];
+    let count = device_programs(group.fd(), &mut ids)?;
+    ids[..count.min(ids.len())]
+        .iter()
+        .map(|id| program_by_id(*id))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! Both forms of the rules against one that is too simple to be wrong: for each bit of access the last rule
+//! that names the node and the bit decides.
+
+use super::*;
+use kernel::bpf::Instruction;
+use proptest::prelude::*;
+
+/// All rules, those without effect included.
+fn every_rule(given: &[DeviceRule]) -> Vec<Rule> {
+    let (built_in, mut all) = (rules(&[]), Vec::new());
+    for (index, rule) in given.iter().enumerate() {
+        let kind = rule.kind.map(|kind| match kind {
+            DeviceKind::Block => Kind::Block,
+            _ => Kind::Char,
+        });
+        let letters = [(rule.read, READ), (rule.write, WRITE), (rule.mknod, MKNOD)];
+        let named = letters.iter().filter(|(named, _bit)| *named);
+        all.push(Rule {
+            allow: rule.allow,
+            kind,
+            major: rule.major,
+            minor: rule.minor,
+            access: named.fold(0, |all, (_named, bit)| all | bit),
+            index: Some(index),
+        });
+    }
+    all.extend(built_in);
+    all
+}
+
+fn reference(rules: &[Rule], kind: Kind, major: u32, minor: u32, access: u8) -> bool {
+    [MKNOD, READ, WRITE]
+        .into_iter()
+        .filter(|bit| access & bit != 0)
+        .all(|bit| {
+            let names = |rule: &&Rule| {
+                rule.access & bit != 0
+                    && rule.kind.is_none_or(|named| named == kind)
+                    && rule.major.is_none_or(|named| named == major)
+                    && rule.minor.is_none_or(|named| named == minor)
+            };
+            rules
+                .iter()
+                .rev()
+                .find(names)
+                .is_some_and(|rule| rule.allow)
+        })
+}
+
+fn bytes(program: &[Instruction]) -> Vec<u8> {
+    let instructions = program.iter().flat_map(|instruction| {
+        let mut bytes = vec![instruction.code, instruction.registers];
+        bytes.extend(instruction.offset.to_le_bytes());
+        bytes.extend(instruction.immediate.to_le_bytes());
+        bytes
+    });
+    instructions.collect()
+}
+
+/// What the program answers in a virtual machine.
+fn run(machine: &rbpf::EbpfVmRaw<'_>, kind: Kind, major: u32, minor: u32, access: u8) -> bool {
+    let access_type = (u32::from(access) << 16) | kind as u32;
+    let mut context = Vec::new();
+    for number in [access_type, major, minor] {
+        context.extend(number.to_le_bytes());
+    }
+    machine.execute_program(&mut context).unwrap() == 1
+}
+
+fn any_rule() -> impl Strategy<Value = DeviceRule> {
+    let number = || prop_oneof![Just(None), (0u32..4).prop_map(Some), Just(Some(u32::MAX))];
+    let kind = prop_oneof![
+        Just(None),
+        Just(Some(DeviceKind::Char)),
+        Just(Some(DeviceKind::Block))
+    ];
+    let access = prop_oneof![2 => 1u8..8, 1 => Just(7u8)];
+    (any::<bool>(), kind, number(), number(), access).prop_map(
+        |(allow, kind, major, minor, access)| DeviceRule {
+            allow,
+            kind,
+            major,
+            minor,
+            read: access & READ != 0,
+            write: access & WRITE != 0,
+            mknod: access & MKNOD != 0,
+        },
+    )
+}
+
+const NUMBERS: [u32; 7] = [0, 1, 2, 3, 5, 136, u32::MAX];
+
+/// Every node of interest.
+fn nodes() -> impl Iterator<Item = (Kind, u32, u32)> {
+    let majors = NUMBERS
+        .into_iter()
+        .flat_map(|major| NUMBERS.map(|minor| (major, minor)));
+    majors.flat_map(|(major, minor)| [Kind::Block, Kind::Char].map(|kind| (kind, major, minor)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_program_answers_as_the_rules_say(given in prop::collection::vec(any_rule(), 0..12)) {
+        let every = every_rule(&given);
+        let rules = rules(&given);
+        let program = bytes(&program::encode(&rules));
+        let machine = rbpf::EbpfVmRaw::new(Some(&program)).unwrap();
+        for (kind, major, minor) in nodes() {
+            for access in 1..8 {
+                prop_assert_eq!(
+                    run(&machine, kind, major, minor, access),
+                    reference(&every, kind, major, minor, access),
+                    "{:?} {}:{} {}", kind, major, minor, access
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_answers_as_the_rules_say(given in prop::collection::vec(any_rule(), 0..5)) {
+        let every = every_rule(&given);
+        let rules = rules(&given);
+        let Ok(list) = list::List::of(&rules) else {
+            return Ok(());
+        };
+        for (kind, major, minor) in nodes() {
+            for access in [MKNOD, READ, WRITE, READ | WRITE] {
+                let said = reference(&every, kind, major, minor, access);
+                let answer = list.permits(kind, major, minor, access);
+                // A built-in rule that the list cannot express is left out: never more than was said.
+                let is_built_in = access == MKNOD || BUILT_IN.iter().any(|(_kind, m, _n, _a)| *m == Some(major));
+                prop_assert!(
+                    answer == said || (list.allows && is_built_in && said),
+                    "{kind:?} {major}:{minor} {access}: {list:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn changes_make_one_list_of_another(
+        before in prop::collection::vec(any_rule(), 0..4),
+        after in prop::collection::vec(any_rule(), 0..4),
+    ) {
+        let (Ok(before), Ok(after)) = (list::List::of(&rules(&before)), list::List::of(&rules(&after))) else {
+            return Ok(());
+        };
+        prop_assert_eq!(&carry_out(&before, &before.changes_to(&after)), &after);
+        prop_assert!(after.changes_to(&after).is_empty());
+    }
+}
+
+/// The kernel's part: writes to devices.allow and devices.deny.
+fn carry_out(list: &list::List, changes: &[(&str, Vec<String>)]) -> list::List {
+    let mut list = list.clone();
+    let entries = changes
+        .iter()
+        .flat_map(|(file, entries)| entries.iter().map(move |entry| (file, entry)));
+    for (file, entry) in entries {
+        let gives = *file == "devices.allow";
+        if entry == "a" {
+            list = list::List {
+                allows: gives,
+                ..list::List::default()
+            };
+            continue;
+        }
+        let one = list::List::parse(entry);
+        for (node, bits) in one.exceptions {
+            let kept = list.exceptions.entry(node).or_default();
+            if gives == list.allows {
+                *kept &= !bits;
+            } else {
+                *kept |= bits;
+            }
+        }
+        list.exceptions.retain(|_node, bits| *bits != 0);
+    }
+    list
+}
+
+fn rule(
+    allow: bool,
+    kind: Option<DeviceKind>,
+    major: Option<u32>,
+    minor: Option<u32>,
+    access: &str,
+) -> DeviceRule {
+    DeviceRule {
+        allow,
+        kind,
+        major,
+        minor,
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    }
+}
+
+#[test]
+fn without_rules_only_the_built_in_nodes_are_allowed() {
+    let list = list::List::of(&rules(&[])).unwrap();
+    let changes = list::List {
+        allows: true,
+        ..list::List::default()
+    }
+    .changes_to(&list);
+    assert_eq!(changes[0], ("devices.deny", vec!["a".to_owned()]));
+    let (file, entries) = &changes[1];
+    assert_eq!((*file, entries.len()), ("devices.allow", BUILT_IN.len()));
+    assert!(entries.contains(&"c 1:3 rwm".to_owned()));
+    assert!(entries.contains(&"b *:* m".to_owned()));
+}
+
+#[test]
+fn a_privileged_container_needs_no_rule_and_no_write() {
+    let given = [
+        rule(false, None, None, None, "rwm"),
+        rule(true, None, None, None, "rwm"),
+    ];
+    let rules = rules(&given);
+    assert_eq!(rules.len(), 1);
+    let list = list::List::of(&rules).unwrap();
+    let unlimited = list::List {
+        allows: true,
+        ..list::List::default()
+    };
+    assert!(unlimited.changes_to(&list).is_empty());
+}
+
+#[test]
+fn rules_before_the_last_one_for_everything_are_left_out() {
+    let given = [
+        rule(true, Some(DeviceKind::Char), Some(7), None, "rwm"),
+        rule(false, None, None, None, "rwm"),
+        rule(false, Some(DeviceKind::Char), Some(7), None, "rwm"),
+        rule(true, Some(DeviceKind::Char), Some(8), None, "r"),
+        rule(false, Some(DeviceKind::Char), Some(8), Some(1), "r"),
+    ];
+    let indices: Vec<_> = rules(&given).iter().filter_map(|rule| rule.index).collect();
+    assert_eq!(indices, [3, 4]);
+}
+
+#[test]
+fn a_part_of_a_wildcard_cannot_be_taken_back_on_v1() {
+    let given = [
+        rule(false, None, None, None, "rwm"),
+        rule(true, Some(DeviceKind::Char), Some(10), None, "rw"),
+        rule(false, Some(DeviceKind::Char), Some(10), Some(229), "rwm"),
+    ];
+    let resources = Resources {
+        devices: given.to_vec(),
+        ..Resources::default()
+    };
+    let problem = Devices::lower_v1(&resources).unwrap_err();
+    assert_eq!(problem.pointer, "/linux/resources/devices/2");
+}
+
+#[test]
+fn what_the_kernel_lists_is_read_back() {
+    let text = "c *:* m\nb 8:0 rw\nc 136:* rwm\n";
+    let list = list::List::parse(text);
+    assert_eq!(list.exceptions.len(), 3);
+    assert!(list.permits(Kind::Block, 8, 0, READ | WRITE));
+    assert!(!list.permits(Kind::Block, 8, 0, MKNOD));
+    assert!(list::List::parse("a *:* rwm\n").allows);
+}

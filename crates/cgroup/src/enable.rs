@@ -1,0 +1,115 @@
+//! Controllers of cgroup v2 reach a group only if every group above passes them on.
+//!
+//! Those that limits need are enabled from the top down, and so are those that only account (cpu, io,
+//! memory, pids), as far as they go: engines read their files of every container.
+
+use kernel::Errno;
+use std::path::PathBuf;
+
+use crate::directory::Directory;
+use crate::resources::FileWrite;
+use crate::{Error, Place};
+
+/// Wanted for every group, but no reason to fail.
+const ACCOUNTING: &[&str] = &["cpu", "io", "memory", "pids"];
+
+/// The controller that a file belongs to.
+fn controller(file: &str) -> &str {
+    file.split('.').next().unwrap_or_default()
+}
+
+/// Makes the controllers that `writes` need, out of `available` ones, work in the group at `place`.
+pub(crate) fn enable(
+    root: &Directory,
+    place: &Place,
+    group: &Directory,
+    available: &[String],
+    writes: &[&FileWrite],
+) -> Result<(), Error> {
+    let needed = writes.iter().map(|write| controller(&write.file));
+    let mut wanted: Vec<&str> = needed.chain(ACCOUNTING.iter().copied()).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted.retain(|name| available.iter().any(|available| available == name));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut missing = missing_in(&group.read_named("cgroup.controllers")?, &wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let refused = walk_down(root, place, &missing)?;
+    missing = missing_in(&group.read_named("cgroup.controllers")?, &wanted);
+    let lacking = writes
+        .iter()
+        .find(|write| missing.contains(&controller(&write.file)));
+    let Some(write) = lacking else {
+        return Ok(());
+    };
+    let name = controller(&write.file);
+    let found = refused
+        .into_iter()
+        .find(|refusal| refusal.controller == name);
+    let (above, source) = found.map_or_else(
+        || (root.path().to_owned(), Errno::ENOENT),
+        |refusal| (refusal.above, refusal.errno),
+    );
+    Err(Error::NotEnabled {
+        pointer: write.pointer.clone(),
+        controller: name.to_owned(),
+        group: group.path().to_owned(),
+        above,
+        source,
+    })
+}
+
+fn missing_in<'a>(list: &str, wanted: &[&'a str]) -> Vec<&'a str> {
+    let is_missing = |name: &&str| !list.split_whitespace().any(|found| found == *name);
+    wanted.iter().copied().filter(is_missing).collect()
+}
+
+/// A controller that a group did not pass on.
+struct Refusal {
+    controller: String,
+    above: PathBuf,
+    errno: Errno,
+}
+
+/// Enables `wanted` in every group from the root to the one above `place`, all together or else one by
+/// one. Gives what was refused.
+fn walk_down(root: &Directory, place: &Place, wanted: &[&str]) -> Result<Vec<Refusal>, Error> {
+    let above = place.split().0;
+    let ends = above
+        .match_indices('/')
+        .map(|(at, _slash)| at)
+        .chain([above.len()]);
+    let levels = [0].into_iter().chain(ends.filter(|end| *end > 0));
+    let mut refused = Vec::new();
+    for end in levels {
+        let level = root
+            .open_below(&above[..end])
+            .map_err(root.failed("open"))?;
+        let missing = missing_in(&level.read_named("cgroup.subtree_control")?, wanted);
+        if missing.is_empty() {
+            continue;
+        }
+        let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();
+        if level
+            .write("cgroup.subtree_control", &all.join(" "))
+            .is_ok()
+        {
+            continue;
+        }
+        for (name, word) in missing.iter().zip(&all) {
+            if let Err(errno) = level.write("cgroup.subtree_control", word) {
+                tracing::debug!("enable {name} in {:?}: {errno}", level.path());
+                refused.push(Refusal {
+                    controller: (*name).to_owned(),
+                    above: level.path().to_owned(),
+                    errno,
+                });
+            }
+        }
+    }
+    Ok(refused)
+}

@@ -1,0 +1,292 @@
+//! One loop that carries out file writes, and explains what the kernel refused.
+
+use kernel::Errno;
+use spec::{Code, Diagnostic};
+
+use super::{FileWrite, Missing};
+use crate::directory::Directory;
+use crate::{Error, Place};
+
+/// The files of the container's groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) places: &'a [Place],
+    pub(crate) directories: &'a [Directory],
+}
+
+/// A refused write: the file that was tried last, its value, the answer.
+type Refusal<'a> = (&'a str, &'a str, Errno);
+
+/// Carries out `writes` in order. What the kernel refuses because of another value that is still to come
+/// (limits of memory with and without swap, quota and burst and period) is tried again at the end.
+pub(crate) fn apply(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
+    apply_each(writes, target, |_write| {})
+}
+
+fn apply_each(
+    writes: &[FileWrite],
+    target: Target<'_>,
+    mut before: impl FnMut(&FileWrite),
+) -> Result<(), Error> {
+    let mut later = Vec::new();
+    for write in writes {
+        let directory = &target.directories[write.group];
+        before(write);
+        match carry_out(write, target) {
+            Ok(()) => {}
+            Err((_file, _value, Errno::EINVAL | Errno::EBUSY)) => later.push(write),
+            Err(refusal) => return Err(explain(write, refusal, directory)),
+        }
+    }
+    for write in later {
+        let directory = &target.directories[write.group];
+        carry_out(write, target).map_err(|refusal| explain(write, refusal, directory))?;
+    }
+    Ok(())
+}
+
+fn carry_out<'a>(write: &'a FileWrite, target: Target<'_>) -> Result<(), Refusal<'a>> {
+    let directory = &target.directories[write.group];
+    let answer = try_write(directory, &write.file, &write.value);
+    match (answer, &write.missing) {
+        (Err((file, value, Errno::EINVAL)), _) if file.starts_with("cpu.rt_") => {
+            lend_realtime(&target.places[write.group], file, value);
+            try_write(directory, file, value)
+        }
+        (Err((_file, _value, Errno::ENOENT)), Missing::IsFine) => Ok(()),
+        (Err((_file, _value, Errno::ENOENT)), Missing::Otherwise { file, value }) => {
+            try_write(directory, file, value)
+        }
+        (
+            Err((file, _value, Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EINVAL)),
+            Missing::IsObsolete,
+        ) => {
+            tracing::warn!(
+                "{}: this kernel has no {file} any more; ignored",
+                write.pointer
+            );
+            Ok(())
+        }
+        (answer, _) => answer,
+    }
+}
+
+fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result<(), Refusal<'a>> {
+    let kept = directory
+        .write_and_read(file, value)
+        .map_err(|errno| (file, value, errno))?;
+    if let Some(kept) = kept
+        && !is_kept(value, &kept)
+    {
+        tracing::debug!(
+            "{:?}: wrote {value:?}, the kernel has {kept:?}",
+            directory.path().join(file)
+        );
+    }
+    Ok(())
+}
+
+/// Whether `content` says what was written: on one of its lines, for files with a line for each device.
+fn is_kept(value: &str, content: &str) -> bool {
+    content.lines().any(|line| {
+        let has = |word| line.split_whitespace().any(|kept| kept == word);
+        value.split_whitespace().all(has)
+    })
+}
+
+/// v1 gives real-time runtime from the top down: a new group above has none to give.
+fn lend_realtime(place: &Place, file: &str, value: &str) {
+    let Ok(Some(root)) = place.root() else {
+        return;
+    };
+    let above = place.split().0;
+    let ends = above
+        .match_indices('/')
+        .map(|(at, _slash)| at)
+        .chain([above.len()]);
+    for end in ends.filter(|end| *end > 0) {
+        let Ok(group) = root.open_below(&above[..end]) else {
+            return;
+        };
+        let is_empty = group
+            .read("cpu.rt_runtime_us")
+            .is_ok_and(|text| text.trim_end() == "0");
+        if is_empty && let Err(errno) = group.write(file, value) {
+            tracing::debug!("{:?}: {errno}", group.path().join(file));
+        }
+    }
+}
+
+fn explain(write: &FileWrite, (file, value, errno): Refusal<'_>, directory: &Directory) -> Error {
+    Error::Limit {
+        pointer: write.pointer.clone(),
+        file: directory.path().join(file),
+        value: value.to_owned(),
+        reason: reason(file, errno, directory),
+        source: errno,
+    }
+}
+
+/// What a user can learn from the kernel's answer.
+fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
+    let now = |file: &str| {
+        directory
+            .read(file)
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
+    };
+    match (file, errno) {
+        ("memory.limit_in_bytes" | "memory.memsw.limit_in_bytes", Errno::EBUSY) => format!(
+            "more is in use: {} bytes now, {} at most so far",
+            now("memory.usage_in_bytes"),
+            now("memory.max_usage_in_bytes")
+        ),
+        ("cpu.max" | "cpu.cfs_quota_us" | "cpu.cfs_period_us", Errno::EINVAL) => {
+            "a quota is 1000 microseconds at least, a period 1000 to 1000000, and a group below others has no more than they".to_owned()
+        }
+        ("cpu.max.burst" | "cpu.cfs_burst_us", Errno::EINVAL) => {
+            "a burst is no more than the quota".to_owned()
+        }
+        ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::EINVAL) => {
+            "the groups above have no real-time runtime left".to_owned()
+        }
+        ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::EACCES | Errno::ENODEV | Errno::ERANGE) => {
+            format!("not a list, or not within what the host or the group above has; now {:?}", now(file))
+        }
+        (_, Errno::ENODEV) => "no such device".to_owned(),
+        (_, Errno::ENOENT) => "this kernel has no such file, or its controller is not enabled".to_owned(),
+        (_, Errno::EINVAL | Errno::ERANGE) => "the kernel does not take this value".to_owned(),
+        (_, Errno::EOPNOTSUPP) => "this kernel or device does not support it".to_owned(),
+        _ => "the kernel refused it".to_owned(),
+    }
+}
+
+/// As [`apply`], but all or nothing: if one write is refused, what was there before is put back.
+pub(crate) fn apply_or_restore(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
+    let mut undo: Vec<(usize, String, String)> = Vec::new();
+    let answer = apply_each(writes, target, |write| {
+        let mut tried = vec![(&write.file, &write.value)];
+        if let Missing::Otherwise { file, value } = &write.missing {
+            tried.push((file, value));
+        }
+        let directory = &target.directories[write.group];
+        for (file, value) in tried {
+            if let Ok(content) = directory.read(file) {
+                undo.push((write.group, file.clone(), former(file, value, &content)));
+                break;
+            }
+        }
+    });
+    if answer.is_err() {
+        // Two rounds, for the same reason as above.
+        for (group, file, value) in undo.iter().rev().chain(undo.iter().rev()) {
+            if let Err(errno) = target.directories[*group].write(file, value) {
+                tracing::debug!("put {value:?} back into {file}: {errno}");
+            }
+        }
+    }
+    answer
+}
+
+/// What restores the part of a file that `value` will change, given the file's `content` before.
+fn former(file: &str, value: &str, content: &str) -> String {
+    if file == "memory.oom_control" {
+        let disabled = content.lines().any(|line| line == "oom_kill_disable 1");
+        return u8::from(disabled).to_string();
+    }
+    let key = value.split_once(' ').map(|(key, _rest)| key);
+    let is_keyed = file == "rdma.max"
+        || file == "net_prio.ifpriomap"
+        || key.is_some_and(|key| key == "default" || key.contains(':'));
+    let Some(key) = key.filter(|_key| is_keyed) else {
+        return content.lines().next().unwrap_or_default().to_owned();
+    };
+    let before = content
+        .lines()
+        .find(|line| line.split(' ').next() == Some(key));
+    let before = before.map(str::trim_end).map(str::to_owned);
+    before.unwrap_or_else(|| match file {
+        "io.max" => format!("{key} rbps=max wbps=max riops=max wiops=max"),
+        "rdma.max" => format!("{key} hca_handle=max hca_object=max"),
+        "io.weight" | "io.bfq.weight" => format!("{key} default"),
+        _ => format!("{key} 0"),
+    })
+}
+
+/// `memory.checkBeforeUpdate`: a limit below what is in use is refused instead of killing processes.
+pub(crate) fn check_before_update(limit: i64, directory: &Directory) -> Result<(), Error> {
+    let files = ["memory.current", "memory.usage_in_bytes"];
+    let used = files.iter().find_map(|file| directory.read(file).ok());
+    let used = used.and_then(|text| text.trim_end().parse::<i64>().ok());
+    match used {
+        Some(used) if limit >= 0 && used > limit => Err(Diagnostic::new(
+            Code::Host,
+            "/linux/resources/memory/limit",
+            format!("{limit} bytes are less than the {used} in use, and checkBeforeUpdate is set"),
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_kept_is_found_on_its_line() {
+        assert!(is_kept("67108864", "67108864\n"));
+        assert!(is_kept(
+            "8:0 rbps=1048576",
+            "7:0 rbps=1\n8:0 rbps=1048576 wbps=max riops=max\n"
+        ));
+        assert!(!is_kept("5000", "4096\n"));
+        assert!(!is_kept("8:0 rbps=5", "7:0 rbps=5\n8:0 rbps=6\n"));
+    }
+
+    #[test]
+    fn the_former_value_of_a_file_is_what_to_put_back() {
+        let cases = [
+            ("memory.max", "1", "max\n", "max"),
+            ("cpu.max", "5000 10000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "0", "\n", ""),
+            (
+                "io.max",
+                "8:0 rbps=5",
+                "7:0 rbps=5\n",
+                "8:0 rbps=max wbps=max riops=max wiops=max",
+            ),
+            (
+                "io.max",
+                "8:0 rbps=5",
+                "8:0 rbps=9 wbps=max\n",
+                "8:0 rbps=9 wbps=max",
+            ),
+            (
+                "io.weight",
+                "default 7",
+                "default 100\n8:0 5\n",
+                "default 100",
+            ),
+            ("io.bfq.weight", "8:0 7", "default 100\n", "8:0 default"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
+            (
+                "rdma.max",
+                "mlx5_1 hca_handle=3",
+                "",
+                "mlx5_1 hca_handle=max hca_object=max",
+            ),
+            ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 0\n", "lo 0"),
+            (
+                "memory.oom_control",
+                "1",
+                "oom_kill_disable 0\nunder_oom 0\n",
+                "0",
+            ),
+        ];
+        for (file, value, content, expected) in cases {
+            assert_eq!(former(file, value, content), expected, "{file} {value:?}");
+        }
+    }
+}

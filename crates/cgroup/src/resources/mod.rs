@@ -1,0 +1,320 @@
+//! Limits: `linux.resources` becomes a flat list of file writes.
+//!
+//! [`lower`] is a pure function of the configuration and of which controller lives where; all
+//! conversions between the specification's units (those of v1) and v2's happen there. Zero means "leave
+//! alone" where engines send it for "not set". Device rules are no file writes: see `device`.
+
+mod apply;
+mod convert;
+mod merge;
+mod unified;
+mod v1;
+mod v2;
+
+pub(crate) use apply::{Target, apply, apply_or_restore, check_before_update};
+pub(crate) use merge::{companions, merge};
+
+use spec::container::Resources;
+use spec::{Code, Diagnostic};
+use std::fs;
+
+use crate::directory::Directory;
+use crate::{Place, Version};
+
+/// One value for one file of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileWrite {
+    /// The index of the group in the location's list.
+    pub group: usize,
+    /// The file's name.
+    pub file: String,
+    /// One line, as the kernel wants it.
+    pub value: String,
+    /// JSON pointer of the property that asks for it.
+    pub pointer: String,
+    /// What it means if the kernel has no such file.
+    pub missing: Missing,
+}
+
+/// What happens where a kernel lacks a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// The limit cannot be had.
+    Fails,
+    /// There is nothing to limit.
+    IsFine,
+    /// Another file does the same.
+    Otherwise {
+        /// Its name.
+        file: String,
+        /// In that file's unit.
+        value: String,
+    },
+    /// The property has lost its meaning with newer kernels.
+    IsObsolete,
+}
+
+/// Whether the groups are new. A new group has the kernel's defaults, which need no write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    New,
+    Running,
+}
+
+/// Which controller is reached through which of the container's groups.
+#[derive(Debug)]
+pub(crate) struct Controllers {
+    /// v1 controllers, each with the index of its group.
+    pub(crate) v1: Vec<(String, usize)>,
+    /// v2 controllers of the host.
+    pub(crate) v2: Vec<String>,
+    /// The index of the v2 group.
+    pub(crate) unified: Option<usize>,
+    /// Sizes of huge pages as hugetlb's files have them: "2MB".
+    pub(crate) page_sizes: Vec<String>,
+}
+
+/// Everything that `linux.resources` asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Lowered {
+    /// In an order in which new groups take them.
+    pub(crate) writes: Vec<FileWrite>,
+    /// Properties that this host cannot carry out and that engines send nevertheless.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// How the properties of one controller are lowered for one interface.
+pub(crate) struct Sink<'a> {
+    group: usize,
+    stage: Stage,
+    lowered: &'a mut Lowered,
+}
+
+impl Sink<'_> {
+    fn write(&mut self, file: impl Into<String>, value: impl ToString, pointer: impl Into<String>) {
+        self.write_or(file, value, pointer, Missing::Fails);
+    }
+
+    fn write_or(
+        &mut self,
+        file: impl Into<String>,
+        value: impl ToString,
+        pointer: impl Into<String>,
+        missing: Missing,
+    ) {
+        self.lowered.writes.push(FileWrite {
+            group: self.group,
+            file: file.into(),
+            value: value.to_string(),
+            pointer: pointer.into(),
+            missing,
+        });
+    }
+
+    fn warn(&mut self, pointer: &str, message: &str) {
+        let problem = Diagnostic::new(Code::Unsupported, pointer, message);
+        self.lowered.warnings.push(problem);
+    }
+}
+
+/// A name as a JSON pointer has it (RFC 6901).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+impl Controllers {
+    /// Looks up what the hierarchies of `places` offer, whose `roots` are in the same order.
+    pub(crate) fn of<'a>(
+        places: &[Place],
+        roots: impl Iterator<Item = &'a Directory>,
+        resources: &Resources,
+    ) -> Self {
+        let mut found = Self {
+            v1: Vec::new(),
+            v2: Vec::new(),
+            unified: None,
+            page_sizes: Vec::new(),
+        };
+        for (index, (place, root)) in places.iter().zip(roots).enumerate() {
+            match place.version {
+                Version::V1 => {
+                    let names = place.controllers.split(',');
+                    found.v1.extend(names.map(|name| (name.to_owned(), index)));
+                }
+                Version::V2 => {
+                    let list = root.read("cgroup.controllers").unwrap_or_default();
+                    found.v2 = list.split_whitespace().map(str::to_owned).collect();
+                    found.unified = Some(index);
+                }
+            }
+        }
+        if !resources.hugepage_limits.is_empty() {
+            found.page_sizes = page_sizes();
+        }
+        found
+    }
+
+    fn v1(&self, controller: &str) -> Option<usize> {
+        let found = self.v1.iter().find(|(name, _group)| name == controller);
+        found.map(|(_name, group)| *group)
+    }
+
+    fn v2(&self, controller: &str) -> Option<usize> {
+        let is_there = self.v2.iter().any(|name| name == controller);
+        self.unified.filter(|_group| is_there)
+    }
+}
+
+/// The sizes that this kernel has, named as in hugetlb's files.
+pub(crate) fn page_sizes() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/kernel/mm/hugepages") else {
+        return Vec::new();
+    };
+    let sizes = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let kib: u64 = name
+            .strip_prefix("hugepages-")?
+            .strip_suffix("kB")?
+            .parse()
+            .ok()?;
+        Some(convert::page_size(kib))
+    });
+    sizes.collect()
+}
+
+type Lower = fn(&mut Sink<'_>, &Resources) -> Result<(), Diagnostic>;
+
+/// A controller, by its names on both interfaces, and how its properties are written there.
+const CONTROLLERS: &[(&str, &str, Lower, Lower)] = &[
+    ("memory", "memory", v1::memory, v2::memory),
+    ("cpu", "cpu", v1::cpu, v2::cpu),
+    ("cpuset", "cpuset", cpuset, cpuset),
+    ("pids", "pids", pids, pids),
+    ("blkio", "io", v1::block_io, v2::block_io),
+    ("hugetlb", "hugetlb", v1::huge_pages, v2::huge_pages),
+    ("net_cls", "net_cls", v1::class_id, v2::class_id),
+    ("net_prio", "net_prio", v1::priorities, v2::priorities),
+    ("rdma", "rdma", rdma, rdma),
+];
+
+/// Turns limits into writes.
+///
+/// # Errors
+/// Contradictions, values that have no counterpart on v2, and a controller that the host lacks; each
+/// with the pointer of the property.
+pub(crate) fn lower(
+    resources: &Resources,
+    controllers: &Controllers,
+    stage: Stage,
+) -> Result<Lowered, Diagnostic> {
+    let mut lowered = Lowered::default();
+    check_page_sizes(resources, controllers)?;
+    for (v1_name, v2_name, lower_v1, lower_v2) in CONTROLLERS {
+        let (group, lower) = match (controllers.v1(v1_name), controllers.v2(v2_name)) {
+            (Some(group), _) => (Some(group), lower_v1),
+            (None, Some(group)) => (Some(group), lower_v2),
+            (None, None) if controllers.unified == Some(0) && controllers.v1.is_empty() => {
+                (None, lower_v2)
+            }
+            (None, None) => (None, lower_v1),
+        };
+        let before = lowered.writes.len();
+        let mut sink = Sink {
+            group: group.unwrap_or_default(),
+            stage,
+            lowered: &mut lowered,
+        };
+        lower(&mut sink, resources)?;
+        if group.is_none() {
+            let is_needed = |write: &&FileWrite| write.missing != Missing::IsFine;
+            if let Some(write) = lowered.writes[before..].iter().find(is_needed) {
+                return Err(no_controller(v1_name, v2_name, &write.pointer, controllers));
+            }
+            lowered.writes.truncate(before);
+        }
+    }
+    unified::lower(resources, controllers, &mut lowered)?;
+    Ok(lowered)
+}
+
+fn no_controller(
+    v1_name: &str,
+    v2_name: &str,
+    pointer: &str,
+    controllers: &Controllers,
+) -> Diagnostic {
+    if controllers.v1.is_empty() {
+        let message = format!("cgroup controller {v2_name} is not available on this host");
+        return Diagnostic::new(Code::Host, pointer, message).hint(format!(
+            "enable {v2_name} in cgroup.subtree_control of every group above, or in the kernel's command line (cgroup_enable={v2_name})"
+        ));
+    }
+    let message = format!("cgroup v1 controller {v1_name} is not mounted on this host");
+    Diagnostic::new(Code::Host, pointer, message).hint(format!(
+        "mount it on /sys/fs/cgroup/{v1_name}, if the kernel has it (see /proc/cgroups)"
+    ))
+}
+
+fn check_page_sizes(resources: &Resources, controllers: &Controllers) -> Result<(), Diagnostic> {
+    for (index, (size, _limit)) in resources.hugepage_limits.iter().enumerate() {
+        if !controllers.page_sizes.contains(size) {
+            let message = format!(
+                "page size {size:?} is none of this host's ({})",
+                controllers.page_sizes.join(", ")
+            );
+            let pointer = format!("/linux/resources/hugepageLimits/{index}/pageSize");
+            return Err(Diagnostic::new(Code::Host, pointer, message));
+        }
+    }
+    Ok(())
+}
+
+/// The same files on both interfaces.
+fn cpuset(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
+    let sets = [
+        ("cpus", "cpuset.cpus", &resources.cpu.cpus),
+        ("mems", "cpuset.mems", &resources.cpu.mems),
+    ];
+    for (name, file, set) in sets {
+        if let Some(list) = set.as_deref().filter(|list| !list.is_empty()) {
+            sink.write(file, list, format!("/linux/resources/cpu/{name}"));
+        }
+    }
+    Ok(())
+}
+
+/// -1 is no limit; 0 is the smallest limit that exists, since a container has one process at least.
+fn pids(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
+    let (value, missing) = match resources.pids_limit {
+        None => return Ok(()),
+        Some(..0) => ("max".to_owned(), Missing::IsFine),
+        Some(limit) => (limit.max(1).to_string(), Missing::Fails),
+    };
+    sink.write_or("pids.max", value, "/linux/resources/pids/limit", missing);
+    Ok(())
+}
+
+fn rdma(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
+    for (device, limits) in &resources.rdma {
+        let pointer = format!("/linux/resources/rdma/{}", escape(device));
+        if device.is_empty() || device.contains(char::is_whitespace) {
+            let message = format!("{device:?} is no name of a device");
+            return Err(Diagnostic::new(Code::Range, pointer, message));
+        }
+        let handles = limits
+            .hca_handles
+            .map(|limit| format!(" hca_handle={limit}"));
+        let objects = limits
+            .hca_objects
+            .map(|limit| format!(" hca_object={limit}"));
+        if handles.is_none() && objects.is_none() {
+            continue;
+        }
+        let (handles, objects) = (handles.unwrap_or_default(), objects.unwrap_or_default());
+        sink.write("rdma.max", format!("{device}{handles}{objects}"), pointer);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! New limits for groups that are in use: merged field by field into the ones that are kept, written all
+//! or none.
+
+use spec::container::Resources;
+
+use crate::enable::enable;
+use crate::resources::{
+    self, Controllers, Stage, apply_or_restore, check_before_update, companions, merge,
+};
+use crate::{Error, Location, Version};
+
+impl Location {
+    /// Changes the limits of the groups. What `change` does not name, and what it sets to zero where that
+    /// means "not given", stays as in `stored`; its device rules are ignored. Gives what is to be
+    /// stored from now on.
+    ///
+    /// # Errors
+    /// The property that was refused. The files then have what they had before.
+    pub fn update(&self, stored: &Resources, change: &Resources) -> Result<Resources, Error> {
+        let merged = merge(stored, change);
+        let change = companions(change, &merged);
+        if self.is_empty() {
+            return if change == Resources::default() {
+                Ok(merged)
+            } else {
+                Err(Error::NoGroup)
+            };
+        }
+        let group = self.open()?;
+        let target = group.target();
+        let mut roots = Vec::with_capacity(self.groups.len());
+        for place in &self.groups {
+            let foreign = || Error::NotMounted {
+                path: place.host_path(),
+            };
+            roots.push(place.root()?.ok_or_else(foreign)?);
+        }
+        let controllers = Controllers::of(&self.groups, roots.iter(), &change);
+        let lowered = resources::lower(&change, &controllers, Stage::Running)?;
+        for warning in &lowered.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let (Some(true), Some(limit)) = (merged.memory.check_before_update, change.memory.limit)
+            && let Some(write) = lowered
+                .writes
+                .iter()
+                .find(|write| is_memory_limit(&write.file))
+        {
+            check_before_update(limit, &target.directories[write.group])?;
+        }
+        for (index, (place, root)) in self.groups.iter().zip(&roots).enumerate() {
+            if place.version == Version::V2 {
+                let writes: Vec<_> = lowered
+                    .writes
+                    .iter()
+                    .filter(|write| write.group == index)
+                    .collect();
+                let directory = &target.directories[index];
+                enable(root, place, directory, &controllers.v2, &writes)?;
+            }
+        }
+        apply_or_restore(&lowered.writes, target)?;
+        Ok(merged)
+    }
+}
+
+fn is_memory_limit(file: &str) -> bool {
+    matches!(file, "memory.max" | "memory.limit_in_bytes")
+}
