@@ -21,8 +21,6 @@ const ROWS: &[Row] = &[
     (&["linux", "intelRdt"], asks),
     (&["linux", "netDevices"], asks),
     (&["linux", "memoryPolicy"], asks),
-    (&["linux", "seccomp"], asks),
-    (&["linux", "resources"], limits),
 ];
 
 /// Everything but null, false and what is empty.
@@ -34,16 +32,6 @@ fn asks(node: &Node<'_>) -> bool {
         Node::Object(entries) => !entries.is_empty(),
         Node::Bool(true) | Node::Unsigned(_) | Node::Negative(_) | Node::Float(_) => true,
     }
-}
-
-/// Limits of any kind, but not rules for devices.
-fn limits(node: &Node<'_>) -> bool {
-    let Node::Object(entries) = node else {
-        return false;
-    };
-    entries
-        .iter()
-        .any(|(key, value)| key != "devices" && asks(value))
 }
 
 /// Reports each property that is present, asks for something and cannot be had.
