@@ -12,7 +12,6 @@ use rootfs::RootFd;
 use spec::Container;
 use spec::container::{Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What will be done, and nothing else.
@@ -208,11 +207,7 @@ impl Plan {
             process::personality(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
         let entered = self.enter_cwd(root);
-        for stream in [
-            io::stdin().as_fd(),
-            io::stdout().as_fd(),
-            io::stderr().as_fd(),
-        ] {
+        for stream in pipe::STANDARD {
             // What belongs to somebody else stays his; what cannot be given away works without.
             let _best_effort = pipe::give_stream_to(stream, self.user.uid);
         }

@@ -43,6 +43,7 @@ impl From<Lost> for End {
 
 /// Carries out the plan and becomes the program.
 pub(crate) fn run(mut plan: Plan, start: Start, link: Link<Init>, thread: SingleThread) -> ! {
+    kernel::heap::forbid();
     let mut link = link;
     match story(&mut plan, start, &mut link, thread) {
         Ok(never) => match never {},
