@@ -237,6 +237,9 @@ fn kill(child: &Child) {
 
 fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
     let location = group.location();
+    if location.is_empty() {
+        return Ok(());
+    }
     location.signal_all(process::SIGKILL)?;
     location.remove(CLEAN_UP)
 }

@@ -1,9 +1,9 @@
 //! Why a command has failed.
 
 use crate::state::ContainerId;
-use crate::{log, signal, state, status};
+use crate::{log, seal, signal, state, status};
 use kernel::Errno;
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
@@ -44,10 +44,10 @@ pub(crate) enum Error {
     Print(#[source] io::Error),
     #[error("compose the answer")]
     Compose(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unsealed(#[from] seal::Unsealed),
     #[error("shield this process")]
     Harden(#[source] Errno),
-    #[error("this build does not have the command {command}")]
-    Missing { command: &'static str },
     #[error(transparent)]
     Load(#[from] spec::load::LoadError),
     #[error(transparent)]
@@ -84,24 +84,37 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::Harden(_) => "harden",
             Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
-            Self::InitByHand | Self::Missing { .. } => "usage",
+            Self::Unsealed(_) | Self::Harden(_) => "harden",
+            Self::InitByHand => "usage",
         }
     }
 
-    /// The whole chain on one line, outermost first.
+    /// The whole chain, outermost first. What the kernel has answered is in lower case: engines look for
+    /// "no such file or directory" and "permission denied" byte for byte.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
             text.push_str(": ");
-            text.push_str(&error.to_string());
+            text.push_str(&link(error));
             source = error.source();
         }
         text
+    }
+}
+
+fn link(error: &(dyn StdError + 'static)) -> String {
+    let io = error.downcast_ref::<io::Error>();
+    let errno = error
+        .downcast_ref::<Errno>()
+        .copied()
+        .or_else(|| Some(Errno::from_raw(io?.raw_os_error()?)));
+    match errno {
+        Some(errno) => errno.desc().to_lowercase(),
+        None => error.to_string(),
     }
 }
 
@@ -115,5 +128,31 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(Error::Print),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_answers_is_said_in_the_words_that_engines_look_for() {
+        let id = ContainerId::new("box").unwrap();
+        let process = Error::Process {
+            id,
+            action: "signal",
+            source: Errno::EPERM,
+        };
+        assert_eq!(
+            process.chain(),
+            "signal the first process of container box: operation not permitted"
+        );
+        let write = Error::Write {
+            path: "/x".into(),
+            source: io::Error::from_raw_os_error(nix::libc::ENOENT),
+        };
+        assert_eq!(write.chain(), "write \"/x\": no such file or directory");
+        let other = Error::Print(io::Error::other("Odd"));
+        assert_eq!(other.chain(), "print the answer: Odd");
     }
 }

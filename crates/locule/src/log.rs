@@ -85,10 +85,13 @@ fn level(globals: &Globals) -> Level {
     }
 }
 
-/// Says why the command has failed: in the log with its code, and on stderr for people.
+/// Says why the command has failed: in the log with its code, and on stderr for people. Each line of the
+/// message stands alone, so each is marked.
 pub(crate) fn failure(code: &str, message: &str) {
     tracing::error!(code, last = true, "{message}");
-    complain(&format!("error: {message}"));
+    for line in message.lines() {
+        complain(&format!("error: {line}"));
+    }
 }
 
 /// Prints a line on stderr, control characters escaped, `locule: ` in front.

@@ -4,11 +4,6 @@
 //! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "the commands create, start and run use the rest"
-)]
 
 mod args;
 mod commands;
@@ -17,6 +12,7 @@ mod error;
 mod log;
 mod moment;
 mod process;
+mod seal;
 mod signal;
 mod state;
 mod status;
@@ -27,15 +23,23 @@ use args::{Command, Globals, Invocation};
 use commands::Env;
 use error::{Error, print};
 use kernel::process::set_dumpable;
+use seal::{Origin, Unsealed};
 use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The standard library has opened /dev/null in place of a missing 0, 1 or 2 already.
-    let answer = match args::parse(env::args_os().skip(1)) {
+    let words: Vec<_> = env::args_os().skip(1).collect();
+    let origin = if seal::is_wanted(words.iter().map(OsString::as_os_str)) {
+        seal::reexec().map(Some)
+    } else {
+        Ok(None)
+    };
+    let answer = match args::parse(words) {
         Ok(Invocation::Print(text)) => print(&text).map(|()| ExitCode::SUCCESS),
         Ok(Invocation::Version) => print(&version()).map(|()| ExitCode::SUCCESS),
-        Ok(Invocation::Command(globals, command)) => execute(&globals, &command),
+        Ok(Invocation::Command(globals, command)) => execute(&globals, &command, origin),
         Err(misuse) => {
             log::explain(&misuse.text);
             return ExitCode::from(misuse.status);
@@ -47,18 +51,23 @@ fn main() -> ExitCode {
     })
 }
 
-fn execute(globals: &Globals, command: &Command) -> Result<ExitCode, Error> {
+fn execute(
+    globals: &Globals,
+    command: &Command,
+    origin: Result<Option<Origin>, Unsealed>,
+) -> Result<ExitCode, Error> {
     log::install(globals)?;
+    if let Some(origin) = origin? {
+        tracing::debug!("this process runs from {}", origin.as_str());
+    }
     let env = Env::new(globals);
     match command {
         Command::State(args) => commands::state::run(args, &env),
         Command::Kill(args) => commands::kill::run(args, &env),
         Command::Delete(args) => commands::delete::run(args, &env),
         Command::List(args) => commands::list::run(args, &env),
-        Command::Spec(_) => Err(Error::Missing { command: "spec" }),
-        Command::Features(_) => Err(Error::Missing {
-            command: "features",
-        }),
+        Command::Spec(args) => commands::template::run(args, &env),
+        Command::Features(args) => commands::features::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
             harden(args)?;

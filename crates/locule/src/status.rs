@@ -1,7 +1,7 @@
 //! What state a container is in, and what may be done to it then.
 //!
 //! The status is never stored: it follows from whether the recorded process lives, whether its cgroup is
-//! frozen and whether it still waits at its FIFO. This file has the one table of permitted commands;
+//! frozen and whether it still waits to be started. This file has the one table of permitted commands;
 //! the words of a refusal are API, engines match them.
 
 use crate::error::Error;

@@ -13,6 +13,7 @@ use kernel::clone::NamespaceFlags;
 use kernel::{Call, Errno, Failed, clone, ids};
 use spec::Container;
 use spec::container::Namespace;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// One step of the new process.
@@ -243,7 +244,11 @@ impl Entry {
             if expected.is_none() && !is_new {
                 continue;
             }
-            let actual = crate::join::inode_of(&pid, kind).ok_or(kind)?;
+            let actual = match crate::join::inode_of(&pid, kind) {
+                // Init hides from its own user; only an ordinary user's runtime is refused the look.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
+                answer => answer.map_err(|_unreadable| kind)?,
+            };
             let right = match expected {
                 Some((_, inode)) => actual == *inode,
                 None => crate::join::own_inode(kind).is_some_and(|own| own != actual),
@@ -307,5 +312,116 @@ fn become_ids(uid: u32, gid: u32, index: usize) -> Result<(), Failed> {
     match ids::setgroups(&[]) {
         Err(Errno::EPERM) => Ok(()),
         answer => answer.map_err(Failed::at(Call::Setgroups, index)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::load::{Host, parse};
+    use std::path::Path;
+
+    /// The route for these elements of linux.namespaces (and further members of linux).
+    fn route(namespaces: &str, more: &str, cgroup: CgroupEntry) -> (String, Vec<String>) {
+        let maps = r#""uidMappings":[{"containerID":0,"hostID":1000,"size":9}],
+            "gidMappings":[{"containerID":0,"hostID":1000,"size":9}],"#;
+        let maps = if namespaces.contains("\"user\"") {
+            maps
+        } else {
+            ""
+        };
+        let document = format!(
+            r#"{{"ociVersion":"1.0.2","root":{{"path":"rootfs"}},
+                "linux":{{{maps}{more}"namespaces":[{namespaces}]}}}}"#
+        );
+        let loaded = parse(document.as_bytes(), Path::new("/bundle"), Host::Ignore).unwrap();
+        let entry = Entry::lower(&loaded.container, cgroup).unwrap();
+        let hops = (0..entry.hops.len())
+            .map(|index| entry.describe(index))
+            .collect();
+        (entry.describe_clone(), hops)
+    }
+
+    const ALL: &str = r#"{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},
+        {"type":"mount"},{"type":"cgroup"}"#;
+
+    #[test]
+    fn everything_new_is_one_clone() {
+        let (clone, hops) = route(ALL, "", CgroupEntry::AtClone);
+        assert_eq!(clone, "ipc, uts, network, pid, cgroup, mount");
+        assert!(hops.is_empty(), "{hops:?}");
+    }
+
+    #[test]
+    fn with_cgroup_v1_the_cgroup_namespace_is_made_after_the_group_is_joined() {
+        let (clone, hops) = route(ALL, "", CgroupEntry::ByRuntime);
+        assert_eq!(clone, "ipc, uts, network, pid, mount");
+        assert_eq!(hops, ["wait for the cgroup", "make namespaces (cgroup)"]);
+    }
+
+    #[test]
+    fn a_new_user_namespace_gets_its_maps_before_the_rest_is_made() {
+        let (clone, hops) = route(
+            &format!(r#"{ALL},{{"type":"user"}}"#),
+            "",
+            CgroupEntry::AtClone,
+        );
+        assert_eq!(clone, "user, pid");
+        assert_eq!(
+            hops,
+            [
+                "wait for the id maps",
+                "become uid 0 and gid 0 of the user namespace",
+                "make namespaces (ipc, uts, network, cgroup, mount)"
+            ]
+        );
+    }
+
+    #[test]
+    fn namespaces_of_the_host_are_joined_before_the_user_namespace_is_made() {
+        let namespaces = r#"{"type":"user"},{"type":"pid"},{"type":"mount"},
+            {"type":"network","path":"/proc/self/ns/net"}"#;
+        let (clone, hops) = route(namespaces, "", CgroupEntry::AtClone);
+        assert_eq!(clone, "");
+        assert_eq!(
+            hops,
+            [
+                "join the network namespace of /linux/namespaces",
+                "make namespaces (user)",
+                "wait for the id maps",
+                "become uid 0 and gid 0 of the user namespace",
+                "make namespaces (pid, mount)"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_joined_pid_namespace_is_entered_by_the_runtime_around_the_clone() {
+        let namespaces = r#"{"type":"mount"},{"type":"pid","path":"/proc/self/ns/pid"}"#;
+        let (clone, hops) = route(namespaces, "", CgroupEntry::AtClone);
+        assert_eq!((clone.as_str(), hops.len()), ("mount", 0));
+    }
+
+    #[test]
+    fn clock_offsets_are_written_before_anybody_enters_the_time_namespace() {
+        let offsets = r#""timeOffsets":{"boottime":{"secs":7}},"#;
+        let namespaces = r#"{"type":"time"},{"type":"pid"}"#;
+        let (clone, hops) = route(namespaces, offsets, CgroupEntry::AtClone);
+        assert_eq!(clone, "");
+        assert_eq!(
+            hops,
+            [
+                "make namespaces (time)",
+                "set /linux/timeOffsets",
+                "make namespaces (pid)"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_own_user_namespace_is_not_joined() {
+        let namespaces = r#"{"type":"mount"},{"type":"user","path":"/proc/self/ns/user"}"#;
+        let (clone, hops) = route(namespaces, "", CgroupEntry::AtClone);
+        assert_eq!((clone.as_str(), hops.len()), ("mount", 0));
     }
 }

@@ -72,21 +72,24 @@ impl Joined {
     }
 }
 
-/// The identity of the namespace of `kind` that this process is in.
+/// The identity of the namespace of `kind` that this process is in; `None` where the kernel has no such kind.
 pub fn own_inode(kind: Kind) -> Option<u64> {
-    inode_of("self", kind)
+    inode_of("self", kind).ok()
 }
 
 /// The identity of the namespace of `kind` that process `pid` is in, from the host's /proc.
-pub fn inode_of(pid: &str, kind: Kind) -> Option<u64> {
+pub fn inode_of(pid: &str, kind: Kind) -> io::Result<u64> {
     let path = format!("/proc/{pid}/ns/{}", kind.file());
     #[expect(
         clippy::disallowed_methods,
-        reason = "the runtime's own /proc, before any clone"
+        reason = "the runtime's own /proc, never a container's"
     )]
-    let link = std::fs::read_link(path).ok()?;
-    let text = link.to_str()?;
-    text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+    let link = std::fs::read_link(path)?;
+    let number = link
+        .to_str()
+        .and_then(|text| text.split_once(":[")?.1.strip_suffix(']'));
+    let number = number.and_then(|number| number.parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

@@ -114,13 +114,6 @@ fn new(
             value: Some(c_string(element, "options", label.as_bytes())?),
         });
     }
-    let has_mode = params.iter().any(|param| param.is(c"mode"));
-    let inherit = match (kind == "tmpfs" && !has_mode, element.options.copy_up) {
-        (false, false) => Inherit::Nothing,
-        (true, false) => Inherit::Mode,
-        (false, true) => Inherit::Content,
-        (true, true) => Inherit::ModeAndContent,
-    };
     let id_map = if wants_id_map(element) {
         let fd = context.user_namespace(element)?.try_clone_to_owned();
         Some(fd.map_err(|error| element.problem(Code::Host, "uidMappings", error.to_string()))?)
@@ -132,10 +125,25 @@ fn new(
         params,
         attributes,
         after: context.propagation(&element.options, Depth::Top),
-        inherit,
+        inherit: inherit(element, kind),
         id_map,
         fallback,
     })))
+}
+
+/// What a mount takes from the directory that it covers.
+fn inherit(element: &Element<'_>, kind: &str) -> Inherit {
+    let has_mode = element
+        .options
+        .data
+        .iter()
+        .any(|(_, param)| param.is(c"mode"));
+    match (kind == "tmpfs" && !has_mode, element.options.copy_up) {
+        (false, false) => Inherit::Nothing,
+        (true, false) => Inherit::Mode,
+        (false, true) => Inherit::Content,
+        (true, true) => Inherit::ModeAndContent,
+    }
 }
 
 /// Whether the host's mount stands in for one of the container's own.

@@ -83,12 +83,12 @@ const WORDS: &[(&str, Effect)] = &[
     ("nosuid", set(TOP, MountAttr::NOSUID)),
     ("nosymfollow", set(TOP, MountAttr::NOSYMFOLLOW)),
     ("private", Effect::Propagate(TOP, Propagation::Private)),
-    ("ratime", atime(TREE, NONE)),
+    // rasync, rdirsync, rmand, rnomand, rsync: flags of superblocks, which no recursive change can reach.
     ("rasync", Effect::Nothing),
+    ("ratime", atime(TREE, NONE)),
     ("rbind", Effect::Bind(TREE)),
     ("rdev", clear(TREE, MountAttr::NODEV)),
     ("rdiratime", clear(TREE, MountAttr::NODIRATIME)),
-    // Flags of superblocks, which no recursive change of mounts can reach.
     ("rdirsync", Effect::Nothing),
     ("relatime", atime(TOP, NONE)),
     ("remount", Effect::Remount),
@@ -270,4 +270,125 @@ pub(crate) fn read(words: &[String]) -> Result<Options, usize> {
         }
     }
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(list: &[&str]) -> Vec<String> {
+        list.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_says_each_word_once() {
+        let names: Vec<_> = option_names().collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+
+    /// config.md#linux-mount-options, and what the other runtimes add.
+    #[test]
+    fn every_word_of_the_specification_is_known() {
+        let wanted = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud \
+            mand noatime nodev nodiratime noexec noiversion nolazytime nomand norelatime \
+            nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime relatime remount \
+            rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid \
+            rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow \
+            runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable \
+            idmap ridmap copy-symlink src-nofollow dest-nofollow rsync rasync rdirsync rmand rnomand";
+        for word in wanted.split_whitespace() {
+            assert!(option_names().any(|name| name == word), "{word}");
+        }
+        assert_eq!(option_names().count(), wanted.split_whitespace().count());
+    }
+
+    #[test]
+    fn clearing_the_time_field_is_a_change() {
+        let options = read(&words(&["rrelatime"])).unwrap();
+        assert_eq!(options.tree.clear, MountAttr::ATIME);
+        assert_eq!(options.tree.set, MountAttr::empty());
+        assert!(options.top.is_empty());
+    }
+
+    #[test]
+    fn propagation_keeps_its_order() {
+        let options = read(&words(&["rslave", "shared"])).unwrap();
+        let expected = [(TREE, Propagation::Slave), (TOP, Propagation::Shared)];
+        assert_eq!(options.propagation, expected);
+    }
+
+    #[test]
+    fn unknown_words_are_data_with_their_index() {
+        let options = read(&words(&["ro", "size=64k", "newinstance"])).unwrap();
+        assert_eq!(options.data[0].0, 1);
+        assert_eq!(options.data[0].1, Param::parse("size=64k").unwrap());
+        assert_eq!(options.data[1].1, Param::flag(c"newinstance"));
+        assert_eq!(read(&words(&["ro", "a\0b"])), Err(1));
+    }
+
+    /// The family of a word: its bit, or the field of access times.
+    fn family(word: &str) -> &str {
+        match word {
+            "ro" | "rw" => "ro",
+            "suid" | "nosuid" => "suid",
+            "dev" | "nodev" => "dev",
+            "exec" | "noexec" => "exec",
+            "diratime" | "nodiratime" => "diratime",
+            "symfollow" | "nosymfollow" => "symfollow",
+            _ => "atime",
+        }
+    }
+
+    const PLAIN: [&str; 18] = [
+        "ro",
+        "rw",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "diratime",
+        "nodiratime",
+        "symfollow",
+        "nosymfollow",
+        "atime",
+        "noatime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+    ];
+
+    proptest! {
+        #[test]
+        fn the_last_word_of_a_family_wins(
+            list in proptest::collection::vec(proptest::sample::select(PLAIN.to_vec()), 0..20),
+            recursive in any::<bool>(),
+        ) {
+            let spelled = |word: &str| match (recursive, word) {
+                (false, _) => word.to_owned(),
+                (true, _) => format!("r{word}"),
+            };
+            let all: Vec<_> = list.iter().map(|word| spelled(word)).collect();
+            let last: Vec<_> = list
+                .iter()
+                .enumerate()
+                .filter(|(index, word)| {
+                    list[index + 1..].iter().all(|later| family(later) != family(word))
+                })
+                .map(|(_, word)| spelled(word))
+                .collect();
+            let (all, last) = (read(&all).unwrap(), read(&last).unwrap());
+            prop_assert_eq!(all.top, last.top);
+            prop_assert_eq!(all.tree, last.tree);
+            // Nothing is both set and cleared, but for the field that must be.
+            let both = all.top.set.intersection(all.top.clear);
+            prop_assert!(MountAttr::ATIME.contains(both));
+        }
+    }
 }

@@ -1,3 +1,20 @@
 //! Compiles linux.seccomp to a classic BPF program.
+//!
+//! Decides what a profile means ([`rule`]), turns it into a program ([`compile`]), and says how and when it is loaded
+//! ([`Plan`]). Does not read profiles: that is crate `spec`. For people there is the disassembler ([`bpf`]), and
+//! linting, comparing and testing of profiles ([`inspect`]). Source: the OCI runtime specification,
+//! config-linux.md#seccomp.
 
 #![forbid(unsafe_code)]
+
+pub mod bpf;
+mod compile;
+mod emit;
+mod order;
+pub mod rule;
+pub mod syscalls;
+
+pub use compile::{
+    BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,
+    compile_for, return_value,
+};

@@ -298,7 +298,7 @@ pub struct Hooks {
 pub struct Hook {
     /// Absolute.
     pub path: PathBuf,
-    /// argv including argv[0]; the path when absent.
+    /// argv including `argv[0]`; the path when absent.
     pub args: Vec<String>,
     /// The whole environment when given.
     pub env: Option<Vec<String>>,
@@ -336,7 +336,7 @@ pub struct Resources {
 pub struct DeviceRule {
     /// `allow`.
     pub allow: bool,
-    /// `type`; `None` is "a", every type.
+    /// `type`; `None` is `a`, every type.
     pub kind: Option<DeviceKind>,
     /// `major`; `None` is every one.
     pub major: Option<u32>,

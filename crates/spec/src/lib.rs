@@ -18,6 +18,7 @@ mod reader;
 #[cfg(test)]
 mod samples;
 pub mod state;
+mod suggestion;
 pub mod template;
 mod unsupported;
 mod validate;

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Process};
+use crate::container::{Container, Namespace, Process};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -97,7 +97,8 @@ impl fmt::Display for InFile<'_> {
 /// Whether the host is looked at while a document is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// `root.path` has to be a directory now: for create and run.
+    /// `root.path` has to be a directory now, and a joined network namespace another one than the
+    /// caller's if its parameters are set: for create and run.
     Inspect,
     /// Nothing but the document counts: for the saved copy of a container whose bundle may be gone.
     Ignore,
@@ -205,6 +206,33 @@ fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagn
 
 /// What only the host can tell.
 fn inspect(container: &Container, notes: &Notes) {
+    inspect_root(container, notes);
+    inspect_network(container, notes);
+}
+
+/// Kernel parameters of the network must not reach that of the caller by a joined namespace.
+fn inspect_network(container: &Container, notes: &Notes) {
+    let Namespace::Join(path) = &container.namespaces.network else {
+        return;
+    };
+    let Some((key, _)) = container
+        .sysctl
+        .iter()
+        .find(|(key, _)| key.starts_with("net."))
+    else {
+        return;
+    };
+    let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
+    let own = inode(Path::new("/proc/self/ns/net"));
+    if own.is_some() && inode(path) == own {
+        notes.error(|| {
+            let message = format!("{key:?} would change the network of the caller, {path:?}");
+            Diagnostic::new(Code::Conflict, "/linux/sysctl", message)
+        });
+    }
+}
+
+fn inspect_root(container: &Container, notes: &Notes) {
     let path = &container.root.path;
     let found = match path.metadata() {
         Ok(metadata) if metadata.is_dir() => return,

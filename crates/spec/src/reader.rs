@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{Node, escape};
 use crate::quote::quote;
+use crate::suggestion::meant;
 
 /// How many errors, and how many warnings, one report keeps.
 pub(crate) const KEPT: usize = 100;
@@ -479,44 +480,6 @@ fn describe(node: &Node<'_>) -> String {
     }
 }
 
-/// The one of `words` that `text` was probably meant to be.
-fn meant<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    if text.len() > 64 {
-        return None;
-    }
-    words
-        .map(|word| {
-            let near = if word.eq_ignore_ascii_case(text) {
-                0
-            } else {
-                distance(text, word)
-            };
-            (near, word)
-        })
-        .filter(|(near, word)| *near <= (word.len() / 3).clamp(1, 3) && *near < text.len())
-        .min_by_key(|(near, _)| *near)
-        .map(|(_, word)| word)
-}
-
-/// How many bytes to insert, remove or replace to turn one word into the other.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (done, a) in from.bytes().enumerate() {
-        let mut corner = done;
-        let mut left = done + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(to.bytes()) {
-            let best = (corner + usize::from(a != b)).min(left + 1).min(*cell + 1);
-            corner = *cell;
-            *cell = best;
-            left = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = done + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,20 +490,6 @@ mod tests {
         let notes = Notes::default();
         let out = Value::root(&node, &notes).object(read).unwrap();
         (out, notes.into_report())
-    }
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        let cases = [
-            ("", "", 0),
-            ("a", "", 1),
-            ("kitten", "sitting", 3),
-            ("netDevice", "netDevices", 1),
-        ];
-        for (from, to, expected) in cases {
-            assert_eq!(distance(from, to), expected);
-            assert_eq!(distance(to, from), expected);
-        }
     }
 
     #[test]

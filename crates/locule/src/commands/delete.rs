@@ -97,7 +97,7 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
             cgroup.signal_all(signal::KILL)?;
         }
         if observed.status == Status::Paused || cgroup.is_frozen()? {
-            kill::thaw(record)?;
+            kill::thaw(record);
         }
     }
     match &observed.process {

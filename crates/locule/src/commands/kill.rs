@@ -36,7 +36,7 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
         Some(_) | None => signal_first(&id, &observed, action, number)?,
     }
     if number == signal::KILL && observed.status == Status::Paused {
-        thaw(&record)?;
+        thaw(&record);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,10 +63,13 @@ fn signal_first(
     }
 }
 
-/// Lets the processes of a frozen cgroup see their SIGKILL: cgroup version 1 delivers it only then.
-pub(super) fn thaw(record: &Record) -> Result<(), Error> {
-    match record.groups() {
-        Some(cgroup) => Ok(cgroup.thaw(THAW)?),
-        None => Ok(()),
+/// Lets the processes of a frozen cgroup see their SIGKILL: cgroup version 1 delivers it only then. Version
+/// 2 has delivered it already, so that a group which cannot thaw (one above is frozen) is only a warning.
+pub(super) fn thaw(record: &Record) {
+    if let Some(cgroup) = record.groups()
+        && let Err(error) = cgroup.thaw(THAW)
+    {
+        let error = Error::from(error);
+        tracing::warn!(code = error.code(), "thaw {}: {}", record.id, error.chain());
     }
 }

@@ -2,12 +2,14 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod features;
 pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod template;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;
@@ -62,3 +64,6 @@ pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Container
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ use std::process::ExitCode;
 
 /// SIGCHLD, SIGURG, SIGWINCH: they concern the receiver, not the container.
 const OWN: [i32; 3] = [17, 23, 28];
-const SIGCHLD: i32 = 17;
 
 /// Runs one container.
 pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {

@@ -69,9 +69,14 @@ impl Reservation {
             }
             Err(source) => return Err(failed(id, "make", "its directory", source)),
         }
-        Ok(Self {
-            entry: Entry::open(root, id, Lock::Exclusive)?,
-        })
+        match Entry::open(root, id, Lock::Exclusive) {
+            Ok(entry) => Ok(Self { entry }),
+            Err(error) => {
+                // It is empty, or it has been taken over by somebody else and then it stays.
+                let _ = unlinkat(root, id.as_str(), UnlinkatFlags::RemoveDir);
+                Err(error)
+            }
+        }
     }
 
     /// Writes the journal: what `delete --force` must clean if nothing more gets written. Call it before the

@@ -14,9 +14,7 @@ pub(super) const STATE: &str = "state.json";
 /// The record as it was before the first side effect.
 pub(super) const JOURNAL: &str = "journal.json";
 /// The configuration, byte for byte as read.
-pub(crate) const CONFIG: &str = "config.json";
-/// The FIFO that the first process waits on; its presence says "created".
-pub(crate) const EXEC_FIFO: &str = "exec.fifo";
+pub(super) const CONFIG: &str = "config.json";
 
 /// The longest file that is read: far above the largest configuration that makes sense.
 const LONGEST: u64 = 16 << 20;

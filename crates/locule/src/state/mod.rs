@@ -12,7 +12,6 @@ mod record;
 mod store;
 
 pub(crate) use entry::{Entry, Lock, Reservation};
-pub(crate) use files::{CONFIG, EXEC_FIFO};
 pub(crate) use id::ContainerId;
 pub(crate) use record::Record;
 pub(crate) use store::{Access, Store, is_host_root};

@@ -5,9 +5,9 @@ use kernel::Errno;
 use kernel::path::CWD;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use proptest::prelude::*;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -153,7 +153,7 @@ proptest! {
         let flags = OpenFlags::DIRECTORY;
         let made = make(root.as_fd(), &c_path, Form::Directory, flags, LINKS_INSIDE);
         let oracle = pathrs::Root::open(theirs.root()).unwrap();
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let permissions = Permissions::from_mode(0o755);
         // Where pathrs stops at a dangling link, we follow it inside.
         if oracle.mkdir_all(&path, &permissions).is_ok() {
             prop_assert!(made.is_ok(), "{made:?}");

@@ -7,9 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod attack;
-mod bench;
 mod facts;
+mod golden;
 mod stage;
+mod ways;
 
 use kernel::clone::{
     self, Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target, clone,
@@ -54,7 +55,8 @@ fn main() {
     }
     let proof = SingleThread::prove().expect("this program starts no thread");
     let mut failed = 0;
-    for (name, fact) in facts::FACTS.iter().chain(attack::FACTS).chain(bench::FACTS) {
+    let lists = [facts::FACTS, attack::FACTS, ways::FACTS, golden::FACTS];
+    for (name, fact) in lists.into_iter().flatten() {
         if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }

@@ -5,6 +5,7 @@ use kernel::path::CWD;
 use rootfs::{CgroupView, Pivot, Place, Plan, Request};
 use spec::Container;
 use spec::container::{Mount, Namespace, Namespaces, Root};
+use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -16,17 +17,23 @@ pub(crate) fn scratch() -> PathBuf {
         ..AttrChange::default()
     };
     mount_setattr(CWD, c"/", Depth::Tree, private).unwrap();
-    let context = kernel::mount::fsopen(c"tmpfs").unwrap();
-    kernel::mount::fsconfig_create(context.as_fd()).unwrap();
-    let mount = kernel::mount::fsmount(context.as_fd(), kernel::mount::MountAttr::empty()).unwrap();
-    let flags = kernel::path::OpenFlags::PATH;
-    let none = kernel::path::Resolve::empty();
-    let place = kernel::path::openat2(CWD, c"/mnt", flags, 0, none).unwrap();
-    kernel::mount::move_mount(mount.as_fd(), place.as_fd()).unwrap();
+    // A /proc of this PID namespace, as a runtime would see.
+    cover(c"proc", c"/proc");
+    cover(c"tmpfs", c"/mnt");
     fs::create_dir_all("/mnt/root/bin").unwrap();
     fs::create_dir_all("/mnt/host").unwrap();
     fs::write("/mnt/host/file", "canary").unwrap();
     PathBuf::from("/mnt")
+}
+
+fn cover(kind: &CStr, place: &CStr) {
+    let context = kernel::mount::fsopen(kind).unwrap();
+    kernel::mount::fsconfig_create(context.as_fd()).unwrap();
+    let mount = kernel::mount::fsmount(context.as_fd(), kernel::mount::MountAttr::empty()).unwrap();
+    let flags = kernel::path::OpenFlags::PATH;
+    let none = kernel::path::Resolve::empty();
+    let place = kernel::path::openat2(CWD, place, flags, 0, none).unwrap();
+    kernel::mount::move_mount(mount.as_fd(), place.as_fd()).unwrap();
 }
 
 /// One element of `mounts`.

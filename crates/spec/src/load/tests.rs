@@ -176,6 +176,23 @@ fn the_root_is_a_directory_of_the_host() {
 }
 
 #[test]
+fn the_network_of_the_caller_keeps_its_parameters() {
+    let config = |path: &str| {
+        format!(
+            r#"{{"ociVersion":"1.2.1","root":{{"path":"rootfs"}},"linux":{{
+                "namespaces":[{{"type":"network","path":"{path}"}}],"sysctl":{{"net/a":"1"}}}}}}"#
+        )
+    };
+    let text = Bundle::with(config("/proc/self/ns/net")).refusal();
+    assert!(
+        text.contains("/linux/sysctl: \"net.a\" would change the network"),
+        "{text}"
+    );
+    let other = Bundle::with(config("/proc/self/ns/uts"));
+    assert!(load(&other.0).is_ok());
+}
+
+#[test]
 fn a_saved_copy_is_read_when_the_bundle_is_gone() {
     let gone = Path::new("/no/such/bundle");
     assert!(parse(SOUND.as_bytes(), gone, Host::Ignore).is_ok());

@@ -5,6 +5,8 @@
 //! separator decides, and the other one is then a dot within a name: `net.ipv4.conf.eth0/1.mtu` is
 //! `net/ipv4/conf/eth0.1/mtu`.
 
+use std::collections::HashSet;
+
 use crate::container::{Namespace, Namespaces};
 use crate::diagnostic::Code;
 use crate::quote::quote;
@@ -27,7 +29,7 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
     let Some(value) = o.get("sysctl") else {
         return Vec::new();
     };
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
     value.map(|key, value| {
         let setting = value.text();
         let Some(name) = dotted(key) else {
@@ -39,14 +41,13 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
             );
             return None;
         };
-        if seen.contains(&name) {
+        permit(value, &name, namespaces)?;
+        if !seen.insert(name.clone()) {
             value.error(
                 Code::Conflict,
                 "the parameter stands twice, in two spellings",
             );
         }
-        permit(value, &name, namespaces)?;
-        seen.push(name.clone());
         Some((name, setting?.to_owned()))
     })
 }

@@ -9,11 +9,12 @@ mod seccomp;
 
 use std::path::Path;
 
+use crate::VERSION;
 use crate::container::{Container, Namespace};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
-use crate::validate::container;
+use crate::validate::{MINOR, container};
 
 /// Judges a document without the table of what is unsupported.
 pub(super) fn judge(json: &str) -> (Option<Container>, Report) {
@@ -347,4 +348,9 @@ fn null_is_the_same_as_absent() {
             -> missing . : `root`
         "#,
     );
+}
+
+#[test]
+fn the_newest_minor_version_is_that_of_the_known_specification() {
+    assert!(VERSION.starts_with(&format!("1.{MINOR}.")));
 }

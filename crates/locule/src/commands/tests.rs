@@ -1,0 +1,242 @@
+//! The commands on containers that are one process of the test each: no cgroup, no namespace.
+
+use super::*;
+use crate::args::{Command as Parsed, Invocation};
+use crate::process::Process;
+use crate::state::{ContainerId, Lock, Record};
+use crate::testing::{self, Directory};
+use launch::START_SOCKET;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+/// A state directory of the test's own.
+#[derive(Debug)]
+struct Stage {
+    directory: Directory,
+    env: Env,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let directory = Directory::new();
+        let env = Env {
+            root: Some(directory.path().join("root")),
+            cgroup_manager: cgroup::Manager::Disabled,
+            rootless: false,
+        };
+        env.store(Access::Make).unwrap();
+        Self { directory, env }
+    }
+
+    fn run(&self, line: &str) -> Result<ExitCode, Error> {
+        let words = line.split_ascii_whitespace().map(OsString::from);
+        let Ok(Invocation::Command(_, command)) = crate::args::parse(words) else {
+            panic!("{line}");
+        };
+        match command {
+            Parsed::State(args) => state::run(&args, &self.env),
+            Parsed::Kill(args) => kill::run(&args, &self.env),
+            Parsed::Delete(args) => delete::run(&args, &self.env),
+            Parsed::List(args) => list::run(&args, &self.env),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(&self, line: &str) -> String {
+        self.run(line).unwrap_err().chain()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join("root/box").join(name)
+    }
+
+    /// A container "box" whose first process is a new child.
+    fn running(&self) -> (Child, Record) {
+        let child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let record = testing::record_of(i32::try_from(child.id()).unwrap());
+        let reservation = self.env.store(Access::Make).unwrap();
+        let reservation = reservation
+            .reserve(&ContainerId::new("box").unwrap())
+            .unwrap();
+        reservation.journal(&testing::record("box")).unwrap();
+        reservation.save(&record).unwrap();
+        (child, record)
+    }
+
+    fn created(&self) -> (Child, Record) {
+        let running = self.running();
+        mkfifo(&self.file(START_SOCKET), Mode::S_IRWXU).unwrap();
+        running
+    }
+
+    fn stopped(&self) {
+        let (mut child, _) = self.running();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_running_container_is_killed_but_not_deleted() {
+    let stage = Stage::new();
+    let (mut child, record) = stage.running();
+    stage.run("state box").unwrap();
+    assert_eq!(
+        stage.refusal("delete box"),
+        "cannot delete container box that is not stopped: running"
+    );
+    stage.run("kill box 0").unwrap();
+    assert!(Process::of(&record).unwrap().is_some());
+    stage.run("kill box").unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+    assert_eq!(stage.refusal("kill box 9"), "container not running");
+    stage.run("kill --all box 9").unwrap();
+    stage.run("delete box").unwrap();
+    assert_eq!(stage.refusal("delete box"), "container does not exist: box");
+    assert_eq!(stage.refusal("state box"), "container does not exist: box");
+    assert_eq!(stage.refusal("kill box"), "container does not exist: box");
+    stage.run("delete --force box").unwrap();
+}
+
+#[test]
+fn force_kills_a_running_container_and_takes_its_entry() {
+    let stage = Stage::new();
+    let (mut child, _) = stage.running();
+    stage.run("delete --force box").unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(!stage.file("").exists());
+}
+
+#[test]
+fn a_created_container_is_deleted_without_force() {
+    let stage = Stage::new();
+    let (mut child, _) = stage.created();
+    stage.run("delete box").unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(!stage.file("").exists());
+}
+
+#[test]
+fn a_zombie_counts_as_stopped() {
+    let stage = Stage::new();
+    let (mut child, record) = stage.running();
+    let process = Process::of(&record).unwrap().unwrap();
+    stage.run("kill box KILL").unwrap();
+    assert!(process.has_ended(Duration::from_secs(10)));
+    stage.run("delete box").unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_has_the_pid_by_chance_is_left_alone() {
+    let stage = Stage::new();
+    let (mut child, mut record) = stage.running();
+    record.start_time = record.start_time.map(|time| time - 1);
+    let store = stage.env.store(Access::Look).unwrap();
+    let id = ContainerId::new("box").unwrap();
+    store
+        .container(&id, Lock::Exclusive)
+        .unwrap()
+        .save(&record)
+        .unwrap();
+    assert_eq!(stage.refusal("kill box 9"), "container not running");
+    stage.run("delete --force box").unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_damaged_record_is_told_and_force_cleans_up() {
+    for damage in ["truncated", "fifo", "gone", "both", "empty"] {
+        let stage = Stage::new();
+        stage.stopped();
+        let state_file = stage.file("state.json");
+        let bytes = fs::read(&state_file).unwrap();
+        fs::remove_file(&state_file).unwrap();
+        match damage {
+            "truncated" => fs::write(&state_file, &bytes[..bytes.len() / 2]).unwrap(),
+            "fifo" => mkfifo(&state_file, Mode::S_IRWXU).unwrap(),
+            "both" => fs::write(stage.file("journal.json"), "{}").unwrap(),
+            "empty" => fs::remove_file(stage.file("journal.json")).unwrap(),
+            _ => {}
+        }
+        // Without the record the journal stands in, whole or not at all.
+        if damage != "gone" {
+            let told = stage.refusal("delete box");
+            assert!(
+                told.contains("`locule delete --force box`"),
+                "{damage}: {told}"
+            );
+            stage.refusal("state box");
+            stage.refusal("kill box");
+        }
+        stage.run("list").unwrap();
+        stage.run("list --format json").unwrap();
+        stage.run("delete --force box").unwrap();
+        assert!(!stage.file("").exists(), "{damage}");
+    }
+}
+
+#[test]
+fn a_container_in_the_making_is_shown_but_not_touched() {
+    let stage = Stage::new();
+    let store = stage.env.store(Access::Make).unwrap();
+    let id = ContainerId::new("box").unwrap();
+    let reservation = store.reserve(&id).unwrap();
+    let record = testing::record("box");
+    reservation.journal(&record).unwrap();
+    let entry = store.container(&id, Lock::None).unwrap();
+    let status = crate::status::observe(&entry, &record).unwrap().status;
+    assert_eq!(status.as_str(), "creating");
+    assert!(
+        stage
+            .refusal("kill box")
+            .starts_with("container not running")
+    );
+    // Its maker has died: nobody will finish it.
+    drop(reservation);
+    let status = crate::status::observe(&entry, &record).unwrap().status;
+    assert_eq!(status.as_str(), "stopped");
+    stage.run("delete box").unwrap();
+}
+
+#[test]
+fn a_root_that_was_named_must_exist_to_be_listed() {
+    let stage = Stage::new();
+    stage.run("list").unwrap();
+    fs::remove_dir(stage.directory.path().join("root")).unwrap();
+    let told = stage.refusal("list");
+    assert!(told.ends_with("root\" does not exist"), "{told}");
+    assert!(
+        stage
+            .refusal("state x")
+            .starts_with("container does not exist")
+    );
+    stage.run("delete --force x").unwrap();
+}
+
+#[test]
+fn ids_and_signals_are_checked_before_anything_is_looked_at() {
+    let stage = Stage::new();
+    for line in ["state ../x", "kill a/b", "delete --force .."] {
+        assert!(
+            stage.refusal(line).starts_with("invalid container id"),
+            "{line}"
+        );
+    }
+    assert!(
+        stage
+            .refusal("kill nobody SIGFOO")
+            .starts_with("unknown signal \"SIGFOO\"")
+    );
+}

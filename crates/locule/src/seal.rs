@@ -1,0 +1,200 @@
+//! Keeps the program file out of the container's reach (CVE-2019-5736).
+//!
+//! Until the container's program is executed, a process of ours stands in the container, and
+//! /proc/PID/exe leads from it to our file on the host. So whatever enters a container first executes itself again from something
+//! that nobody can write: a detached read-only copy of the mount it was found on, which costs two calls
+//! more than the exec itself; without CAP_SYS_ADMIN a sealed copy in memory; or as it is, where the
+//! container's ids cannot write the file anyway.
+
+use kernel::Errno;
+use kernel::memfd::{Seals, add_seals, executed_by_descriptor, memfd_create, seals};
+use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
+use kernel::process::{CStringArray, execve_fd};
+use nix::fcntl::{OFlag, open};
+use nix::sys::prctl::set_name;
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::geteuid;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::{env, io};
+
+/// What this process runs from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A detached read-only mount.
+    Clone,
+    /// A sealed file in memory.
+    Memory,
+    /// The installed file, which ids of the container cannot write.
+    File,
+}
+
+impl Origin {
+    /// For messages.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Clone => "a read-only clone",
+            Self::Memory => "a sealed copy in memory",
+            Self::File => "a file that the container's ids cannot write",
+        }
+    }
+}
+
+/// The program file stays within reach.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} the own program file, to keep containers from changing it")]
+pub(crate) struct Unsealed {
+    action: &'static str,
+    #[source]
+    source: Errno,
+}
+
+fn failed(action: &'static str) -> impl Fn(Errno) -> Unsealed {
+    move |source| Unsealed { action, source }
+}
+
+/// Whether a command among `words` enters a container. Answering yes too often costs one exec.
+pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
+    words
+        .into_iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "create" || word == "run")
+}
+
+/// Executes this program again from what cannot be written. Returns when it already runs from there.
+///
+/// # Errors
+/// Nothing of that can be had.
+pub(crate) fn reexec() -> Result<Origin, Unsealed> {
+    // By descriptor, not by name: the name may lead to another file by now, or to one below a mount.
+    let path = "/proc/self/exe";
+    let program =
+        open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open"))?;
+    if is_read_only(&program)? && executed_by_descriptor() {
+        name_again();
+        return Ok(Origin::Clone);
+    }
+    if let Ok(clone) = read_only_clone(program.as_fd()) {
+        return Err(failed("execute a read-only clone of")(execute(&clone)));
+    }
+    let stat = fstat(&program).map_err(failed("look at"))?;
+    if !is_ours_to_write(&stat, geteuid().as_raw()) {
+        return Ok(Origin::File);
+    }
+    let program =
+        open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("read"))?;
+    if seals(program.as_fd()) == Ok(Seals::all()) {
+        name_again();
+        return Ok(Origin::Memory);
+    }
+    let copy = sealed_copy(program).map_err(failed("copy to memory"))?;
+    Err(failed("execute a sealed copy of")(execute(&copy)))
+}
+
+fn is_read_only(program: &OwnedFd) -> Result<bool, Unsealed> {
+    let system = fstatvfs(program).map_err(failed("look at"))?;
+    Ok(system.flags().contains(FsFlags::ST_RDONLY))
+}
+
+/// A mount that no path leads to. It lives as long as somebody runs from it.
+fn read_only_clone(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let clone = clone_tree(program, c"", Depth::Top, Follow::Yes)?;
+    let change = AttrChange {
+        set: MountAttr::RDONLY,
+        ..AttrChange::default()
+    };
+    mount_setattr(clone.as_fd(), c"", Depth::Top, change)?;
+    Ok(clone)
+}
+
+/// Without CAP_SYS_ADMIN a container runs with ids that this user has: their own and subordinate ones, never
+/// those of the host's root (0, or 65534 where a user namespace does not know it).
+fn is_ours_to_write(stat: &FileStat, uid: u32) -> bool {
+    const UNMAPPED: u32 = 65_534;
+    let others_may = stat.st_mode & 0o022 != 0;
+    let stranger = stat.st_uid != uid && matches!(stat.st_uid, 0 | UNMAPPED);
+    others_may || !stranger
+}
+
+fn sealed_copy(program: OwnedFd) -> Result<OwnedFd, Errno> {
+    let mut copy = File::from(memfd_create(c"locule")?);
+    io::copy(&mut File::from(program), &mut copy)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))?;
+    add_seals(copy.as_fd(), Seals::all())?;
+    Ok(copy.into())
+}
+
+/// With the same arguments and environment. Returns only on failure.
+fn execute(program: &OwnedFd) -> Errno {
+    let arguments = env::args_os().map(c_string).collect::<Result<Vec<_>, _>>();
+    let environment = env::vars_os()
+        .map(|(mut variable, value)| {
+            variable.push("=");
+            variable.push(value);
+            c_string(variable)
+        })
+        .collect::<Result<Vec<_>, _>>();
+    match (arguments, environment) {
+        (Ok(arguments), Ok(environment)) => execve_fd(
+            program.as_fd(),
+            &CStringArray::new(arguments),
+            &CStringArray::new(environment),
+        ),
+        (Err(errno), _) | (_, Err(errno)) => errno,
+    }
+}
+
+fn c_string(text: OsString) -> Result<CString, Errno> {
+    CString::new(text.into_vec()).map_err(|_nul_inside| Errno::EINVAL)
+}
+
+/// Kernels before 6.14 call a process that was executed by descriptor after the descriptor's number.
+fn name_again() {
+    // For `ps` and its like only.
+    let _ = set_name(c"locule");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(line: &str) -> bool {
+        is_wanted(line.split_ascii_whitespace().map(OsStr::new))
+    }
+
+    #[test]
+    fn commands_that_enter_a_container_are_found_behind_any_options() {
+        assert!(wanted("create x"));
+        assert!(wanted("--log /l --log-format json run x"));
+        assert!(!wanted("start x"));
+        assert!(!wanted("state -- run"));
+        assert!(!wanted(""));
+    }
+
+    #[test]
+    fn only_a_file_of_the_hosts_root_is_beyond_a_users_ids() {
+        let own = File::open("/proc/self/exe").unwrap();
+        let mut stat = fstat(&own).unwrap();
+        for (owner, mode, uid, writable) in [
+            (0, 0o100_755, 1000, false),
+            (0, 0o100_775, 1000, true),
+            (0, 0o100_757, 1000, true),
+            (1000, 0o100_755, 1000, true),
+            (1000, 0o100_555, 1000, true),
+            (100_000, 0o100_755, 1000, true),
+            (0, 0o100_755, 0, true),
+            (65_534, 0o100_755, 0, false),
+        ] {
+            stat.st_uid = owner;
+            stat.st_mode = mode;
+            assert_eq!(
+                is_ours_to_write(&stat, uid),
+                writable,
+                "{owner} {mode:o} {uid}"
+            );
+        }
+    }
+}

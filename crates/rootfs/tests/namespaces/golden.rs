@@ -1,0 +1,222 @@
+//! The plans of typical configurations, as text: the shapes that ctr, Docker, Podman and the CRI send.
+//!
+//! `LOCULE_BLESS=1` writes the files anew; read the difference before you commit it.
+
+use crate::Fact;
+use crate::stage::{container, default_mounts, mount, request, scratch, template};
+use rootfs::{CgroupHierarchy, CgroupView, Plan, Request};
+use spec::Container;
+use spec::container::{
+    Device, DeviceKind, IdMapping, Mount, Namespace, Propagation, PropagationKind,
+};
+use std::fs;
+
+pub(crate) const FACTS: &[Fact] = &[
+    ("plan of the template", of_template),
+    ("plan of Docker's", of_docker),
+    ("plan of Podman's", of_podman),
+    ("plan of a pod with a user namespace", of_pod),
+    ("plan of an ordinary user's", of_rootless),
+    ("plan with bidirectional mounts", of_bidirectional),
+];
+
+fn v2() -> CgroupView {
+    CgroupView::V2 {
+        group: "/sys/fs/cgroup/group".into(),
+    }
+}
+
+/// Compares, or writes.
+fn compare(name: &str, expected: &str, request: &Request<'_>) {
+    let plan = Plan::lower(request).unwrap();
+    // Whether there is a /proc/kcore is the host's own fact.
+    let text: String = plan
+        .to_string()
+        .lines()
+        .filter(|line| !line.contains("\"core\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    if std::env::var_os("LOCULE_BLESS").is_some() {
+        let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        fs::write(path, text).unwrap();
+        return;
+    }
+    assert_eq!(text, expected, "{name}");
+}
+
+fn of_template() {
+    let root = scratch().join("root");
+    let container = template(&root);
+    let view = v2();
+    compare(
+        "template",
+        include_str!("../golden/template.txt"),
+        &request(&container, &view),
+    );
+}
+
+/// Binds of files that an engine keeps for each container.
+fn engine_files(options: &[&str]) -> Vec<Mount> {
+    ["hostname", "hosts", "resolv.conf"]
+        .iter()
+        .map(|name| {
+            let source = format!("/mnt/host/{name}");
+            fs::write(&source, "").unwrap();
+            mount(&format!("/etc/{name}"), "bind", &source, options)
+        })
+        .collect()
+}
+
+fn of_docker() {
+    let root = scratch().join("root");
+    let mut container = template(&root);
+    container
+        .mounts
+        .extend(engine_files(&["rbind", "rprivate"]));
+    container.namespaces.cgroup = Namespace::Inherit;
+    container.sysctl = vec![(
+        "net.ipv4.ip_unprivileged_port_start".to_owned(),
+        "0".to_owned(),
+    )];
+    container.devices = vec![Device {
+        path: "/dev/dma_heap/system".into(),
+        kind: DeviceKind::Char,
+        major: 252,
+        minor: 0,
+        mode: 0o600,
+        uid: 0,
+        gid: 5,
+    }];
+    let hierarchy = |name: &str, options: &str| CgroupHierarchy {
+        name: name.to_owned(),
+        options: options.to_owned(),
+        group: format!("/sys/fs/cgroup/{name}/docker/id").into(),
+    };
+    let view = CgroupView::V1 {
+        hierarchies: vec![
+            hierarchy("cpu,cpuacct", "cpu,cpuacct"),
+            hierarchy("systemd", "none,name=systemd"),
+        ],
+        unified: None,
+    };
+    compare(
+        "docker",
+        include_str!("../golden/docker.txt"),
+        &request(&container, &view),
+    );
+}
+
+fn podman(root: &std::path::Path) -> Container {
+    let mut container = template(root);
+    container.mounts.truncate(3);
+    container.mounts.extend(engine_files(&["bind", "rprivate"]));
+    fs::create_dir_all("/mnt/host/shm").unwrap();
+    container.mounts.push(mount(
+        "/dev/shm",
+        "bind",
+        "/mnt/host/shm",
+        &["bind", "rprivate", "nosuid", "noexec", "nodev"],
+    ));
+    container.mounts.push(mount(
+        "/sys",
+        "sysfs",
+        "sysfs",
+        &["nosuid", "noexec", "nodev", "ro"],
+    ));
+    container.mounts.push(mount(
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        &["rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"],
+    ));
+    container
+}
+
+fn of_podman() {
+    let root = scratch().join("root");
+    let container = podman(&root);
+    let view = v2();
+    compare(
+        "podman",
+        include_str!("../golden/podman.txt"),
+        &request(&container, &view),
+    );
+}
+
+fn big_map() -> Vec<IdMapping> {
+    vec![IdMapping {
+        container: 0,
+        host: 3_624_009_728,
+        size: 65_536,
+    }]
+}
+
+fn of_pod() {
+    let root = scratch().join("root");
+    let mut container = template(&root);
+    container.root.readonly = true;
+    container.namespaces.user = Namespace::Join("/proc/1/ns/user".into());
+    container.namespaces.network = Namespace::Join("/proc/1/ns/net".into());
+    container.uid_mappings = big_map();
+    container.gid_mappings = big_map();
+    for mut element in engine_files(&["rbind", "rprivate", "rw"]) {
+        element.uid_mappings = big_map();
+        element.gid_mappings = big_map();
+        container.mounts.push(element);
+    }
+    let view = v2();
+    compare(
+        "pod",
+        include_str!("../golden/pod.txt"),
+        &request(&container, &view),
+    );
+}
+
+fn of_rootless() {
+    let root = scratch().join("root");
+    let mut container = podman(&root);
+    container.namespaces.user = Namespace::New;
+    container.namespaces.network = Namespace::Inherit;
+    container.uid_mappings = vec![IdMapping {
+        container: 0,
+        host: 1000,
+        size: 1,
+    }];
+    container.gid_mappings = container.uid_mappings.clone();
+    container.mounts[2].options.push("gid=5".to_owned());
+    let view = v2();
+    let request = Request {
+        privileged: false,
+        user_namespace: true,
+        ..request(&container, &view)
+    };
+    compare("rootless", include_str!("../golden/rootless.txt"), &request);
+}
+
+fn of_bidirectional() {
+    let root = scratch().join("root");
+    let mut container = container(&root);
+    container.mounts = default_mounts();
+    container.rootfs_propagation = Some(Propagation {
+        kind: PropagationKind::Shared,
+        recursive: true,
+    });
+    container.mounts.push(mount(
+        "/both",
+        "bind",
+        "/mnt/host",
+        &["rbind", "rshared", "ro"],
+    ));
+    container.mounts.push(mount(
+        "/in",
+        "bind",
+        "/mnt/host",
+        &["rbind", "rslave", "rro"],
+    ));
+    let view = v2();
+    compare(
+        "bidirectional",
+        include_str!("../golden/bidirectional.txt"),
+        &request(&container, &view),
+    );
+}

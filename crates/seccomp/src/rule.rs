@@ -1,0 +1,309 @@
+//! What a profile means: for a system call of an architecture, the list of clauses to try in order.
+//!
+//! The specification leaves open what happens where several rules name one call. Engines' profiles are
+//! written for libseccomp, so its answers are the rule here:
+//!
+//! - A rule whose action is the default action says nothing and is dropped.
+//! - A rule without conditions wins over all that have some, wherever it stands; the first such rule counts.
+//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see [`order`].
+//!   Only rules of different actions which can hold at the same time feel the difference.
+//! - Two conditions on one argument within a rule make a rule of each condition, as in runc.
+//! - On 32-bit architectures only the low words of argument and value count. A masked comparison ignores
+//!   the bits of its value that are outside the mask.
+//! - Old 32-bit calls behind socketcall(2) and ipc(2) get their rule there, too; what it says about the first
+//!   argument is replaced by the number of the call, since the real arguments lie in memory.
+
+use crate::order::order;
+use crate::syscalls::{Arch, Multiplexing, Syscall, Width};
+use spec::container::{Seccomp, SeccompAction, SeccompArg, SeccompOp};
+
+/// One comparison, made ready: of a whole argument or, on 32-bit architectures, of its low word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Condition {
+    /// Which argument, 0 to 5.
+    pub argument: u8,
+    /// How it is compared.
+    pub test: Test,
+    /// The bits that count; all but for a masked comparison.
+    pub mask: u64,
+    /// What it is compared with; no bit is outside the mask.
+    pub value: u64,
+}
+
+/// The operators, with the masked one folded into equality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the name says it")]
+pub enum Test {
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Equal,
+    MaskedEqual,
+    GreaterOrEqual,
+    Greater,
+}
+
+impl Condition {
+    /// `None`: it always holds, for its mask is empty.
+    fn new(arg: &SeccompArg, width: Width) -> Option<Self> {
+        let word = word(width);
+        let (test, mask, value) = match arg.op {
+            SeccompOp::MaskedEqual => (Test::MaskedEqual, arg.value, arg.value_two),
+            SeccompOp::NotEqual => (Test::NotEqual, u64::MAX, arg.value),
+            SeccompOp::Less => (Test::Less, u64::MAX, arg.value),
+            SeccompOp::LessOrEqual => (Test::LessOrEqual, u64::MAX, arg.value),
+            SeccompOp::Equal => (Test::Equal, u64::MAX, arg.value),
+            SeccompOp::GreaterOrEqual => (Test::GreaterOrEqual, u64::MAX, arg.value),
+            SeccompOp::Greater => (Test::Greater, u64::MAX, arg.value),
+        };
+        let mask = mask & word;
+        (mask != 0).then_some(Self {
+            argument: arg.index,
+            test,
+            mask,
+            value: value & mask,
+        })
+    }
+
+    /// Whether it holds for these arguments.
+    pub fn holds(&self, args: &[u64; 6]) -> bool {
+        let argument = args.get(usize::from(self.argument)).copied().unwrap_or(0) & self.mask;
+        match self.test {
+            Test::NotEqual => argument != self.value,
+            Test::Less => argument < self.value,
+            Test::LessOrEqual => argument <= self.value,
+            Test::Equal | Test::MaskedEqual => argument == self.value,
+            Test::GreaterOrEqual => argument >= self.value,
+            Test::Greater => argument > self.value,
+        }
+    }
+}
+
+/// The bits of an argument that count.
+fn word(width: Width) -> u64 {
+    match width {
+        Width::Bits32 => u32::MAX.into(),
+        Width::Bits64 => u64::MAX,
+    }
+}
+
+/// Conditions that must all hold, and what is answered then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Clause {
+    /// The index of its rule in `syscalls`.
+    pub rule: usize,
+    /// Sorted by argument, at most one for each; none: always.
+    pub conditions: Vec<Condition>,
+    /// The answer.
+    pub action: SeccompAction,
+}
+
+/// What the rules say about one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Always this, because of the rule with this index.
+    Always(SeccompAction, usize),
+    /// The first clause that holds, else the default action. Not empty.
+    First(Vec<Clause>),
+}
+
+/// One rule and one of its names, found in the table.
+#[derive(Debug, Clone, Copy)]
+struct Mention {
+    syscall: Syscall,
+    rule: u32,
+}
+
+/// A profile with its names looked up.
+#[derive(Debug)]
+pub struct Rules<'a> {
+    profile: &'a Seccomp,
+    /// By syscall: the first rule without conditions, [`NOTHING`] or [`CONDITIONS`].
+    first: Vec<u32>,
+    /// Rules with conditions, sorted by syscall, then by rule.
+    conditional: Vec<Mention>,
+    /// By syscall: whether any rule names it, be it for the default action.
+    named: Vec<bool>,
+    /// Names that no architecture has, with the index of their rule.
+    pub unknown: Vec<(usize, &'a str)>,
+}
+
+/// No rule speaks of the call.
+const NOTHING: u32 = u32::MAX;
+/// Only rules with conditions do.
+const CONDITIONS: u32 = u32::MAX - 1;
+
+impl<'a> Rules<'a> {
+    /// Looks up every name of the profile.
+    pub fn new(profile: &'a Seccomp) -> Self {
+        let count = crate::syscalls::COUNT;
+        let mut rules = Self {
+            profile,
+            first: vec![NOTHING; count],
+            conditional: Vec::new(),
+            named: vec![false; count],
+            unknown: Vec::new(),
+        };
+        for (index, rule) in (0_u32..).zip(&profile.syscalls) {
+            for name in &rule.names {
+                let Some(syscall) = Syscall::named(name) else {
+                    rules.unknown.push((index as usize, name));
+                    continue;
+                };
+                rules.named[syscall.index()] = true;
+                if rule.action == profile.default_action {
+                    continue;
+                }
+                let first = &mut rules.first[syscall.index()];
+                if rule.args.is_empty() {
+                    *first = (*first).min(index);
+                    if *first == CONDITIONS {
+                        *first = index;
+                    }
+                } else {
+                    *first = (*first).min(CONDITIONS);
+                    rules.conditional.push(Mention {
+                        syscall,
+                        rule: index,
+                    });
+                }
+            }
+        }
+        rules.conditional.sort_by_key(|mention| mention.syscall);
+        rules
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> &'a Seccomp {
+        self.profile
+    }
+
+    /// Whether any rule names the call, be it for the default action.
+    pub fn names(&self, syscall: Syscall) -> bool {
+        self.named[syscall.index()]
+    }
+
+    /// The highest number on `arch` that the profile names. `None`: it names none but number 0.
+    pub fn newest(&self, arch: Arch) -> Option<u32> {
+        Syscall::all()
+            .filter(|syscall| self.names(*syscall))
+            .filter_map(|syscall| syscall.number(arch))
+            .max()
+            .filter(|newest| *newest != 0)
+    }
+
+    /// Whether rules with another action than the default one name the call.
+    pub(crate) fn speak_of(&self, syscall: Syscall) -> bool {
+        self.first[syscall.index()] != NOTHING
+    }
+
+    /// The first rule without conditions that names the call.
+    fn simple(&self, syscall: Syscall) -> Option<(SeccompAction, usize)> {
+        let rule = self.first[syscall.index()];
+        (rule < CONDITIONS).then(|| (self.profile.syscalls[rule as usize].action, rule as usize))
+    }
+
+    /// Whether such rules name a call that is behind this one on `arch`.
+    pub(crate) fn speak_behind(&self, syscall: Syscall, arch: Arch) -> bool {
+        arch.multiplexing() == Multiplexing::SocketAndIpc
+            && syscall.multiplexes().any(|(inner, _)| self.speak_of(inner))
+    }
+
+    fn conditional(&self, syscall: Syscall) -> &[Mention] {
+        let start = self
+            .conditional
+            .partition_point(|mention| mention.syscall < syscall);
+        let rest = &self.conditional[start..];
+        &rest[..rest.partition_point(|mention| mention.syscall == syscall)]
+    }
+
+    /// The clauses of the rules that name the call, in the order of the document.
+    fn clauses(&self, syscall: Syscall, width: Width) -> Vec<Clause> {
+        let mut clauses = Vec::new();
+        if let Some((action, rule)) = self.simple(syscall) {
+            clauses.push(Clause {
+                rule,
+                conditions: Vec::new(),
+                action,
+            });
+        }
+        for mention in self.conditional(syscall) {
+            let index = mention.rule as usize;
+            let rule = &self.profile.syscalls[index];
+            let conditions = rule.args.iter().map(|arg| Condition::new(arg, width));
+            if has_argument_twice(&rule.args) {
+                clauses.extend(conditions.map(|condition| Clause {
+                    rule: index,
+                    conditions: condition.into_iter().collect(),
+                    action: rule.action,
+                }));
+            } else {
+                let mut conditions: Vec<_> = conditions.flatten().collect();
+                conditions.sort_by_key(|condition| condition.argument);
+                clauses.push(Clause {
+                    rule: index,
+                    conditions,
+                    action: rule.action,
+                });
+            }
+        }
+        clauses
+    }
+
+    /// What the rules say about the number that all `syscalls` share on `arch`. `None`: nothing.
+    pub fn verdict(&self, syscalls: &[Syscall], arch: Arch) -> Option<Verdict> {
+        if let [syscall] = *syscalls
+            && let Some((action, rule)) = self.simple(syscall)
+            && self.conditional(syscall).is_empty()
+        {
+            return Some(Verdict::Always(action, rule));
+        }
+        let width = arch.width();
+        let mut clauses = Vec::new();
+        for syscall in syscalls {
+            clauses.extend(self.clauses(*syscall, width));
+            if arch.multiplexing() == Multiplexing::SocketAndIpc {
+                for (inner, argument) in syscall.multiplexes() {
+                    clauses.extend(
+                        self.clauses(inner, width)
+                            .into_iter()
+                            .map(|clause| behind_multiplexer(clause, argument, width)),
+                    );
+                }
+            }
+        }
+        clauses.sort_by_key(|clause| clause.rule);
+        if let Some(always) = clauses.iter().find(|clause| clause.conditions.is_empty()) {
+            return Some(Verdict::Always(always.action, always.rule));
+        }
+        (!clauses.is_empty()).then(|| Verdict::First(order(clauses, width)))
+    }
+}
+
+/// A clause of a call behind a multiplexer, whose first argument is the number of the call.
+fn behind_multiplexer(mut clause: Clause, argument: u32, width: Width) -> Clause {
+    clause
+        .conditions
+        .retain(|condition| condition.argument != 0);
+    clause.conditions.insert(
+        0,
+        Condition {
+            argument: 0,
+            test: Test::Equal,
+            mask: word(width),
+            value: argument.into(),
+        },
+    );
+    clause
+}
+
+/// Whether two conditions look at the same argument.
+pub fn has_argument_twice(args: &[SeccompArg]) -> bool {
+    let mut seen = 0_u64;
+    args.iter().any(|arg| {
+        let bit = 1 << (arg.index % 64);
+        let twice = seen & bit != 0;
+        seen |= bit;
+        twice
+    })
+}

@@ -1,0 +1,406 @@
+//! Which architectures there are, and which number each gives to a system call.
+//!
+//! One table of names with a column of numbers per architecture. The rows are turned at compile time into
+//! one string of all names, offsets into it and columns of 16-bit numbers: no pointer in it, so a
+//! static-pie binary has nothing to relocate. Names are found by binary search without allocation. The
+//! table is made from the kernel's headers by tables/generate.py. See syscalls(2), seccomp(2).
+
+mod table;
+
+use spec::container::SeccompArch;
+use table::{N, ROWS};
+
+/// The bit of the x32 numbers. See arch/x86/include/uapi/asm/unistd.h.
+pub const X32_BIT: u32 = 0x4000_0000;
+
+/// How many names the table has.
+pub const COUNT: usize = ROWS.len();
+
+const COLUMNS: usize = ROWS[0].1.len();
+
+/// The bit that marks the private calls of arm in the table, and what they start at.
+const ARM_PRIVATE: (u16, u32) = (0x4000, 0x000f_0000);
+
+const NAMES_LENGTH: usize = {
+    let (mut sum, mut row) = (0, 0);
+    while row < COUNT {
+        sum += ROWS[row].0.len();
+        row += 1;
+    }
+    sum
+};
+
+/// All names, one after the other.
+static NAMES: [u8; NAMES_LENGTH] = {
+    let mut bytes = [0; NAMES_LENGTH];
+    let (mut at, mut row) = (0, 0);
+    while row < COUNT {
+        let name = ROWS[row].0.as_bytes();
+        let mut index = 0;
+        while index < name.len() {
+            bytes[at] = name[index];
+            at += 1;
+            index += 1;
+        }
+        row += 1;
+    }
+    bytes
+};
+
+/// Where each name starts in `NAMES`; the last is the end.
+static OFFSETS: [u16; COUNT + 1] = {
+    let mut offsets = [0; COUNT + 1];
+    let mut row = 0;
+    while row < COUNT {
+        offsets[row + 1] = offsets[row] + ROWS[row].0.len() as u16;
+        row += 1;
+    }
+    offsets
+};
+
+/// For each first byte from `_` (0x5f) on, the first row whose name starts with it or a later one.
+static FIRST: [u16; 29] = {
+    let mut first = [0; 29];
+    let mut letter = 0;
+    while letter < first.len() {
+        let mut row = 0;
+        while row < COUNT && ROWS[row].0.as_bytes()[0] < b'_' + letter as u8 {
+            row += 1;
+        }
+        first[letter] = row as u16;
+        letter += 1;
+    }
+    first
+};
+
+static NUMBERS: [[u16; COUNT]; COLUMNS] = {
+    let mut numbers = [[N; COUNT]; COLUMNS];
+    let mut row = 0;
+    while row < COUNT {
+        let mut column = 0;
+        while column < COLUMNS {
+            numbers[column][row] = ROWS[row].1[column];
+            column += 1;
+        }
+        row += 1;
+    }
+    numbers
+};
+
+/// A system call by name, on no architecture in particular: a row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Syscall(u16);
+
+impl Syscall {
+    /// The call with this name. `None`: no architecture has one, as far as Linux 7.2 knows.
+    pub fn named(name: &str) -> Option<Self> {
+        let letter = usize::from(name.as_bytes().first()?.checked_sub(b'_')?);
+        let mut low = *FIRST.get(letter)?;
+        let mut high = *FIRST.get(letter + 1)?;
+        while low < high {
+            let middle = Self(low + (high - low) / 2);
+            match middle.bytes().cmp(name.as_bytes()) {
+                std::cmp::Ordering::Less => low = middle.0 + 1,
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Greater => high = middle.0,
+            }
+        }
+        None
+    }
+
+    /// All of them, by name.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..COUNT as u16).map(Self)
+    }
+
+    fn bytes(self) -> &'static [u8] {
+        let row = usize::from(self.0);
+        &NAMES[usize::from(OFFSETS[row])..usize::from(OFFSETS[row + 1])]
+    }
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    /// Its row.
+    pub(crate) fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// Its number on `arch`, as seccomp sees it (`seccomp_data.nr`). `None`: there is no such call.
+    pub fn number(self, arch: Arch) -> Option<u32> {
+        let abi = arch.abi();
+        match NUMBERS[abi.column as usize][self.index()] {
+            N => None,
+            number if number & ARM_PRIVATE.0 != 0 => {
+                Some(ARM_PRIVATE.1 + u32::from(number & !ARM_PRIVATE.0))
+            }
+            number => Some(abi.base + u32::from(number)),
+        }
+    }
+
+    /// The call that has this number on `arch`.
+    pub fn numbered(number: u32, arch: Arch) -> Option<Self> {
+        Self::all().find(|syscall| syscall.number(arch) == Some(number))
+    }
+}
+
+/// The order of the table's columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    X86_64,
+    X86,
+    X32,
+    Aarch64,
+    Arm,
+    Riscv64,
+    Loongarch64,
+    S390X,
+    S390,
+    Ppc64,
+    Ppc,
+    Mips,
+    Mips64,
+    Mips64N32,
+    Parisc,
+    Parisc64,
+    M68k,
+    Sh,
+}
+
+/// The width of a system call's arguments, as rules see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// Only the low word of an argument and of the value it is compared with counts.
+    Bits32,
+    /// Both words count.
+    Bits64,
+}
+
+/// The order of the words of an argument in `seccomp_data`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endian {
+    /// The low word first.
+    Little,
+    /// The high word first.
+    Big,
+}
+
+/// Whether old calls share one number and are told apart by its first argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Multiplexing {
+    /// socketcall(2) and ipc(2).
+    SocketAndIpc,
+    /// Each call has its own number.
+    None,
+}
+
+struct Abi {
+    column: Column,
+    audit: u32,
+    base: u32,
+    width: Width,
+    multiplexing: Multiplexing,
+}
+
+const BITS64: u32 = 0x8000_0000;
+const LITTLE: u32 = 0x4000_0000;
+/// The mark of the n32 ABI of MIPS.
+const N32: u32 = 0x2000_0000;
+
+/// An architecture with all that a filter needs to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Arch(pub SeccompArch);
+
+impl Arch {
+    /// The one that this program was built for.
+    pub const NATIVE: Self = Self(if cfg!(target_arch = "x86_64") {
+        SeccompArch::X86_64
+    } else if cfg!(target_arch = "x86") {
+        SeccompArch::X86
+    } else if cfg!(target_arch = "aarch64") {
+        SeccompArch::Aarch64
+    } else if cfg!(target_arch = "arm") {
+        SeccompArch::Arm
+    } else if cfg!(target_arch = "riscv64") {
+        SeccompArch::Riscv64
+    } else if cfg!(target_arch = "loongarch64") {
+        SeccompArch::Loongarch64
+    } else if cfg!(target_arch = "s390x") {
+        SeccompArch::S390X
+    } else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
+        SeccompArch::Ppc64Le
+    } else {
+        panic!("no table for this architecture")
+    });
+
+    /// Every architecture of the specification.
+    pub const ALL: [Self; 23] = [
+        Self(SeccompArch::X86),
+        Self(SeccompArch::X86_64),
+        Self(SeccompArch::X32),
+        Self(SeccompArch::Arm),
+        Self(SeccompArch::Aarch64),
+        Self(SeccompArch::Mips),
+        Self(SeccompArch::Mips64),
+        Self(SeccompArch::Mips64N32),
+        Self(SeccompArch::Mipsel),
+        Self(SeccompArch::Mipsel64),
+        Self(SeccompArch::Mipsel64N32),
+        Self(SeccompArch::Ppc),
+        Self(SeccompArch::Ppc64),
+        Self(SeccompArch::Ppc64Le),
+        Self(SeccompArch::S390),
+        Self(SeccompArch::S390X),
+        Self(SeccompArch::Parisc),
+        Self(SeccompArch::Parisc64),
+        Self(SeccompArch::Riscv64),
+        Self(SeccompArch::Loongarch64),
+        Self(SeccompArch::M68k),
+        Self(SeccompArch::Sh),
+        Self(SeccompArch::Sheb),
+    ];
+
+    /// The table's column, EM_* number, byte order, width, first number and old habits.
+    #[rustfmt::skip]
+    fn abi(self) -> Abi {
+        use Multiplexing::{None, SocketAndIpc};
+        use SeccompArch as A;
+        use Width::{Bits32, Bits64};
+        let abi = |column, audit, base, width, multiplexing| Abi { column, audit, base, width, multiplexing };
+        match self.0 {
+            A::X86 => abi(Column::X86, LITTLE | 3, 0, Bits32, SocketAndIpc),
+            A::X86_64 => abi(Column::X86_64, BITS64 | LITTLE | 62, 0, Bits64, None),
+            A::X32 => abi(Column::X32, BITS64 | LITTLE | 62, X32_BIT, Bits32, None),
+            A::Arm => abi(Column::Arm, LITTLE | 40, 0, Bits32, None),
+            A::Aarch64 => abi(Column::Aarch64, BITS64 | LITTLE | 183, 0, Bits64, None),
+            A::Mips => abi(Column::Mips, 8, 4000, Bits32, SocketAndIpc),
+            A::Mips64 => abi(Column::Mips64, BITS64 | 8, 5000, Bits64, None),
+            A::Mips64N32 => abi(Column::Mips64N32, BITS64 | N32 | 8, 6000, Bits32, None),
+            A::Mipsel => abi(Column::Mips, LITTLE | 8, 4000, Bits32, SocketAndIpc),
+            A::Mipsel64 => abi(Column::Mips64, BITS64 | LITTLE | 8, 5000, Bits64, None),
+            A::Mipsel64N32 => abi(Column::Mips64N32, BITS64 | LITTLE | N32 | 8, 6000, Bits32, None),
+            A::Ppc => abi(Column::Ppc, 20, 0, Bits32, SocketAndIpc),
+            A::Ppc64 => abi(Column::Ppc64, BITS64 | 21, 0, Bits64, SocketAndIpc),
+            A::Ppc64Le => abi(Column::Ppc64, BITS64 | LITTLE | 21, 0, Bits64, SocketAndIpc),
+            A::S390 => abi(Column::S390, 22, 0, Bits32, SocketAndIpc),
+            A::S390X => abi(Column::S390X, BITS64 | 22, 0, Bits64, SocketAndIpc),
+            A::Parisc => abi(Column::Parisc, 15, 0, Bits32, None),
+            A::Parisc64 => abi(Column::Parisc64, BITS64 | 15, 0, Bits64, None),
+            A::Riscv64 => abi(Column::Riscv64, BITS64 | LITTLE | 243, 0, Bits64, None),
+            A::Loongarch64 => abi(Column::Loongarch64, BITS64 | LITTLE | 258, 0, Bits64, None),
+            A::M68k => abi(Column::M68k, 4, 0, Bits32, SocketAndIpc),
+            A::Sh => abi(Column::Sh, LITTLE | 42, 0, Bits32, SocketAndIpc),
+            A::Sheb => abi(Column::Sh, 42, 0, Bits32, SocketAndIpc),
+        }
+    }
+
+    /// The AUDIT_ARCH_* number that seccomp sees (`seccomp_data.arch`); x32 has that of x86_64.
+    pub fn audit(self) -> u32 {
+        self.abi().audit
+    }
+
+    /// The order of an argument's words.
+    pub fn endian(self) -> Endian {
+        if self.audit() & LITTLE == 0 {
+            Endian::Big
+        } else {
+            Endian::Little
+        }
+    }
+
+    /// The width of arguments. As in libseccomp x32 and n32 have 32 bits, though their registers
+    /// have 64.
+    pub fn width(self) -> Width {
+        self.abi().width
+    }
+
+    /// Whether socketcall(2) and ipc(2) exist here.
+    pub fn multiplexing(self) -> Multiplexing {
+        self.abi().multiplexing
+    }
+
+    /// The word of the specification without its prefix.
+    pub fn name(self) -> &'static str {
+        use SeccompArch as A;
+        match self.0 {
+            A::X86 => "X86",
+            A::X86_64 => "X86_64",
+            A::X32 => "X32",
+            A::Arm => "ARM",
+            A::Aarch64 => "AARCH64",
+            A::Mips => "MIPS",
+            A::Mips64 => "MIPS64",
+            A::Mips64N32 => "MIPS64N32",
+            A::Mipsel => "MIPSEL",
+            A::Mipsel64 => "MIPSEL64",
+            A::Mipsel64N32 => "MIPSEL64N32",
+            A::Ppc => "PPC",
+            A::Ppc64 => "PPC64",
+            A::Ppc64Le => "PPC64LE",
+            A::S390 => "S390",
+            A::S390X => "S390X",
+            A::Parisc => "PARISC",
+            A::Parisc64 => "PARISC64",
+            A::Riscv64 => "RISCV64",
+            A::Loongarch64 => "LOONGARCH64",
+            A::M68k => "M68K",
+            A::Sh => "SH",
+            A::Sheb => "SHEB",
+        }
+    }
+}
+
+/// The names behind socketcall(2) and ipc(2), with what the first argument is. See linux/net.h and
+/// linux/ipc.h.
+const SOCKETCALL: [&str; 20] = [
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+const IPC: [(&str, u32); 12] = [
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
+];
+
+impl Syscall {
+    /// The calls behind this one where it is socketcall(2) or ipc(2), each with the first argument that selects it.
+    pub fn multiplexes(self) -> impl Iterator<Item = (Self, u32)> {
+        let (sockets, others): (&[&str], &[(&str, u32)]) = match self.name() {
+            "socketcall" => (&SOCKETCALL, &[]),
+            "ipc" => (&[], &IPC),
+            _ => (&[], &[]),
+        };
+        let sockets = sockets.iter().copied().zip(1..);
+        let all = sockets.chain(others.iter().copied());
+        all.filter_map(|(name, number)| Some((Self::named(name)?, number)))
+    }
+}
