@@ -155,7 +155,15 @@ fn the_limit_of_user_namespaces_is_named() {
         fs::create_dir(&state).expect("mkdir");
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
         let mut nested = Command::new("unshare");
-        nested.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+        nested.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
         nested.arg(&s.subject.program).arg("--root").arg(&state);
         nested
             .arg("run")

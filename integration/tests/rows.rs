@@ -87,3 +87,42 @@ fn every_row_has_a_test() {
 fn the_table_is_true() {
     assert_eq!(documented(), written());
 }
+
+/// Every test that docs/security.md names exists: a CVE's test cannot be deleted unnoticed.
+#[test]
+fn the_tests_of_past_vulnerabilities_exist() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(here.join("../docs/security.md")).expect("docs/security.md");
+    let mut named = 0;
+    for (chapter, test) in text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|n| n.split_once("::"))
+    {
+        let source = fs::read_to_string(here.join(format!("tests/{chapter}.rs")));
+        let source = source.unwrap_or_else(|e| panic!("tests/{chapter}.rs: {e}"));
+        let function = source.contains(&format!("fn {test}()"));
+        let line = source.contains(&format!("    {test}: b =>"));
+        assert!(function || line, "{chapter}::{test} does not exist");
+        named += 1;
+    }
+    assert!(named > 20, "{named} tests are named");
+}
+
+/// docs/errors.md lists the codes of the source.
+#[test]
+fn the_error_codes_are_listed() {
+    let source = include_str!("../../crates/spec/src/diagnostic.rs");
+    let codes = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \""));
+    let codes: BTreeSet<_> = codes
+        .map(|(_, rest)| rest.trim_end_matches("\","))
+        .collect();
+    let lines = include_str!("../../docs/errors.md").lines();
+    let listed = lines.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<_> = listed.collect();
+    assert!(!codes.is_empty());
+    assert_eq!(listed, codes);
+}
