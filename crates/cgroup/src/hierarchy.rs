@@ -5,6 +5,11 @@
 //! its controllers (v1), and `unified` may be a cgroup2 beside them (hybrid). The mount table, which is
 //! long on busy hosts, is read only when the caller's own group is not where its name says.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc and mount points of cgroup file systems, before any container"
+)]
+
 use kernel::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;

@@ -8,6 +8,10 @@
 //! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 mod control; // pids, signals, freeze, remove
 mod device; // which device nodes may be used

@@ -3,6 +3,11 @@
 //! Lowering looks at the host and decides; creating makes one directory for each hierarchy, refuses a
 //! group that others use or that is frozen, and takes back what it made if a step fails.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a list that the kernel publishes"
+)]
+
 use kernel::Errno;
 use spec::container::{Namespace, Resources};
 use spec::{Code, Container, Diagnostic};

@@ -1,5 +1,6 @@
 //! Groups on this host as it is, and on its pure-v2 view: made, joined, frozen, killed, removed.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;

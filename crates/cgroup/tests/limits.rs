@@ -1,5 +1,6 @@
 //! Limits as the kernel has them afterwards, on this host's real v1 controllers and on v2.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;

@@ -5,6 +5,11 @@
 //! with one write a line, so that lines of several processes do not mix in an appended file. The error
 //! that ends a command is also printed on stderr, whatever the log is.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the caller's log file, on the host"
+)]
+
 use crate::args::{Globals, LogFormat, LogLevel};
 use crate::moment;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -4,6 +4,10 @@
 //! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 mod args;
 mod commands;

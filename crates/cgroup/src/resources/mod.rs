@@ -4,6 +4,11 @@
 //! conversions between the specification's units (those of v1) and v2's happen there. Zero means "leave
 //! alone" where engines send it for "not set". Device rules are no file writes: see `device`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a list that the kernel publishes"
+)]
+
 mod apply;
 mod convert;
 mod merge;

@@ -98,16 +98,14 @@ fn story(
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
         process
-            .become_user(&root, &plan.capability, || {
-                filter.load_at(Moment::BeforeDrop)
-            })
+            .become_user(&root, &plan.capability, || filter.load_before(Before::Drop))
             .map_err(Failure::at(Place::Process))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
     filter
-        .load_at(Moment::BeforeReady)
+        .load_before(Before::Ready)
         .map_err(Failure::at(Place::Seccomp))?;
     if let Some(listener) = &filter.listener {
         link.hand_over(listener.as_fd())?;
@@ -252,26 +250,26 @@ fn become_program(
         return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
     };
     filter
-        .load_at(Moment::BeforeExec)
+        .load_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
 }
 
-/// When the system call filter is loaded.
+/// The step that the system call filter is loaded right before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
+enum Before {
     /// It needs CAP_SYS_ADMIN.
-    BeforeDrop,
+    Drop,
     /// Its listener is served by the runtime.
-    BeforeReady,
+    Ready,
     /// Only the exec has to pass it.
-    BeforeExec,
+    Exec,
 }
 
 /// The container's filter, until it is loaded.
 struct Filter<'a> {
     plan: Option<&'a seccomp::Plan>,
-    moment: Moment,
+    moment: Before,
     listener: Option<OwnedFd>,
 }
 
@@ -280,9 +278,9 @@ impl<'a> Filter<'a> {
         let early = plan.is_some_and(|plan| plan.moment == seccomp::Moment::BeforeCapabilities);
         let listened = plan.is_some_and(|plan| plan.listener.is_some());
         let moment = match (early, listened) {
-            (true, _) => Moment::BeforeDrop,
-            (false, true) => Moment::BeforeReady,
-            (false, false) => Moment::BeforeExec,
+            (true, _) => Before::Drop,
+            (false, true) => Before::Ready,
+            (false, false) => Before::Exec,
         };
         Self {
             plan,
@@ -291,7 +289,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    fn load_at(&mut self, moment: Moment) -> Result<(), Failed> {
+    fn load_before(&mut self, moment: Before) -> Result<(), Failed> {
         if self.moment == moment
             && let Some(plan) = self.plan
         {

@@ -3,6 +3,11 @@
 //! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
 //! down, then made. Whatever fails leaves nothing behind.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the pid file is the caller's, on the host"
+)]
+
 use super::{Env, hooks};
 use crate::error::Error;
 use crate::process::{boot_id, start_time};
