@@ -6,12 +6,12 @@
 //! Documentation/admin-guide/cgroup-v2.rst, `struct bpf_cgroup_dev_ctx`.
 //!
 //! The kernel's verifier follows every path with what it knows there, and gives up after a million steps. So
-//! that its work grows with the number of rules and not with the square, a path that goes on knows
-//! nothing of the numbers: both are compared in one step, and are loaded again after a rule that
-//! names the node and decides a part.
+//! that its work grows with the number of rules and not with the square, what was learned about the
+//! node on a path that goes on is forgotten there: the numbers are loaded again.
 
 use kernel::bpf::Instruction;
 
+use super::run::{Group, Run};
 use super::{ALL, Rule};
 
 /// Registers.
@@ -21,24 +21,21 @@ const ACCESS: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// The major in the high and the minor in the low half.
-const BOTH: u8 = 6;
-const WANTED: u8 = 7;
+const DISTANCE: u8 = 6;
+const WINDOW: u8 = 7;
 
-/// Operation codes.
-const LOAD_32: u8 = 0x61;
-const LOAD_CONSTANT_64: u8 = 0x18;
-const MOVE_64: u8 = 0xbf;
-const MOVE_CONSTANT_32: u8 = 0xb4;
-const AND_32: u8 = 0x54;
-const OR_64: u8 = 0x4f;
-const SHIFT_LEFT_64: u8 = 0x67;
-const SHIFT_RIGHT_32: u8 = 0x74;
+/// Operation codes, all on 32 bits.
+const LOAD: u8 = 0x61;
+const MOVE: u8 = 0xbc;
+const MOVE_CONSTANT: u8 = 0xb4;
+const AND: u8 = 0x54;
+const SUBTRACT: u8 = 0x14;
+const SHIFT_RIGHT: u8 = 0x74;
+const SHIFT_RIGHT_BY: u8 = 0x7c;
 const JUMP: u8 = 0x05;
-const JUMP_IF_EQUAL_32: u8 = 0x16;
-const JUMP_IF_SET_32: u8 = 0x46;
-const JUMP_UNLESS_EQUAL_32: u8 = 0x56;
-const JUMP_UNLESS_EQUAL_64: u8 = 0x5d;
+const JUMP_IF_ABOVE: u8 = 0x26;
+const JUMP_IF_SET: u8 = 0x46;
+const JUMP_UNLESS_EQUAL: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
 fn instruction(code: u8, target: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
@@ -52,101 +49,154 @@ fn instruction(code: u8, target: u8, source: u8, offset: i16, immediate: i32) ->
 
 fn answer(allow: bool) -> [Instruction; 2] {
     [
-        instruction(MOVE_CONSTANT_32, ANSWER, 0, 0, i32::from(allow)),
+        instruction(MOVE_CONSTANT, ANSWER, 0, 0, i32::from(allow)),
         instruction(EXIT, 0, 0, 0, 0),
     ]
 }
 
 /// Loads what the node is.
-fn load_node() -> [Instruction; 7] {
+fn load_node() -> [Instruction; 4] {
     [
-        instruction(LOAD_32, KIND, CONTEXT, 0, 0),
-        instruction(AND_32, KIND, 0, 0, 0xffff),
-        instruction(LOAD_32, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD_32, MINOR, CONTEXT, 8, 0),
-        instruction(MOVE_64, BOTH, MAJOR, 0, 0),
-        instruction(SHIFT_LEFT_64, BOTH, 0, 0, 32),
-        instruction(OR_64, BOTH, MINOR, 0, 0),
+        instruction(LOAD, KIND, CONTEXT, 0, 0),
+        instruction(AND, KIND, 0, 0, 0xffff),
+        instruction(LOAD, MAJOR, CONTEXT, 4, 0),
+        instruction(LOAD, MINOR, CONTEXT, 8, 0),
     ]
 }
 
-/// Instructions that jump to the end of the block, `rest` instructions after them, unless the rule names
-/// the node.
-fn conditions(rule: &Rule, rest: usize) -> Vec<Instruction> {
-    let constant = |value: u32| value.cast_signed();
-    let mut block = Vec::new();
-    if let Some(kind) = rule.kind {
-        block.push(instruction(JUMP_UNLESS_EQUAL_32, KIND, 0, 0, kind as i32));
-    }
-    match (rule.major, rule.minor) {
-        (None, None) => {}
-        (Some(major), None) => {
-            block.push(instruction(
-                JUMP_UNLESS_EQUAL_32,
-                MAJOR,
-                0,
-                0,
-                constant(major),
-            ));
-        }
-        (None, Some(minor)) => {
-            block.push(instruction(
-                JUMP_UNLESS_EQUAL_32,
-                MINOR,
-                0,
-                0,
-                constant(minor),
-            ));
-        }
-        (Some(major), Some(minor)) => {
-            block.push(instruction(LOAD_CONSTANT_64, WANTED, 0, 0, constant(minor)));
-            block.push(instruction(0, 0, 0, 0, constant(major)));
-            block.push(instruction(JUMP_UNLESS_EQUAL_64, BOTH, WANTED, 0, 0));
-        }
-    }
-    let length = block.len();
-    for (index, step) in block.iter_mut().enumerate() {
-        if matches!(step.code, JUMP_UNLESS_EQUAL_32 | JUMP_UNLESS_EQUAL_64) {
-            step.offset = i16::try_from(length - index - 1 + rest).unwrap_or(i16::MAX);
-        }
-    }
-    block
+/// Where a jump leads, until the length of its group is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    /// Another node: on to the next group.
+    Over,
+    /// This node, perhaps: forget what is known, on to the next group.
+    Forget,
+    /// A node of this group.
+    Hit,
 }
 
-/// The instructions of one rule; it jumps over its own end to the next where it does not decide.
-fn encode_rule(rule: &Rule) -> Vec<Instruction> {
-    let access = i32::from(rule.access);
-    let mut decision = Vec::new();
-    if rule.access != ALL {
-        // Over the loads and the jump behind them.
-        let decided = 8;
-        if rule.allow {
-            decision.push(instruction(AND_32, ACCESS, 0, 0, !access));
-            decision.push(instruction(JUMP_IF_EQUAL_32, ACCESS, 0, decided, 0));
-        } else {
-            decision.push(instruction(JUMP_IF_SET_32, ACCESS, 0, decided, access));
-        }
-        decision.extend(load_node());
-        decision.push(instruction(JUMP, 0, 0, 2, 0));
+/// The instructions of one group with jumps that have no distance yet.
+#[derive(Debug, Default)]
+struct Block {
+    steps: Vec<(Instruction, Option<Label>)>,
+}
+
+impl Block {
+    fn push(&mut self, step: Instruction) {
+        self.steps.push((step, None));
     }
-    decision.extend(answer(rule.allow));
-    let mut block = conditions(rule, decision.len());
-    block.extend(decision);
-    block
+
+    fn jump(&mut self, step: Instruction, to: Label) {
+        self.steps.push((step, Some(to)));
+    }
+
+    /// Jumps away unless the node is of this group, or falls through.
+    fn select(&mut self, group: &Group) {
+        let unless = |register, value: u32| {
+            instruction(JUMP_UNLESS_EQUAL, register, 0, 0, value.cast_signed())
+        };
+        if let Some(kind) = group.kind {
+            self.jump(unless(KIND, kind as u32), Label::Over);
+        }
+        if let Some(major) = group.major {
+            self.jump(unless(MAJOR, major), Label::Over);
+        }
+        let windows = group.windows();
+        if let [(minor, 1)] = windows[..] {
+            return self.jump(unless(MINOR, minor), Label::Forget);
+        }
+        for (first, bits) in &windows {
+            self.push(instruction(MOVE, DISTANCE, MINOR, 0, 0));
+            self.push(instruction(SUBTRACT, DISTANCE, 0, 0, first.cast_signed()));
+            // Over the three that follow, to the next window.
+            self.push(instruction(JUMP_IF_ABOVE, DISTANCE, 0, 3, 31));
+            self.push(instruction(MOVE_CONSTANT, WINDOW, 0, 0, bits.cast_signed()));
+            self.push(instruction(SHIFT_RIGHT_BY, WINDOW, DISTANCE, 0, 0));
+            self.jump(instruction(JUMP_IF_SET, WINDOW, 0, 0, 1), Label::Hit);
+        }
+        if !windows.is_empty() {
+            self.jump(instruction(JUMP, 0, 0, 0, 0), Label::Forget);
+        }
+    }
+
+    /// The whole group: selection, what it decides, and the way on.
+    fn assemble(group: &Group, allow: bool) -> Vec<Instruction> {
+        let mut block = Self::default();
+        block.select(group);
+        let hit = block.steps.len();
+        let access = i32::from(group.access);
+        if group.access != ALL {
+            // Over the answer, if something is left to decide.
+            if allow {
+                block.push(instruction(AND, ACCESS, 0, 0, !access));
+                block.jump(
+                    instruction(JUMP_UNLESS_EQUAL, ACCESS, 0, 0, 0),
+                    Label::Forget,
+                );
+            } else {
+                block.push(instruction(JUMP_IF_SET, ACCESS, 0, 1, access));
+                block.jump(instruction(JUMP, 0, 0, 0, 0), Label::Forget);
+            }
+        }
+        for step in answer(allow) {
+            block.push(step);
+        }
+        let forget = block.steps.len();
+        let forgets = block
+            .steps
+            .iter()
+            .any(|(_step, to)| *to == Some(Label::Forget));
+        if forgets && !group.names_every_node() {
+            for step in load_node() {
+                block.push(step);
+            }
+        }
+        let over = block.steps.len();
+        let place = |(at, (mut step, to)): (usize, (Instruction, Option<Label>))| {
+            if let Some(to) = to {
+                let target = match to {
+                    Label::Over => over,
+                    Label::Forget => forget,
+                    Label::Hit => hit,
+                };
+                step.offset = i16::try_from(target - at - 1).unwrap_or(i16::MAX);
+            }
+            step
+        };
+        block.steps.into_iter().enumerate().map(place).collect()
+    }
+}
+
+/// The most windows of minors in one block: its jumps have 16 bits.
+const WINDOWS: usize = 4096;
+
+/// `group`, in parts whose jumps are short enough.
+fn parts(group: &Group) -> Vec<Group> {
+    let minors: Vec<u32> = group.minors.iter().copied().collect();
+    if minors.len() <= WINDOWS {
+        return vec![group.clone()];
+    }
+    let part = |minors: &[u32]| Group {
+        minors: minors.iter().copied().collect(),
+        ..group.clone()
+    };
+    minors.chunks(WINDOWS).map(part).collect()
 }
 
 /// The program for `rules`; what no rule decides is denied.
 pub(super) fn encode(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
-        instruction(LOAD_32, ACCESS, CONTEXT, 0, 0),
-        instruction(SHIFT_RIGHT_32, ACCESS, 0, 0, 16),
+        instruction(LOAD, ACCESS, CONTEXT, 0, 0),
+        instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
     ];
     program.extend(load_node());
-    for rule in rules.iter().rev() {
-        program.extend(encode_rule(rule));
-        if rule.names_everything() {
-            // Nothing before this rule counts, and the verifier refuses what is never reached.
-            return program;
+    for Run { allow, groups } in super::run::runs(rules).into_iter().rev() {
+        for group in groups.iter().flat_map(parts) {
+            program.extend(Block::assemble(&group, allow));
+            if group.names_everything() {
+                // Nothing before this counts, and the verifier refuses what is never reached.
+                return program;
+            }
         }
     }
     program.extend(answer(false));
