@@ -1,203 +1,181 @@
 //! Device rules as an eBPF program.
 //!
-//! The program keeps the bits of access that no rule has decided yet and looks at the rules from the last
-//! to the first: a rule that allows takes its bits away, and with the last one the answer is yes; a
-//! rule that denies one of them makes the answer no. Sources: BPF_PROG_TYPE_CGROUP_DEVICE in
+//! The program keeps the bits of access that no rule has decided yet and looks at the runs of rules from
+//! the last to the first: a run that allows takes its bits away, and with the last one the answer is
+//! yes; a run that denies one of them makes the answer no. Sources: BPF_PROG_TYPE_CGROUP_DEVICE in
 //! Documentation/admin-guide/cgroup-v2.rst, `struct bpf_cgroup_dev_ctx`.
 //!
-//! The kernel's verifier follows every path with what it knows there, and gives up after a million steps. So
-//! that its work grows with the number of rules and not with the square, what was learned about the
-//! node on a path that goes on is forgotten there: the numbers are loaded again.
+//! The kernel's verifier follows both ways of every branch with what it knows there: that is most of the time
+//! of making a program, and with the comparisons of many rules more than it is willing to do. So nodes
+//! are compared without branches (differences are zero or not), and there is one branch for each run.
 
 use kernel::bpf::Instruction;
 
-use super::run::{Group, Run};
-use super::{ALL, Rule};
+use super::Rule;
+use super::run::{Group, runs};
 
 /// Registers.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
+/// What no run has decided yet.
 const ACCESS: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-const DISTANCE: u8 = 6;
-const WINDOW: u8 = 7;
+/// Zero if the node is of the group; then its bits.
+const GROUP: u8 = 6;
+const DIFFERENCE: u8 = 7;
+/// The bits that the groups of a run name for this node.
+const NAMED: u8 = 8;
+const WINDOW: u8 = 9;
 
-/// Operation codes, all on 32 bits.
+/// Operation codes, on 32 bits unless they say otherwise.
 const LOAD: u8 = 0x61;
 const MOVE: u8 = 0xbc;
 const MOVE_CONSTANT: u8 = 0xb4;
-const AND: u8 = 0x54;
 const SUBTRACT: u8 = 0x14;
+const ADD_64: u8 = 0x07;
+const AND: u8 = 0x54;
+const AND_WITH: u8 = 0x5c;
+const OR: u8 = 0x44;
+const OR_WITH: u8 = 0x4c;
+const XOR: u8 = 0xa4;
 const SHIFT_RIGHT: u8 = 0x74;
+const SHIFT_RIGHT_64: u8 = 0x77;
 const SHIFT_RIGHT_BY: u8 = 0x7c;
-const JUMP: u8 = 0x05;
-const JUMP_IF_ABOVE: u8 = 0x26;
-const JUMP_IF_SET: u8 = 0x46;
+const JUMP_IF_EQUAL: u8 = 0x16;
 const JUMP_UNLESS_EQUAL: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
-fn instruction(code: u8, target: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
+/// An instruction with a constant.
+fn constant(code: u8, target: u8, value: u32) -> Instruction {
+    Instruction {
+        code,
+        registers: target,
+        offset: 0,
+        immediate: value.cast_signed(),
+    }
+}
+
+/// An instruction with two registers.
+fn registers(code: u8, target: u8, source: u8) -> Instruction {
     Instruction {
         code,
         registers: target | (source << 4),
+        offset: 0,
+        immediate: 0,
+    }
+}
+
+fn load(target: u8, offset: i16) -> Instruction {
+    Instruction {
         offset,
-        immediate,
+        ..registers(LOAD, target, CONTEXT)
     }
 }
 
 fn answer(allow: bool) -> [Instruction; 2] {
     [
-        instruction(MOVE_CONSTANT, ANSWER, 0, 0, i32::from(allow)),
-        instruction(EXIT, 0, 0, 0, 0),
+        constant(MOVE_CONSTANT, ANSWER, u32::from(allow)),
+        registers(EXIT, 0, 0),
     ]
 }
 
-/// Loads what the node is.
-fn load_node() -> [Instruction; 4] {
+/// Adds to GROUP what `register` differs from `value`.
+fn compare(register: u8, value: u32) -> [Instruction; 3] {
     [
-        instruction(LOAD, KIND, CONTEXT, 0, 0),
-        instruction(AND, KIND, 0, 0, 0xffff),
-        instruction(LOAD, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD, MINOR, CONTEXT, 8, 0),
+        registers(MOVE, DIFFERENCE, register),
+        constant(XOR, DIFFERENCE, value),
+        registers(OR_WITH, GROUP, DIFFERENCE),
     ]
 }
 
-/// Where a jump leads, until the length of its group is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Label {
-    /// Another node: on to the next group.
-    Over,
-    /// This node, perhaps: forget what is known, on to the next group.
-    Forget,
-    /// A node of this group.
-    Hit,
+/// Adds to GROUP whether the minor is none of those in a window of 32.
+fn compare_window(first: u32, bits: u32) -> [Instruction; 9] {
+    [
+        registers(MOVE, DIFFERENCE, MINOR),
+        constant(SUBTRACT, DIFFERENCE, first),
+        // The kernel takes the distance modulo 32; what is left of it is compared below.
+        constant(MOVE_CONSTANT, WINDOW, bits),
+        registers(SHIFT_RIGHT_BY, WINDOW, DIFFERENCE),
+        constant(AND, WINDOW, 1),
+        constant(XOR, WINDOW, 1),
+        registers(OR_WITH, GROUP, WINDOW),
+        constant(SHIFT_RIGHT, DIFFERENCE, 5),
+        registers(OR_WITH, GROUP, DIFFERENCE),
+    ]
 }
 
-/// The instructions of one group with jumps that have no distance yet.
-#[derive(Debug, Default)]
-struct Block {
-    steps: Vec<(Instruction, Option<Label>)>,
+/// Adds the group's bits to NAMED if the node is of the group and, where there are windows, in this one.
+fn name(group: &Group, window: Option<(u32, u32)>, program: &mut Vec<Instruction>) {
+    program.push(constant(MOVE_CONSTANT, GROUP, 0));
+    if let Some(kind) = group.kind {
+        program.extend(compare(KIND, kind as u32));
+    }
+    if let Some(major) = group.major {
+        program.extend(compare(MAJOR, major));
+    }
+    match window {
+        None => {}
+        Some((minor, 1)) => program.extend(compare(MINOR, minor)),
+        Some((first, bits)) => program.extend(compare_window(first, bits)),
+    }
+    program.extend([
+        // Zero becomes 64 ones, and any other number stays below 2^32.
+        constant(ADD_64, GROUP, u32::MAX),
+        constant(SHIFT_RIGHT_64, GROUP, 32),
+        constant(AND, GROUP, group.access.into()),
+        registers(OR_WITH, NAMED, GROUP),
+    ]);
 }
 
-impl Block {
-    fn push(&mut self, step: Instruction) {
-        self.steps.push((step, None));
-    }
-
-    fn jump(&mut self, step: Instruction, to: Label) {
-        self.steps.push((step, Some(to)));
-    }
-
-    /// Jumps away unless the node is of this group, or falls through.
-    fn select(&mut self, group: &Group) {
-        let unless = |register, value: u32| {
-            instruction(JUMP_UNLESS_EQUAL, register, 0, 0, value.cast_signed())
-        };
-        if let Some(kind) = group.kind {
-            self.jump(unless(KIND, kind as u32), Label::Over);
-        }
-        if let Some(major) = group.major {
-            self.jump(unless(MAJOR, major), Label::Over);
-        }
-        let windows = group.windows();
-        if let [(minor, 1)] = windows[..] {
-            return self.jump(unless(MINOR, minor), Label::Forget);
-        }
-        for (first, bits) in &windows {
-            self.push(instruction(MOVE, DISTANCE, MINOR, 0, 0));
-            self.push(instruction(SUBTRACT, DISTANCE, 0, 0, first.cast_signed()));
-            // Over the three that follow, to the next window.
-            self.push(instruction(JUMP_IF_ABOVE, DISTANCE, 0, 3, 31));
-            self.push(instruction(MOVE_CONSTANT, WINDOW, 0, 0, bits.cast_signed()));
-            self.push(instruction(SHIFT_RIGHT_BY, WINDOW, DISTANCE, 0, 0));
-            self.jump(instruction(JUMP_IF_SET, WINDOW, 0, 0, 1), Label::Hit);
-        }
-        if !windows.is_empty() {
-            self.jump(instruction(JUMP, 0, 0, 0, 0), Label::Forget);
-        }
-    }
-
-    /// The whole group: selection, what it decides, and the way on.
-    fn assemble(group: &Group, allow: bool) -> Vec<Instruction> {
-        let mut block = Self::default();
-        block.select(group);
-        let hit = block.steps.len();
-        let access = i32::from(group.access);
-        if group.access != ALL {
-            // Over the answer, if something is left to decide.
-            if allow {
-                block.push(instruction(AND, ACCESS, 0, 0, !access));
-                block.jump(
-                    instruction(JUMP_UNLESS_EQUAL, ACCESS, 0, 0, 0),
-                    Label::Forget,
-                );
-            } else {
-                block.push(instruction(JUMP_IF_SET, ACCESS, 0, 1, access));
-                block.jump(instruction(JUMP, 0, 0, 0, 0), Label::Forget);
-            }
-        }
-        for step in answer(allow) {
-            block.push(step);
-        }
-        let forget = block.steps.len();
-        let forgets = block
-            .steps
-            .iter()
-            .any(|(_step, to)| *to == Some(Label::Forget));
-        if forgets && !group.names_every_node() {
-            for step in load_node() {
-                block.push(step);
-            }
-        }
-        let over = block.steps.len();
-        let place = |(at, (mut step, to)): (usize, (Instruction, Option<Label>))| {
-            if let Some(to) = to {
-                let target = match to {
-                    Label::Over => over,
-                    Label::Forget => forget,
-                    Label::Hit => hit,
-                };
-                step.offset = i16::try_from(target - at - 1).unwrap_or(i16::MAX);
-            }
-            step
-        };
-        block.steps.into_iter().enumerate().map(place).collect()
-    }
-}
-
-/// The most windows of minors in one block: its jumps have 16 bits.
-const WINDOWS: usize = 4096;
-
-/// `group`, in parts whose jumps are short enough.
-fn parts(group: &Group) -> Vec<Group> {
-    let minors: Vec<u32> = group.minors.iter().copied().collect();
-    if minors.len() <= WINDOWS {
-        return vec![group.clone()];
-    }
-    let part = |minors: &[u32]| Group {
-        minors: minors.iter().copied().collect(),
-        ..group.clone()
+/// The end of a run: what it has decided.
+fn decide(allow: bool, program: &mut Vec<Instruction>) {
+    let (register, code) = if allow {
+        program.push(constant(XOR, NAMED, u32::MAX));
+        program.push(registers(AND_WITH, ACCESS, NAMED));
+        (ACCESS, JUMP_UNLESS_EQUAL)
+    } else {
+        program.push(registers(AND_WITH, NAMED, ACCESS));
+        (NAMED, JUMP_IF_EQUAL)
     };
-    minors.chunks(WINDOWS).map(part).collect()
+    // Over the answer.
+    program.push(Instruction {
+        offset: 2,
+        ..constant(code, register, 0)
+    });
+    program.extend(answer(allow));
 }
 
 /// The program for `rules`; what no rule decides is denied.
 pub(super) fn encode(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
-        instruction(LOAD, ACCESS, CONTEXT, 0, 0),
-        instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
+        load(ACCESS, 0),
+        registers(MOVE, KIND, ACCESS),
+        constant(AND, KIND, 0xffff),
+        constant(SHIFT_RIGHT, ACCESS, 16),
+        load(MAJOR, 4),
+        load(MINOR, 8),
     ];
-    program.extend(load_node());
-    for Run { allow, groups } in super::run::runs(rules).into_iter().rev() {
-        for group in groups.iter().flat_map(parts) {
-            program.extend(Block::assemble(&group, allow));
-            if group.names_everything() {
-                // Nothing before this counts, and the verifier refuses what is never reached.
-                return program;
+    for run in runs(rules).iter().rev() {
+        if run.groups.iter().any(Group::names_everything) {
+            // Nothing before this counts.
+            program.extend(answer(run.allow));
+            return program;
+        }
+        program.push(constant(MOVE_CONSTANT, NAMED, 0));
+        for group in &run.groups {
+            let windows = group.windows();
+            if group.names_every_node() {
+                program.push(constant(OR, NAMED, group.access.into()));
+            } else if windows.is_empty() {
+                name(group, None, &mut program);
+            }
+            for window in windows {
+                name(group, Some(window), &mut program);
             }
         }
+        decide(run.allow, &mut program);
     }
     program.extend(answer(false));
     program

@@ -20,7 +20,7 @@ pub(super) struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) allow: bool,
-    /// Those that name the most come first.
+    /// In any order.
     pub(super) groups: Vec<Group>,
 }
 
