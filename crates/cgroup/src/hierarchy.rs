@@ -42,7 +42,8 @@ pub(crate) fn membership(line: &str) -> Option<(&str, &str)> {
     rest.split_once(':')
 }
 
-fn read_text(path: &str) -> Result<String, Error> {
+/// The content of a small file of the kernel's.
+pub(crate) fn read_text(path: &str) -> Result<String, Error> {
     let bytes = fs::read(path).map_err(|error| Error::Read {
         path: PathBuf::from(path),
         source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),

@@ -117,8 +117,22 @@ impl Plan {
             plan.refusal = Refusal::IsIgnored;
         }
         let mut left_out = false;
-        for hierarchy in detect()? {
-            let place = place(&hierarchy, name)?;
+        let found = match detect() {
+            Err(error) if request.rootless => {
+                tracing::debug!("no cgroups: {error}");
+                Vec::new()
+            }
+            answer => answer?,
+        };
+        for hierarchy in found {
+            let place = match place(&hierarchy, name) {
+                Err(error @ Error::OwnGroupHidden { .. }) if request.rootless => {
+                    tracing::debug!("left out: {error}");
+                    left_out = true;
+                    continue;
+                }
+                answer => answer?,
+            };
             if request.rootless && !is_permitted(&hierarchy, &place) {
                 tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
                 left_out = true;
@@ -128,7 +142,7 @@ impl Plan {
             plan.hierarchies.push(hierarchy);
         }
         if plan.hierarchies.is_empty() {
-            if has_limits(&request.container.resources) {
+            if resources::is_limited(&request.container.resources) {
                 return Err(no_access().into());
             }
             return Ok(Self::without_groups(Manager::Cgroupfs));
@@ -450,15 +464,6 @@ fn is_permitted(hierarchy: &Hierarchy, place: &Place) -> bool {
         .root
         .open_below(shared.trim_start_matches('/'))
         .is_ok_and(|group| group.may_write("cgroup.procs"))
-}
-
-/// Whether anything but devices is limited: device rules add nothing to a user's own lack of permission.
-fn has_limits(resources: &Resources) -> bool {
-    let rest = Resources {
-        devices: Vec::new(),
-        ..resources.clone()
-    };
-    rest != Resources::default()
 }
 
 fn no_access() -> Diagnostic {

@@ -242,6 +242,24 @@ pub(crate) fn lower(
     Ok(lowered)
 }
 
+/// Whether `resources` ask for anything at all. Device rules do not count: they add nothing to an ordinary
+/// user's own lack of permission. Nor does what engines send for "no limit".
+pub(crate) fn is_limited(resources: &Resources) -> bool {
+    let sizes = resources.hugepage_limits.iter();
+    let everything = Controllers {
+        v1: Vec::new(),
+        v2: CONTROLLERS
+            .iter()
+            .map(|(_v1, v2, ..)| (*v2).to_owned())
+            .collect(),
+        unified: Some(0),
+        page_sizes: sizes.map(|(size, _limit)| size.clone()).collect(),
+    };
+    let needs = |write: &FileWrite| write.missing != Missing::IsFine;
+    lower(resources, &everything, Stage::New)
+        .map_or(true, |lowered| lowered.writes.iter().any(needs))
+}
+
 fn no_controller(
     v1_name: &str,
     v2_name: &str,
