@@ -171,7 +171,7 @@ fn the_limit_of_user_namespaces_is_named() {
             .arg(bundle.write())
             .arg(s.id());
         s.finish(nested, Some(&bundle))
-            .fails_with(&["max_user_namespaces"]);
+            .fails_with(&["/proc/sys/user", "namespaces"]);
     });
 }
 
