@@ -10,9 +10,9 @@ use crate::hooks::State;
 use crate::plan::Plan;
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
-use kernel::clone::{self, CloneOptions, Side, SingleThread};
+use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, link as network, process as own, socket};
+use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Refused;
 use std::convert::Infallible;
@@ -136,24 +136,7 @@ fn enter_namespaces(
         match hop {
             Hop::AwaitCgroup => link.ask(Request::JoinCgroup)?,
             Hop::MapIds => link.ask(Request::MapIds)?,
-            Hop::Relay(namespaces) => {
-                let options = CloneOptions {
-                    namespaces: *namespaces,
-                    cgroup: None,
-                    sibling: true,
-                };
-                let failed = Failed::at(Call::Clone, index);
-                match clone::clone(&thread, options)
-                    .map_err(failed)
-                    .map_err(Failure::at(Place::Entry))?
-                {
-                    Side::Parent(child) => {
-                        link.ask(Request::Relayed(child.pid))?;
-                        return Err(End::Relayed);
-                    }
-                    Side::Child(new) => thread = new,
-                }
-            }
+            Hop::Relay(namespaces) => thread = relay(*namespaces, index, link, &thread)?,
             _ => plan
                 .entry
                 .hop(index, &mut refused)
@@ -161,6 +144,34 @@ fn enter_namespaces(
         }
     }
     Ok(thread)
+}
+
+/// Goes on as a sibling in these namespaces. The sibling waits for the end of this process, so that the runtime hears of
+/// it before it hears from it.
+fn relay(
+    namespaces: NamespaceFlags,
+    index: usize,
+    link: &Link<Init>,
+    thread: &SingleThread,
+) -> Result<SingleThread, End> {
+    let at = |call| move |errno| Failure::at(Place::Entry)(Failed::at(call, index)(errno));
+    let alive = pipe::pipe().map_err(at(Call::Clone))?;
+    let options = CloneOptions {
+        namespaces,
+        cgroup: None,
+        sibling: true,
+    };
+    match clone::clone(thread, options).map_err(at(Call::Clone))? {
+        Side::Parent(sibling) => {
+            link.announce(sibling.pid)?;
+            Err(End::Relayed)
+        }
+        Side::Child(thread) => {
+            drop(alive.write);
+            fs::read(alive.read.as_fd(), &mut [0]).map_err(at(Call::Read))?;
+            Ok(thread)
+        }
+    }
 }
 
 /// Whether init is to be killed when the runtime ends.
