@@ -141,6 +141,32 @@ fn a_foreign_range_is_refused() {
     });
 }
 
+/// Podman's case: the caller is root of a user namespace, which the runtime sees from the namespace and not from the
+/// user id. Without a mount namespace of its own its CAP_SYS_ADMIN counts for no mount.
+#[test]
+fn root_of_a_user_namespace_is_an_ordinary_user() {
+    sandbox::user(|s| {
+        for own in [&["--mount"][..], &[]] {
+            let mut bundle = s.bundle();
+            bundle.user_namespace(&[(0, 0, 1)]);
+            bundle.shell("id -u; cat /proc/self/uid_map");
+            let state = s.dir.join(format!("nested{}", own.len()));
+            fs::create_dir(&state).expect("mkdir");
+            let mut nested = Command::new("unshare");
+            nested.args(["--user", "--map-root-user"]).args(own);
+            nested.arg(&s.subject.program).arg("--root").arg(&state);
+            nested
+                .arg("run")
+                .arg("--bundle")
+                .arg(bundle.write())
+                .arg(s.id());
+            let outcome = s.finish(nested, Some(&bundle)).ok();
+            let words: Vec<_> = outcome.stdout.split_whitespace().collect();
+            assert_eq!(words, ["0", "0", "0", "1"], "{own:?}");
+        }
+    });
+}
+
 /// Row S18: a limit of zero user namespaces is an error that names the knob.
 #[test]
 fn the_limit_of_user_namespaces_is_named() {

@@ -395,13 +395,13 @@ pub fn own_setgroups() -> Setgroups {
     }
 }
 
-/// Whether the container's user namespace is one in which this runtime's statement counts.
+/// Whether setgroups(2) is denied in the container's user namespace. A new one inherits a denial.
 pub fn setgroups(container: &Container, denied_by_maps: bool) -> Setgroups {
     match container.namespaces.user {
         Namespace::New if denied_by_maps => Setgroups::Denied,
+        Namespace::New | Namespace::Inherit => own_setgroups(),
         // A namespace of the engine's: the kernel will say.
-        Namespace::New | Namespace::Join(_) => Setgroups::Allowed,
-        Namespace::Inherit => own_setgroups(),
+        Namespace::Join(_) => Setgroups::Allowed,
     }
 }
 
