@@ -348,6 +348,20 @@ fn missing_state_is_cleaned_all_the_same() {
     });
 }
 
+/// No record and no journal: the configuration says where the cgroup is.
+#[test]
+fn state_without_record_and_journal_is_cleaned_by_its_configuration() {
+    sandbox::host(|s| {
+        if s.is_control("runc has one file") {
+            return;
+        }
+        deleted_in_spite_of(s, |file| {
+            fs::remove_file(file).expect("rm");
+            fs::write(file.with_file_name("journal.json"), "{").expect("write");
+        });
+    });
+}
+
 /// A record with a flipped byte is not believed.
 #[test]
 fn flipped_state_is_cleaned_all_the_same() {
