@@ -56,6 +56,7 @@ fn check(document: &Node<'_>, path: &[&str], meaningful: fn(&Node<'_>) -> bool, 
         notes.error(|| {
             let message = format!("`{}` is not supported yet", path.join("."));
             Diagnostic::new(Code::Unsupported, format!("/{}", path.join("/")), message)
+                .hint("remove it from the configuration to run without it")
         });
     }
 }
@@ -95,7 +96,9 @@ mod tests {
                 json = format!("{{\"{key}\":{json}}}");
             }
             let (pointer, name) = (path.join("/"), path.join("."));
-            let text = format!("/{pointer}: `{name}` is not supported yet [unsupported]");
+            let text = format!(
+                "/{pointer}: `{name}` is not supported yet; remove it from the configuration to run without it [unsupported]"
+            );
             assert_eq!(refused(&json), [text]);
         }
     }

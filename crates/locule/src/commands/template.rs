@@ -27,7 +27,8 @@ pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {
             Caller::Root
         },
         cgroups: cgroups(),
-        terminal: Terminal::Own,
+        // What `spec` writes must run: terminals are not supported yet.
+        terminal: Terminal::Inherited,
     };
     let path = args.bundle.join("config.json");
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
