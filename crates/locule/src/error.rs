@@ -21,6 +21,11 @@ pub(crate) enum Error {
     Log(#[from] log::Unavailable),
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    #[error("cannot {action} container {id}: it has no cgroup of its own")]
+    NoGroup {
+        id: ContainerId,
+        action: &'static str,
+    },
     #[error("{action} the first process of container {id}")]
     Process {
         id: ContainerId,
@@ -77,7 +82,7 @@ impl Error {
             Self::Refused(_) => "status",
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
-            Self::Cgroup(_) => "cgroup",
+            Self::Cgroup(_) | Self::NoGroup { .. } => "cgroup",
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",
             Self::NoRoot { .. } => "state-root",

@@ -66,6 +66,8 @@ fn execute(
         Command::Kill(args) => commands::kill::run(args, &env),
         Command::Delete(args) => commands::delete::run(args, &env),
         Command::List(args) => commands::list::run(args, &env),
+        Command::Pause(args) => commands::pause::run(args, &env),
+        Command::Resume(args) => commands::resume::run(args, &env),
         Command::Spec(args) => commands::template::run(args, &env),
         Command::Features(args) => commands::features::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),

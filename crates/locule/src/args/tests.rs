@@ -51,6 +51,10 @@ const CALLS: &[&str] = &[
     "--rootless false list -f json -q",
     "features",
     // BuildKit.
+    "pause I",
+    "resume I",
+    "--root /r --log /l --log-format json pause I",
+    "--root /r --log /l --log-format json resume I",
     "--log /l --log-format json run --bundle /b --keep --no-pivot --pid-file /p I",
     "run --bundle /b --detach --pid-file /p I",
     // Spellings of Go programs.
@@ -145,6 +149,8 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         ("delete a b", "\"delete\" requires exactly 1 argument\n"),
         ("kill", "\"kill\" requires a minimum of 1 argument\n"),
         ("kill a 9 x", "\"kill\" requires a maximum of 2 arguments\n"),
+        ("pause", "\"pause\" requires exactly 1 argument\n"),
+        ("resume a b", "\"resume\" requires exactly 1 argument\n"),
         ("list x", "\"list\" takes no arguments, 1 given\n"),
         ("features x y", "\"features\" takes no arguments, 2 given\n"),
     ] {

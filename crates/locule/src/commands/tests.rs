@@ -43,6 +43,8 @@ impl Stage {
             Parsed::Kill(args) => kill::run(&args, &self.env),
             Parsed::Delete(args) => delete::run(&args, &self.env),
             Parsed::List(args) => list::run(&args, &self.env),
+            Parsed::Pause(args) => pause::run(&args, &self.env),
+            Parsed::Resume(args) => resume::run(&args, &self.env),
             other => panic!("{other:?}"),
         }
     }
@@ -123,6 +125,25 @@ fn a_created_container_is_deleted_without_force() {
     stage.run("delete box").unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert!(!stage.file("").exists());
+}
+
+#[test]
+fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pause() {
+    let stage = Stage::new();
+    let (mut child, _) = stage.running();
+    assert_eq!(
+        stage.refusal("pause box"),
+        "cannot pause container box: it has no cgroup of its own"
+    );
+    assert_eq!(stage.refusal("resume box"), "container not paused");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(stage.refusal("pause box"), "container not running");
+    assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("pause nobody"),
+        "container does not exist: nobody"
+    );
 }
 
 #[test]

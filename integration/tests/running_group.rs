@@ -1,0 +1,95 @@
+//! What the commands on a running container's control groups promise: pause, resume.
+
+use std::fs;
+
+use integration::{Container, Sandbox, sandbox};
+
+/// A container that counts in /tmp/count, as fast as it can.
+fn counting(s: &Sandbox) -> Container<'_> {
+    let mut bundle = s.bundle();
+    bundle
+        .writable()
+        .shell("i=0; while :; do i=$((i+1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; done");
+    s.started(&bundle)
+}
+
+/// How far a container of the only bundle has counted.
+fn count(s: &Sandbox) -> u64 {
+    let found = fs::read_dir(&s.dir).expect("directory").flatten();
+    let counts = found.filter_map(|entry| {
+        let text = fs::read_to_string(entry.path().join("rootfs/tmp/count")).ok()?;
+        text.trim().parse().ok()
+    });
+    counts.max().unwrap_or(0)
+}
+
+/// A paused container stands still and says so; resumed it goes on where it was.
+#[test]
+fn a_paused_container_stands_still_until_it_is_resumed() {
+    sandbox::host(|s| stands_still(s));
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn a_paused_container_stands_still_in_v2() {
+    sandbox::pure_v2(|s| stands_still(s));
+}
+
+fn stands_still(s: &Sandbox) {
+    let container = counting(s);
+    assert!(sandbox::eventually(|| count(s) > 0));
+    container.command(&["pause"]).prints("");
+    assert_eq!(container.status(), "paused");
+    let before = count(s);
+    // The count would go on by hundreds within the time of these calls.
+    for _call in 0..5 {
+        assert_eq!(container.status(), "paused");
+    }
+    assert_eq!(count(s), before);
+    container
+        .command(&["pause"])
+        .fails_with(&["container not running"]);
+    container.command(&["resume"]).prints("");
+    assert_eq!(container.status(), "running");
+    assert!(sandbox::eventually(|| count(s) > before));
+    container
+        .command(&["resume"])
+        .fails_with(&["container not paused"]);
+    container.remove();
+}
+
+/// What is paused before its start keeps it from being started; a paused container is deleted by force.
+#[test]
+fn a_created_container_can_be_paused_and_then_not_started() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.create(&bundle);
+        container.command(&["pause"]).ok();
+        assert_eq!(container.status(), "paused");
+        container.start().fails_with(&["paused"]);
+        container.command(&["resume"]).ok();
+        assert_eq!(container.status(), "created");
+        container.start().ok();
+        container.command(&["pause"]).ok();
+        container.remove();
+    });
+}
+
+/// What has stopped has nothing to pause, and what nobody made even less.
+#[test]
+fn only_what_runs_can_be_paused() {
+    sandbox::host(|s| {
+        let container = s.started(&s.bundle());
+        container.wait_for("stopped");
+        container
+            .command(&["pause"])
+            .fails_with(&["container not running"]);
+        container
+            .command(&["resume"])
+            .fails_with(&["container not paused"]);
+        container.delete().ok();
+        s.runtime(&["pause", &s.id()])
+            .fails_with(&["does not exist"]);
+    });
+}
