@@ -1,8 +1,9 @@
-//! What the commands on a running container's control groups promise: pause, resume.
+//! What the commands on a running container's control groups promise: pause, resume, ps.
 
 use std::fs;
 
 use integration::{Container, Sandbox, sandbox};
+use serde_json::Value;
 
 /// A container that counts in /tmp/count, as fast as it can.
 fn counting(s: &Sandbox) -> Container<'_> {
@@ -26,13 +27,17 @@ fn count(s: &Sandbox) -> u64 {
 /// A paused container stands still and says so; resumed it goes on where it was.
 #[test]
 fn a_paused_container_stands_still_until_it_is_resumed() {
-    sandbox::host(|s| stands_still(s));
+    sandbox::host(|s| {
+        stands_still(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn a_paused_container_stands_still_in_v2() {
-    sandbox::pure_v2(|s| stands_still(s));
+    sandbox::pure_v2(|s| {
+        stands_still(s);
+    });
 }
 
 fn stands_still(s: &Sandbox) {
@@ -92,4 +97,74 @@ fn only_what_runs_can_be_paused() {
         s.runtime(&["pause", &s.id()])
             .fails_with(&["does not exist"]);
     });
+}
+
+/// The process ids that `ps --format json` prints, on one line.
+fn pids(container: &Container<'_>) -> Vec<i64> {
+    let outcome = container.command(&["ps", "--format", "json"]).ok();
+    assert_eq!(outcome.stdout.lines().count(), 1, "{}", outcome.stdout);
+    assert_eq!(outcome.stderr, "");
+    let list: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    let list = list.as_array().expect("a list");
+    list.iter()
+        .map(|pid| pid.as_i64().expect("a pid"))
+        .collect()
+}
+
+/// `ps` shows the first process and its child, by the ids of the host, and nobody else.
+#[test]
+fn ps_shows_every_process_of_the_container() {
+    sandbox::host(|s| {
+        shows_every_process(s);
+    });
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn ps_shows_every_process_of_the_container_in_v2() {
+    sandbox::pure_v2(|s| {
+        shows_every_process(s);
+    });
+}
+
+fn shows_every_process(s: &Sandbox) {
+    let mut bundle = s.bundle();
+    bundle.shell("sleep 3337 & echo ready; wait");
+    let container = s.started(&bundle);
+    container.wait_output("ready");
+    let found = pids(&container);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&container.pid()), "{found:?}");
+
+    // The child is a copy of the shell for a moment.
+    let lines = || -> Vec<String> {
+        let outcome = container.command(&["ps"]).ok();
+        outcome.stdout.lines().map(str::to_owned).collect()
+    };
+    assert!(sandbox::eventually(|| {
+        lines().iter().any(|line| line.ends_with("sleep 3337"))
+    }));
+    assert_eq!(lines().len(), 3, "{:?}", lines());
+    assert!(lines()[0].contains("PID"), "{:?}", lines());
+
+    let outcome = s
+        .runtime(&["ps", &container.id, "-e", "-o", "pid,comm"])
+        .ok();
+    let mut shown: Vec<i64> = outcome.stdout.lines().skip(1).map(first_number).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, found);
+    assert_eq!(outcome.stderr, "");
+
+    s.runtime(&["ps", &container.id, "-e", "-o", "comm"])
+        .fails_with(&["PID"]);
+    container.command(&["ps", "--format", "xml"]).fails();
+    container.kill("KILL").ok();
+    container.wait_for("stopped");
+    assert_eq!(pids(&container), Vec::<i64>::new());
+    container.delete().ok();
+}
+
+fn first_number(line: &str) -> i64 {
+    let word = line.split_whitespace().next().expect("a word");
+    word.parse().expect("a number")
 }

@@ -6,6 +6,7 @@ use kernel::Errno;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 /// Everything that ends a command. The messages say what was asked of what; sources are chained.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,14 @@ pub(crate) enum Error {
         id: ContainerId,
         action: &'static str,
     },
+    #[error("run the host's `ps`")]
+    Ps(#[source] io::Error),
+    #[error("the host's `ps` has failed, {status}: {text}")]
+    PsFailed { status: ExitStatus, text: String },
+    #[error(
+        "the host's `ps` does not tell process ids: {reason}; give it options that print the column PID"
+    )]
+    PsOdd { reason: String },
     #[error("{action} the first process of container {id}")]
     Process {
         id: ContainerId,
@@ -83,6 +92,7 @@ impl Error {
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
             Self::Cgroup(_) | Self::NoGroup { .. } => "cgroup",
+            Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",
             Self::NoRoot { .. } => "state-root",

@@ -8,7 +8,7 @@
 mod group;
 mod spelling;
 
-pub(crate) use group::{Pause, Resume};
+pub(crate) use group::{Pause, Ps, Resume};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -154,6 +154,8 @@ pub(crate) enum Command {
     Pause(Pause),
     /// Let the processes of a paused container run on
     Resume(Resume),
+    /// List the processes of a container
+    Ps(Ps),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print as JSON what this build supports
@@ -409,6 +411,7 @@ impl Command {
             Self::List(args) => ("list", args.words.len(), 0, 0),
             Self::Pause(args) => ("pause", args.given(), 1, 1),
             Self::Resume(args) => ("resume", args.given(), 1, 1),
+            Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),
             Self::Init(_) => ("init", 0, 0, 0),

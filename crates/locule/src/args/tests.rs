@@ -53,6 +53,9 @@ const CALLS: &[&str] = &[
     // BuildKit.
     "pause I",
     "resume I",
+    "--root /r --log /l --log-format json ps --format json I",
+    "ps I",
+    "ps I aux",
     "--root /r --log /l --log-format json pause I",
     "--root /r --log /l --log-format json resume I",
     "--log /l --log-format json run --bundle /b --keep --no-pivot --pid-file /p I",
@@ -125,6 +128,36 @@ fn kill_takes_its_options_on_both_sides_and_defaults_to_term() {
 }
 
 #[test]
+fn what_follows_the_name_is_for_the_hosts_ps() {
+    for (line, format, options) in [
+        ("ps I", ListFormat::Table, &["-ef"][..]),
+        ("ps -f json I", ListFormat::Json, &["-ef"]),
+        ("ps -format=json I", ListFormat::Json, &["-ef"]),
+        ("ps --format json -- I", ListFormat::Json, &["-ef"]),
+        ("ps I aux", ListFormat::Table, &["aux"]),
+        (
+            "ps I -o pid,args -f",
+            ListFormat::Table,
+            &["-o", "pid,args", "-f"],
+        ),
+        ("ps I -- -o pid", ListFormat::Table, &["-o", "pid"]),
+        ("ps I --forest -e", ListFormat::Table, &["--forest", "-e"]),
+        ("ps I --help", ListFormat::Table, &["--help"]),
+    ] {
+        let (_, Command::Ps(ps)) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((ps.id().as_str(), ps.format), ("I", format), "{line}");
+        assert_eq!(ps.options(), options, "{line}");
+    }
+    assert!(
+        misuse("ps --format xml I")
+            .text
+            .contains("invalid format option")
+    );
+}
+
+#[test]
 fn values_and_what_follows_two_dashes_are_left_alone() {
     let (globals, _) = command("--log -debug -root=/r state x");
     assert_eq!(globals.log.as_deref(), Some(Path::new("-debug")));
@@ -151,6 +184,7 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         ("kill a 9 x", "\"kill\" requires a maximum of 2 arguments\n"),
         ("pause", "\"pause\" requires exactly 1 argument\n"),
         ("resume a b", "\"resume\" requires exactly 1 argument\n"),
+        ("ps", "\"ps\" requires a minimum of 1 argument\n"),
         ("list x", "\"list\" takes no arguments, 1 given\n"),
         ("features x y", "\"features\" takes no arguments, 2 given\n"),
     ] {

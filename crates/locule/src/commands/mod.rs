@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;
+pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod start;

@@ -44,6 +44,7 @@ impl Stage {
             Parsed::Delete(args) => delete::run(&args, &self.env),
             Parsed::List(args) => list::run(&args, &self.env),
             Parsed::Pause(args) => pause::run(&args, &self.env),
+            Parsed::Ps(args) => ps::run(&args, &self.env),
             Parsed::Resume(args) => resume::run(&args, &self.env),
             other => panic!("{other:?}"),
         }
@@ -136,6 +137,10 @@ fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pa
         "cannot pause container box: it has no cgroup of its own"
     );
     assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("ps box"),
+        "cannot list the processes of container box: it has no cgroup of its own"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(stage.refusal("pause box"), "container not running");
