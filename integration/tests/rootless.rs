@@ -148,27 +148,27 @@ fn the_limit_of_user_namespaces_is_named() {
         if s.is_control("runc 1.1 prints the errno alone") {
             return;
         }
-        // The limit is that of the sandbox's user namespace, which is the machine's: a nested one keeps the change inside.
-        let bundle = s.bundle();
-        bundle.write();
-        let command = s.command();
-        let args: Vec<_> = command
-            .get_args()
-            .map(|a| a.to_string_lossy().into_owned())
-            .collect();
-        let program = args.iter().position(|a| a == "--").expect("--") + 1;
+        // A nested user namespace has a limit of its own: the change stays inside.
+        let mut bundle = s.bundle();
+        bundle.user_namespace(&[(0, 0, 1)]);
+        let state = s.dir.join("nested");
+        fs::create_dir(&state).expect("mkdir");
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-        let mut nested = Command::new(command.get_program());
+        let mut nested = Command::new("unshare");
+        nested.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
+        nested.arg(&s.subject.program).arg("--root").arg(&state);
         nested
-            .args(&args[..program])
-            .args(["unshare", "--user", "--map-root-user"])
-            .args(["sh", "-c", script, "sh"])
-            .args(&args[program..]);
-        nested
-            .current_dir(&s.dir)
             .arg("run")
             .arg("--bundle")
-            .arg(&bundle.path)
+            .arg(bundle.write())
             .arg(s.id());
         s.finish(nested, Some(&bundle))
             .fails_with(&["max_user_namespaces"]);

@@ -215,7 +215,7 @@ fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> 
         Message::Failure(failure) => Err(Error::Init {
             message: explain(&failure),
         }),
-        Message::Request(_) => Err(Error::Link {
+        Message::Request(_) | Message::Notify(_) => Err(Error::Link {
             errno: Errno::EPROTO,
         }),
     }

@@ -12,7 +12,6 @@ use rootfs::RootFd;
 use spec::Container;
 use spec::container::{Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What will be done, and nothing else.
@@ -196,24 +195,23 @@ impl Plan {
 
     /// Becomes the container's user, in the container's working directory. Nothing of the host is left
     /// afterwards but the descriptors.
+    /// `before_drop` is called while all capabilities are still there.
     pub fn become_user(
         &mut self,
         root: &RootFd,
         capability: &capability::Plan,
+        before_drop: impl FnOnce() -> Result<(), Failed>,
     ) -> Result<(), Failed> {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
             process::personality(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
         let entered = self.enter_cwd(root);
-        for stream in [
-            io::stdin().as_fd(),
-            io::stdout().as_fd(),
-            io::stderr().as_fd(),
-        ] {
+        for stream in pipe::STANDARD {
             // What belongs to somebody else stays his; what cannot be given away works without.
             let _best_effort = pipe::give_stream_to(stream, self.user.uid);
         }
+        before_drop()?;
         capability.drop_bounding()?;
         self.user.apply()?;
         capability.apply()?;

@@ -28,6 +28,10 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: kernel::heap::Guarded = kernel::heap::Guarded;
+
 fn main() -> ExitCode {
     // The standard library has opened /dev/null in place of a missing 0, 1 or 2 already.
     let words: Vec<_> = env::args_os().skip(1).collect();
