@@ -1,5 +1,6 @@
 //! Why a command has failed.
 
+use crate::commands::update::Misgiven;
 use crate::state::ContainerId;
 use crate::{log, seal, signal, state, status};
 use kernel::Errno;
@@ -22,6 +23,8 @@ pub(crate) enum Error {
     Log(#[from] log::Unavailable),
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    #[error(transparent)]
+    Misgiven(#[from] Misgiven),
     #[error("cannot {action} container {id}: it has no cgroup of its own")]
     NoGroup {
         id: ContainerId,
@@ -92,6 +95,7 @@ impl Error {
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
             Self::Cgroup(_) | Self::NoGroup { .. } => "cgroup",
+            Self::Misgiven(_) => "limit",
             Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",

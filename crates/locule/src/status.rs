@@ -118,6 +118,8 @@ pub(crate) enum Action {
     Pause,
     /// Thaw them.
     Resume,
+    /// Change its limits.
+    Update,
 }
 
 /// A command that the status forbids.
@@ -146,7 +148,7 @@ pub(crate) enum Refusal {
 pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
     match (action, status) {
         (Action::Start, Status::Created)
-        | (Action::Kill, Status::Created | Status::Running | Status::Paused)
+        | (Action::Kill | Action::Update, Status::Created | Status::Running | Status::Paused)
         // A created one is deleted like a stopped one: engines do so without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
         | (Action::Pause, Status::Created | Status::Running)
@@ -158,8 +160,8 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
         (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
         (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
-        (Action::Kill | Action::Pause, Status::Stopped) => Err(Refusal::NotRunning),
-        (Action::Kill | Action::KillAll | Action::Pause, Status::Creating) => {
+        (Action::Kill | Action::Pause | Action::Update, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Kill | Action::KillAll | Action::Pause | Action::Update, Status::Creating) => {
             Err(Refusal::NotYetRunning)
         }
         (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),
@@ -193,7 +195,7 @@ mod tests {
     #[test]
     fn each_command_is_permitted_or_refused_in_the_words_that_engines_know() {
         const START: &str = "cannot start a container in the";
-        use Action::{Delete, ForceDelete, Kill, KillAll, Pause, Resume, Start};
+        use Action::{Delete, ForceDelete, Kill, KillAll, Pause, Resume, Start, Update};
         use Status::{Created, Creating, Paused, Running, Stopped};
         let id = ContainerId::new("box").unwrap();
         for (action, status, words) in [
@@ -251,6 +253,15 @@ mod tests {
             (Pause, Running, ""),
             (Pause, Paused, "container not running: it is paused already"),
             (Pause, Stopped, "container not running"),
+            (
+                Update,
+                Creating,
+                "container not running: it is still being created",
+            ),
+            (Update, Created, ""),
+            (Update, Running, ""),
+            (Update, Paused, ""),
+            (Update, Stopped, "container not running"),
             (Resume, Creating, "container not paused"),
             (Resume, Created, "container not paused"),
             (Resume, Running, "container not paused"),

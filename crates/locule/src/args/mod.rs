@@ -7,8 +7,10 @@
 
 mod group;
 mod spelling;
+mod update;
 
 pub(crate) use group::{Pause, Ps, Resume};
+pub(crate) use update::{Kind, Limit, Limits, Update};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -156,6 +158,8 @@ pub(crate) enum Command {
     Resume(Resume),
     /// List the processes of a container
     Ps(Ps),
+    /// Change the limits of a container
+    Update(Update),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print as JSON what this build supports
@@ -411,6 +415,7 @@ impl Command {
             Self::List(args) => ("list", args.words.len(), 0, 0),
             Self::Pause(args) => ("pause", args.given(), 1, 1),
             Self::Resume(args) => ("resume", args.given(), 1, 1),
+            Self::Update(args) => ("update", args.given(), 1, 1),
             Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),

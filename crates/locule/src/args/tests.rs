@@ -56,6 +56,10 @@ const CALLS: &[&str] = &[
     "--root /r --log /l --log-format json ps --format json I",
     "ps I",
     "ps I aux",
+    "--root /r --log /l --log-format json update --resources - I",
+    "update --resources=/tmp/r.json I",
+    "update -r - I",
+    "update --memory 64m --memory-swap -1 --cpu-quota -1 --cpu-idle=1 --pids-limit -1 --kernel-memory 0 I",
     "--root /r --log /l --log-format json pause I",
     "--root /r --log /l --log-format json resume I",
     "--log /l --log-format json run --bundle /b --keep --no-pivot --pid-file /p I",
@@ -158,6 +162,30 @@ fn what_follows_the_name_is_for_the_hosts_ps() {
 }
 
 #[test]
+fn limits_keep_their_words() {
+    let (_, Command::Update(update)) =
+        command("update --memory -1 -cpu-quota=-5 --cpuset-cpus 0-1,3 --pids-limit 7k -r - I")
+    else {
+        panic!("update");
+    };
+    assert_eq!(update.resources.as_deref(), Some(Path::new("-")));
+    let typed: Vec<_> = update
+        .limits
+        .each()
+        .filter_map(|limit| Some((limit.option, limit.word?)))
+        .collect();
+    assert_eq!(
+        typed,
+        [
+            ("--cpu-quota", "-5"),
+            ("--cpuset-cpus", "0-1,3"),
+            ("--memory", "-1"),
+            ("--pids-limit", "7k"),
+        ]
+    );
+}
+
+#[test]
 fn values_and_what_follows_two_dashes_are_left_alone() {
     let (globals, _) = command("--log -debug -root=/r state x");
     assert_eq!(globals.log.as_deref(), Some(Path::new("-debug")));
@@ -185,6 +213,7 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         ("pause", "\"pause\" requires exactly 1 argument\n"),
         ("resume a b", "\"resume\" requires exactly 1 argument\n"),
         ("ps", "\"ps\" requires a minimum of 1 argument\n"),
+        ("update", "\"update\" requires exactly 1 argument\n"),
         ("list x", "\"list\" takes no arguments, 1 given\n"),
         ("features x y", "\"features\" takes no arguments, 2 given\n"),
     ] {

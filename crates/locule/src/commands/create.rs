@@ -206,6 +206,7 @@ impl Making<'_> {
                 .map(|group| (group.controllers.clone(), group.host_path()))
                 .collect(),
             namespace_paths: Default::default(),
+            resources: None,
             program: container
                 .process
                 .as_ref()

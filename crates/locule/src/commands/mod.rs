@@ -13,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod template;
+pub(crate) mod update;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;

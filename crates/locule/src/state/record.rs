@@ -5,6 +5,7 @@
 //! whole one. What can be asked of the kernel (the status) is not in it.
 
 use serde::{Deserialize, Serialize};
+use spec::container::Resources;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -69,6 +70,9 @@ pub(crate) struct Record {
     /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
+    /// The limits since the last `update`; absent while those of the configuration count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<Resources>,
     /// args[0] of the configuration's process; absent when there is nothing to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<String>,
