@@ -1,4 +1,4 @@
-//! What the commands on a running container's control groups promise: pause, resume, ps, update.
+//! What the commands on a running container's control groups promise: pause, resume, ps, update, events.
 
 use std::fs;
 use std::path::Path;
@@ -418,5 +418,183 @@ fn what_has_stopped_is_not_updated() {
             .command(&["update", "--pids-limit", "5"])
             .fails_with(&["container not running"]);
         container.delete().ok();
+    });
+}
+
+/// The lines that `events` has printed so far.
+fn events(text: &str) -> Vec<Value> {
+    let line = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    text.lines().map(line).collect()
+}
+
+/// Whether `value` has something at each of these pointers.
+#[track_caller]
+fn has(value: &Value, pointers: &[&str]) {
+    for pointer in pointers {
+        assert!(value.pointer(pointer).is_some(), "{pointer}: {value:#}");
+    }
+}
+
+/// One sample: one object on one line, with the names that engines parse.
+#[test]
+fn events_prints_one_sample_on_one_line() {
+    sandbox::host(|s| {
+        if !has_v1(s) {
+            return;
+        }
+        let container = limited(s);
+        let outcome = container.command(&["events", "--stats"]).ok();
+        assert_eq!(outcome.stderr, "");
+        let [event] = &*events(&outcome.stdout) else {
+            panic!("{}", outcome.describe("wanted one line"));
+        };
+        assert_eq!(event["type"], "stats");
+        assert_eq!(event["id"], container.id);
+        has(
+            &event["data"],
+            &[
+                "/cpu/usage/total",
+                "/cpu/usage/percpu/0",
+                "/cpu/usage/kernel",
+                "/cpu/usage/user",
+                "/cpu/throttling",
+                "/cpuset/cpu_exclusive",
+                "/cpuset/sched_relax_domain_level",
+                "/memory/usage/usage",
+                "/memory/usage/failcnt",
+                "/memory/swap",
+                "/memory/kernel",
+                "/memory/kernelTCP",
+                "/memory/raw/total_rss",
+                "/blkio",
+                "/hugetlb",
+                "/intel_rdt",
+                "/network_interfaces",
+            ],
+        );
+        assert_eq!(event["data"]["memory"]["usage"]["limit"], 64 << 20);
+        assert_eq!(event["data"]["pids"], json!({ "current": 1, "limit": 50 }));
+        container.remove();
+    });
+}
+
+/// Where cgroup v2 is all there is, the shape is the same.
+#[test]
+fn events_prints_one_sample_in_v2() {
+    sandbox::pure_v2(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo ready; sleep 1000");
+        let container = s.started(&bundle);
+        container.wait_output("ready");
+        let outcome = container.command(&["events", "--stats"]).ok();
+        let events = events(&outcome.stdout);
+        has(
+            &events[0]["data"],
+            &["/cpu/usage/total", "/memory/usage", "/network_interfaces"],
+        );
+        container.remove();
+    });
+}
+
+/// Samples come at the interval until the container is gone, and then the command ends by itself.
+#[test]
+fn events_follows_the_container_to_its_end() {
+    sandbox::host(|s| {
+        follows_to_the_end(s);
+    });
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn events_follows_the_container_to_its_end_in_v2() {
+    sandbox::pure_v2(|s| {
+        follows_to_the_end(s);
+    });
+}
+
+fn follows_to_the_end(s: &Sandbox) {
+    let mut bundle = s.bundle();
+    bundle.args(&["sleep", "1000"]);
+    let container = s.started(&bundle);
+    let mut command = s.command();
+    command.args(["events", "--interval", "20ms", &container.id]);
+    let running = s.spawn(command, None);
+    assert!(sandbox::eventually(|| running.stdout().lines().count() > 2));
+    // Nothing is due for long: only the end can end it.
+    let mut command = s.command();
+    command.args(["events", "--interval", "1000", &container.id]);
+    let waiting = s.spawn(command, None);
+    // It has found the first process.
+    assert!(sandbox::eventually(|| holds_pidfd(waiting.pid())));
+    container.kill("KILL").ok();
+    let outcome = running.wait().ok();
+    assert!(
+        events(&outcome.stdout)
+            .iter()
+            .all(|event| event["type"] == "stats")
+    );
+    assert_eq!(outcome.stderr, "");
+    container.wait_for("stopped");
+    waiting.wait().prints("");
+    container
+        .command(&["events", "--stats"])
+        .fails_with(&["container not running"]);
+    container.delete().ok();
+}
+
+/// Whether a process has a descriptor of another process.
+fn holds_pidfd(pid: u32) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
+    let links = open
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok());
+    links
+        .map(|link| link.to_string_lossy().into_owned())
+        .any(|name| name.contains("[pidfd]") || name.starts_with("pidfd:"))
+}
+
+/// What the kernel kills for lack of memory is told at once, long before the next sample.
+#[test]
+fn events_tells_when_memory_has_run_out() {
+    sandbox::host(|s| {
+        if !has_v1(s) {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/resources/memory/limit", json!(16 << 20))
+            .writable()
+            .shell("echo ready; while :; do sleep 0.05; test -e /tmp/go && tail /dev/zero; done");
+        let container = s.started(&bundle);
+        container.wait_output("ready");
+        let mut command = s.command();
+        command.args(["events", "--interval", "1000s", &container.id]);
+        let running = s.spawn(command, None);
+        bundle.file("/tmp/go", "", 0o644);
+        assert!(sandbox::eventually(|| !running.stdout().is_empty()));
+        container.kill("KILL").ok();
+        let outcome = running.wait().ok();
+        for event in events(&outcome.stdout) {
+            assert_eq!(event, json!({ "type": "oom", "id": container.id }));
+        }
+        container.wait_for("stopped");
+        container.delete().ok();
+    });
+}
+
+/// A reader that goes away ends the command, not only its next line.
+#[test]
+fn events_ends_when_nobody_reads() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let mut command = s.command();
+        command.args(["events", "--interval", "1000s", &container.id]);
+        let text = format!("{} | true", quoted(&command));
+        let mut shell = Command::new("timeout");
+        shell.args(["20", "sh", "-c", &text]);
+        s.finish(shell, None).ok();
+        container.remove();
     });
 }

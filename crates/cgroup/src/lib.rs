@@ -18,6 +18,7 @@ mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
+mod oom; // word of kills for lack of memory
 mod plan; // where the groups will be, and making them
 mod resources; // limits as file writes
 pub mod stats; // what the group has used
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use group::Group;
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use name::UnitName;
+pub use oom::{News, OomWatch};
 pub use plan::{Plan, Request};
 pub use resources::{FileWrite, Missing};
 

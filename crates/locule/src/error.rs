@@ -137,17 +137,32 @@ fn link(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
-pub(crate) fn print(text: &str) -> Result<(), Error> {
+/// Whether anybody still reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as it can be told.
+    Present,
+    /// It has closed its end.
+    Gone,
+}
+
+/// Prints a part of an answer on stdout.
+pub(crate) fn print_part(text: &str) -> Result<Reader, Error> {
     use io::Write;
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Error::Print),
+        Ok(()) => Ok(Reader::Present),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Error::Print(error)),
     }
+}
+
+/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    print_part(text).map(|_reader| ())
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ fn execute(
         Command::Resume(args) => commands::resume::run(args, &env),
         Command::Ps(args) => commands::ps::run(args, &env),
         Command::Update(args) => commands::update::run(args, &env),
+        Command::Events(args) => commands::events::run(args, &env),
         Command::Spec(args) => commands::template::run(args, &env),
         Command::Features(args) => commands::features::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),

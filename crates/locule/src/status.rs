@@ -120,6 +120,8 @@ pub(crate) enum Action {
     Resume,
     /// Change its limits.
     Update,
+    /// Follow what it uses.
+    Watch,
 }
 
 /// A command that the status forbids.
@@ -148,7 +150,7 @@ pub(crate) enum Refusal {
 pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
     match (action, status) {
         (Action::Start, Status::Created)
-        | (Action::Kill | Action::Update, Status::Created | Status::Running | Status::Paused)
+        | (Action::Kill | Action::Update | Action::Watch, Status::Created | Status::Running | Status::Paused)
         // A created one is deleted like a stopped one: engines do so without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
         | (Action::Pause, Status::Created | Status::Running)
@@ -160,8 +162,8 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
         (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
         (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
-        (Action::Kill | Action::Pause | Action::Update, Status::Stopped) => Err(Refusal::NotRunning),
-        (Action::Kill | Action::KillAll | Action::Pause | Action::Update, Status::Creating) => {
+        (Action::Kill | Action::Pause | Action::Update | Action::Watch, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch, Status::Creating) => {
             Err(Refusal::NotYetRunning)
         }
         (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),

@@ -1,8 +1,10 @@
-//! Options of the commands that act on the processes of a container that exists: pause, resume and ps.
+//! Options of the commands that act on the processes of a container that exists: pause, resume, ps and
+//! events.
 
 use super::{ListFormat, list_format};
 use clap::Args;
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 /// `pause`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -52,6 +54,80 @@ pub(crate) struct Ps {
     words: Vec<OsString>,
 }
 
+/// `events`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(
+    override_usage = "locule events [OPTIONS] ID",
+    after_help = "Example:\n  locule events --stats box1 | jq .data.memory.usage; locule events --interval 1m box1\n\n\
+        Prints one JSON object a line: of type stats, whose data is what the container's cgroup has used, and \
+        of type oom when processes were killed because the memory limit was reached. Ends with the \
+        container's last process."
+)]
+pub(crate) struct Events {
+    /// Time between two objects of type stats, such as 5s, 1m30s or 500ms; a number alone is seconds
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// Print one object of type stats at once, and end [default: off]
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The container's name in the state directory
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Understands a duration as Go programs write it, or whole seconds.
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    let time = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok().map(Duration::from_secs)
+    } else {
+        duration(text)
+    };
+    match time {
+        Some(Duration::ZERO) => Err("an interval must be greater than 0"),
+        Some(time) => Ok(time),
+        None => Err("expected a time such as 5s, 1m30s or 500ms, or whole seconds"),
+    }
+}
+
+/// Numbers, with or without a fraction, each with its unit.
+fn duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("\u{b5}s", 1_000),
+        ("\u{3bc}s", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut sum = 0_u64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at(end);
+        let after = |c: char| c.is_ascii_digit() || c == '.';
+        let (unit, tail) = tail.split_at(tail.find(after).unwrap_or(tail.len()));
+        let (_, nanoseconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return None;
+        }
+        let fraction = fraction.get(..fraction.len().min(9))?;
+        let tenths = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+        let parse = |digits: &str| match digits {
+            "" => Some(0),
+            digits => digits.parse::<u64>().ok(),
+        };
+        let part = u128::from(parse(fraction)?) * u128::from(*nanoseconds) / tenths;
+        sum = sum
+            .checked_add(parse(whole)?.checked_mul(*nanoseconds)?)?
+            .checked_add(u64::try_from(part).ok()?)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then(|| Duration::from_nanos(sum))
+}
+
 impl Pause {
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
@@ -98,5 +174,64 @@ impl Ps {
     /// How many words were typed.
     pub(super) fn given(&self) -> usize {
         self.words.len()
+    }
+}
+
+impl Events {
+    /// The container's name, as typed.
+    pub(crate) fn id(&self) -> &str {
+        super::word(&self.ids, 0)
+    }
+
+    /// How many names were typed.
+    pub(super) fn given(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_a_duration_of_go_or_whole_seconds() {
+        for (text, time) in [
+            ("5s", Duration::from_secs(5)),
+            ("5", Duration::from_secs(5)),
+            ("+5s", Duration::from_secs(5)),
+            ("1m30s", Duration::from_secs(90)),
+            ("1h0m0.5s", Duration::from_millis(3_600_500)),
+            ("1.5h", Duration::from_secs(5400)),
+            (".5s", Duration::from_millis(500)),
+            ("5.s", Duration::from_secs(5)),
+            ("500ms", Duration::from_millis(500)),
+            ("7us", Duration::from_micros(7)),
+            ("7\u{b5}s", Duration::from_micros(7)),
+            ("7\u{3bc}s", Duration::from_micros(7)),
+            ("1.0000000019s", Duration::from_nanos(1_000_000_001)),
+            ("1ns", Duration::from_nanos(1)),
+        ] {
+            assert_eq!(interval(text), Ok(time), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            ".s",
+            "5x",
+            "5s5",
+            "-5s",
+            "1.2.3s",
+            "5 s",
+            "99999999999999999999",
+            "999999h9999999999999h",
+        ] {
+            assert!(interval(text).unwrap_err().contains("expected"), "{text}");
+        }
+        for text in ["0", "0s", "0.1ns"] {
+            assert!(
+                interval(text).unwrap_err().contains("greater than 0"),
+                "{text}"
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@ mod group;
 mod spelling;
 mod update;
 
-pub(crate) use group::{Pause, Ps, Resume};
+pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
 use clap::error::ErrorKind;
@@ -160,6 +160,8 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Change the limits of a container
     Update(Update),
+    /// Print what a container uses, and when its memory has run out
+    Events(Events),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print as JSON what this build supports
@@ -416,6 +418,7 @@ impl Command {
             Self::Pause(args) => ("pause", args.given(), 1, 1),
             Self::Resume(args) => ("resume", args.given(), 1, 1),
             Self::Update(args) => ("update", args.given(), 1, 1),
+            Self::Events(args) => ("events", args.given(), 1, 1),
             Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),

@@ -56,6 +56,10 @@ const CALLS: &[&str] = &[
     "--root /r --log /l --log-format json ps --format json I",
     "ps I",
     "ps I aux",
+    "--root /r --log /l --log-format json events --stats I",
+    "events --interval 5s I",
+    "events --interval=10 I",
+    "events -interval 1m30s -stats=false I",
     "--root /r --log /l --log-format json update --resources - I",
     "update --resources=/tmp/r.json I",
     "update -r - I",
@@ -214,6 +218,7 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         ("resume a b", "\"resume\" requires exactly 1 argument\n"),
         ("ps", "\"ps\" requires a minimum of 1 argument\n"),
         ("update", "\"update\" requires exactly 1 argument\n"),
+        ("events", "\"events\" requires exactly 1 argument\n"),
         ("list x", "\"list\" takes no arguments, 1 given\n"),
         ("features x y", "\"features\" takes no arguments, 2 given\n"),
     ] {
@@ -235,6 +240,8 @@ fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
         ("--log journald:x list", "journald", 1),
         ("create --preserve-fds -1 I", "-1", 1),
         ("create --pid-file", "--pid-file", 1),
+        ("events --interval 0s I", "greater than 0", 1),
+        ("events --interval 5x I", "whole seconds", 1),
     ] {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);

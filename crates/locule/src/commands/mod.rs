@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod features;
 pub(crate) mod hooks;
 pub(crate) mod kill;

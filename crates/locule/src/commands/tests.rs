@@ -45,6 +45,7 @@ impl Stage {
             Parsed::List(args) => list::run(&args, &self.env),
             Parsed::Pause(args) => pause::run(&args, &self.env),
             Parsed::Update(args) => update::run(&args, &self.env),
+            Parsed::Events(args) => events::run(&args, &self.env),
             Parsed::Ps(args) => ps::run(&args, &self.env),
             Parsed::Resume(args) => resume::run(&args, &self.env),
             other => panic!("{other:?}"),
@@ -142,9 +143,14 @@ fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pa
         stage.refusal("ps box"),
         "cannot list the processes of container box: it has no cgroup of its own"
     );
+    assert_eq!(
+        stage.refusal("events --stats box"),
+        "cannot watch container box: it has no cgroup of its own"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(stage.refusal("pause box"), "container not running");
+    assert_eq!(stage.refusal("events box"), "container not running");
     assert_eq!(
         stage.refusal("update --memory 1g box"),
         "container not running"

@@ -1,0 +1,163 @@
+//! Word of processes that were killed because their group has reached its memory limit.
+//!
+//! v2 counts them in memory.events, a file that poll(2) can wait on. v1 signals an eventfd that was
+//! registered in cgroup.event_control, and signals it once more when the group is removed. Sources: the
+//! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, section 10.
+
+use kernel::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::uio::pread;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use crate::directory::Directory;
+use crate::{Error, Location};
+
+/// How long after a removal its signal may come, milliseconds.
+const REMOVAL: u16 = 100;
+
+/// What has happened since the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    Quiet,
+    /// A process was killed, or several.
+    Killed,
+    /// The group was removed: there is nothing to wait for any more.
+    Gone,
+}
+
+/// Waits for kills in one group.
+#[derive(Debug)]
+pub struct OomWatch(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// v2: memory.events, and how many kills it told of last.
+    Counter { events: OwnedFd, seen: u64 },
+    /// v1: the eventfd, and the group to tell its two signals apart.
+    Notifier { event: EventFd, group: Directory },
+}
+
+impl Location {
+    /// Begins to watch for kills, groups below included on v2. `None`: the container's groups have no
+    /// controller for memory, or are gone.
+    ///
+    /// # Errors
+    /// v1: cgroup.event_control is not the caller's to write.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>, Error> {
+        if let Some(place) = self.v1("memory") {
+            let group = place.open()?;
+            return group.map(|group| notifier(group).map(OomWatch)).transpose();
+        }
+        let Some(place) = self.unified() else {
+            return Ok(None);
+        };
+        let Some(group) = place.open()? else {
+            return Ok(None);
+        };
+        match group.open_file("memory.events") {
+            Ok(events) => {
+                // The first read is also what makes later changes known to poll.
+                let seen = kills(&events).unwrap_or(0);
+                Ok(Some(OomWatch(Source::Counter { events, seen })))
+            }
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
+            Err(source) => Err(Error::ReadFile {
+                file: group.path().join("memory.events"),
+                source,
+            }),
+        }
+    }
+}
+
+impl OomWatch {
+    /// What to wait for with poll(2) before the next [`Self::look`].
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        match &self.0 {
+            Source::Counter { events, .. } => PollFd::new(events.as_fd(), PollFlags::POLLPRI),
+            Source::Notifier { event, .. } => PollFd::new(event.as_fd(), PollFlags::POLLIN),
+        }
+    }
+
+    /// What has happened; does not wait for it.
+    pub fn look(&mut self) -> News {
+        match &mut self.0 {
+            Source::Counter { events, seen } => match kills(events) {
+                Err(_gone) => News::Gone,
+                Ok(now) if now > *seen => {
+                    *seen = now;
+                    News::Killed
+                }
+                Ok(_same) => News::Quiet,
+            },
+            Source::Notifier { event, group } => {
+                let signals = signals(event);
+                if group.read("memory.oom_control").is_ok() {
+                    return if signals > 0 {
+                        News::Killed
+                    } else {
+                        News::Quiet
+                    };
+                }
+                // The last signal is that of the removal.
+                let mut fds = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
+                if signals == 1 && poll(&mut fds, PollTimeout::from(REMOVAL)).is_ok() {
+                    let more = self::signals(event);
+                    return if more > 0 { News::Killed } else { News::Gone };
+                }
+                if signals > 1 {
+                    News::Killed
+                } else {
+                    News::Gone
+                }
+            }
+        }
+    }
+}
+
+/// How often the eventfd was signalled since it was last asked.
+fn signals(event: &EventFd) -> u64 {
+    // EAGAIN: never.
+    event.read().unwrap_or(0)
+}
+
+fn notifier(group: Directory) -> Result<Source, Error> {
+    const FILE: &str = "cgroup.event_control";
+    let failed = |source| Error::WriteFile {
+        file: group.path().join(FILE),
+        value: "memory.oom_control".to_owned(),
+        source,
+    };
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let event = EventFd::from_value_and_flags(0, flags).map_err(failed)?;
+    let control = group.open_file("memory.oom_control").map_err(failed)?;
+    let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+    group.write(FILE, &line).map_err(failed)?;
+    Ok(Source::Notifier { event, group })
+}
+
+/// `oom_kill` of memory.events. An error means that the group is gone.
+fn kills(events: &OwnedFd) -> Result<u64, Errno> {
+    let mut buffer = [0; 1024];
+    let count = pread(events, &mut buffer, 0)?;
+    Ok(oom_kill(&String::from_utf8_lossy(&buffer[..count])))
+}
+
+fn oom_kill(text: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_are_counted_and_not_what_stands_beside_them() {
+        let text = "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n";
+        assert_eq!(oom_kill(text), 5);
+        assert_eq!(oom_kill("oom 4\n"), 0);
+        assert_eq!(oom_kill(""), 0);
+    }
+}
