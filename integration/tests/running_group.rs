@@ -102,11 +102,14 @@ fn only_what_runs_can_be_paused() {
 }
 
 /// The process ids that `ps --format json` prints, on one line.
-fn pids(container: &Container<'_>) -> Vec<i64> {
+fn pids(s: &Sandbox, container: &Container<'_>) -> Vec<i64> {
     let outcome = container.command(&["ps", "--format", "json"]).ok();
     assert_eq!(outcome.stdout.lines().count(), 1, "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "");
     let list: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    if list.is_null() && !s.subject.is_locule() {
+        return Vec::new(); // the empty list of a Go program
+    }
     let list = list.as_array().expect("a list");
     list.iter()
         .map(|pid| pid.as_i64().expect("a pid"))
@@ -134,7 +137,7 @@ fn shows_every_process(s: &Sandbox) {
     bundle.shell("sleep 3337 & echo ready; wait");
     let container = s.started(&bundle);
     container.wait_output("ready");
-    let found = pids(&container);
+    let found = pids(s, &container);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found.contains(&container.pid()), "{found:?}");
 
@@ -162,7 +165,7 @@ fn shows_every_process(s: &Sandbox) {
     container.command(&["ps", "--format", "xml"]).fails();
     container.kill("KILL").ok();
     container.wait_for("stopped");
-    assert_eq!(pids(&container), Vec::<i64>::new());
+    assert_eq!(pids(s, &container), Vec::<i64>::new());
     container.delete().ok();
 }
 
@@ -266,6 +269,9 @@ fn update_changes_what_is_given_and_nothing_else() {
 #[test]
 fn idleness_does_not_touch_the_shares() {
     sandbox::host(|s| {
+        if s.is_control("runc 1.1 has no --cpu-idle") {
+            return;
+        }
         if !has_v1(s) {
             return;
         }
@@ -345,6 +351,9 @@ fn quoted(command: &Command) -> String {
 #[test]
 fn a_refused_limit_changes_nothing() {
     sandbox::host(|s| {
+        if s.is_control("runc 1.1 keeps what it has set before the refusal") {
+            return;
+        }
         if !has_v1(s) {
             return;
         }
@@ -513,6 +522,9 @@ fn events_follows_the_container_to_its_end_in_v2() {
 }
 
 fn follows_to_the_end(s: &Sandbox) {
+    if s.is_control("runc 1.1 goes on until the group is gone") {
+        return;
+    }
     let mut bundle = s.bundle();
     bundle.args(&["sleep", "1000"]);
     let container = s.started(&bundle);
@@ -572,13 +584,11 @@ fn events_tells_when_memory_has_run_out() {
         let running = s.spawn(command, None);
         bundle.file("/tmp/go", "", 0o644);
         assert!(sandbox::eventually(|| !running.stdout().is_empty()));
-        container.kill("KILL").ok();
+        container.remove();
         let outcome = running.wait().ok();
         for event in events(&outcome.stdout) {
             assert_eq!(event, json!({ "type": "oom", "id": container.id }));
         }
-        container.wait_for("stopped");
-        container.delete().ok();
     });
 }
 
@@ -586,6 +596,9 @@ fn events_tells_when_memory_has_run_out() {
 #[test]
 fn events_ends_when_nobody_reads() {
     sandbox::host(|s| {
+        if s.is_control("runc 1.1 notices at its next line") {
+            return;
+        }
         let mut bundle = s.bundle();
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
