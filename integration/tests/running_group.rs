@@ -1,7 +1,6 @@
-//! What the commands on a running container's control groups promise: pause, resume, ps, update, events.
+//! What the commands on a running container's control groups promise: pause, resume, ps, events.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use integration::{Container, Sandbox, sandbox};
@@ -174,262 +173,6 @@ fn first_number(line: &str) -> i64 {
     word.parse().expect("a number")
 }
 
-/// What `file` of the container's group in the v1 hierarchy `controller` says.
-fn limit(container: &Container<'_>, controller: &str, file: &str) -> String {
-    let pid = container.pid();
-    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
-    let names = |line: &&str| {
-        line.split(':')
-            .nth(1)
-            .is_some_and(|list| list.split(',').any(|name| name == controller))
-    };
-    let line = lines.lines().find(names).expect("the controller");
-    let group = line
-        .splitn(3, ':')
-        .nth(2)
-        .expect("a path")
-        .trim_start_matches('/');
-    let path = Path::new("/sys/fs/cgroup")
-        .join(controller)
-        .join(group)
-        .join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    text.trim_end().to_owned()
-}
-
-/// Whether the v1 controllers that these tests look at are here; says so if not.
-fn has_v1(s: &Sandbox) -> bool {
-    let here = ["memory", "cpu", "pids"].iter().all(|name| {
-        Path::new("/sys/fs/cgroup")
-            .join(name)
-            .join("cgroup.procs")
-            .exists()
-    });
-    if !here {
-        s.skip("no v1 controllers here; covered where the machine has them, in environment host");
-    }
-    here
-}
-
-/// A container with limits to change.
-fn limited(s: &Sandbox) -> Container<'_> {
-    let mut bundle = s.bundle();
-    bundle
-        .set("/linux/resources/memory/limit", json!(64 << 20))
-        .set(
-            "/linux/resources/cpu",
-            json!({ "quota": 50_000, "period": 200_000, "shares": 512 }),
-        )
-        .set("/linux/resources/pids/limit", json!(50))
-        .args(&["sleep", "1000"]);
-    s.started(&bundle)
-}
-
-/// Each option changes its limit and no other; the quota is counted in the period of the configuration, and the next
-/// update starts from the last.
-#[test]
-fn update_changes_what_is_given_and_nothing_else() {
-    sandbox::host(|s| {
-        if !has_v1(s) {
-            return;
-        }
-        let container = limited(s);
-        container
-            .command(&["update", "--pids-limit", "20", "--memory", "96m"])
-            .prints("");
-        assert_eq!(limit(&container, "pids", "pids.max"), "20");
-        let memory = |file: &str| limit(&container, "memory", file);
-        assert_eq!(memory("memory.limit_in_bytes"), (96 << 20).to_string());
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "50000");
-
-        container.command(&["update", "--cpu-quota", "40000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "40000");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "200000");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
-        container
-            .command(&["update", "--cpu-period", "100000"])
-            .ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "40000");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "100000");
-
-        container
-            .command(&["update", "--pids-limit", "-1", "--memory=-1"])
-            .ok();
-        assert_eq!(limit(&container, "pids", "pids.max"), "max");
-        assert!(
-            memory("memory.limit_in_bytes").len() > 15,
-            "{}",
-            memory("memory.limit_in_bytes")
-        );
-        container.remove();
-    });
-}
-
-/// An idle group takes no shares: they are not written along, and come back with the end of idleness.
-#[test]
-fn idleness_does_not_touch_the_shares() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 has no --cpu-idle") {
-            return;
-        }
-        if !has_v1(s) {
-            return;
-        }
-        let container = limited(s);
-        container.command(&["update", "--cpu-idle", "1"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.idle"), "1");
-        container.command(&["update", "--cpu-quota", "30000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "30000");
-        container.command(&["update", "--cpu-idle", "0"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.idle"), "0");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
-        container.remove();
-    });
-}
-
-/// What engines send: zeros for what stays, and a rule that would take every device away.
-#[test]
-fn a_document_with_zeros_and_a_deny_rule_changes_what_it_means() {
-    sandbox::host(|s| {
-        if !has_v1(s) {
-            return;
-        }
-        let mut bundle = s.bundle();
-        bundle
-            .set("/linux/resources/memory/limit", json!(64 << 20))
-            .set("/linux/resources/cpu/shares", json!(512))
-            .shell("echo ready; while sleep 0.01; do echo x > /dev/null && echo kept; done");
-        let container = s.started(&bundle);
-        container.wait_output("ready");
-        let document = json!({
-            "devices": [{ "allow": false, "access": "rwm" }],
-            "memory": { "limit": 0, "reservation": 0, "kernel": 0 },
-            "cpu": { "shares": 0, "quota": 70_000, "period": 100_000 },
-            "blockIO": { "weight": 0 },
-        });
-        let file = s.dir.join("update.json");
-        fs::write(&file, document.to_string()).expect("write");
-        let path = file.to_str().expect("a path");
-        // The other options do not count beside a document.
-        container
-            .command(&["update", "-r", path, "--pids-limit", "3"])
-            .prints("");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "70000");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
-        assert_eq!(limit(&container, "pids", "pids.max"), "max");
-        assert_eq!(
-            limit(&container, "memory", "memory.limit_in_bytes"),
-            (64 << 20).to_string()
-        );
-        let before = container.output().len();
-        assert!(sandbox::eventually(
-            || container.output()[before..].contains("kept")
-        ));
-
-        let mut command = s.command();
-        command.args(["update", "--resources", "-", &container.id]);
-        fs::write(&file, r#"{"pids":{"limit":33}}"#).expect("write");
-        let text = format!("{} < {path}", quoted(&command));
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &text]);
-        s.finish(shell, None).ok();
-        assert_eq!(limit(&container, "pids", "pids.max"), "33");
-        container.remove();
-    });
-}
-
-/// A command for the shell, without odd characters in its words.
-fn quoted(command: &Command) -> String {
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    let words = words.map(|word| format!("'{}'", word.to_str().expect("text")));
-    words.collect::<Vec<_>>().join(" ")
-}
-
-/// A limit that the kernel refuses takes back those that were set before it, and is not remembered.
-#[test]
-fn a_refused_limit_changes_nothing() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 keeps what it has set before the refusal") {
-            return;
-        }
-        if !has_v1(s) {
-            return;
-        }
-        let container = limited(s);
-        let limits = || {
-            [
-                limit(&container, "memory", "memory.limit_in_bytes"),
-                limit(&container, "cpu", "cpu.cfs_quota_us"),
-                limit(&container, "cpu", "cpu.cfs_period_us"),
-                limit(&container, "pids", "pids.max"),
-            ]
-        };
-        let before = limits();
-        for (options, word) in [
-            (
-                &["--memory", "128m", "--pids-limit", "5", "--cpu-period", "1"][..],
-                "period",
-            ),
-            (
-                &[
-                    "--pids-limit",
-                    "5",
-                    "--cpu-quota",
-                    "20000",
-                    "--memory",
-                    "4k",
-                ],
-                "memory",
-            ),
-            (
-                &["--pids-limit", "9999999999999999", "--memory", "128m"],
-                "pids",
-            ),
-            (&["--pids-limit", "5", "--memory", "128q"], "--memory"),
-            (&["--pids-limit", "5", "--cpu-idle", "2"], "--cpu-idle"),
-            (
-                &[
-                    "--pids-limit",
-                    "5",
-                    "--memory",
-                    "64m",
-                    "--memory-swap",
-                    "32m",
-                ],
-                "swap",
-            ),
-            (
-                &["--pids-limit", "5", "--l3-cache-schema", "L3:0=f"],
-                "intelRdt",
-            ),
-        ] {
-            let mut args = vec!["update"];
-            args.extend(options);
-            container.command(&args).fails_with(&[word]);
-            assert_eq!(limits(), before, "{options:?}");
-        }
-        // The stored limits are as before too: a quota alone goes with the period of the configuration.
-        container.command(&["update", "--cpu-quota", "60000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "200000");
-        container.remove();
-    });
-}
-
-/// "container not running" is what engines look for.
-#[test]
-fn what_has_stopped_is_not_updated() {
-    sandbox::host(|s| {
-        let container = s.started(&s.bundle());
-        container.wait_for("stopped");
-        container
-            .command(&["update", "--pids-limit", "5"])
-            .fails_with(&["container not running"]);
-        container.delete().ok();
-    });
-}
-
 /// The lines that `events` has printed so far.
 fn events(text: &str) -> Vec<Value> {
     let line = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -448,10 +191,15 @@ fn has(value: &Value, pointers: &[&str]) {
 #[test]
 fn events_prints_one_sample_on_one_line() {
     sandbox::host(|s| {
-        if !has_v1(s) {
+        if s.lacks_v1(&["memory", "pids"]) {
             return;
         }
-        let container = limited(s);
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/resources/memory/limit", json!(64 << 20))
+            .set("/linux/resources/pids/limit", json!(50))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
         let outcome = container.command(&["events", "--stats"]).ok();
         assert_eq!(outcome.stderr, "");
         let [event] = &*events(&outcome.stdout) else {
@@ -569,7 +317,7 @@ fn holds_pidfd(pid: u32) -> bool {
 #[test]
 fn events_tells_when_memory_has_run_out() {
     sandbox::host(|s| {
-        if !has_v1(s) {
+        if s.lacks_v1(&["memory", "pids"]) {
             return;
         }
         let mut bundle = s.bundle();
@@ -590,6 +338,15 @@ fn events_tells_when_memory_has_run_out() {
             assert_eq!(event, json!({ "type": "oom", "id": container.id }));
         }
     });
+}
+
+/// A command for the shell, without odd characters in its words.
+fn quoted(command: &Command) -> String {
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words = words.map(|word| format!("'{}'", word.to_str().expect("text")));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A reader that goes away ends the command, not only its next line.

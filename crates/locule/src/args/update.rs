@@ -12,9 +12,10 @@ use std::path::PathBuf;
     override_usage = "locule update [OPTIONS] ID",
     after_help = "Examples:\n  locule update --memory 512m --pids-limit 100 box1\n  \
         echo '{\"cpu\": {\"quota\": 50000}}' | locule update --resources - box1\n\n\
-        What is not given stays as it is, and so does what is given as 0 or as nothing. SIZE is a number of \
-        bytes, or one of k, m, g, t (times 1024), or -1 for no limit. Either all limits are set or none; \
-        the next update counts from the new ones. Rules for devices are never changed."
+        What is not given stays as it is, and so does what is given as an empty word, or as 0 where that is \
+        no limit. SIZE is a number of bytes, perhaps with k, m, g or t behind it (times 1024 each), or -1 for \
+        no limit. Either all limits are set or none; the next update starts from them. Rules for devices are \
+        never changed."
 )]
 pub(crate) struct Update {
     /// Read the limits from a JSON file with the form of linux.resources, or from standard input if it is -;
