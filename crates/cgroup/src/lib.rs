@@ -20,9 +20,10 @@ mod enable; // passing controllers on, v2
 mod error; // what can go wrong
 mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
+mod kills; // what the memory limit has done
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
-mod oom; // the memory limit at work
+mod oom; // word of kills for lack of memory
 mod plan; // where the groups will be, and making them
 mod resources; // limits as file writes
 pub mod stats; // what the group has used
@@ -30,9 +31,10 @@ mod update; // new limits for a group that is in use
 
 pub use error::Error;
 pub use group::Group;
+pub use kills::OutOfMemory;
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use name::UnitName;
-pub use oom::{OomEvent, OomWatch, OutOfMemory};
+pub use oom::{News, OomWatch};
 pub use plan::{Plan, Request};
 pub use resources::{FileWrite, Missing};
 

@@ -1,177 +1,152 @@
-//! Out of memory: how often the limit has killed, and news of it.
+//! Word of processes that were killed because their group has reached its memory limit.
+//!
+//! v2 counts them in memory.events, a file that poll(2) can wait on. v1 signals an eventfd that was
+//! registered in cgroup.event_control, and signals it once more when the group is removed. Sources: the
+//! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, section 10.
 
 use kernel::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::uio::pread;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
-use crate::{Error, Location, Version};
+use crate::{Error, Location};
 
-/// What the memory limit has done to a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfMemory {
-    /// Processes killed for it so far.
-    pub kills: u64,
-    /// The limit in bytes; `None` is no limit.
-    pub limit: Option<u64>,
-    /// The most bytes that were in use, or are where the kernel does not keep that (v2 before Linux 5.19).
-    pub peak: u64,
-}
+/// How long after a removal its signal may come, milliseconds.
+const REMOVAL: u16 = 100;
 
-/// News of a group.
+/// What has happened since the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OomEvent {
-    /// The limit was hit, and what memory could be had back was not enough.
-    OutOfMemory,
-    /// The group is gone; nothing more will come.
+pub enum News {
+    /// Nothing.
+    Quiet,
+    /// A process was killed, or several.
+    Killed,
+    /// The group was removed: there is nothing to wait for any more.
     Gone,
 }
 
-/// Waits for a group to run out of memory.
+/// Waits for kills in one group.
 #[derive(Debug)]
-pub struct OomWatch {
-    group: Directory,
-    source: Source,
-}
+pub struct OomWatch(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// memory.events, and the sum of its counters of interest.
-    V2 { events: OwnedFd, seen: u64 },
-    /// The kernel adds to the counter; it wants memory.oom_control open for as long.
-    V1 { counter: EventFd, _control: OwnedFd },
-}
-
-/// The counter `name` of a file of names and numbers.
-fn counter(text: &str, name: &str) -> u64 {
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
-}
-
-/// How often v2's group was out of memory, with or without a victim.
-fn events_of(text: &str) -> u64 {
-    counter(text, "oom") + counter(text, "oom_kill")
+    /// v2: memory.events, and how many kills it told of last.
+    Counter { events: OwnedFd, seen: u64 },
+    /// v1: the eventfd, and the group to tell its two signals apart.
+    Notifier { event: EventFd, group: Directory },
 }
 
 impl Location {
-    /// The group that has a memory controller.
-    fn memory(&self) -> Result<Option<(Directory, Version)>, Error> {
-        let Some(place) = self.v1("memory").or_else(|| self.unified()) else {
-            return Ok(None);
-        };
-        Ok(place.open()?.map(|group| (group, place.version)))
-    }
-
-    /// What the memory limit has done so far. `None` without a memory controller, or if the group is gone.
-    pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
-        let Some((group, version)) = self.memory()? else {
-            return Ok(None);
-        };
-        let number = |file: &str| -> Option<u64> { group.read(file).ok()?.trim_end().parse().ok() };
-        Ok(match version {
-            Version::V2 => group.read("memory.events").ok().map(|text| OutOfMemory {
-                kills: counter(&text, "oom_kill"),
-                limit: number("memory.max"),
-                peak: number("memory.peak")
-                    .or_else(|| number("memory.current"))
-                    .unwrap_or(0),
-            }),
-            Version::V1 => group
-                .read("memory.oom_control")
-                .ok()
-                .map(|text| OutOfMemory {
-                    kills: counter(&text, "oom_kill"),
-                    // No limit is the largest multiple of a page.
-                    limit: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
-                    peak: number("memory.max_usage_in_bytes").unwrap_or(0),
-                }),
-        })
-    }
-
-    /// Starts to watch for the memory limit.
+    /// Begins to watch for kills, groups below included on v2. `None`: the container's groups have no
+    /// controller for memory, or are gone.
     ///
     /// # Errors
-    /// [`Error::NoGroup`] if no group has a memory controller.
-    pub fn watch_oom(&self) -> Result<OomWatch, Error> {
-        let (group, version) = self.memory()?.ok_or(Error::NoGroup)?;
-        let failed = |file: &str| {
-            let file = group.path().join(file);
-            move |source: Errno| Error::ReadFile { file, source }
+    /// v1: cgroup.event_control is not the caller's to write.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>, Error> {
+        if let Some(place) = self.v1("memory") {
+            let group = place.open()?;
+            return group.map(|group| notifier(group).map(OomWatch)).transpose();
+        }
+        let Some(place) = self.unified() else {
+            return Ok(None);
         };
-        let source = match version {
-            Version::V2 => {
-                let events = group
-                    .open_file("memory.events")
-                    .map_err(failed("memory.events"))?;
-                let seen = events_of(&group.read_named("memory.events")?);
-                Source::V2 { events, seen }
-            }
-            Version::V1 => {
-                let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-                let counter = EventFd::from_flags(flags).map_err(failed("memory.oom_control"))?;
-                let control = group
-                    .open_file("memory.oom_control")
-                    .map_err(failed("memory.oom_control"))?;
-                let request = format!("{} {}", counter.as_fd().as_raw_fd(), control.as_raw_fd());
-                group.write_named("cgroup.event_control", &request)?;
-                Source::V1 {
-                    counter,
-                    _control: control,
-                }
-            }
+        let Some(group) = place.open()? else {
+            return Ok(None);
         };
-        Ok(OomWatch { group, source })
+        match group.open_file("memory.events") {
+            Ok(events) => {
+                // The first read is also what makes later changes known to poll.
+                let seen = kills(&events).unwrap_or(0);
+                Ok(Some(OomWatch(Source::Counter { events, seen })))
+            }
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
+            Err(source) => Err(Error::ReadFile {
+                file: group.path().join("memory.events"),
+                source,
+            }),
+        }
     }
 }
 
 impl OomWatch {
-    /// The next news, or `None` if there is none within `timeout`.
-    pub fn next(&mut self, timeout: Duration) -> Option<OomEvent> {
-        let end = Instant::now() + timeout;
-        loop {
-            if let Some(event) = self.look() {
-                return Some(event);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            // The end of a v2 group wakes nobody: look again from time to time.
-            let wait = left.min(Duration::from_millis(250));
-            let (fd, flags) = match &self.source {
-                Source::V2 { events, .. } => (events.as_fd(), PollFlags::POLLPRI),
-                Source::V1 { counter, .. } => (counter.as_fd(), PollFlags::POLLIN),
-            };
-            let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
-            let _news = poll(&mut [PollFd::new(fd, flags)], wait);
+    /// What to wait for with poll(2) before the next [`Self::look`].
+    pub fn poll_fd(&self) -> PollFd<'_> {
+        match &self.0 {
+            Source::Counter { events, .. } => PollFd::new(events.as_fd(), PollFlags::POLLPRI),
+            Source::Notifier { event, .. } => PollFd::new(event.as_fd(), PollFlags::POLLIN),
         }
     }
 
-    fn look(&mut self) -> Option<OomEvent> {
-        match &mut self.source {
-            Source::V2 { seen, .. } => {
-                let Ok(text) = self.group.read("memory.events") else {
-                    return Some(OomEvent::Gone);
-                };
-                let now = events_of(&text);
-                let is_news = now > *seen;
-                *seen = now;
-                is_news.then_some(OomEvent::OutOfMemory)
-            }
-            Source::V1 { counter, .. } => {
-                let is_news = counter.read().is_ok();
-                // The end of the group is counted too.
-                if self.group.read("memory.oom_control").is_err() {
-                    return Some(OomEvent::Gone);
+    /// What has happened; does not wait for it.
+    pub fn look(&mut self) -> News {
+        match &mut self.0 {
+            Source::Counter { events, seen } => match kills(events) {
+                Err(_gone) => News::Gone,
+                Ok(now) if now > *seen => {
+                    *seen = now;
+                    News::Killed
                 }
-                is_news.then_some(OomEvent::OutOfMemory)
+                Ok(_same) => News::Quiet,
+            },
+            Source::Notifier { event, group } => {
+                let signals = signals(event);
+                if group.read("memory.oom_control").is_ok() {
+                    return if signals > 0 {
+                        News::Killed
+                    } else {
+                        News::Quiet
+                    };
+                }
+                // The last signal is that of the removal.
+                let mut fds = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
+                if signals == 1 && poll(&mut fds, PollTimeout::from(REMOVAL)).is_ok() {
+                    let more = self::signals(event);
+                    return if more > 0 { News::Killed } else { News::Gone };
+                }
+                if signals > 1 {
+                    News::Killed
+                } else {
+                    News::Gone
+                }
             }
         }
     }
+}
+
+/// How often the eventfd was signalled since it was last asked.
+fn signals(event: &EventFd) -> u64 {
+    // EAGAIN: never.
+    event.read().unwrap_or(0)
+}
+
+fn notifier(group: Directory) -> Result<Source, Error> {
+    const FILE: &str = "cgroup.event_control";
+    let failed = |source| Error::WriteFile {
+        file: group.path().join(FILE),
+        value: "memory.oom_control".to_owned(),
+        source,
+    };
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let event = EventFd::from_value_and_flags(0, flags).map_err(failed)?;
+    let control = group.open_file("memory.oom_control").map_err(failed)?;
+    let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+    group.write(FILE, &line).map_err(failed)?;
+    Ok(Source::Notifier { event, group })
+}
+
+/// `oom_kill` of memory.events. An error means that the group is gone.
+fn kills(events: &OwnedFd) -> Result<u64, Errno> {
+    let mut buffer = [0; 1024];
+    let count = pread(events, &mut buffer, 0)?;
+    Ok(oom_kill(&String::from_utf8_lossy(&buffer[..count])))
+}
+
+fn oom_kill(text: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -179,11 +154,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_found_by_their_whole_name() {
-        let text = "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n";
-        assert_eq!(counter(text, "oom_kill"), 1);
-        assert_eq!(counter(text, "oom"), 2);
-        assert_eq!(counter(text, "absent"), 0);
-        assert_eq!(events_of(text), 3);
+    fn kills_are_counted_and_not_what_stands_beside_them() {
+        let text = "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n";
+        assert_eq!(oom_kill(text), 5);
+        assert_eq!(oom_kill("oom 4\n"), 0);
+        assert_eq!(oom_kill(""), 0);
     }
 }

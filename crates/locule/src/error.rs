@@ -1,11 +1,13 @@
 //! Why a command has failed.
 
+use crate::commands::update::Misgiven;
 use crate::state::ContainerId;
 use crate::{log, seal, signal, state, status};
 use kernel::Errno;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 
 /// Everything that ends a command. The messages say what was asked of what; sources are chained.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,21 @@ pub(crate) enum Error {
     Log(#[from] log::Unavailable),
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
+    #[error(transparent)]
+    Misgiven(#[from] Misgiven),
+    #[error("cannot {action} container {id}: it has no cgroup of its own")]
+    NoGroup {
+        id: ContainerId,
+        action: &'static str,
+    },
+    #[error("run the host's `ps`")]
+    Ps(#[source] io::Error),
+    #[error("the host's `ps` has failed, {status}: {text}")]
+    PsFailed { status: ExitStatus, text: String },
+    #[error(
+        "the host's `ps` does not tell process ids: {reason}; give it options that print the column PID"
+    )]
+    PsOdd { reason: String },
     #[error("{action} the first process of container {id}")]
     Process {
         id: ContainerId,
@@ -77,7 +94,9 @@ impl Error {
             Self::Refused(_) => "status",
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
-            Self::Cgroup(_) => "cgroup",
+            Self::Cgroup(_) | Self::NoGroup { .. } => "cgroup",
+            Self::Misgiven(_) => "limit",
+            Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",
             Self::NoRoot { .. } => "state-root",
@@ -118,17 +137,32 @@ fn link(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
-pub(crate) fn print(text: &str) -> Result<(), Error> {
+/// Whether anybody still reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as it can be told.
+    Present,
+    /// It has closed its end.
+    Gone,
+}
+
+/// Prints a part of an answer on stdout.
+pub(crate) fn print_part(text: &str) -> Result<Reader, Error> {
     use io::Write;
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Error::Print),
+        Ok(()) => Ok(Reader::Present),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Error::Print(error)),
     }
+}
+
+/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    print_part(text).map(|_reader| ())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A living process that is the recorded one.
@@ -47,6 +47,11 @@ impl Process {
     /// Sends a signal. ESRCH: it has ended meanwhile.
     pub(crate) fn signal(&self, number: i32) -> Result<(), Errno> {
         pidfd_send_signal(self.pidfd.as_fd(), number)
+    }
+
+    /// The pidfd: readable when all its threads have ended.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Waits for the end of all its threads, at most `patience`; tells whether it has come. A zombie has ended.

@@ -114,6 +114,14 @@ pub(crate) enum Action {
     Delete,
     /// Kill and remove it.
     ForceDelete,
+    /// Freeze its processes.
+    Pause,
+    /// Thaw them.
+    Resume,
+    /// Change its limits.
+    Update,
+    /// Follow what it uses.
+    Watch,
 }
 
 /// A command that the status forbids.
@@ -130,6 +138,10 @@ pub(crate) enum Refusal {
     NotRunning,
     #[error("container not running: it is still being created")]
     NotYetRunning,
+    #[error("container not running: it is paused already")]
+    PausedAlready,
+    #[error("container not paused")]
+    NotPaused,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     Delete { id: ContainerId, status: Status },
 }
@@ -138,9 +150,11 @@ pub(crate) enum Refusal {
 pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
     match (action, status) {
         (Action::Start, Status::Created)
-        | (Action::Kill, Status::Created | Status::Running | Status::Paused)
+        | (Action::Kill | Action::Update | Action::Watch, Status::Created | Status::Running | Status::Paused)
         // A created one is deleted like a stopped one: engines do so without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
+        | (Action::Pause, Status::Created | Status::Running)
+        | (Action::Resume, Status::Paused)
         | (Action::ForceDelete, _) => Ok(()),
         (Action::KillAll, Status::Created | Status::Running | Status::Paused | Status::Stopped) => {
             Ok(())
@@ -148,8 +162,14 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
         (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
         (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
-        (Action::Kill, Status::Stopped) => Err(Refusal::NotRunning),
-        (Action::Kill | Action::KillAll, Status::Creating) => Err(Refusal::NotYetRunning),
+        (Action::Kill | Action::Pause | Action::Update | Action::Watch, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch, Status::Creating) => {
+            Err(Refusal::NotYetRunning)
+        }
+        (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),
+        (Action::Resume, Status::Creating | Status::Created | Status::Running | Status::Stopped) => {
+            Err(Refusal::NotPaused)
+        }
         (Action::Delete, Status::Creating | Status::Running | Status::Paused) => {
             Err(Refusal::Delete {
                 id: id.clone(),
@@ -177,7 +197,7 @@ mod tests {
     #[test]
     fn each_command_is_permitted_or_refused_in_the_words_that_engines_know() {
         const START: &str = "cannot start a container in the";
-        use Action::{Delete, ForceDelete, Kill, KillAll, Start};
+        use Action::{Delete, ForceDelete, Kill, KillAll, Pause, Resume, Start, Update};
         use Status::{Created, Creating, Paused, Running, Stopped};
         let id = ContainerId::new("box").unwrap();
         for (action, status, words) in [
@@ -226,6 +246,29 @@ mod tests {
             (ForceDelete, Running, ""),
             (ForceDelete, Paused, ""),
             (ForceDelete, Stopped, ""),
+            (
+                Pause,
+                Creating,
+                "container not running: it is still being created",
+            ),
+            (Pause, Created, ""),
+            (Pause, Running, ""),
+            (Pause, Paused, "container not running: it is paused already"),
+            (Pause, Stopped, "container not running"),
+            (
+                Update,
+                Creating,
+                "container not running: it is still being created",
+            ),
+            (Update, Created, ""),
+            (Update, Running, ""),
+            (Update, Paused, ""),
+            (Update, Stopped, "container not running"),
+            (Resume, Creating, "container not paused"),
+            (Resume, Created, "container not paused"),
+            (Resume, Running, "container not paused"),
+            (Resume, Paused, ""),
+            (Resume, Stopped, "container not paused"),
         ] {
             let answer = permit(action, status, &id);
             let said = answer.map_or_else(|refusal| refusal.to_string(), |()| String::new());

@@ -51,6 +51,7 @@ pub(crate) fn record(id: &str) -> Record {
         cgroup: None,
         cgroup_paths: BTreeMap::new(),
         namespace_paths: BTreeMap::new(),
+        resources: None,
         program: None,
         has_poststart: false,
         has_poststop: false,

@@ -5,6 +5,7 @@
 //! the index in its JSON pointer. Paths of the host are absolute; paths in the container are as
 //! written and are resolved below the root by whoever uses them.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -235,7 +236,7 @@ pub struct Device {
 }
 
 /// The `type` of a device node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceKind {
     /// "c" or "u".
     Char,
@@ -309,7 +310,9 @@ pub struct Hook {
 /// `linux.resources`, see config-linux.md#control-groups. An absent field leaves the kernel's value alone.
 /// A 0 of the document is absent here where 0 is no meaningful limit: bytes of memory, shares, quota,
 /// periods, real-time runtime, weights. Left as written: `pids.limit`, burst, swappiness, idle, rates.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The serialized form is that of state files, with the names of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resources {
     /// `devices`, in order.
     pub devices: Vec<DeviceRule>,
@@ -332,7 +335,7 @@ pub struct Resources {
 }
 
 /// One element of `resources.devices`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
     /// `allow`.
     pub allow: bool,
@@ -351,7 +354,8 @@ pub struct DeviceRule {
 }
 
 /// `resources.memory`, in bytes; -1 is no limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// `limit`.
     pub limit: Option<i64>,
@@ -374,7 +378,8 @@ pub struct Memory {
 }
 
 /// `resources.cpu`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cpu {
     /// `shares`.
     pub shares: Option<u64>,
@@ -397,7 +402,8 @@ pub struct Cpu {
 }
 
 /// `resources.blockIO`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BlockIo {
     /// `weight`: 10 to 1000.
     pub weight: Option<u16>,
@@ -416,7 +422,7 @@ pub struct BlockIo {
 }
 
 /// One element of `blockIO.weightDevice`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightDevice {
     /// `major`.
     pub major: u32,
@@ -429,7 +435,7 @@ pub struct WeightDevice {
 }
 
 /// One element of a `blockIO.throttle*` list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleDevice {
     /// `major`.
     pub major: u32,
@@ -440,7 +446,8 @@ pub struct ThrottleDevice {
 }
 
 /// `resources.network`, cgroup v1 only.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Network {
     /// `classID`.
     pub class_id: Option<u32>,
@@ -449,7 +456,8 @@ pub struct Network {
 }
 
 /// One value of `resources.rdma`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rdma {
     /// `hcaHandles`.
     pub hca_handles: Option<u32>,

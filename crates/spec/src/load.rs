@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Namespace, Process};
+use crate::container::{Container, Namespace, Process, Resources};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -172,6 +172,30 @@ pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<Diagnostic>), Report>
 pub fn load_process(path: &Path) -> Result<(Process, Vec<Diagnostic>), LoadError> {
     let bytes = read(path)?;
     parse_process(&bytes).map_err(|report| LoadError::Invalid {
+        path: path.to_owned(),
+        report,
+    })
+}
+
+/// Judges a document that is the `linux.resources` section alone, as `update --resources` is given.
+/// Pointers count from this document.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let notes = Notes::default();
+    let resources = validate::resources::read(&Value::root(&document, &notes));
+    finish(Some(resources), notes, bytes)
+}
+
+/// Reads and judges the file at `path` as [`parse_resources`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_resources(path: &Path) -> Result<(Resources, Vec<Diagnostic>), LoadError> {
+    let bytes = read(path)?;
+    parse_resources(&bytes).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),
         report,
     })

@@ -5,7 +5,12 @@
 //! and signals are checked by the command. The single-dash and `=true` spellings of Go programs are
 //! brought into shape by [`spelling`] first.
 
+mod group;
 mod spelling;
+mod update;
+
+pub(crate) use group::{Events, Pause, Ps, Resume};
+pub(crate) use update::{Kind, Limit, Limits, Update};
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -147,6 +152,16 @@ pub(crate) enum Command {
     Delete(Delete),
     /// List the containers of the state directory
     List(List),
+    /// Stop all processes of a container where they are
+    Pause(Pause),
+    /// Let the processes of a paused container run on
+    Resume(Resume),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Change the limits of a container
+    Update(Update),
+    /// Print what a container uses, and when its memory has run out
+    Events(Events),
     /// Write a config.json to start from
     Spec(Spec),
     /// Print as JSON what this build supports
@@ -400,6 +415,11 @@ impl Command {
             Self::Kill(args) => ("kill", args.words.len(), 1, 2),
             Self::Delete(args) => ("delete", args.ids.len(), 1, 1),
             Self::List(args) => ("list", args.words.len(), 0, 0),
+            Self::Pause(args) => ("pause", args.given(), 1, 1),
+            Self::Resume(args) => ("resume", args.given(), 1, 1),
+            Self::Update(args) => ("update", args.given(), 1, 1),
+            Self::Events(args) => ("events", args.given(), 1, 1),
+            Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),
             Self::Init(_) => ("init", 0, 0, 0),

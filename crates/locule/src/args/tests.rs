@@ -51,6 +51,21 @@ const CALLS: &[&str] = &[
     "--rootless false list -f json -q",
     "features",
     // BuildKit.
+    "pause I",
+    "resume I",
+    "--root /r --log /l --log-format json ps --format json I",
+    "ps I",
+    "ps I aux",
+    "--root /r --log /l --log-format json events --stats I",
+    "events --interval 5s I",
+    "events --interval=10 I",
+    "events -interval 1m30s -stats=false I",
+    "--root /r --log /l --log-format json update --resources - I",
+    "update --resources=/tmp/r.json I",
+    "update -r - I",
+    "update --memory 64m --memory-swap -1 --cpu-quota -1 --cpu-idle=1 --pids-limit -1 --kernel-memory 0 I",
+    "--root /r --log /l --log-format json pause I",
+    "--root /r --log /l --log-format json resume I",
     "--log /l --log-format json run --bundle /b --keep --no-pivot --pid-file /p I",
     "run --bundle /b --detach --pid-file /p I",
     // Spellings of Go programs.
@@ -121,6 +136,60 @@ fn kill_takes_its_options_on_both_sides_and_defaults_to_term() {
 }
 
 #[test]
+fn what_follows_the_name_is_for_the_hosts_ps() {
+    for (line, format, options) in [
+        ("ps I", ListFormat::Table, &["-ef"][..]),
+        ("ps -f json I", ListFormat::Json, &["-ef"]),
+        ("ps -format=json I", ListFormat::Json, &["-ef"]),
+        ("ps --format json -- I", ListFormat::Json, &["-ef"]),
+        ("ps I aux", ListFormat::Table, &["aux"]),
+        (
+            "ps I -o pid,args -f",
+            ListFormat::Table,
+            &["-o", "pid,args", "-f"],
+        ),
+        ("ps I -- -o pid", ListFormat::Table, &["-o", "pid"]),
+        ("ps I --forest -e", ListFormat::Table, &["--forest", "-e"]),
+        ("ps I --help", ListFormat::Table, &["--help"]),
+    ] {
+        let (_, Command::Ps(ps)) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((ps.id().as_str(), ps.format), ("I", format), "{line}");
+        assert_eq!(ps.options(), options, "{line}");
+    }
+    assert!(
+        misuse("ps --format xml I")
+            .text
+            .contains("invalid format option")
+    );
+}
+
+#[test]
+fn limits_keep_their_words() {
+    let (_, Command::Update(update)) =
+        command("update --memory -1 -cpu-quota=-5 --cpuset-cpus 0-1,3 --pids-limit 7k -r - I")
+    else {
+        panic!("update");
+    };
+    assert_eq!(update.resources.as_deref(), Some(Path::new("-")));
+    let typed: Vec<_> = update
+        .limits
+        .each()
+        .filter_map(|limit| Some((limit.option, limit.word?)))
+        .collect();
+    assert_eq!(
+        typed,
+        [
+            ("--cpu-quota", "-5"),
+            ("--cpuset-cpus", "0-1,3"),
+            ("--memory", "-1"),
+            ("--pids-limit", "7k"),
+        ]
+    );
+}
+
+#[test]
 fn values_and_what_follows_two_dashes_are_left_alone() {
     let (globals, _) = command("--log -debug -root=/r state x");
     assert_eq!(globals.log.as_deref(), Some(Path::new("-debug")));
@@ -145,6 +214,11 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         ("delete a b", "\"delete\" requires exactly 1 argument\n"),
         ("kill", "\"kill\" requires a minimum of 1 argument\n"),
         ("kill a 9 x", "\"kill\" requires a maximum of 2 arguments\n"),
+        ("pause", "\"pause\" requires exactly 1 argument\n"),
+        ("resume a b", "\"resume\" requires exactly 1 argument\n"),
+        ("ps", "\"ps\" requires a minimum of 1 argument\n"),
+        ("update", "\"update\" requires exactly 1 argument\n"),
+        ("events", "\"events\" requires exactly 1 argument\n"),
         ("list x", "\"list\" takes no arguments, 1 given\n"),
         ("features x y", "\"features\" takes no arguments, 2 given\n"),
     ] {
@@ -166,6 +240,8 @@ fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
         ("--log journald:x list", "journald", 1),
         ("create --preserve-fds -1 I", "-1", 1),
         ("create --pid-file", "--pid-file", 1),
+        ("events --interval 0s I", "greater than 0", 1),
+        ("events --interval 5x I", "whole seconds", 1),
     ] {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);

@@ -2,18 +2,23 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod features;
 pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod ps;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod template;
+pub(crate) mod update;
 
 use crate::args::{CgroupManager, Globals, Rootless};
 use crate::error::Error;
-use crate::state::{Access, Record, Store, is_host_root};
+use crate::state::{Access, ContainerId, Record, Store, is_host_root};
 use spec::Container;
 use spec::load::Host;
 use std::path::PathBuf;
@@ -53,6 +58,21 @@ impl Env {
     pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
         Ok(Store::open(self.root.as_deref(), access)?)
     }
+}
+
+/// The container's own cgroup, for `action`.
+///
+/// # Errors
+/// [`Error::NoGroup`]: it was made without one, and what else is in its maker's is none of our business.
+pub(crate) fn own_group<'r>(
+    record: &'r Record,
+    id: &ContainerId,
+    action: &'static str,
+) -> Result<&'r cgroup::Location, Error> {
+    record.groups().ok_or_else(|| Error::NoGroup {
+        id: id.clone(),
+        action,
+    })
 }
 
 /// The configuration that was kept when the container was made.

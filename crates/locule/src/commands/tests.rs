@@ -43,6 +43,11 @@ impl Stage {
             Parsed::Kill(args) => kill::run(&args, &self.env),
             Parsed::Delete(args) => delete::run(&args, &self.env),
             Parsed::List(args) => list::run(&args, &self.env),
+            Parsed::Pause(args) => pause::run(&args, &self.env),
+            Parsed::Update(args) => update::run(&args, &self.env),
+            Parsed::Events(args) => events::run(&args, &self.env),
+            Parsed::Ps(args) => ps::run(&args, &self.env),
+            Parsed::Resume(args) => resume::run(&args, &self.env),
             other => panic!("{other:?}"),
         }
     }
@@ -123,6 +128,74 @@ fn a_created_container_is_deleted_without_force() {
     stage.run("delete box").unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert!(!stage.file("").exists());
+}
+
+#[test]
+fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pause() {
+    let stage = Stage::new();
+    let (mut child, _) = stage.running();
+    assert_eq!(
+        stage.refusal("pause box"),
+        "cannot pause container box: it has no cgroup of its own"
+    );
+    assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("ps box"),
+        "cannot list the processes of container box: it has no cgroup of its own"
+    );
+    assert_eq!(
+        stage.refusal("events --stats box"),
+        "cannot watch container box: it has no cgroup of its own"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(stage.refusal("pause box"), "container not running");
+    assert_eq!(stage.refusal("events box"), "container not running");
+    assert_eq!(
+        stage.refusal("update --memory 1g box"),
+        "container not running"
+    );
+    assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("pause nobody"),
+        "container does not exist: nobody"
+    );
+}
+
+#[test]
+fn an_update_is_refused_where_there_is_nothing_to_write_to() {
+    let stage = Stage::new();
+    let (mut child, record) = stage.running();
+    fs::write(
+        stage.file("config.json"),
+        r#"{"ociVersion":"1.2.0","root":{"path":"r"},"linux":{}}"#,
+    )
+    .unwrap();
+    let lines = [
+        (
+            "update box",
+            "cannot update container box: it has no cgroup",
+        ),
+        ("update --memory 1x box", "--memory \"1x\": expected bytes"),
+        (
+            "update --l3-cache-schema L3:0=f box",
+            "--l3-cache-schema: the container was made without linux.intelRdt",
+        ),
+        (
+            "update --resources /nowhere --mem-bw-schema MB:0=50 box",
+            "--mem-bw-schema: the container was made without linux.intelRdt",
+        ),
+        ("update -r /nowhere box", "open \"/nowhere\": no such file"),
+    ];
+    for (line, told) in lines {
+        let refusal = stage.refusal(line);
+        assert!(refusal.starts_with(told), "{refusal}");
+    }
+    let entry = stage.env.store(Access::Look).unwrap();
+    let entry = entry.container(&ContainerId::new("box").unwrap(), Lock::None);
+    assert_eq!(entry.unwrap().record().unwrap(), record);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::moment;
 use crate::process::boot_id;
 use serde::{Deserialize, Serialize};
 use spec::Container;
-use spec::container::Namespace;
+use spec::container::{Namespace, Resources};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -74,6 +74,9 @@ pub(crate) struct Record {
     /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
+    /// The limits since the last `update`; absent while those of the configuration count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<Resources>,
     /// args[0] of the configuration's process; absent when there is nothing to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<String>,
@@ -113,6 +116,7 @@ impl Record {
                 .map(|group| (group.controllers.clone(), group.host_path()))
                 .collect(),
             namespace_paths: BTreeMap::new(),
+            resources: None,
             program: process.and_then(|process| process.args.first().cloned()),
             has_poststart: !container.hooks.poststart.is_empty(),
             has_poststop: !container.hooks.poststop.is_empty(),

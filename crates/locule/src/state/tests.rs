@@ -294,6 +294,10 @@ proptest! {
         record.oci_version.clone_from(&text);
         record.rootfs = text.into();
         record.owner = owner;
+        record.resources = pid.map(|limit| spec::container::Resources {
+            pids_limit: Some(limit.into()),
+            ..Default::default()
+        });
         if let Some(pid) = pid {
             record.set_process(pid, start);
         }

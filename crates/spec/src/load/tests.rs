@@ -274,3 +274,50 @@ fn truncation_is_refused_at_every_length() {
         assert!(report.errors[0].position.is_some());
     }
 }
+
+#[test]
+fn resources_alone_are_judged_with_pointers_of_their_own() {
+    let sound = br#"{"memory":{"limit":0,"swap":-1},"cpu":{"quota":70000,"shares":0},
+        "pids":{"limit":5},"devices":[{"allow":false,"access":"rwm"}],
+        "unified":{"memory.high":"1"},"hugepageLimits":[{"pageSize":"2MB","limit":9}]}"#;
+    let (resources, warnings) = parse_resources(sound).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(
+        (resources.memory.limit, resources.memory.swap),
+        (None, Some(-1))
+    );
+    assert_eq!(
+        (resources.cpu.quota, resources.cpu.shares),
+        (Some(70_000), None)
+    );
+    assert_eq!(resources.pids_limit, Some(5));
+    // What a state file keeps is what was read.
+    let kept = serde_json::to_string(&resources).unwrap();
+    assert_eq!(serde_json::from_str::<Resources>(&kept).unwrap(), resources);
+    assert_eq!(
+        serde_json::from_str::<Resources>("{}").unwrap(),
+        Resources::default()
+    );
+
+    for (document, words) in [
+        (r#"{"cpu":{"idle":2}}"#, "/cpu/idle: "),
+        (
+            r#"{"memory":{"limit":"1"}}"#,
+            "/memory/limit: expected a whole number",
+        ),
+        (r#"{"memory":{"limit":5,"swap":4}}"#, "/memory: `swap` 4"),
+        ("[]", "expected an object"),
+        ("null", "expected an object"),
+        ("{", "syntax"),
+    ] {
+        let told = parse_resources(document.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains(words), "{document}: {told}");
+    }
+    let path = Path::new("/nowhere/resources.json");
+    assert!(matches!(
+        load_resources(path),
+        Err(LoadError::Absent { .. })
+    ));
+}

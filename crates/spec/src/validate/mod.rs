@@ -8,7 +8,7 @@ mod linux;
 mod mounts;
 mod namespaces;
 pub(crate) mod process;
-mod resources;
+pub(crate) mod resources;
 mod seccomp;
 mod sysctl;
 #[cfg(test)]

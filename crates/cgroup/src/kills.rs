@@ -1,0 +1,71 @@
+//! What the memory limit has done: how often it has killed, and how much memory was in use.
+
+use crate::directory::Directory;
+use crate::{Error, Location, Version};
+
+/// What the memory limit has done to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// Processes killed for it so far.
+    pub kills: u64,
+    /// The limit in bytes; `None` is no limit.
+    pub limit: Option<u64>,
+    /// The most bytes that were in use, or are where the kernel does not keep that (v2 before Linux 5.19).
+    pub peak: u64,
+}
+
+/// The counter `name` of a file of names and numbers.
+fn counter(text: &str, name: &str) -> u64 {
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+impl Location {
+    /// The group that has a memory controller.
+    fn memory(&self) -> Result<Option<(Directory, Version)>, Error> {
+        let Some(place) = self.v1("memory").or_else(|| self.unified()) else {
+            return Ok(None);
+        };
+        Ok(place.open()?.map(|group| (group, place.version)))
+    }
+
+    /// What the memory limit has done so far. `None` without a memory controller, or if the group is gone.
+    pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
+        let Some((group, version)) = self.memory()? else {
+            return Ok(None);
+        };
+        let number = |file: &str| -> Option<u64> { group.read(file).ok()?.trim_end().parse().ok() };
+        Ok(match version {
+            Version::V2 => group.read("memory.events").ok().map(|text| OutOfMemory {
+                kills: counter(&text, "oom_kill"),
+                limit: number("memory.max"),
+                peak: number("memory.peak")
+                    .or_else(|| number("memory.current"))
+                    .unwrap_or(0),
+            }),
+            Version::V1 => group
+                .read("memory.oom_control")
+                .ok()
+                .map(|text| OutOfMemory {
+                    kills: counter(&text, "oom_kill"),
+                    // No limit is the largest multiple of a page.
+                    limit: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
+                    peak: number("memory.max_usage_in_bytes").unwrap_or(0),
+                }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_found_by_their_whole_name() {
+        let text = "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n";
+        assert_eq!(counter(text, "oom_kill"), 1);
+        assert_eq!(counter(text, "absent"), 0);
+    }
+}

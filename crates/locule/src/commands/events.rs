@@ -1,0 +1,204 @@
+//! `events`: what a container uses, and when its memory has run out.
+//!
+//! One JSON object a line, in the form that engines parse. Without `--stats` it goes on until nobody reads,
+//! or the container's first process has ended and its cgroup has no other.
+
+use super::{Env, own_group};
+use crate::args;
+use crate::error::{Error, Reader, print_part};
+use crate::process::Process;
+use crate::state::{Access, ContainerId, Lock};
+use crate::status::{Action, observe, permit};
+use cgroup::stats::Stats;
+use cgroup::{Location, News, OomWatch};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether processes are left that nothing tells the end of.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Stats>,
+}
+
+impl Event<'_> {
+    fn line(&self) -> Result<String, Error> {
+        Ok(serde_json::to_string(self)? + "\n")
+    }
+}
+
+/// Follows one container.
+pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
+    let id = ContainerId::new(args.id())?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+    let record = entry.record()?;
+    let observed = observe(&entry, &record)?;
+    permit(Action::Watch, observed.status, &id)?;
+    let group = own_group(&record, &id, "watch")?;
+    let mut watch = Watch {
+        id: id.as_str(),
+        group,
+        process: observed.process,
+        oom: None,
+    };
+    if args.stats {
+        watch.tell_stats(&group.stats()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    watch.oom = group.watch_oom().unwrap_or_else(|error| {
+        let error = Error::from(error);
+        tracing::warn!(code = error.code(), "no word of oom: {}", error.chain());
+        None
+    });
+    watch.follow(args.interval)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A container that is followed.
+#[derive(Debug)]
+struct Watch<'a> {
+    id: &'a str,
+    group: &'a Location,
+    /// The first process, until it has ended.
+    process: Option<Process>,
+    /// Until there is nothing to hear any more.
+    oom: Option<OomWatch>,
+}
+
+impl Watch<'_> {
+    /// Prints until the end.
+    fn follow(&mut self, interval: Duration) -> Result<(), Error> {
+        let mut due = Instant::now() + interval;
+        loop {
+            if self.wait(due) == Reader::Gone {
+                return Ok(());
+            }
+            // Before the question whether it has ended: that may be why it has.
+            if self.tell_oom()? == Reader::Gone || self.has_ended()? {
+                return Ok(());
+            }
+            let now = Instant::now();
+            if now < due {
+                continue;
+            }
+            due = now.max(due + interval);
+            match self.group.stats() {
+                Ok(stats) if self.tell_stats(&stats)? == Reader::Gone => return Ok(()),
+                Ok(_) => {}
+                // Removed since the question above.
+                Err(_gone) if self.has_ended()? => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until something may have happened, `due` at the latest.
+    fn wait(&self, due: Instant) -> Reader {
+        let stdout = io::stdout();
+        // Nothing is asked of it: that nobody reads is told in any case.
+        let mut fds = vec![PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        fds.extend(self.oom.as_ref().map(OomWatch::poll_fd));
+        let mut left = due.saturating_duration_since(Instant::now());
+        match &self.process {
+            Some(process) => fds.push(PollFd::new(process.pidfd(), PollFlags::POLLIN)),
+            None => left = left.min(LOOK),
+        }
+        // Whole milliseconds, rounded up: the last one is not to be spent in a loop.
+        let left = left + Duration::from_millis(1);
+        // An interruption is one more look.
+        let _woken = poll(
+            &mut fds,
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+        );
+        match fds.first().and_then(PollFd::any) {
+            Some(true) => Reader::Gone,
+            Some(false) | None => Reader::Present,
+        }
+    }
+
+    fn tell_oom(&mut self) -> Result<Reader, Error> {
+        match self.oom.as_mut().map(OomWatch::look) {
+            Some(News::Killed) => {
+                let event = Event {
+                    kind: "oom",
+                    id: self.id,
+                    data: None,
+                };
+                print_part(&event.line()?)
+            }
+            Some(News::Gone) => {
+                self.oom = None;
+                Ok(Reader::Present)
+            }
+            Some(News::Quiet) | None => Ok(Reader::Present),
+        }
+    }
+
+    fn tell_stats(&self, stats: &Stats) -> Result<Reader, Error> {
+        let event = Event {
+            kind: "stats",
+            id: self.id,
+            data: Some(stats),
+        };
+        print_part(&event.line()?)
+    }
+
+    /// Whether neither the first process nor any other is left.
+    fn has_ended(&mut self) -> Result<bool, Error> {
+        let lives = |process: &Process| !process.has_ended(Duration::ZERO);
+        if self.process.as_ref().is_some_and(lives) {
+            return Ok(false);
+        }
+        self.process = None;
+        Ok(self.group.pids()?.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_of_type_id_and_data() {
+        let oom = Event {
+            kind: "oom",
+            id: "box",
+            data: None,
+        };
+        assert_eq!(oom.line().unwrap(), "{\"type\":\"oom\",\"id\":\"box\"}\n");
+        let stats = Event {
+            kind: "stats",
+            id: "box",
+            data: Some(&Stats::default()),
+        };
+        let line = stats.line().unwrap();
+        let front = "{\"type\":\"stats\",\"id\":\"box\",\"data\":{\"cpu\":{\"usage\":{";
+        assert!(line.starts_with(front), "{line}");
+        assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn it_ends_with_a_process_whose_group_is_gone() {
+        let mut watch = Watch {
+            id: "box",
+            group: &Location {
+                manager: cgroup::Manager::Cgroupfs,
+                groups: Vec::new(),
+                inherited: Vec::new(),
+            },
+            process: None,
+            oom: None,
+        };
+        watch.follow(Duration::from_secs(1000)).unwrap();
+    }
+}
