@@ -114,15 +114,6 @@ mod tests {
     }
 
     #[test]
-    fn device_rules_alone_are_no_limits() {
-        let judge = |json: &str| limits(&node::parse(json.as_bytes()).unwrap());
-        assert!(!judge(
-            r#"{"devices":[{"allow":false,"access":"rwm"}],"blockIO":{}}"#
-        ));
-        assert!(judge(r#"{"devices":[],"pids":{"limit":5}}"#));
-    }
-
-    #[test]
     fn a_process_of_its_own_is_judged_by_the_same_rows() {
         let document = node::parse(br#"{"terminal":true,"linux":{"seccomp":{"a":1}}}"#).unwrap();
         let notes = Notes::default();
