@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Namespace, Process};
+use crate::container::{Container, Namespace, Process, Seccomp};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -167,6 +167,30 @@ pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<Diagnostic>), Report>
 pub fn load_process(path: &Path) -> Result<(Process, Vec<Diagnostic>), LoadError> {
     let bytes = read(path)?;
     parse_process(&bytes).map_err(|report| LoadError::Invalid {
+        path: path.to_owned(),
+        report,
+    })
+}
+
+/// Judges a document that is a filter alone, the value of `linux.seccomp`, or a whole configuration, of
+/// which only that is looked at. Pointers count from this document.
+///
+/// # Errors
+/// Everything that is wrong with the filter, or that there is none.
+pub fn parse_seccomp(bytes: &[u8]) -> Result<(Seccomp, Vec<Diagnostic>), Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let notes = Notes::default();
+    let filter = validate::seccomp::read_document(&Value::root(&document, &notes));
+    finish(filter, notes, bytes)
+}
+
+/// Reads and judges the file at `path` as [`parse_seccomp`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_seccomp(path: &Path) -> Result<(Seccomp, Vec<Diagnostic>), LoadError> {
+    let bytes = read(path)?;
+    parse_seccomp(&bytes).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),
         report,
     })

@@ -9,7 +9,7 @@ mod mounts;
 mod namespaces;
 pub(crate) mod process;
 mod resources;
-mod seccomp;
+pub(crate) mod seccomp;
 mod sysctl;
 #[cfg(test)]
 mod tests;
