@@ -62,6 +62,51 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
     }
 }
 
+/// Receives one frame as [`receive`] does, and the descriptor that came with it, if one did; close-on-exec.
+pub fn receive_with_fd(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
+    // u64s for the alignment of `struct cmsghdr`; room for its header and one descriptor, padding included.
+    let mut control = [0_u64; 3];
+    let mut iov = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: a C structure of numbers and pointers for which all zeroes are "nothing".
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
+    let length = loop {
+        // SAFETY: the header points to two live buffers and says their lengths.
+        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
+        match usize::try_from(got) {
+            Ok(length) => break length,
+            Err(_negative) if Errno::last() == Errno::EINTR => {}
+            Err(_negative) => return Err(Errno::last()),
+        }
+    };
+    // SAFETY: recvmsg(2) has left a valid control length in the header.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    if first.is_null() {
+        return Ok((length, None));
+    }
+    // SAFETY: CMSG_FIRSTHDR gives null or a whole header in the control buffer.
+    let found = unsafe { first.read() };
+    if (found.cmsg_level, found.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        return Ok((length, None));
+    }
+    // SAFETY: the address of the data of a whole header.
+    let data = unsafe { libc::CMSG_DATA(first) };
+    // SAFETY: an SCM_RIGHTS message that fits holds at least one descriptor.
+    let number = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+    // SAFETY: the kernel has just installed it for this process, and nobody else knows it.
+    Ok((length, Some(unsafe { OwnedFd::from_raw_fd(number) })))
+}
+
 /// An address for the socket `name` in the directory behind `directory`. Goes through /proc/self/fd, since an
 /// address has room for 107 bytes and a state directory may have a longer path.
 fn address(directory: BorrowedFd<'_>, name: &str) -> Result<libc::sockaddr_un, Errno> {

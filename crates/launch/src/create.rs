@@ -98,13 +98,15 @@ fn make_init(
             drop(runtime);
             init::run(plan, start, init, thread)
         }
-        Ok(Side::Parent(child)) => match back.map_or(Ok(()), |own| set_pid_namespace(own.fd.as_fd())) {
-            Ok(()) => Ok((plan, child, runtime)),
-            Err(error) => {
-                kill(&child);
-                Err(error)
+        Ok(Side::Parent(child)) => {
+            match back.map_or(Ok(()), |own| set_pid_namespace(own.fd.as_fd())) {
+                Ok(()) => Ok((plan, child, runtime)),
+                Err(error) => {
+                    kill(&child);
+                    Err(error)
+                }
             }
-        },
+        }
         Err(errno) => Err(clone_error(errno, &plan)),
     }
 }
@@ -112,7 +114,9 @@ fn make_init(
 /// Has this process' children go to the PID namespace that the container joins, if it joins one. Gives the
 /// way back.
 fn enter_pid_namespace(entry: &Entry) -> Result<Option<Joined>, Error> {
-    let Some(joined) = &entry.pid_namespace else { return Ok(None) };
+    let Some(joined) = &entry.pid_namespace else {
+        return Ok(None);
+    };
     let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid"))?;
     set_pid_namespace(joined.fd.as_fd())?;
     Ok(Some(own))
@@ -211,7 +215,7 @@ fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> 
         Message::Failure(failure) => Err(Error::Init {
             message: explain(&failure),
         }),
-        Message::Request(_) => Err(Error::Link {
+        Message::Request(_) | Message::Notify(_) => Err(Error::Link {
             errno: Errno::EPROTO,
         }),
     }

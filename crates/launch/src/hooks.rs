@@ -5,7 +5,7 @@
 //! is fed the state on its standard input, has no descriptor but 0, 1 and 2, leads a process group of
 //! its own, and is killed with that group when its time is up. Runtime-spec config.md#posix-platform-hooks.
 
-use kernel::clone::{self, Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target};
+use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
 use kernel::{Errno, fs};
@@ -262,12 +262,7 @@ impl Prepared {
     ) -> Result<Exit, Cause> {
         let input = pipe::pipe().map_err(Cause::Call)?;
         let output = pipe::pipe().map_err(Cause::Call)?;
-        let options = CloneOptions {
-            namespaces: NamespaceFlags::empty(),
-            cgroup: None,
-            sibling: false,
-        };
-        let child = match clone::clone(thread, options).map_err(Cause::Call)? {
+        let child = match clone::fork(thread).map_err(Cause::Call)? {
             Side::Child(_) => self.exec(&input, &output, cwd),
             Side::Parent(child) => child,
         };

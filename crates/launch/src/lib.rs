@@ -46,6 +46,18 @@ pub enum Error {
     /// The process block asks for what there is not.
     #[error(transparent)]
     Process(#[from] process::Error),
+    /// The system call filter.
+    #[error(transparent)]
+    Seccomp(#[from] seccomp::Error),
+    /// The listener of the filter's notifications.
+    #[error("/linux/seccomp/listenerPath: {message}")]
+    Listener {
+        /// The chain of what failed.
+        message: String,
+    },
+    /// The check of the filter.
+    #[error("the container process runs without the filter of /linux/seccomp; refused to go on")]
+    NoFilter,
     /// A hook's strings.
     #[error(transparent)]
     HookString(#[from] hooks::NulByte),

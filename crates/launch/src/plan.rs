@@ -25,6 +25,7 @@ pub struct Plan {
     pub(crate) rootfs: rootfs::Plan,
     pub(crate) capability: capability::Plan,
     pub(crate) process: Option<process::Plan>,
+    pub(crate) seccomp: Option<seccomp::Plan>,
     pub(crate) hooks: Hooks,
     pub(crate) state: State,
     pub(crate) outside: Outside,
@@ -132,6 +133,15 @@ impl Plan {
             setgroups: process::setgroups(container, denied),
             limits,
         };
+        let seccomp = seccomp::Plan::lower(&seccomp::Request {
+            container,
+            id: request.id,
+            version: spec::VERSION,
+            status: seccomp::notify::Status::Creating,
+        })?;
+        for (pointer, name) in seccomp.iter().flat_map(|plan| &plan.unknown) {
+            tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
+        }
         let process = container.process.as_ref();
         let plan = Self {
             cgroup,
@@ -139,6 +149,7 @@ impl Plan {
             rootfs,
             capability,
             process: process::Plan::lower(container, options)?,
+            seccomp,
             hooks: Hooks::lower(container)?,
             state: State::lower(container, request.id),
             outside: Outside {

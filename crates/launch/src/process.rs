@@ -196,10 +196,12 @@ impl Plan {
 
     /// Becomes the container's user, in the container's working directory. Nothing of the host is left
     /// afterwards but the descriptors.
+    /// `before_drop` is called while all capabilities are still there.
     pub fn become_user(
         &mut self,
         root: &RootFd,
         capability: &capability::Plan,
+        before_drop: impl FnOnce() -> Result<(), Failed>,
     ) -> Result<(), Failed> {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
@@ -214,6 +216,7 @@ impl Plan {
             // What belongs to somebody else stays his; what cannot be given away works without.
             let _best_effort = pipe::give_stream_to(stream, self.user.uid);
         }
+        before_drop()?;
         capability.drop_bounding()?;
         self.user.apply()?;
         capability.apply()?;

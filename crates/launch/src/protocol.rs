@@ -7,7 +7,7 @@
 use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
-use kernel::{Call, Errno, socket};
+use kernel::{Call, Errno, seccomp, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -22,15 +22,19 @@ pub enum Request {
     Relayed(i32),
     /// The mounts are made: run the hooks of the runtime's namespaces.
     RunHooks,
+    /// Give this descriptor, which comes with the frame, to the seccomp listener.
+    Notify,
     /// Everything is set up and verified; only the start is missing.
     Ready,
 }
 
 /// What the runtime receives.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub enum Message {
     /// Init asks.
     Request(Request),
+    /// [`Request::Notify`] with its descriptor.
+    Notify(OwnedFd),
     /// Init has given up.
     Failure(Failure),
     /// Init is gone, or has become the container's program.
@@ -94,6 +98,13 @@ impl Link<Init> {
         self.wait_for_go()
     }
 
+    /// Sends [`Request::Notify`] with the descriptor and waits for the answer.
+    pub fn hand_over(&self, listener: BorrowedFd<'_>) -> Result<(), Lost> {
+        let frame = encode(&Message::Request(Request::Notify));
+        seccomp::send_fds(self.socket.as_fd(), &frame, &[listener]).map_err(|_gone| Lost)?;
+        self.wait_for_go()
+    }
+
     /// Waits for the runtime's word.
     pub fn wait_for_go(&self) -> Result<(), Lost> {
         let mut word = [0];
@@ -125,9 +136,14 @@ impl Link<Runtime> {
     /// EPROTO: the frame makes no sense.
     pub fn next(&self) -> Result<Message, Errno> {
         let mut frame = [0; FRAME];
-        match socket::receive(self.socket.as_fd(), &mut frame) {
-            Ok(0) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
-            Ok(FRAME) => decode(&frame).ok_or(Errno::EPROTO),
+        match socket::receive_with_fd(self.socket.as_fd(), &mut frame) {
+            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
+            Ok((FRAME, fd)) => match (decode(&frame).ok_or(Errno::EPROTO)?, fd) {
+                (Message::Request(Request::Notify), Some(fd)) => Ok(Message::Notify(fd)),
+                (Message::Request(Request::Notify), None) => Err(Errno::EPROTO),
+                // A descriptor that nobody asked for is closed.
+                (message, _) => Ok(message),
+            },
             Ok(_) => Err(Errno::EPROTO),
             Err(errno) => Err(errno),
         }
@@ -159,6 +175,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::Relayed(pid) => (3, *pid),
                 Request::RunHooks => (4, 0),
                 Request::Ready => (5, 0),
+                Request::Notify => (6, 0),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -178,7 +195,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 value,
             )
         }
-        Message::Closed => (0, 0, 0, 0, 0, 0),
+        Message::Notify(_) | Message::Closed => (0, 0, 0, 0, 0, 0),
     };
     let (header, tail) = frame.split_at_mut(HEADER);
     let mut put = |at: usize, bytes: &[u8]| {
@@ -214,6 +231,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             3 if value > 0 => Request::Relayed(value),
             4 => Request::RunHooks,
             5 => Request::Ready,
+            6 => Request::Notify,
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
@@ -289,6 +307,7 @@ mod tests {
             Request::MapIds,
             Request::Relayed(77),
             Request::RunHooks,
+            Request::Notify,
             Request::Ready,
         ] {
             let Some(Message::Request(back)) = decode(&encode(&Message::Request(request))) else {
@@ -296,6 +315,21 @@ mod tests {
             };
             assert_eq!(back, request);
         }
+    }
+
+    #[test]
+    fn a_listener_arrives_with_its_frame_and_not_without() {
+        let (runtime, init) = pair().unwrap();
+        let pipe = kernel::pipe::pipe().unwrap();
+        let frame = encode(&Message::Request(Request::Notify));
+        seccomp::send_fds(init.as_fd(), &frame, &[pipe.write.as_fd()]).unwrap();
+        let Ok(Message::Notify(fd)) = runtime.next() else {
+            panic!("no listener")
+        };
+        kernel::fs::write(fd.as_fd(), b"x").unwrap();
+        assert_eq!(kernel::fs::read(pipe.read.as_fd(), &mut [0; 2]), Ok(1));
+        socket::send(init.as_fd(), &frame).unwrap();
+        assert_eq!(runtime.next().unwrap_err(), Errno::EPROTO);
     }
 
     #[test]

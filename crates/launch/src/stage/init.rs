@@ -93,19 +93,26 @@ fn story(
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
+    let mut filter = Filter::of(plan.seccomp.as_ref());
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
         process
-            .become_user(&root, &plan.capability)
+            .become_user(&root, &plan.capability, || {
+                filter.load_at(Moment::BeforeDrop)
+            })
             .map_err(Failure::at(Place::Process))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
-    }
-    if let Some(process) = &plan.process {
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
+    filter
+        .load_at(Moment::BeforeReady)
+        .map_err(Failure::at(Place::Seccomp))?;
+    if let Some(listener) = &filter.listener {
+        link.hand_over(listener.as_fd())?;
+    }
     // What is closed by number must not be closed by its owner again.
-    mem::forget(root);
+    mem::forget((root, filter.listener.take()));
     close_all_but(plan, link, &start)?;
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
@@ -116,7 +123,7 @@ fn story(
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread)?;
-    become_program(plan, candidate)
+    become_program(plan, candidate, filter)
 }
 
 /// Takes the hops of the route; the last may be made by a sibling.
@@ -233,13 +240,64 @@ fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Fa
         .map_err(Failure::at(Place::Process))
 }
 
-fn become_program(plan: &Plan, candidate: usize) -> Result<Infallible, End> {
+fn become_program(
+    plan: &Plan,
+    candidate: usize,
+    mut filter: Filter<'_>,
+) -> Result<Infallible, End> {
     let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
     own::reset_signals().map_err(at(Call::Prctl))?;
     let Some(process) = &plan.process else {
         return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
     };
+    filter
+        .load_at(Moment::BeforeExec)
+        .map_err(Failure::at(Place::Seccomp))?;
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
+}
+
+/// When the system call filter is loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// It needs CAP_SYS_ADMIN.
+    BeforeDrop,
+    /// Its listener is served by the runtime.
+    BeforeReady,
+    /// Only the exec has to pass it.
+    BeforeExec,
+}
+
+/// The container's filter, until it is loaded.
+struct Filter<'a> {
+    plan: Option<&'a seccomp::Plan>,
+    moment: Moment,
+    listener: Option<OwnedFd>,
+}
+
+impl<'a> Filter<'a> {
+    fn of(plan: Option<&'a seccomp::Plan>) -> Self {
+        let early = plan.is_some_and(|plan| plan.moment == seccomp::Moment::BeforeCapabilities);
+        let listened = plan.is_some_and(|plan| plan.listener.is_some());
+        let moment = match (early, listened) {
+            (true, _) => Moment::BeforeDrop,
+            (false, true) => Moment::BeforeReady,
+            (false, false) => Moment::BeforeExec,
+        };
+        Self {
+            plan,
+            moment,
+            listener: None,
+        }
+    }
+
+    fn load_at(&mut self, moment: Moment) -> Result<(), Failed> {
+        if self.moment == moment
+            && let Some(plan) = self.plan
+        {
+            self.listener = plan.apply()?;
+        }
+        Ok(())
+    }
 }
 
 fn rootfs_failure(place: rootfs::Place) -> Failure {

@@ -9,8 +9,13 @@ use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::process::{self, poll_in};
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
+use std::error::Error as _;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a seccomp listener may take to accept.
+const LISTENER: Duration = Duration::from_secs(10);
 
 /// A conversation with init.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ impl Stage<'_> {
         loop {
             match self.next()? {
                 Message::Request(Request::Ready) => return self.set_limits_and_verify(),
+                Message::Notify(listener) => {
+                    self.notify(&listener)?;
+                    self.link.go().map_err(|errno| Error::Link { errno })?;
+                }
                 Message::Request(request) => {
                     self.serve(request)?;
                     self.link.go().map_err(|errno| Error::Link { errno })?;
@@ -74,7 +83,8 @@ impl Stage<'_> {
             },
             Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
-            Request::Ready => Ok(()),
+            // Comes with a descriptor, as a message of its own.
+            Request::Notify | Request::Ready => Ok(()),
         }
     }
 
@@ -87,6 +97,52 @@ impl Stage<'_> {
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;
         Ok(())
+    }
+
+    /// Hands the filter's notifications to whom the configuration says.
+    fn notify(&self, fd: &OwnedFd) -> Result<(), Error> {
+        let listener = self
+            .plan
+            .seccomp
+            .as_ref()
+            .and_then(|plan| plan.listener.as_ref());
+        let Some(listener) = listener else {
+            return Err(Error::Link {
+                errno: Errno::EPROTO,
+            });
+        };
+        listener
+            .send(fd.as_fd(), (self.child.pid, self.child.pid), LISTENER)
+            .map_err(|error| {
+                let why = error.source().map(ToString::to_string).unwrap_or_default();
+                Error::Listener {
+                    message: format!("{error}: {}", why.to_lowercase()),
+                }
+            })
+    }
+
+    /// A filter that is loaded before init is ready must be there now.
+    fn verify_filter(&self) -> Result<(), Error> {
+        let early = self.plan.seccomp.as_ref().is_some_and(|plan| {
+            plan.listener.is_some() || plan.moment == seccomp::Moment::BeforeCapabilities
+        });
+        if !early {
+            return Ok(());
+        }
+        let path = format!("/proc/{}/status", self.child.pid);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the host's /proc; the process is our child"
+        )]
+        let status = std::fs::read(path).unwrap_or_default();
+        let filtered = status
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == b"Seccomp:\t2");
+        if filtered {
+            Ok(())
+        } else {
+            Err(Error::NoFilter)
+        }
     }
 
     fn run_hooks(&self) -> Result<(), Error> {
@@ -129,6 +185,7 @@ impl Stage<'_> {
             .entry
             .verify(self.child.pid)
             .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
+        self.verify_filter()?;
         Ok(self.group.verify(self.child.pid)?)
     }
 
