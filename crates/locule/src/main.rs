@@ -68,6 +68,7 @@ fn execute(
         Command::List(args) => commands::list::run(args, &env),
         Command::Spec(args) => commands::template::run(args, &env),
         Command::Features(args) => commands::features::run(args, &env),
+        Command::Seccomp(args) => commands::seccomp::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
             harden(args)?;

@@ -172,23 +172,39 @@ pub fn load_process(path: &Path) -> Result<(Process, Vec<Diagnostic>), LoadError
     })
 }
 
+/// A filter from a document of its own or from a whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedSeccomp {
+    /// The filter.
+    pub seccomp: Seccomp,
+    /// JSON pointer of the filter in its document: empty, or `/linux/seccomp`.
+    pub pointer: &'static str,
+    /// What was odd but is tolerated.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Judges a document that is a filter alone, the value of `linux.seccomp`, or a whole configuration, of
 /// which only that is looked at. Pointers count from this document.
 ///
 /// # Errors
 /// Everything that is wrong with the filter, or that there is none.
-pub fn parse_seccomp(bytes: &[u8]) -> Result<(Seccomp, Vec<Diagnostic>), Report> {
+pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
     let document = node::parse(bytes).map_err(Report::of)?;
     let notes = Notes::default();
-    let filter = validate::seccomp::read_document(&Value::root(&document, &notes));
-    finish(filter, notes, bytes)
+    let found = validate::seccomp::read_document(&Value::root(&document, &notes));
+    let ((seccomp, pointer), warnings) = finish(found, notes, bytes)?;
+    Ok(LoadedSeccomp {
+        seccomp,
+        pointer,
+        warnings,
+    })
 }
 
 /// Reads and judges the file at `path` as [`parse_seccomp`] does.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_seccomp(path: &Path) -> Result<(Seccomp, Vec<Diagnostic>), LoadError> {
+pub fn load_seccomp(path: &Path) -> Result<LoadedSeccomp, LoadError> {
     let bytes = read(path)?;
     parse_seccomp(&bytes).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),

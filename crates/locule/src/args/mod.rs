@@ -5,8 +5,12 @@
 //! and signals are checked by the command. The single-dash and `=true` spellings of Go programs are
 //! brought into shape by [`spelling`] first.
 
+mod seccomp;
 mod spelling;
 
+pub(crate) use self::seccomp::{
+    Compile, Diff, Lint, ProgramFormat, Seccomp, SeccompCommand, Test, argument,
+};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -151,6 +155,8 @@ pub(crate) enum Command {
     Spec(Spec),
     /// Print as JSON what this build supports
     Features(Features),
+    /// Compile, check, question and compare system call filters, without any container
+    Seccomp(Seccomp),
     /// Refuses: containers are made by create and run
     #[command(hide = true)]
     Init(Init),
@@ -402,6 +408,7 @@ impl Command {
             Self::List(args) => ("list", args.words.len(), 0, 0),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),
+            Self::Seccomp(_) => ("seccomp", 0, 0, 0),
             Self::Init(_) => ("init", 0, 0, 0),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod run;
+pub(crate) mod seccomp;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod template;

@@ -266,10 +266,15 @@ fn a_filter_is_read_alone_and_from_a_configuration_alike() {
     let alone = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],"action":"SCMP_ACT_LOG"}]}"#;
     // The rest of the configuration, which has no root, is not judged.
     let inside = format!(r#"{{"ociVersion":7,"linux":{{"odd":1,"seccomp":{alone}}}}}"#);
-    let (filter, warnings) = parse_seccomp(alone.as_bytes()).unwrap();
-    assert_eq!(filter.syscalls[0].names, ["x"]);
-    assert_eq!(warnings, []);
-    assert_eq!(parse_seccomp(inside.as_bytes()).unwrap(), (filter, vec![]));
+    let alone = parse_seccomp(alone.as_bytes()).unwrap();
+    assert_eq!(alone.seccomp.syscalls[0].names, ["x"]);
+    assert_eq!((alone.pointer, &*alone.warnings), ("", &[][..]));
+    let inside = parse_seccomp(inside.as_bytes()).unwrap();
+    assert_eq!(
+        (inside.pointer, inside.warnings),
+        ("/linux/seccomp", vec![])
+    );
+    assert_eq!(inside.seccomp, alone.seccomp);
 }
 
 #[test]
@@ -317,9 +322,9 @@ fn a_filter_is_loaded_from_a_file() {
     let path = bundle.0.join("seccomp.json");
     assert!(matches!(load_seccomp(&path), Err(LoadError::Absent { .. })));
     fs::write(&path, r#"{"defaultAction":"SCMP_ACT_LOG","x":1}"#).unwrap();
-    let (filter, warnings) = load_seccomp(&path).unwrap();
-    assert_eq!(filter.default_action, SeccompAction::Log);
-    assert_eq!(warnings[0].pointer, "/x");
+    let loaded = load_seccomp(&path).unwrap();
+    assert_eq!(loaded.seccomp.default_action, SeccompAction::Log);
+    assert_eq!(loaded.warnings[0].pointer, "/x");
 }
 
 #[test]

@@ -13,8 +13,9 @@ const MAX_ERRNO: u16 = 4095;
 /// The number when none is given, as in the other runtimes.
 const EPERM: u16 = 1;
 
-/// Reads a document that is a filter alone, or a whole configuration, of which nothing else is judged.
-pub(crate) fn read_document(document: &Value<'_>) -> Option<Seccomp> {
+/// Reads a document that is a filter alone, or a whole configuration, of which nothing else is judged; with
+/// the JSON pointer of the filter.
+pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static str)> {
     let (mut whole, mut template) = (false, false);
     let inner = document.map(|key, value| {
         whole |= matches!(key, "linux" | "ociVersion" | "process" | "root");
@@ -35,7 +36,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<Seccomp> {
         return None;
     }
     if !whole {
-        return read(document);
+        return Some((read(document)?, ""));
     }
     let filter = inner.into_iter().flatten().next();
     if filter.is_none() {
@@ -44,7 +45,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<Seccomp> {
             "the configuration has no `linux.seccomp`, so there is no filter",
         );
     }
-    filter?
+    Some((filter??, "/linux/seccomp"))
 }
 
 /// Reads `linux.seccomp`.
