@@ -33,7 +33,7 @@ control runtime="runc":
 
 # the fault tests with every system call instead of a sample
 faults:
-    LOCULE_FAULTS=all cargo test --package integration --test faults -- --nocapture
+    LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults -- --nocapture
 
 # measure against the floor, crun and runc; see docs/benchmarks.md
 bench *options: release

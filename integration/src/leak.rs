@@ -4,6 +4,7 @@
 //! `/run` and `/tmp`. cgroups are looked for from outside, by the test's token.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::id;
@@ -88,18 +89,19 @@ fn list(folder: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// Names in `/run` and `/run/user/ID` (which the sandbox made empty), and those in `/tmp` that a runtime could have made.
+/// Names in `/run` and `/run/user/ID`, which the sandbox made empty, and in `/tmp`: all of them
+/// where the sandbox has a `/tmp` of its own, else (when the tests themselves are built below
+/// `/tmp`) those with the test's token.
 fn names(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
     let mut names: BTreeSet<PathBuf> = list(Path::new("/run")).into_iter().collect();
     names.extend(list(
         &Path::new("/run/user").join(crate::sandbox::USER.to_string()),
     ));
     let tmp = list(Path::new("/tmp")).into_iter();
+    let own = env::var_os("LOCULE_PRIVATE_TMP").is_some();
     names.extend(tmp.filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        ["runc", "locule-", "crun", &sandbox.token]
-            .iter()
-            .any(|word| name.contains(word))
+        own || name.contains(&sandbox.token)
     }));
     names
 }

@@ -135,6 +135,11 @@ impl Running {
         read(&self.stdout)
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Outcome {
         let status = self.child.wait().expect("wait");

@@ -108,6 +108,7 @@ mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sandbox /run/lock /run/mount # the last is where mount(8) keeps notes
 ip link set lo up
+if test -n "$LOCULE_PRIVATE_TMP"; then mount -t tmpfs -o mode=1777 tmpfs /tmp; fi
 case $environment in
 pure-v2)
     if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi ;;
@@ -136,10 +137,11 @@ fn outside(environment: Environment, test: &str) {
     let subject = Subject::get();
     announce(subject);
     let token = format!("lt{}-{}", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
+    let limit = env::var("LOCULE_TIMEOUT").unwrap_or_else(|_| "60".to_owned());
     let mut command = Command::new("timeout");
     command.args([
         "--kill-after=5",
-        "60",
+        &limit,
         "unshare",
         "--mount",
         "--propagation",
@@ -167,6 +169,13 @@ fn outside(environment: Environment, test: &str) {
     command
         .env("LOCULE_SANDBOX", &token)
         .env("LOCULE_RUNTIME", &subject.program);
+    let exe = env::current_exe().expect("own path");
+    if ![&exe, &subject.program]
+        .iter()
+        .any(|path| path.starts_with("/tmp"))
+    {
+        command.env("LOCULE_PRIVATE_TMP", "yes");
+    }
     command.env("LOCULE_USER", USER.to_string());
     command.env("LOCULE_SUBORDINATE", SUBORDINATE.to_string());
     let output = command.stdin(Stdio::null()).output().expect("unshare");

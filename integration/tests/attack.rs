@@ -186,7 +186,7 @@ fn cve_2021_30465_destinations_through_links_stay_inside() {
         let canary = Canary::make(s);
         for target in links(&s.bundle(), &canary.path.join("folder")) {
             let mut bundle = s.bundle();
-            symlink(&canary.path.join("folder"), bundle.root().join("hop")).expect("symlink");
+            symlink(canary.path.join("folder"), bundle.root().join("hop")).expect("symlink");
             symlink(&target, bundle.root().join("vol")).expect("symlink");
             let source = s.dir.join(format!("source{}", target.components().count()));
             fs::create_dir_all(&source).expect("mkdir");

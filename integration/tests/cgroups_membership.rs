@@ -28,13 +28,17 @@ fn path(s: &Sandbox) -> String {
 /// cgroups mount point."
 #[test]
 fn the_process_is_in_the_group_of_the_configuration() {
-    sandbox::host(|s| is_in_the_group(s));
+    sandbox::host(|s| {
+        is_in_the_group(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn the_process_is_in_the_v2_group_of_the_configuration() {
-    sandbox::pure_v2(|s| is_in_the_group(s));
+    sandbox::pure_v2(|s| {
+        is_in_the_group(s);
+    });
 }
 
 fn is_in_the_group(s: &Sandbox) {
@@ -125,6 +129,9 @@ fn an_occupied_group_is_refused() {
 #[test]
 fn delete_ends_every_process_of_the_group() {
     sandbox::host(|s| {
+        if s.is_v2() && s.is_control("runc 1.1 gives up on a busy v2 group") {
+            return;
+        }
         let mut bundle = s.bundle();
         bundle.inherit("pid");
         bundle.shell("setsid sleep 3333 & setsid sh -c 'sleep 3334 & sleep 3335' & sleep 0.1; echo ready; exec sleep 3336");

@@ -9,23 +9,19 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use integration::runtime::Running;
 use integration::{Bundle, Sandbox, leak, sandbox};
 use serde_json::json;
 
 /// One point of death: the n-th call of one kind, counted in each process.
 type Point = (String, usize);
 
-/// Every system call of a create, in both stages or in the parent alone, as strace saw it.
-fn points(s: &Sandbox, bundle: &Bundle, follow: bool) -> Vec<Point> {
-    let trace = s.dir.join("trace");
-    let id = s.id();
+/// `create` below strace with these options. Where init is followed, strace ends only with it: this
+/// returns when the container is created or the command is over, whichever comes first.
+fn traced(s: &Sandbox, bundle: &Bundle, id: &str, options: &[&str]) -> Running {
     let mut command = Command::new("strace");
-    if follow {
-        command.args(["--follow-forks"]);
-    }
     command
-        .arg("--output")
-        .arg(&trace)
+        .args(options)
         .arg(&s.subject.program)
         .arg("--root")
         .arg(&s.state);
@@ -33,9 +29,24 @@ fn points(s: &Sandbox, bundle: &Bundle, follow: bool) -> Vec<Point> {
         .arg("create")
         .arg("--bundle")
         .arg(bundle.write())
-        .arg(&id);
-    s.finish(command, Some(bundle)).ok();
+        .arg(id);
+    let mut running = s.spawn(command, Some(bundle));
+    let created = || s.runtime(&["state", id]).stdout.contains("\"created\"");
+    sandbox::eventually(|| running.is_over() || created());
+    running
+}
+
+/// Every system call of a create, in both stages or in the parent alone, as strace saw it.
+fn points(s: &Sandbox, bundle: &Bundle, follow: bool) -> Vec<Point> {
+    let trace = s.dir.join("trace");
+    let id = s.id();
+    let mut options = vec!["--output", trace.to_str().expect("UTF-8")];
+    if follow {
+        options.push("--follow-forks");
+    }
+    let running = traced(s, bundle, &id, &options);
     s.runtime(&["delete", "--force", &id]).ok();
+    running.wait();
     let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut points = Vec::new();
@@ -76,25 +87,15 @@ fn sample(points: Vec<Point>) -> Vec<Point> {
 /// Kills a create at one point and requires that one `delete --force` restores the host and the id.
 fn die_and_recover(s: &Sandbox, bundle: &Bundle, follow: bool, (call, number): &Point) {
     let id = s.id();
-    let mut command = Command::new("strace");
+    let inject = format!("inject={call}:signal=KILL:when={number}");
+    let mut options = vec!["--output", "/dev/null", "-e", &inject];
     if follow {
-        command.arg("--follow-forks");
+        options.push("--follow-forks");
     }
-    command
-        .args(["--output", "/dev/null", "-e"])
-        .arg(format!("inject={call}:signal=KILL:when={number}"));
-    command.arg(&s.subject.program).arg("--root").arg(&s.state);
-    command
-        .arg("create")
-        .arg("--bundle")
-        .arg(bundle.write())
-        .arg(&id);
-    let outcome = s.finish(command, Some(bundle));
-    let at = format!(
-        "killed at {call} number {number} (follow {follow}), {}",
-        outcome.status
-    );
+    let running = traced(s, bundle, &id, &options);
     let first = s.runtime(&["delete", "--force", &id]);
+    let status = running.wait().status;
+    let at = format!("killed at {call} number {number} (follow {follow}), {status}");
     assert!(
         first.status.success(),
         "{at}: {}",
@@ -192,10 +193,7 @@ fn of_concurrent_creates_exactly_one_wins() {
                     s.spawn(command, Some(bundle))
                 })
                 .collect();
-            let outcomes: Vec<_> = running
-                .into_iter()
-                .map(integration::runtime::Running::wait)
-                .collect();
+            let outcomes: Vec<_> = running.into_iter().map(Running::wait).collect();
             let won = outcomes.iter().filter(|o| o.status.success()).count();
             assert_eq!(won, 1, "{outcomes:#?}");
             s.runtime(&["start", &id]).ok();
@@ -347,6 +345,20 @@ fn missing_state_is_cleaned_all_the_same() {
             return;
         }
         deleted_in_spite_of(s, |file| fs::remove_file(file).expect("rm"));
+    });
+}
+
+/// No record and no journal: the configuration says where the cgroup is.
+#[test]
+fn state_without_record_and_journal_is_cleaned_by_its_configuration() {
+    sandbox::host(|s| {
+        if s.is_control("runc has one file") {
+            return;
+        }
+        deleted_in_spite_of(s, |file| {
+            fs::remove_file(file).expect("rm");
+            fs::write(file.with_file_name("journal.json"), "{").expect("write");
+        });
     });
 }
 

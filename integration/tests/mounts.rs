@@ -1,7 +1,7 @@
 //! `mounts`: config.md "Mounts", "Linux mount options", and what config-linux.md says of default file systems.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
@@ -13,8 +13,7 @@ fn line(s: &Sandbox, bundle: &mut Bundle, destination: &str) -> String {
     let found = outcome
         .stdout
         .lines()
-        .filter(|l| l.split(' ').nth(4) == Some(destination))
-        .last();
+        .rfind(|l| l.split(' ').nth(4) == Some(destination));
     found
         .unwrap_or_else(|| panic!("{destination}: no mount\n{}", outcome.stdout))
         .to_owned()
@@ -375,8 +374,7 @@ fn tmpcopyup_copies_what_it_covers() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         bundle.file("/data/deep/file", "content\n", 0o640);
-        std::os::unix::fs::chown(bundle.root().join("data/deep/file"), Some(7), Some(8))
-            .expect("chown");
+        chown(bundle.root().join("data/deep/file"), Some(7), Some(8)).expect("chown");
         symlink("deep/file", bundle.root().join("data/link")).expect("symlink");
         bundle.mount(tmpfs("/data", &["tmpcopyup"]));
         bundle.shell("cat /data/link; stat -c '%a %u %g' /data/deep/file; readlink /data/link; echo new > /data/deep/file");

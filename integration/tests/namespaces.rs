@@ -346,6 +346,9 @@ fn a_pod_shares_the_namespaces_of_its_pause_container() {
 #[test]
 fn delete_kills_what_a_shared_pid_namespace_keeps_alive() {
     sandbox::host(|s| {
+        if s.is_v2() && s.is_control("runc 1.1 gives up on a busy v2 group") {
+            return;
+        }
         let pause = s.started(&sleeper(s));
         let mut bundle = s.bundle();
         bundle.join("pid", format!("/proc/{}/ns/pid", pause.pid()));

@@ -1,7 +1,7 @@
 //! `process.user`: config.md "User", "POSIX-platform User".
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use integration::sandbox;
 use serde_json::json;
@@ -61,7 +61,7 @@ fn a_group_without_permission_is_denied() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
         let file = bundle.file("/etc/negative", "text", 0o604);
-        std::os::unix::fs::chown(&file, Some(0), Some(2000)).expect("chown");
+        chown(&file, Some(0), Some(2000)).expect("chown");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("chmod");
         bundle.user(1000, 2000).args(&["cat", "/etc/negative"]);
         s.run(&bundle).fails();

@@ -5,6 +5,10 @@
 //! sets that were filled in). Does not decide user ids. See capabilities(7).
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 pub mod plan;
 pub mod set;

@@ -1,12 +1,15 @@
 //! A group that exists: processes enter it, and are found in it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own /proc; groups are reached by descriptor"
+)]
+
 use kernel::Errno;
-use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
 
 use crate::directory::Directory;
-use crate::hierarchy::membership;
+use crate::hierarchy::{membership, read_text};
 use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
 
@@ -88,12 +91,7 @@ impl Group {
         if self.directories.is_empty() {
             return Ok(());
         }
-        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
-        let bytes = fs::read(&path).map_err(|error| Error::Read {
-            path,
-            source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-        })?;
-        let text = String::from_utf8_lossy(&bytes);
+        let text = read_text(&format!("/proc/{pid}/cgroup"))?;
         for (place, directory) in self.each() {
             let found = text
                 .lines()

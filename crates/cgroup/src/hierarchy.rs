@@ -5,6 +5,11 @@
 //! its controllers (v1), and `unified` may be a cgroup2 beside them (hybrid). The mount table, which is
 //! long on busy hosts, is read only when the caller's own group is not where its name says.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc and mount points of cgroup file systems, before any container"
+)]
+
 use kernel::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
@@ -37,7 +42,8 @@ pub(crate) fn membership(line: &str) -> Option<(&str, &str)> {
     rest.split_once(':')
 }
 
-fn read_text(path: &str) -> Result<String, Error> {
+/// The content of a small file of the kernel's.
+pub(crate) fn read_text(path: &str) -> Result<String, Error> {
     let bytes = fs::read(path).map_err(|error| Error::Read {
         path: PathBuf::from(path),
         source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),

@@ -8,6 +8,10 @@
 //! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 mod control; // pids, signals, freeze, remove
 mod device; // which device nodes may be used
@@ -18,6 +22,7 @@ mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
+mod oom; // the memory limit at work
 mod plan; // where the groups will be, and making them
 mod resources; // limits as file writes
 pub mod stats; // what the group has used
@@ -27,6 +32,7 @@ pub use error::Error;
 pub use group::Group;
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use name::UnitName;
+pub use oom::{OomEvent, OomWatch, OutOfMemory};
 pub use plan::{Plan, Request};
 pub use resources::{FileWrite, Missing};
 

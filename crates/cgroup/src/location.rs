@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::Directory;
-use crate::hierarchy::{MOUNT, open_root};
+use crate::hierarchy::{MOUNT, membership, open_root, read_text};
 use crate::{Error, Group, Manager, Version, name};
 use kernel::Errno;
 
@@ -122,6 +122,28 @@ impl Location {
             for place in &mut location.groups {
                 place.path.push('/');
                 place.path.push_str(&name);
+            }
+        }
+        Ok(location)
+    }
+
+    /// The same location where the process `pid` of the container is now: an init that manages groups of its
+    /// own moves itself to a sub-group, after which the container's group takes no process (EBUSY).
+    /// Where the process is not below the container's group, that group stays.
+    pub fn of_process(&self, pid: i32) -> Result<Self, Error> {
+        let text = read_text(&format!("/proc/{pid}/cgroup"))?;
+        let mut location = self.clone();
+        for place in &mut location.groups {
+            let line = text
+                .lines()
+                .filter_map(membership)
+                .find(|(controllers, _path)| *controllers == place.controllers);
+            let Some((_controllers, path)) = line else {
+                continue;
+            };
+            let below = path.strip_prefix(&*place.path).unwrap_or_default();
+            if below.starts_with('/') && name::components(below).is_ok() {
+                path.clone_into(&mut place.path);
             }
         }
         Ok(location)

@@ -3,6 +3,11 @@
 //! Lowering looks at the host and decides; creating makes one directory for each hierarchy, refuses a
 //! group that others use or that is frozen, and takes back what it made if a step fails.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a list that the kernel publishes"
+)]
+
 use kernel::Errno;
 use spec::container::{Namespace, Resources};
 use spec::{Code, Container, Diagnostic};
@@ -112,8 +117,22 @@ impl Plan {
             plan.refusal = Refusal::IsIgnored;
         }
         let mut left_out = false;
-        for hierarchy in detect()? {
-            let place = place(&hierarchy, name)?;
+        let found = match detect() {
+            Err(error) if request.rootless => {
+                tracing::debug!("no cgroups: {error}");
+                Vec::new()
+            }
+            answer => answer?,
+        };
+        for hierarchy in found {
+            let place = match place(&hierarchy, name) {
+                Err(error @ Error::OwnGroupHidden { .. }) if request.rootless => {
+                    tracing::debug!("left out: {error}");
+                    left_out = true;
+                    continue;
+                }
+                answer => answer?,
+            };
             if request.rootless && !is_permitted(&hierarchy, &place) {
                 tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
                 left_out = true;
@@ -123,7 +142,7 @@ impl Plan {
             plan.hierarchies.push(hierarchy);
         }
         if plan.hierarchies.is_empty() {
-            if has_limits(&request.container.resources) {
+            if resources::is_limited(&request.container.resources) {
                 return Err(no_access().into());
             }
             return Ok(Self::without_groups(Manager::Cgroupfs));
@@ -445,15 +464,6 @@ fn is_permitted(hierarchy: &Hierarchy, place: &Place) -> bool {
         .root
         .open_below(shared.trim_start_matches('/'))
         .is_ok_and(|group| group.may_write("cgroup.procs"))
-}
-
-/// Whether anything but devices is limited: device rules add nothing to a user's own lack of permission.
-fn has_limits(resources: &Resources) -> bool {
-    let rest = Resources {
-        devices: Vec::new(),
-        ..resources.clone()
-    };
-    rest != Resources::default()
 }
 
 fn no_access() -> Diagnostic {

@@ -1,5 +1,6 @@
 //! Device rules as processes meet them: real opens, in real groups.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;

@@ -1,5 +1,6 @@
 //! Groups on this host as it is, and on its pure-v2 view: made, joined, frozen, killed, removed.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
@@ -418,4 +419,46 @@ fn a_user_without_permission_gets_no_group_or_an_error_about_limits() {
     };
     let error = lower_as_user(&container).unwrap_err();
     assert!(error.to_string().contains("/linux/resources"), "{error}");
+}
+
+#[test]
+fn a_process_is_followed_to_its_sub_group_and_nowhere_else() {
+    in_v2_view(
+        "a_process_is_followed_to_its_sub_group_and_nowhere_else",
+        || {
+            let (name, other) = (Name::new(), Name::new());
+            let group = name.create();
+            let location = group.location();
+            let sub_group = location.below("init/deeper").unwrap();
+            fs::create_dir_all(sub_group.groups[0].host_path()).unwrap();
+            let mut sleeper = Sleeper::inside(&sub_group.open().unwrap());
+            assert_eq!(location.of_process(sleeper.pid()).unwrap(), sub_group);
+            let stranger = other.create();
+            stranger.join(sleeper.pid()).unwrap();
+            assert_eq!(location.of_process(sleeper.pid()).unwrap(), *location);
+            stranger.location().signal_all(9).unwrap();
+            sleeper.signal();
+            stranger.location().remove(DEADLINE).unwrap();
+            location.remove(DEADLINE).unwrap();
+        },
+    );
+}
+
+/// Names of groups that share a beginning are different groups.
+#[test]
+fn a_sibling_with_a_longer_name_is_not_followed() {
+    in_v2_view("a_sibling_with_a_longer_name_is_not_followed", || {
+        let name = Name::new();
+        let group = name.create();
+        let mut sibling = group.location().clone();
+        sibling.groups[0].path.push_str("-more");
+        fs::create_dir(sibling.groups[0].host_path()).unwrap();
+        let mut sleeper = Sleeper::inside(&sibling.open().unwrap());
+        let location = group.location();
+        assert_eq!(location.of_process(sleeper.pid()).unwrap(), *location);
+        sibling.signal_all(9).unwrap();
+        sleeper.signal();
+        sibling.remove(DEADLINE).unwrap();
+        location.remove(DEADLINE).unwrap();
+    });
 }

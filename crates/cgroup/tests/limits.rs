@@ -1,10 +1,12 @@
 //! Limits as the kernel has them afterwards, on this host's real v1 controllers and on v2.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;
 
-use cgroup::{Error, Version};
+use cgroup::stats::Stats;
+use cgroup::{Error, OomEvent, Version};
 use fixture::{DEADLINE, Name, Sleeper, content, in_v2_view, is_possible};
 use spec::container::{Resources, ThrottleDevice};
 use std::fs;
@@ -377,7 +379,7 @@ fn counters_of_v1_are_those_of_the_groups_processes() {
     assert_eq!(before.memory.usage.limit, 64 << 20);
     assert!(!before.cpuset.cpus.is_empty() && !before.memory.raw.is_empty());
 
-    let script = "read line; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1000";
+    let script = "read line; x=$(head -c 2000000 /dev/zero | tr '\\0' a); i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 1000";
     let shell = std::process::Command::new("sh")
         .args(["-c", script])
         .stdin(std::process::Stdio::piped())
@@ -388,12 +390,13 @@ fn counters_of_v1_are_those_of_the_groups_processes() {
     drop(shell.0.stdin.take());
     let end = std::time::Instant::now() + DEADLINE;
     let mut after = location.stats().unwrap();
-    while after.cpu.usage.total < 5_000_000 && std::time::Instant::now() < end {
+    let is_seen =
+        |stats: &Stats| stats.cpu.usage.total >= 5_000_000 && stats.memory.usage.usage > 1_000_000;
+    while !is_seen(&after) && std::time::Instant::now() < end {
         after = location.stats().unwrap();
     }
-    assert!(after.cpu.usage.total >= 5_000_000, "{:?}", after.cpu);
+    assert!(is_seen(&after), "{after:?}");
     assert!(after.pids.current >= 1);
-    assert!(after.memory.usage.usage > 0);
     location.signal_all(9).unwrap();
     shell.signal();
     location.remove(DEADLINE).unwrap();
@@ -427,4 +430,70 @@ fn counters_of_v2_hold_time_and_pressure() {
         counter.signal();
         location.remove(DEADLINE).unwrap();
     });
+}
+
+#[test]
+fn a_memory_limit_kills_and_says_so() {
+    if !has_v1(&["memory"]) {
+        return;
+    }
+    let name = Name::new();
+    let group = name
+        .plan(resources(|r| r.memory.limit = Some(8 << 20)))
+        .unwrap()
+        .create()
+        .unwrap();
+    let location = group.location();
+    let before = location.out_of_memory().unwrap().unwrap();
+    assert_eq!((before.kills, before.limit), (0, Some(8 << 20)));
+    let mut watch = location.watch_oom().unwrap();
+    assert_eq!(watch.next(std::time::Duration::ZERO), None);
+
+    let script = "read line; exec dd if=/dev/zero of=/dev/null bs=64M count=1";
+    let hog = std::process::Command::new("sh")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut hog = Sleeper(hog);
+    group.join(hog.pid()).unwrap();
+    drop(hog.0.stdin.take());
+    assert_eq!(hog.signal(), Some(9));
+    assert_eq!(watch.next(DEADLINE), Some(OomEvent::OutOfMemory));
+    let after = location.out_of_memory().unwrap().unwrap();
+    assert_eq!(after.kills, 1);
+    assert!(after.peak > 7 << 20, "{after:?}");
+    location.remove(DEADLINE).unwrap();
+    assert_eq!(watch.next(DEADLINE), Some(OomEvent::Gone));
+    assert_eq!(location.out_of_memory().unwrap(), None);
+}
+
+#[test]
+fn a_pids_limit_stops_forks() {
+    if !has_v1(&["pids"]) {
+        return;
+    }
+    let name = Name::new();
+    let group = name
+        .plan(resources(|r| r.pids_limit = Some(3)))
+        .unwrap()
+        .create()
+        .unwrap();
+    // The shell and two more; the fourth is refused.
+    let script = "read line; sleep 1000 & sleep 1000 & sleep 1000 & wait";
+    let shell = std::process::Command::new("sh")
+        .args(["-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut shell = Sleeper(shell);
+    group.join(shell.pid()).unwrap();
+    drop(shell.0.stdin.take());
+    let status = shell.0.wait().unwrap();
+    assert_eq!(status.code(), Some(2), "the shell could not fork");
+    assert_eq!(group.location().pids().unwrap().len(), 2);
+    group.location().signal_all(9).unwrap();
+    group.location().remove(DEADLINE).unwrap();
 }

@@ -161,6 +161,16 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<NamespaceFlags, Errno> {
     Ok(NamespaceFlags::from_bits_retain(bits))
 }
 
+/// The user namespace that owns the namespace behind `fd`. See ioctl_ns(2); Linux 4.9.
+///
+/// # Errors
+/// EPERM: it is not this process' own, nor below it.
+pub fn namespace_owner(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this request takes no argument.
+    ret_fd(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_USERNS) }.into())
+}
+
 /// A descriptor of the process `pid`, close-on-exec. See pidfd_open(2); Linux 5.3.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: no memory is passed.

@@ -5,10 +5,16 @@
 //! EINTR where the man page allows it), no fallbacks, no allocation, so that init may call every one
 //! of them after the clone. Knows nothing of containers.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
+
 pub mod bpf; // BPF_PROG_LOAD and attach for device programs
 pub mod clone; // clone3, pidfds, wait
 pub mod errno; // Errno, Failed, decoders of return values
 pub mod fs; // *at calls on names below a directory fd, reads and writes
+pub mod heap; // a guard against allocating in init
 pub mod ids; // users, groups, capabilities
 pub mod link; // bring a network link up
 pub mod memfd; // sealed files in memory

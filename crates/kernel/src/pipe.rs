@@ -33,6 +33,16 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
 }
 
+/// Standard input, output and error. std's own handles allocate a buffer at their first use.
+pub const STANDARD: [BorrowedFd<'static>; 3] = [
+    // SAFETY: std's start-up has opened what the caller had left closed, and nobody closes these.
+    unsafe { BorrowedFd::borrow_raw(0) },
+    // SAFETY: as above.
+    unsafe { BorrowedFd::borrow_raw(1) },
+    // SAFETY: as above.
+    unsafe { BorrowedFd::borrow_raw(2) },
+];
+
 /// Gives the pipe, fifo or socket behind `fd` to another owner. Nothing happens to other kinds of files,
 /// which belong to somebody else, or when the owner is right already. See fchown(2).
 pub fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {

@@ -5,6 +5,10 @@
 //! few bytes ([`failure`]), which the plan turns into a sentence.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 pub mod create;
 pub mod failure;

@@ -12,7 +12,6 @@ use rootfs::RootFd;
 use spec::Container;
 use spec::container::{Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What will be done, and nothing else.
@@ -208,11 +207,7 @@ impl Plan {
             process::personality(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
         let entered = self.enter_cwd(root);
-        for stream in [
-            io::stdin().as_fd(),
-            io::stdout().as_fd(),
-            io::stderr().as_fd(),
-        ] {
+        for stream in pipe::STANDARD {
             // What belongs to somebody else stays his; what cannot be given away works without.
             let _best_effort = pipe::give_stream_to(stream, self.user.uid);
         }
@@ -400,13 +395,13 @@ pub fn own_setgroups() -> Setgroups {
     }
 }
 
-/// Whether the container's user namespace is one in which this runtime's statement counts.
+/// Whether setgroups(2) is denied in the container's user namespace. A new one inherits a denial.
 pub fn setgroups(container: &Container, denied_by_maps: bool) -> Setgroups {
     match container.namespaces.user {
         Namespace::New if denied_by_maps => Setgroups::Denied,
+        Namespace::New | Namespace::Inherit => own_setgroups(),
         // A namespace of the engine's: the kernel will say.
-        Namespace::New | Namespace::Join(_) => Setgroups::Allowed,
-        Namespace::Inherit => own_setgroups(),
+        Namespace::Join(_) => Setgroups::Allowed,
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn lower(
         namespace::join::own_inode(namespace::Kind::User) == Some(INITIAL_USER_NAMESPACE);
     Ok(rootfs::Plan::lower(&rootfs::Request {
         container: request.container,
-        privileged: sets.effective & SYS_ADMIN != 0,
+        privileged: sets.effective & SYS_ADMIN != 0 && namespace::join::owns_mounts(),
         user_namespace: !in_initial || entry.changes_user_namespace(),
         pivot: request.pivot,
         cgroup: &view(cgroup.location()),

@@ -5,6 +5,11 @@
 //! with one write a line, so that lines of several processes do not mix in an appended file. The error
 //! that ends a command is also printed on stderr, whatever the log is.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the caller's log file, on the host"
+)]
+
 use crate::args::{Globals, LogFormat, LogLevel};
 use crate::moment;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -101,9 +106,26 @@ pub(crate) fn complain(line: &str) {
     write_bounded(&io::stderr(), &format!("locule: {}\n", visible(line)));
 }
 
-/// Prints text on stderr as it is, `locule: ` in front.
+/// Prints on stderr why a command line is not understood. The first paragraph of `text` says what is wrong and
+/// comes last, on one line: engines show the last line alone.
 pub(crate) fn explain(text: &str) {
-    write_bounded(&io::stderr(), &format!("locule: {}\n", text.trim_end()));
+    write_bounded(&io::stderr(), &explanation(text));
+}
+
+fn explanation(text: &str) -> String {
+    let (wrong, usage) = text.split_once("\n\n").unwrap_or((text, ""));
+    let usage = usage
+        .split("For more information")
+        .next()
+        .unwrap_or_default()
+        .trim();
+    let wrong = wrong.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let usage = if usage.is_empty() {
+        String::new()
+    } else {
+        format!("{usage}\n\n")
+    };
+    format!("{usage}locule: error: {wrong}\n")
 }
 
 /// `text` with control characters, which would talk to the terminal, written as escapes. A line break in

@@ -4,6 +4,10 @@
 //! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 mod args;
 mod commands;
@@ -27,6 +31,10 @@ use seal::{Origin, Unsealed};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+#[cfg(debug_assertions)]
+#[global_allocator]
+static ALLOCATOR: kernel::heap::Guarded = kernel::heap::Guarded;
 
 fn main() -> ExitCode {
     // The standard library has opened /dev/null in place of a missing 0, 1 or 2 already.

@@ -4,6 +4,8 @@
 //! a pidfd that was opened first and compared with the record afterwards, so a number that the kernel
 //! has given to another process in between is never hit.
 
+#![expect(clippy::disallowed_methods, reason = "the runtime's own /proc")]
+
 use crate::state::Record;
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};

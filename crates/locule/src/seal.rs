@@ -6,6 +6,11 @@
 //! more than the exec itself; without CAP_SYS_ADMIN a sealed copy in memory; or as it is, where the
 //! container's ids cannot write the file anyway.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own program, through its own /proc"
+)]
+
 use kernel::Errno;
 use kernel::memfd::{Seals, add_seals, executed_by_descriptor, memfd_create, seals};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};

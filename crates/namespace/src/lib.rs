@@ -6,6 +6,10 @@
 //! config-linux.md#namespaces.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 pub mod entry;
 pub mod idmap;

@@ -4,6 +4,11 @@
 //! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
 //! A devpts group that does not exist in the user namespace is left out.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
+)]
+
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
 use crate::lower_mount::{Element, MountContext, wants_id_map};
 use crate::mount::{Action, Change, Inherit, NewMount};

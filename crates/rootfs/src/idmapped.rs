@@ -5,6 +5,11 @@
 //! namespace's root may map a host file system, so this happens in the parent, before the clone.
 //! See mount_setattr(2).
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc; the process is our child"
+)]
+
 use crate::Reason;
 use kernel::Errno;
 use kernel::clone::{self, Block, CloneOptions, NamespaceFlags, Side, SingleThread, Target};

@@ -5,6 +5,10 @@
 //! flat lists by system calls only. Decides nothing about namespaces, cgroups or the process.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
 
 mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean

@@ -1,5 +1,10 @@
 //! `Container` to [`Plan`]: every decision about files, in the parent.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
+)]
+
 use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
 use crate::idmapped::IdMapError;
 use crate::lower_mount::MountContext;

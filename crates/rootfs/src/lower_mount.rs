@@ -1,5 +1,10 @@
 //! One element of `mounts` to steps: options, destination, source, id maps, propagation.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
+)]
+
 use crate::Reason;
 use crate::default_mounts;
 use crate::idmapped;

@@ -2,6 +2,7 @@
 //!
 //! A program of its own without the test harness, since a clone wants a process of one thread.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

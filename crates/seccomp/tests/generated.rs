@@ -1,5 +1,6 @@
 //! The compiler against libseccomp on generated profiles; tests/oracle.rs names the known differences.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

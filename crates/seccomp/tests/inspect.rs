@@ -1,5 +1,6 @@
 //! Questions about profiles: test, diff, lint.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

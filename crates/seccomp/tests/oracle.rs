@@ -13,6 +13,7 @@
 //!   the tree skips its load) or forgets a rule when it prunes. Ours is then what the rules say.
 //! - libseccomp 2.5 takes "less or equal" after a true comparison for "greater" on 32-bit architectures.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! What a container's filter becomes at lowering.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,6 +1,7 @@
 //! Any profile at all: the compiler ends, the kernel's checker takes the program, and the program answers what the
 //! rules say.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

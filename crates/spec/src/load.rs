@@ -3,6 +3,11 @@
 //! Decides which files are read at all and how much of them. The file is read once; what is judged,
 //! saved and carried out are the same bytes.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the bundle's configuration and the existence of its root, paths of the host"
+)]
+
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, FileType, Metadata, OpenOptions};

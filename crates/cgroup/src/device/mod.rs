@@ -6,6 +6,7 @@
 
 mod list;
 mod program;
+mod run;
 
 use kernel::Errno;
 use kernel::bpf::{
@@ -92,8 +93,8 @@ fn rules(configured: &[DeviceRule]) -> Vec<Rule> {
     without_idle_rules(all.filter(|rule| rule.access != 0).collect())
 }
 
-/// Leaves out what changes nothing: the rules before the last one that names everything, and those after
-/// it that only repeat its verdict. Without such a rule the verdict is no.
+/// Leaves out what changes nothing: the rules before the last one that names everything, and those that
+/// only say again what would hold without them. Without any rule the verdict is no.
 fn without_idle_rules(mut rules: Vec<Rule>) -> Vec<Rule> {
     let last = rules.iter().rposition(Rule::names_everything);
     let mut verdict = false;
@@ -101,13 +102,29 @@ fn without_idle_rules(mut rules: Vec<Rule>) -> Vec<Rule> {
         verdict = rules[last].allow;
         rules.drain(..last + usize::from(!verdict));
     }
-    let kept = usize::from(verdict);
-    let rest = rules.split_off(kept);
-    rules.extend(rest.into_iter().skip_while(|rule| rule.allow == verdict));
-    rules
+    let mut kept: Vec<Rule> = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let takes_back = |earlier: &Rule| earlier.allow != verdict && earlier.meets(&rule);
+        let is_first = verdict && kept.is_empty();
+        if is_first || rule.allow != verdict || kept.iter().any(takes_back) {
+            kept.push(rule);
+        }
+    }
+    kept
 }
 
 impl Rule {
+    /// Whether some access to some node is named by both.
+    fn meets(&self, other: &Self) -> bool {
+        fn common<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        self.access & other.access != 0
+            && common(self.kind, other.kind)
+            && common(self.major, other.major)
+            && common(self.minor, other.minor)
+    }
+
     fn names_everything(&self) -> bool {
         self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
     }

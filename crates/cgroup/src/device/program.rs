@@ -1,153 +1,181 @@
 //! Device rules as an eBPF program.
 //!
-//! The program keeps the bits of access that no rule has decided yet and looks at the rules from the last
-//! to the first: a rule that allows takes its bits away, and with the last one the answer is yes; a
-//! rule that denies one of them makes the answer no. Sources: BPF_PROG_TYPE_CGROUP_DEVICE in
+//! The program keeps the bits of access that no rule has decided yet and looks at the runs of rules from
+//! the last to the first: a run that allows takes its bits away, and with the last one the answer is
+//! yes; a run that denies one of them makes the answer no. Sources: BPF_PROG_TYPE_CGROUP_DEVICE in
 //! Documentation/admin-guide/cgroup-v2.rst, `struct bpf_cgroup_dev_ctx`.
 //!
-//! The kernel's verifier follows every path with what it knows there, and gives up after a million steps. So
-//! that its work grows with the number of rules and not with the square, a path that goes on knows
-//! nothing of the numbers: both are compared in one step, and are loaded again after a rule that
-//! names the node and decides a part.
+//! The kernel's verifier follows both ways of every branch with what it knows there: that is most of the time
+//! of making a program, and with the comparisons of many rules more than it is willing to do. So nodes
+//! are compared without branches (differences are zero or not), and there is one branch for each run.
 
 use kernel::bpf::Instruction;
 
-use super::{ALL, Rule};
+use super::Rule;
+use super::run::{Group, runs};
 
 /// Registers.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
+/// What no run has decided yet.
 const ACCESS: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// The major in the high and the minor in the low half.
-const BOTH: u8 = 6;
-const WANTED: u8 = 7;
+/// Zero if the node is of the group; then its bits.
+const GROUP: u8 = 6;
+const DIFFERENCE: u8 = 7;
+/// The bits that the groups of a run name for this node.
+const NAMED: u8 = 8;
+const WINDOW: u8 = 9;
 
-/// Operation codes.
-const LOAD_32: u8 = 0x61;
-const LOAD_CONSTANT_64: u8 = 0x18;
-const MOVE_64: u8 = 0xbf;
-const MOVE_CONSTANT_32: u8 = 0xb4;
-const AND_32: u8 = 0x54;
-const OR_64: u8 = 0x4f;
-const SHIFT_LEFT_64: u8 = 0x67;
-const SHIFT_RIGHT_32: u8 = 0x74;
-const JUMP: u8 = 0x05;
-const JUMP_IF_EQUAL_32: u8 = 0x16;
-const JUMP_IF_SET_32: u8 = 0x46;
-const JUMP_UNLESS_EQUAL_32: u8 = 0x56;
-const JUMP_UNLESS_EQUAL_64: u8 = 0x5d;
+/// Operation codes, on 32 bits unless they say otherwise.
+const LOAD: u8 = 0x61;
+const MOVE: u8 = 0xbc;
+const MOVE_CONSTANT: u8 = 0xb4;
+const SUBTRACT: u8 = 0x14;
+const ADD_64: u8 = 0x07;
+const AND: u8 = 0x54;
+const AND_WITH: u8 = 0x5c;
+const OR: u8 = 0x44;
+const OR_WITH: u8 = 0x4c;
+const XOR: u8 = 0xa4;
+const SHIFT_RIGHT: u8 = 0x74;
+const SHIFT_RIGHT_64: u8 = 0x77;
+const SHIFT_RIGHT_BY: u8 = 0x7c;
+const JUMP_IF_EQUAL: u8 = 0x16;
+const JUMP_UNLESS_EQUAL: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
-fn instruction(code: u8, target: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
+/// An instruction with a constant.
+fn constant(code: u8, target: u8, value: u32) -> Instruction {
+    Instruction {
+        code,
+        registers: target,
+        offset: 0,
+        immediate: value.cast_signed(),
+    }
+}
+
+/// An instruction with two registers.
+fn registers(code: u8, target: u8, source: u8) -> Instruction {
     Instruction {
         code,
         registers: target | (source << 4),
+        offset: 0,
+        immediate: 0,
+    }
+}
+
+fn load(target: u8, offset: i16) -> Instruction {
+    Instruction {
         offset,
-        immediate,
+        ..registers(LOAD, target, CONTEXT)
     }
 }
 
 fn answer(allow: bool) -> [Instruction; 2] {
     [
-        instruction(MOVE_CONSTANT_32, ANSWER, 0, 0, i32::from(allow)),
-        instruction(EXIT, 0, 0, 0, 0),
+        constant(MOVE_CONSTANT, ANSWER, u32::from(allow)),
+        registers(EXIT, 0, 0),
     ]
 }
 
-/// Loads what the node is.
-fn load_node() -> [Instruction; 7] {
+/// Adds to GROUP what `register` differs from `value`.
+fn compare(register: u8, value: u32) -> [Instruction; 3] {
     [
-        instruction(LOAD_32, KIND, CONTEXT, 0, 0),
-        instruction(AND_32, KIND, 0, 0, 0xffff),
-        instruction(LOAD_32, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD_32, MINOR, CONTEXT, 8, 0),
-        instruction(MOVE_64, BOTH, MAJOR, 0, 0),
-        instruction(SHIFT_LEFT_64, BOTH, 0, 0, 32),
-        instruction(OR_64, BOTH, MINOR, 0, 0),
+        registers(MOVE, DIFFERENCE, register),
+        constant(XOR, DIFFERENCE, value),
+        registers(OR_WITH, GROUP, DIFFERENCE),
     ]
 }
 
-/// Instructions that jump to the end of the block, `rest` instructions after them, unless the rule names
-/// the node.
-fn conditions(rule: &Rule, rest: usize) -> Vec<Instruction> {
-    let constant = |value: u32| value.cast_signed();
-    let mut block = Vec::new();
-    if let Some(kind) = rule.kind {
-        block.push(instruction(JUMP_UNLESS_EQUAL_32, KIND, 0, 0, kind as i32));
-    }
-    match (rule.major, rule.minor) {
-        (None, None) => {}
-        (Some(major), None) => {
-            block.push(instruction(
-                JUMP_UNLESS_EQUAL_32,
-                MAJOR,
-                0,
-                0,
-                constant(major),
-            ));
-        }
-        (None, Some(minor)) => {
-            block.push(instruction(
-                JUMP_UNLESS_EQUAL_32,
-                MINOR,
-                0,
-                0,
-                constant(minor),
-            ));
-        }
-        (Some(major), Some(minor)) => {
-            block.push(instruction(LOAD_CONSTANT_64, WANTED, 0, 0, constant(minor)));
-            block.push(instruction(0, 0, 0, 0, constant(major)));
-            block.push(instruction(JUMP_UNLESS_EQUAL_64, BOTH, WANTED, 0, 0));
-        }
-    }
-    let length = block.len();
-    for (index, step) in block.iter_mut().enumerate() {
-        if matches!(step.code, JUMP_UNLESS_EQUAL_32 | JUMP_UNLESS_EQUAL_64) {
-            step.offset = i16::try_from(length - index - 1 + rest).unwrap_or(i16::MAX);
-        }
-    }
-    block
+/// Adds to GROUP whether the minor is none of those in a window of 32.
+fn compare_window(first: u32, bits: u32) -> [Instruction; 9] {
+    [
+        registers(MOVE, DIFFERENCE, MINOR),
+        constant(SUBTRACT, DIFFERENCE, first),
+        // The kernel takes the distance modulo 32; what is left of it is compared below.
+        constant(MOVE_CONSTANT, WINDOW, bits),
+        registers(SHIFT_RIGHT_BY, WINDOW, DIFFERENCE),
+        constant(AND, WINDOW, 1),
+        constant(XOR, WINDOW, 1),
+        registers(OR_WITH, GROUP, WINDOW),
+        constant(SHIFT_RIGHT, DIFFERENCE, 5),
+        registers(OR_WITH, GROUP, DIFFERENCE),
+    ]
 }
 
-/// The instructions of one rule; it jumps over its own end to the next where it does not decide.
-fn encode_rule(rule: &Rule) -> Vec<Instruction> {
-    let access = i32::from(rule.access);
-    let mut decision = Vec::new();
-    if rule.access != ALL {
-        // Over the loads and the jump behind them.
-        let decided = 8;
-        if rule.allow {
-            decision.push(instruction(AND_32, ACCESS, 0, 0, !access));
-            decision.push(instruction(JUMP_IF_EQUAL_32, ACCESS, 0, decided, 0));
-        } else {
-            decision.push(instruction(JUMP_IF_SET_32, ACCESS, 0, decided, access));
-        }
-        decision.extend(load_node());
-        decision.push(instruction(JUMP, 0, 0, 2, 0));
+/// Adds the group's bits to NAMED if the node is of the group and, where there are windows, in this one.
+fn name(group: &Group, window: Option<(u32, u32)>, program: &mut Vec<Instruction>) {
+    program.push(constant(MOVE_CONSTANT, GROUP, 0));
+    if let Some(kind) = group.kind {
+        program.extend(compare(KIND, kind as u32));
     }
-    decision.extend(answer(rule.allow));
-    let mut block = conditions(rule, decision.len());
-    block.extend(decision);
-    block
+    if let Some(major) = group.major {
+        program.extend(compare(MAJOR, major));
+    }
+    match window {
+        None => {}
+        Some((minor, 1)) => program.extend(compare(MINOR, minor)),
+        Some((first, bits)) => program.extend(compare_window(first, bits)),
+    }
+    program.extend([
+        // Zero becomes 64 ones, and any other number stays below 2^32.
+        constant(ADD_64, GROUP, u32::MAX),
+        constant(SHIFT_RIGHT_64, GROUP, 32),
+        constant(AND, GROUP, group.access.into()),
+        registers(OR_WITH, NAMED, GROUP),
+    ]);
+}
+
+/// The end of a run: what it has decided.
+fn decide(allow: bool, program: &mut Vec<Instruction>) {
+    let (register, code) = if allow {
+        program.push(constant(XOR, NAMED, u32::MAX));
+        program.push(registers(AND_WITH, ACCESS, NAMED));
+        (ACCESS, JUMP_UNLESS_EQUAL)
+    } else {
+        program.push(registers(AND_WITH, NAMED, ACCESS));
+        (NAMED, JUMP_IF_EQUAL)
+    };
+    // Over the answer.
+    program.push(Instruction {
+        offset: 2,
+        ..constant(code, register, 0)
+    });
+    program.extend(answer(allow));
 }
 
 /// The program for `rules`; what no rule decides is denied.
 pub(super) fn encode(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
-        instruction(LOAD_32, ACCESS, CONTEXT, 0, 0),
-        instruction(SHIFT_RIGHT_32, ACCESS, 0, 0, 16),
+        load(ACCESS, 0),
+        registers(MOVE, KIND, ACCESS),
+        constant(AND, KIND, 0xffff),
+        constant(SHIFT_RIGHT, ACCESS, 16),
+        load(MAJOR, 4),
+        load(MINOR, 8),
     ];
-    program.extend(load_node());
-    for rule in rules.iter().rev() {
-        program.extend(encode_rule(rule));
-        if rule.names_everything() {
-            // Nothing before this rule counts, and the verifier refuses what is never reached.
+    for run in runs(rules).iter().rev() {
+        if run.groups.iter().any(Group::names_everything) {
+            // Nothing before this counts.
+            program.extend(answer(run.allow));
             return program;
         }
+        program.push(constant(MOVE_CONSTANT, NAMED, 0));
+        for group in &run.groups {
+            let windows = group.windows();
+            if group.names_every_node() {
+                program.push(constant(OR, NAMED, group.access.into()));
+            } else if windows.is_empty() {
+                name(group, None, &mut program);
+            }
+            for window in windows {
+                name(group, Some(window), &mut program);
+            }
+        }
+        decide(run.allow, &mut program);
     }
     program.extend(answer(false));
     program

@@ -244,6 +244,48 @@ fn rules_before_the_last_one_for_everything_are_left_out() {
 }
 
 #[test]
+fn an_engines_rules_become_five_groups() {
+    let char = Some(DeviceKind::Char);
+    let mut given = vec![rule(false, None, None, None, "rwm")];
+    for (major, minor) in [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)] {
+        given.push(rule(true, char, Some(major), Some(minor), "rwm"));
+    }
+    given.push(rule(false, char, Some(10), Some(229), "rwm"));
+    let runs = run::runs(&rules(&given));
+    assert_eq!(runs.len(), 1);
+    let groups: Vec<_> = runs[0]
+        .groups
+        .iter()
+        .map(|group| (group.major, group.minors.len(), group.access))
+        .collect();
+    let expected = [
+        (None, 0, MKNOD),
+        (Some(136), 0, ALL),
+        (Some(1), 5, ALL),
+        (Some(5), 3, ALL),
+        (Some(10), 1, ALL),
+    ];
+    assert_eq!(groups, expected);
+}
+
+#[test]
+fn minors_are_looked_up_in_windows() {
+    let group = run::Group {
+        kind: None,
+        major: None,
+        minors: [3, 5, 34, 35, 200, u32::MAX].into(),
+        access: READ,
+    };
+    let expected = [
+        (3, 0b1000_0000_0000_0000_0000_0000_0000_0101),
+        (35, 1),
+        (200, 1),
+        (u32::MAX, 1),
+    ];
+    assert_eq!(group.windows(), expected);
+}
+
+#[test]
 fn a_part_of_a_wildcard_cannot_be_taken_back_on_v1() {
     let given = [
         rule(false, None, None, None, "rwm"),

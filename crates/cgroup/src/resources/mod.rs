@@ -4,6 +4,11 @@
 //! conversions between the specification's units (those of v1) and v2's happen there. Zero means "leave
 //! alone" where engines send it for "not set". Device rules are no file writes: see `device`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a list that the kernel publishes"
+)]
+
 mod apply;
 mod convert;
 mod merge;
@@ -235,6 +240,24 @@ pub(crate) fn lower(
     }
     unified::lower(resources, controllers, &mut lowered)?;
     Ok(lowered)
+}
+
+/// Whether `resources` ask for anything at all. Device rules do not count: they add nothing to an ordinary
+/// user's own lack of permission. Nor does what engines send for "no limit".
+pub(crate) fn is_limited(resources: &Resources) -> bool {
+    let sizes = resources.hugepage_limits.iter();
+    let everything = Controllers {
+        v1: Vec::new(),
+        v2: CONTROLLERS
+            .iter()
+            .map(|(_v1, v2, ..)| (*v2).to_owned())
+            .collect(),
+        unified: Some(0),
+        page_sizes: sizes.map(|(size, _limit)| size.clone()).collect(),
+    };
+    let needs = |write: &FileWrite| write.missing != Missing::IsFine;
+    lower(resources, &everything, Stage::New)
+        .map_or(true, |lowered| lowered.writes.iter().any(needs))
 }
 
 fn no_controller(

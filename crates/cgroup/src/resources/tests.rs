@@ -429,6 +429,12 @@ fn what_engines_send_for_nothing_needs_no_controller() {
     });
     assert!(on(&none, &asked).is_empty());
     assert_eq!(on(&v1(), &asked), ["pids.max=max"]);
+    assert!(!is_limited(&asked));
+    assert!(is_limited(&resources(|r| r.pids_limit = Some(5))));
+    assert!(is_limited(&memory_example()));
+    assert!(is_limited(&resources(
+        |r| r.unified = [("misc.max".to_owned(), "a 1".to_owned())].into()
+    )));
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::hooks::State;
 use crate::plan::Plan;
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
-use kernel::clone::{self, CloneOptions, Side, SingleThread};
+use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, link as network, process as own, socket};
+use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Refused;
 use std::convert::Infallible;
@@ -43,6 +43,7 @@ impl From<Lost> for End {
 
 /// Carries out the plan and becomes the program.
 pub(crate) fn run(mut plan: Plan, start: Start, link: Link<Init>, thread: SingleThread) -> ! {
+    kernel::heap::forbid();
     let mut link = link;
     match story(&mut plan, start, &mut link, thread) {
         Ok(never) => match never {},
@@ -97,16 +98,14 @@ fn story(
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
         process
-            .become_user(&root, &plan.capability, || {
-                filter.load_at(Moment::BeforeDrop)
-            })
+            .become_user(&root, &plan.capability, || filter.load_before(Before::Drop))
             .map_err(Failure::at(Place::Process))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
     filter
-        .load_at(Moment::BeforeReady)
+        .load_before(Before::Ready)
         .map_err(Failure::at(Place::Seccomp))?;
     if let Some(listener) = &filter.listener {
         link.hand_over(listener.as_fd())?;
@@ -137,24 +136,7 @@ fn enter_namespaces(
         match hop {
             Hop::AwaitCgroup => link.ask(Request::JoinCgroup)?,
             Hop::MapIds => link.ask(Request::MapIds)?,
-            Hop::Relay(namespaces) => {
-                let options = CloneOptions {
-                    namespaces: *namespaces,
-                    cgroup: None,
-                    sibling: true,
-                };
-                let failed = Failed::at(Call::Clone, index);
-                match clone::clone(&thread, options)
-                    .map_err(failed)
-                    .map_err(Failure::at(Place::Entry))?
-                {
-                    Side::Parent(child) => {
-                        link.ask(Request::Relayed(child.pid))?;
-                        return Err(End::Relayed);
-                    }
-                    Side::Child(new) => thread = new,
-                }
-            }
+            Hop::Relay(namespaces) => thread = relay(*namespaces, index, link, &thread)?,
             _ => plan
                 .entry
                 .hop(index, &mut refused)
@@ -162,6 +144,34 @@ fn enter_namespaces(
         }
     }
     Ok(thread)
+}
+
+/// Goes on as a sibling in these namespaces. The sibling waits for the end of this process, so that the runtime hears of
+/// it before it hears from it.
+fn relay(
+    namespaces: NamespaceFlags,
+    index: usize,
+    link: &Link<Init>,
+    thread: &SingleThread,
+) -> Result<SingleThread, End> {
+    let at = |call| move |errno| Failure::at(Place::Entry)(Failed::at(call, index)(errno));
+    let alive = pipe::pipe().map_err(at(Call::Clone))?;
+    let options = CloneOptions {
+        namespaces,
+        cgroup: None,
+        sibling: true,
+    };
+    match clone::clone(thread, options).map_err(at(Call::Clone))? {
+        Side::Parent(sibling) => {
+            link.announce(sibling.pid)?;
+            Err(End::Relayed)
+        }
+        Side::Child(thread) => {
+            drop(alive.write);
+            fs::read(alive.read.as_fd(), &mut [0]).map_err(at(Call::Read))?;
+            Ok(thread)
+        }
+    }
 }
 
 /// Whether init is to be killed when the runtime ends.
@@ -251,26 +261,26 @@ fn become_program(
         return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
     };
     filter
-        .load_at(Moment::BeforeExec)
+        .load_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
 }
 
-/// When the system call filter is loaded.
+/// The step that the system call filter is loaded right before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
+enum Before {
     /// It needs CAP_SYS_ADMIN.
-    BeforeDrop,
+    Drop,
     /// Its listener is served by the runtime.
-    BeforeReady,
+    Ready,
     /// Only the exec has to pass it.
-    BeforeExec,
+    Exec,
 }
 
 /// The container's filter, until it is loaded.
 struct Filter<'a> {
     plan: Option<&'a seccomp::Plan>,
-    moment: Moment,
+    moment: Before,
     listener: Option<OwnedFd>,
 }
 
@@ -279,9 +289,9 @@ impl<'a> Filter<'a> {
         let early = plan.is_some_and(|plan| plan.moment == seccomp::Moment::BeforeCapabilities);
         let listened = plan.is_some_and(|plan| plan.listener.is_some());
         let moment = match (early, listened) {
-            (true, _) => Moment::BeforeDrop,
-            (false, true) => Moment::BeforeReady,
-            (false, false) => Moment::BeforeExec,
+            (true, _) => Before::Drop,
+            (false, true) => Before::Ready,
+            (false, false) => Before::Exec,
         };
         Self {
             plan,
@@ -290,7 +300,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    fn load_at(&mut self, moment: Moment) -> Result<(), Failed> {
+    fn load_before(&mut self, moment: Before) -> Result<(), Failed> {
         if self.moment == moment
             && let Some(plan) = self.plan
         {

@@ -40,6 +40,7 @@ impl Stage<'_> {
                     self.notify(&listener)?;
                     self.link.go().map_err(|errno| Error::Link { errno })?;
                 }
+                Message::Request(Request::Relayed(pid)) => self.adopt(pid)?,
                 Message::Request(request) => {
                     self.serve(request)?;
                     self.link.go().map_err(|errno| Error::Link { errno })?;
@@ -81,10 +82,9 @@ impl Stage<'_> {
                 Some(maps) => Ok(maps.write(self.child.pid)?),
                 None => Ok(()),
             },
-            Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
-            // Comes with a descriptor, as a message of its own.
-            Request::Notify | Request::Ready => Ok(()),
+            // Messages of their own, not for here.
+            Request::Relayed(_) | Request::Notify | Request::Ready => Ok(()),
         }
     }
 
@@ -92,7 +92,6 @@ impl Stage<'_> {
     fn adopt(&mut self, pid: i32) -> Result<(), Error> {
         // Our own child, not yet waited for: the number cannot be anybody else's.
         let pidfd = clone::pidfd_open(pid).map_err(|errno| Error::Link { errno })?;
-        self.link.go().map_err(|errno| Error::Link { errno })?;
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;

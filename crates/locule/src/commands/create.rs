@@ -3,11 +3,16 @@
 //! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
 //! down, then made. Whatever fails leaves nothing behind.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the pid file is the caller's, on the host"
+)]
+
 use super::{Env, hooks};
 use crate::error::Error;
-use crate::process::{boot_id, start_time};
+use crate::process::start_time;
 use crate::state::{Access, ContainerId, Record, Reservation};
-use crate::{args, descriptors, moment};
+use crate::{args, descriptors};
 use kernel::signal::SignalFd;
 use launch::{Created, Keyring, Moment, Plan};
 use spec::Container;
@@ -166,7 +171,7 @@ impl Making<'_> {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let record = self.record(&container, &plan);
+        let record = Record::of(self.reservation.id(), &container, plan.cgroup());
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
         self.reservation.config(config)?;
@@ -181,37 +186,6 @@ impl Making<'_> {
                 hooks::poststop(config, &record);
                 Err(error.into())
             }
-        }
-    }
-
-    fn record(&self, container: &Container, plan: &Plan) -> Record {
-        let location = plan.cgroup();
-        let groups = location.groups.iter();
-        Record {
-            version: Record::VERSION,
-            id: self.reservation.id().as_str().to_owned(),
-            oci_version: container.version.clone(),
-            bundle: container.bundle.clone(),
-            rootfs: container.root.path.clone(),
-            created: moment::nanoseconds(),
-            owner: nix::unistd::geteuid().as_raw(),
-            annotations: container.annotations.clone(),
-            boot_id: boot_id().unwrap_or_default(),
-            pid: None,
-            start_time: None,
-            own_pid_namespace: container.namespaces.pid == spec::container::Namespace::New,
-            cgroup_manager: self.env.cgroup_manager,
-            cgroup: Some(location.clone()),
-            cgroup_paths: groups
-                .map(|group| (group.controllers.clone(), group.host_path()))
-                .collect(),
-            namespace_paths: Default::default(),
-            program: container
-                .process
-                .as_ref()
-                .and_then(|process| process.args.first().cloned()),
-            has_poststart: !container.hooks.poststart.is_empty(),
-            has_poststop: !container.hooks.poststop.is_empty(),
         }
     }
 }

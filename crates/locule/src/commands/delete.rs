@@ -12,6 +12,8 @@ use crate::signal;
 use crate::state::{self, Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, Observed, Status, observe, permit};
 use kernel::Errno;
+use spec::load::Host;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,7 +50,7 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
     let entry = store.container(id, Lock::Exclusive)?;
     let record = match (entry.record(), action) {
         (Ok(record), _) => Some(record),
-        (Err(error), Action::ForceDelete) => salvage(&entry, &error),
+        (Err(error), Action::ForceDelete) => salvage(&entry, &error, env),
         (Err(error), _) => return Err(error.into()),
     };
     if let Some(record) = &record {
@@ -63,19 +65,37 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
     Ok(entry.remove()?)
 }
 
-/// What is left to go by when the record is damaged.
-fn salvage(entry: &Entry, error: &state::Error) -> Option<Record> {
+/// What is left to go by when the record is damaged: the journal, else the configuration, which says at least where the
+/// cgroup is.
+fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
     tracing::warn!(code = error.code(), "{error}");
-    match entry.journal() {
-        Ok(record) => Some(record),
-        Err(error) => {
-            tracing::warn!(
-                code = error.code(),
-                "{error}; only the directory is removed"
-            );
-            None
-        }
-    }
+    let error = match entry.journal() {
+        Ok(record) => return Some(record),
+        Err(error) => error,
+    };
+    let record = from_config(entry, env);
+    let rest = match record {
+        Some(_) => "its configuration says where its cgroup is",
+        None => "only the directory is removed",
+    };
+    tracing::warn!(code = error.code(), "{error}; {rest}");
+    record
+}
+
+fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
+    let config = entry.config().ok()?;
+    let loaded = spec::load::parse(&config, Path::new("/"), Host::Ignore).ok()?;
+    let plan = cgroup::Plan::lower(&cgroup::Request {
+        container: &loaded.container,
+        id: entry.id().as_str(),
+        manager: env.cgroup_manager,
+        rootless: env.rootless,
+    });
+    Some(Record::of(
+        entry.id(),
+        &loaded.container,
+        plan.ok()?.location(),
+    ))
 }
 
 /// Kills what lives of the container and waits until its first process has ended.

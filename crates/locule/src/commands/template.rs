@@ -1,5 +1,10 @@
 //! `spec`: a config.json to start from.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the caller's bundle on the host, before any container"
+)]
+
 use super::Env;
 use crate::args;
 use crate::error::Error;

@@ -110,3 +110,17 @@ fn a_slow_reader_gets_the_whole_message() {
 fn control_characters_are_shown_not_sent() {
     assert_eq!(visible("a\x1b[0m\u{9b}b\nü"), "a\\u{1b}[0m\\u{9b}b\\nü");
 }
+
+#[test]
+fn the_last_line_about_a_command_line_stands_alone() {
+    let text = "invalid value 'xml' for '--log-format <FORMAT>'\n  [possible values: text, json]\n\n\
+        For more information, try '--help'.\n";
+    assert_eq!(
+        explanation(text),
+        "locule: error: invalid value 'xml' for '--log-format <FORMAT>' [possible values: text, json]\n"
+    );
+    assert_eq!(
+        explanation("two ids\n\nUsage: locule start ID\n"),
+        "Usage: locule start ID\n\nlocule: error: two ids\n"
+    );
+}

@@ -1,5 +1,10 @@
 //! One container's directory, and the right to change it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc; containers are reached by descriptor"
+)]
+
 use super::record::Record;
 use super::{ContainerId, Error, files};
 use launch::START_SOCKET;

@@ -4,7 +4,12 @@
 //! so that the file stays readable for other programs and a truncated or changed one is told from a
 //! whole one. What can be asked of the kernel (the status) is not in it.
 
+use super::ContainerId;
+use crate::moment;
+use crate::process::boot_id;
 use serde::{Deserialize, Serialize};
+use spec::Container;
+use spec::container::Namespace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -82,7 +87,37 @@ pub(crate) struct Record {
 
 impl Record {
     /// The version that [`Record::version`] must have.
+    #[cfg(test)]
     pub(crate) const VERSION: u32 = VERSION;
+
+    /// What is known of a container before it has a process.
+    pub(crate) fn of(id: &ContainerId, container: &Container, cgroup: &cgroup::Location) -> Self {
+        let process = container.process.as_ref();
+        let groups = cgroup.groups.iter();
+        Self {
+            version: VERSION,
+            id: id.as_str().to_owned(),
+            oci_version: container.version.clone(),
+            bundle: container.bundle.clone(),
+            rootfs: container.root.path.clone(),
+            created: moment::nanoseconds(),
+            owner: nix::unistd::geteuid().as_raw(),
+            annotations: container.annotations.clone(),
+            boot_id: boot_id().unwrap_or_default(),
+            pid: None,
+            start_time: None,
+            own_pid_namespace: container.namespaces.pid == Namespace::New,
+            cgroup_manager: cgroup.manager,
+            cgroup: Some(cgroup.clone()),
+            cgroup_paths: groups
+                .map(|group| (group.controllers.clone(), group.host_path()))
+                .collect(),
+            namespace_paths: BTreeMap::new(),
+            program: process.and_then(|process| process.args.first().cloned()),
+            has_poststart: !container.hooks.poststart.is_empty(),
+            has_poststop: !container.hooks.poststop.is_empty(),
+        }
+    }
 
     /// Notes the container's process, and the paths that follow from its pid.
     pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {

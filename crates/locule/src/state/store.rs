@@ -1,5 +1,10 @@
 //! The root of the state: where it is and what is in it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state root, a path of the host; containers are reached by its descriptor"
+)]
+
 use super::entry::{Entry, Lock, Reservation};
 use super::{ContainerId, Error, files};
 use nix::errno::Errno;

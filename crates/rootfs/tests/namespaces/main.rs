@@ -4,6 +4,7 @@
 //! facts, each of which is a function that runs in a fresh mount, PID, IPC, UTS and network namespace with a
 //! scratch tmpfs, and says what is wrong by panicking. Needs root and says so where it has not.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod attack;

@@ -1,0 +1,174 @@
+//! Groups in other hands: a sub-tree that belongs to an ordinary user, and a container that owns its group.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fixture;
+
+use cgroup::{Error, Plan, Request};
+use fixture::{DEADLINE, Name, Sleeper, container, in_v2_view, lower, request};
+use nix::unistd::{Uid, chown, setresuid};
+use spec::container::{IdMapping, Mount, Namespace};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const NOBODY: u32 = 65534;
+
+fn give_away(group: &Path) {
+    let files = [
+        "",
+        "cgroup.procs",
+        "cgroup.subtree_control",
+        "cgroup.threads",
+    ];
+    for file in files {
+        chown(&group.join(file), Some(Uid::from_raw(NOBODY)), None).unwrap();
+    }
+}
+
+/// What the user's process does in the sub-tree; a process of its own, since ids and groups are the process'.
+fn act_as_user(top: &str) {
+    let own = Path::new("/sys/fs/cgroup").join(top).join("own");
+    fs::write(own.join("cgroup.procs"), std::process::id().to_string()).unwrap();
+    let nobody = Uid::from_raw(NOBODY);
+    setresuid(nobody, nobody, nobody).unwrap();
+    let mut inside = container();
+    let mut lower_as_user = |path: Option<String>| {
+        inside.cgroups_path = path;
+        Plan::lower(&Request {
+            rootless: true,
+            ..request(&inside)
+        })
+        .unwrap()
+    };
+    // Relative: beside the caller's own group.
+    let plan = lower_as_user(Some("box".to_owned()));
+    assert_eq!(plan.location().groups[0].path, format!("/{top}/box"));
+    // A device program is root's; its absence is no error here.
+    let group = plan.create().unwrap();
+    let mut sleeper = Sleeper::inside(&group);
+    group.verify(sleeper.pid()).unwrap();
+    group.location().signal_all(9).unwrap();
+    assert_eq!(sleeper.signal(), Some(9));
+    group.location().remove(DEADLINE).unwrap();
+    // Outside of the sub-tree there is no permission, and no limit that would need one.
+    assert!(
+        lower_as_user(Some("/elsewhere".to_owned()))
+            .location()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_user_makes_groups_in_a_delegated_tree() {
+    in_v2_view("a_user_makes_groups_in_a_delegated_tree", || {
+        if let Ok(top) = std::env::var("LOCULE_TEST_DELEGATED") {
+            return act_as_user(&top);
+        }
+        let name = Name::new();
+        let top = Path::new("/sys/fs/cgroup").join(&name.0);
+        fs::create_dir_all(top.join("own")).unwrap();
+        give_away(&top);
+        give_away(&top.join("own"));
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "a_user_makes_groups_in_a_delegated_tree",
+                "--test-threads=1",
+            ])
+            .env("LOCULE_TEST_DELEGATED", &name.0)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let end = std::time::Instant::now() + DEADLINE;
+        while fs::remove_dir(top.join("own")).is_err() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        fs::remove_dir(top).unwrap();
+    });
+}
+
+fn mount(options: &[&str]) -> Mount {
+    Mount {
+        destination: PathBuf::from("/sys/fs/cgroup"),
+        kind: Some("cgroup".to_owned()),
+        source: Some(PathBuf::from("cgroup")),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
+    }
+}
+
+#[test]
+fn a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount() {
+    const NAME: &str = "a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount";
+    in_v2_view(NAME, || {
+        let map = IdMapping {
+            container: 0,
+            host: 100_000,
+            size: 65536,
+        };
+        let cases = [
+            (Namespace::New, vec![map], mount(&["rw"]), 100_000),
+            (Namespace::New, vec![map], mount(&["ro"]), 0),
+            (Namespace::New, Vec::new(), mount(&["rw"]), 0),
+            (Namespace::Inherit, vec![map], mount(&["rw"]), 0),
+        ];
+        for (namespace, maps, mount, uid) in cases {
+            let name = Name::new();
+            let mut asked = container();
+            asked.cgroups_path = Some(name.path());
+            asked.namespaces.cgroup = namespace;
+            asked.uid_mappings = maps;
+            asked.mounts = vec![mount];
+            let group = lower(&asked).unwrap().create().unwrap();
+            let path = group.location().groups[0].host_path();
+            for file in [
+                "",
+                "cgroup.procs",
+                "cgroup.threads",
+                "cgroup.subtree_control",
+            ] {
+                assert_eq!(
+                    fs::metadata(path.join(file)).unwrap().uid(),
+                    uid,
+                    "{file:?}"
+                );
+            }
+            // The limits stay the host's.
+            assert_eq!(
+                fs::metadata(path.join("cgroup.max.depth")).unwrap().uid(),
+                0
+            );
+            group.location().remove(DEADLINE).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_link_in_place_of_a_group_is_not_followed() {
+    in_v2_view("a_link_in_place_of_a_group_is_not_followed", || {
+        // cgroup file systems have no links, but a mount below one leads elsewhere too.
+        let name = Name::new();
+        let group = name.create();
+        let location = group.location().clone();
+        let path = location.groups[0].host_path();
+        let status = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "none"])
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let error = location.pids().unwrap_err();
+        assert!(matches!(error, Error::Directory { .. }), "{error}");
+        // The mount is this mount namespace's own.
+        assert!(
+            std::process::Command::new("umount")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        location.remove(DEADLINE).unwrap();
+    });
+}

@@ -1,0 +1,129 @@
+//! The layers of docs/architecture.md: which crate may depend on which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("kernel", &[]),
+    ("spec", &[]),
+    ("namespace", &["kernel", "spec"]),
+    ("rootfs", &["kernel", "spec"]),
+    ("capability", &["kernel", "spec"]),
+    ("seccomp", &["kernel", "spec"]),
+    ("cgroup", &["kernel", "spec"]),
+    (
+        "launch",
+        &[
+            "kernel",
+            "spec",
+            "namespace",
+            "rootfs",
+            "capability",
+            "seccomp",
+            "cgroup",
+        ],
+    ),
+    (
+        "locule",
+        &[
+            "kernel",
+            "spec",
+            "namespace",
+            "rootfs",
+            "capability",
+            "seccomp",
+            "cgroup",
+            "launch",
+        ],
+    ),
+    ("integration", &[]),
+    ("bench", &[]),
+];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Crate to its dependencies of one kind (`null` is normal), own and foreign.
+fn dependencies(kind: Option<&str>) -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let name = |value: &Value| value["name"].as_str().expect("name").to_owned();
+    let of = |package: &Value| {
+        let all = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter();
+        all.filter(|d| d["kind"].as_str() == kind)
+            .map(name)
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (name(package), of(package)))
+        .collect()
+}
+
+/// No arrow points up or sideways, tests of the crates included.
+#[test]
+fn arrows_point_downward() {
+    let ours: BTreeSet<_> = LAYERS.iter().map(|(name, _)| *name).collect();
+    for kind in [None, Some("dev"), Some("build")] {
+        for (package, dependencies) in dependencies(kind) {
+            let row = LAYERS.iter().find(|(name, _)| *name == package);
+            let (_, allowed) =
+                row.unwrap_or_else(|| panic!("{package} is not in the table of layers"));
+            for dependency in dependencies.iter().filter(|d| ours.contains(d.as_str())) {
+                assert!(
+                    allowed.contains(&dependency.as_str()),
+                    "{package} uses {dependency}: up or sideways"
+                );
+            }
+        }
+    }
+}
+
+/// docs/dependencies.md has a line for every crate that is used directly, and for no other.
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let ours: BTreeSet<_> = LAYERS.iter().map(|(name, _)| *name).collect();
+    let mut used = BTreeSet::new();
+    for kind in [None, Some("dev"), Some("build")] {
+        for dependencies in dependencies(kind).into_values() {
+            used.extend(
+                dependencies
+                    .into_iter()
+                    .filter(|d| !ours.contains(d.as_str())),
+            );
+        }
+    }
+    let text = include_str!("../../docs/dependencies.md");
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed: BTreeSet<_> = lines
+        .map(|line| line.split('`').next().expect("name").to_owned())
+        .collect();
+    assert_eq!(listed, used);
+}
+
+/// Only `kernel` has unsafe code: every other crate forbids it in its root.
+#[test]
+fn only_kernel_may_be_unsafe() {
+    for package in metadata()["packages"].as_array().expect("packages") {
+        let name = package["name"].as_str().expect("name");
+        if ["kernel", "integration"].contains(&name) {
+            continue; // integration forbids it in its manifest
+        }
+        let targets = package["targets"].as_array().expect("targets");
+        let root = targets[0]["src_path"].as_str().expect("path");
+        let text = std::fs::read_to_string(root).expect("source");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{root}");
+    }
+}
