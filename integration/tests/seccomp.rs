@@ -40,7 +40,7 @@ fn status(s: &Sandbox, bundle: &mut Bundle, name: &str) -> String {
     value.to_owned()
 }
 
-/// "errnoRet (uint, OPTIONAL) - the errno return code to use. Some actions like SCMP_ACT_ERRNO ... allow to specify the errno code to
+/// Row S43: "errnoRet (uint, OPTIONAL) - the errno return code to use. Some actions like SCMP_ACT_ERRNO ... allow to specify the errno code to
 /// return. ... If not specified its default value is EPERM."
 #[test]
 fn a_blocked_call_gets_its_errno() {
@@ -148,7 +148,7 @@ fn a_logged_call_is_made() {
     });
 }
 
-/// Row 4.1: the profile that Podman sends with every container lets ordinary programs run.
+/// The profile that Podman sends with every container lets ordinary programs run.
 #[test]
 fn the_profile_of_podman_runs_programs() {
     sandbox::host(|s| {
@@ -453,7 +453,7 @@ mod numbers {
         });
     }
 
-    /// Row 4.1: "syscalls newer than the profile answered ENOSYS as runc does, never EPERM", so that libraries fall back.
+    /// "syscalls newer than the profile answered ENOSYS as runc does, never EPERM" (issue 5), so that libraries fall back.
     #[test]
     fn a_call_newer_than_the_profile_is_answered_enosys() {
         sandbox::host(|s| {

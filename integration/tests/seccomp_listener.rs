@@ -137,7 +137,7 @@ fn the_listener_gets_the_descriptor_and_the_state() {
     });
 }
 
-/// The listener's answer is the call's.
+/// Row S43: the listener's answer is the call's.
 #[test]
 fn the_listener_decides_about_the_call() {
     sandbox::host(|s| {
