@@ -75,6 +75,20 @@ pub(crate) enum Error {
         "/process: the container has none, so there is nothing to start; add it to config.json and create the container anew"
     )]
     NoProcess,
+    #[error("{path:?}")]
+    Filter {
+        path: PathBuf,
+        #[source]
+        source: seccomp::CompileError,
+    },
+    #[error("system call {name:?} is unknown on every architecture")]
+    UnknownSyscall { name: String },
+    #[error("system call {name:?} does not exist on {arch}, only on {others}")]
+    ForeignSyscall {
+        name: String,
+        arch: &'static str,
+        others: String,
+    },
     #[error("{option} is not supported yet: {why}")]
     NotYet {
         option: &'static str,
@@ -104,6 +118,8 @@ impl Error {
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
             Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
+            Self::Filter { .. } => "filter",
+            Self::UnknownSyscall { .. } | Self::ForeignSyscall { .. } => "unknown-syscall",
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
@@ -146,23 +162,29 @@ pub(crate) enum Reader {
     Gone,
 }
 
+/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same with an answer that is no text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
+    print_part_of(bytes).map(|_reader| ())
+}
+
 /// Prints a part of an answer on stdout.
 pub(crate) fn print_part(text: &str) -> Result<Reader, Error> {
+    print_part_of(text.as_bytes())
+}
+
+fn print_part_of(bytes: &[u8]) -> Result<Reader, Error> {
     use io::Write;
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Reader::Present),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Error::Print(error)),
     }
-}
-
-/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
-pub(crate) fn print(text: &str) -> Result<(), Error> {
-    print_part(text).map(|_reader| ())
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ fn execute(
         Command::Events(args) => commands::events::run(args, &env),
         Command::Spec(args) => commands::template::run(args, &env),
         Command::Features(args) => commands::features::run(args, &env),
+        Command::Seccomp(args) => commands::seccomp::run(args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
             harden(args)?;

@@ -257,7 +257,7 @@ pub enum Finding {
 }
 
 /// The 32-bit relatives whose programs a kernel of this architecture runs.
-fn relatives(native: Arch) -> &'static [SeccompArch] {
+pub fn relatives(native: Arch) -> &'static [SeccompArch] {
     match native.0 {
         SeccompArch::X86_64 => &[SeccompArch::X86, SeccompArch::X32],
         SeccompArch::Aarch64 => &[SeccompArch::Arm],

@@ -6,14 +6,17 @@
 mod common;
 
 use common::compare::{KERNELS, X32, differences_with, with_archs};
-use common::{oracle_in_time, oracle_knows, profile, rule};
+use common::{NoOracle, ORACLE_TIME, oracle_has, oracle_in_time, oracle_knows, profile, rule};
 use proptest::prelude::*;
-use seccomp::bpf::Data;
+use proptest::test_runner::TestRunner;
+use seccomp::bpf::{Data, Instruction};
 use seccomp::return_value;
 use seccomp::rule::{Clause, Rules, Test, Verdict, has_argument_twice};
 use seccomp::syscalls::{Arch, Syscall, Width};
 use spec::container::{Seccomp, SeccompAction, SeccompOp, SeccompRule};
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 
 fn operator() -> impl Strategy<Value = SeccompOp> {
     prop_oneof![
@@ -104,22 +107,82 @@ fn equalities() -> impl Strategy<Value = Vec<SeccompRule>> {
     proptest::collection::vec(one, 0..24)
 }
 
-/// The profile for a set of architectures, without names that one of them lacks.
+/// The profile for a set of architectures, without names that one of them lacks, be it only in libseccomp: 2.5
+/// knows `map_shadow_stack` on x86_64, but not on x32.
 fn on(archs: &[Arch], default: SeccompAction, mut rules: Vec<SeccompRule>) -> Seccomp {
     for rule in &mut rules {
         rule.names.retain(|name| {
             let call = Syscall::named(name);
-            archs
-                .iter()
-                .all(|arch| call.is_some_and(|call| call.number(*arch).is_some()))
+            let both_have = |arch: &Arch| {
+                let number = call.and_then(|call| call.number(*arch));
+                number.is_some_and(|number| oracle_has(*arch, number))
+            };
+            archs.iter().all(both_have)
         });
     }
     with_archs(&profile(default, rules), archs)
 }
 
-fn all_alike(profile: &Seccomp, archs: &[Arch]) -> Result<(), TestCaseError> {
-    // libseccomp refuses some profiles whose rules contradict each other.
-    let Ok(theirs) = oracle_in_time(profile, archs) else {
+/// How many profiles each test generates.
+const CASES: u32 = 48;
+/// How many of them a test may lose to the time limit before it no longer says much.
+const LATE_MOST: u32 = CASES / 8;
+
+/// What became of a test's generated cases.
+#[derive(Debug, Default)]
+struct Tally {
+    compared: Cell<u32>,
+    refused: Cell<u32>,
+    late: Cell<u32>,
+}
+
+impl Tally {
+    /// libseccomp's program, counted. It refuses some profiles whose rules contradict each other.
+    fn oracle(&self, profile: &Seccomp, archs: &[Arch]) -> Option<Vec<Instruction>> {
+        let answer = oracle_in_time(profile, archs);
+        let counter = match &answer {
+            Ok(_) => &self.compared,
+            Err(NoOracle::Refused(_)) => &self.refused,
+            Err(NoOracle::Late) => &self.late,
+        };
+        counter.set(counter.get() + 1);
+        answer.ok()
+    }
+
+    /// Prints the counts past the harness, which keeps what a passed test prints to itself.
+    fn report(&self, test: &str) {
+        let (compared, refused, late) = (self.compared.get(), self.refused.get(), self.late.get());
+        let seconds = ORACLE_TIME.as_secs();
+        let line = format!(
+            "{test}: {compared} cases compared, {refused} refused by libseccomp, {late} skipped since it had not \
+             answered within {seconds} s\n"
+        );
+        io::stderr().write_all(line.as_bytes()).unwrap();
+        assert!(compared > 0 && late <= LATE_MOST, "{line}");
+    }
+}
+
+/// Runs `compare` on [`CASES`] profiles and prints how many there were in the end.
+fn generate<S: Strategy>(
+    test: &str,
+    strategy: S,
+    compare: impl Fn(&Tally, S::Value) -> Result<(), TestCaseError>,
+) {
+    let config = ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let tally = Tally::default();
+    let result = TestRunner::new(config).run(&strategy, |value| compare(&tally, value));
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    tally.report(test);
+}
+
+fn all_alike(tally: &Tally, profile: &Seccomp, archs: &[Arch]) -> Result<(), TestCaseError> {
+    let Some(theirs) = tally.oracle(profile, archs) else {
         return Ok(());
     };
     for (data, ours, theirs) in differences_with(&theirs, profile, archs) {
@@ -129,41 +192,44 @@ fn all_alike(profile: &Seccomp, archs: &[Arch]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn one_rule_for_each_call_answers_as_libseccomp() {
+    let cases = (action(), one_rule_each(), kernel());
+    generate(
+        "one rule for each call",
+        cases,
+        |tally, (default, rules, archs)| all_alike(tally, &on(archs, default, rules), archs),
+    );
+}
 
-    #[test]
-    fn one_rule_for_each_call_answers_as_libseccomp(
-        default in action(),
-        rules in one_rule_each(),
-        archs in kernel(),
-    ) {
-        all_alike(&on(archs, default, rules), archs)?;
-    }
+#[test]
+fn equalities_of_different_actions_answer_as_libseccomp() {
+    let cases = (action(), equalities(), kernel());
+    generate(
+        "equalities of different actions",
+        cases,
+        |tally, (default, rules, archs)| all_alike(tally, &on(archs, default, rules), archs),
+    );
+}
 
-    #[test]
-    fn equalities_of_different_actions_answer_as_libseccomp(
-        default in action(),
-        rules in equalities(),
-        archs in kernel(),
-    ) {
-        all_alike(&on(archs, default, rules), archs)?;
-    }
-
-    #[test]
-    fn generated_profiles_answer_as_libseccomp_or_as_their_rules_say(
-        default in action(),
-        rules in proptest::collection::vec(any_rule(), 0..12),
-        archs in kernel(),
-    ) {
-        let profile = on(archs, default, rules);
-        if let Ok(theirs) = oracle_in_time(&profile, archs) {
+#[test]
+fn generated_profiles_answer_as_libseccomp_or_as_their_rules_say() {
+    let rules = proptest::collection::vec(any_rule(), 0..12);
+    generate(
+        "any rules",
+        (action(), rules, kernel()),
+        |tally, (default, rules, archs)| {
+            let profile = on(archs, default, rules);
+            let Some(theirs) = tally.oracle(&profile, archs) else {
+                return Ok(());
+            };
             for (data, ours, theirs) in differences_with(&theirs, &profile, archs) {
                 let known = is_merging_fault(&profile, archs, &data, ours);
                 prop_assert!(known, "{data:#x?}: ours {ours:#x}, theirs {theirs:#x}");
             }
-        }
-    }
+            Ok(())
+        },
+    );
 }
 
 /// The clauses for a call, where its rules have conditions.

@@ -6,7 +6,8 @@
 //!   header does not have.
 //! - A name that an architecture lacks: libseccomp adds a rule for a negative number that no kernel has, we do not.
 //!   Where such a rule comes first in a section of x86_64 and x32, libseccomp 2.5 forgets to load the number and
-//!   compares the architecture instead; generated profiles have no such names.
+//!   compares the architecture instead. The same was seen with names that only libseccomp lacks on x32; generated
+//!   profiles have neither.
 //! - Several rules with conditions for one call: libseccomp merges them into one tree, and 2.5 goes wrong where a
 //!   rule has more than one condition or another operator than equality: it compares the wrong word (a jump into
 //!   the tree skips its load) or forgets a rule when it prunes. Ours is then what the rules say.

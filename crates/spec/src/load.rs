@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Namespace, Process, Resources};
+use crate::container::{Container, Namespace, Process, Resources, Seccomp};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -196,6 +196,46 @@ pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Rep
 pub fn load_resources(path: &Path) -> Result<(Resources, Vec<Diagnostic>), LoadError> {
     let bytes = read(path)?;
     parse_resources(&bytes).map_err(|report| LoadError::Invalid {
+        path: path.to_owned(),
+        report,
+    })
+}
+
+/// A filter from a document of its own or from a whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedSeccomp {
+    /// The filter.
+    pub seccomp: Seccomp,
+    /// JSON pointer of the filter in its document: empty, or `/linux/seccomp`.
+    pub pointer: &'static str,
+    /// What was odd but is tolerated.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Judges a document that is a filter alone, the value of `linux.seccomp`, or a whole configuration, of
+/// which only that is looked at. Pointers count from this document.
+///
+/// # Errors
+/// Everything that is wrong with the filter, or that there is none.
+pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let notes = Notes::default();
+    let found = validate::seccomp::read_document(&Value::root(&document, &notes));
+    let ((seccomp, pointer), warnings) = finish(found, notes, bytes)?;
+    Ok(LoadedSeccomp {
+        seccomp,
+        pointer,
+        warnings,
+    })
+}
+
+/// Reads and judges the file at `path` as [`parse_seccomp`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_seccomp(path: &Path) -> Result<LoadedSeccomp, LoadError> {
+    let bytes = read(path)?;
+    parse_seccomp(&bytes).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),
         report,
     })

@@ -151,6 +151,11 @@ impl<'p> Value<'p> {
         });
     }
 
+    /// Whether this is `null`, which counts as absent; only [`Value::map`] hands it out.
+    pub(crate) fn is_null(&self) -> bool {
+        *self.node == Node::Null
+    }
+
     /// Whether this is a list without elements.
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.node, Node::List(items) if items.is_empty())

@@ -6,12 +6,16 @@
 //! brought into shape by [`spelling`] first.
 
 mod group;
+mod seccomp;
 mod spelling;
 mod update;
 
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
+pub(crate) use self::seccomp::{
+    Compile, Diff, Lint, ProgramFormat, Seccomp, SeccompCommand, Test, argument,
+};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -166,6 +170,8 @@ pub(crate) enum Command {
     Spec(Spec),
     /// Print as JSON what this build supports
     Features(Features),
+    /// Compile, check, question and compare system call filters, without any container
+    Seccomp(Seccomp),
     /// Refuses: containers are made by create and run
     #[command(hide = true)]
     Init(Init),
@@ -422,6 +428,7 @@ impl Command {
             Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),
+            Self::Seccomp(_) => ("seccomp", 0, 0, 0),
             Self::Init(_) => ("init", 0, 0, 0),
         }
     }

@@ -299,3 +299,54 @@ fn every_option_is_explained_with_its_default_and_every_command_with_an_example(
         }
     }
 }
+
+#[test]
+fn filters_are_named_by_files_and_calls_by_words() {
+    let (_, Command::Seccomp(Seccomp { command })) =
+        command("seccomp test -arch SCMP_ARCH_x86 p.json socket 16 -1 0xffffffffffffffff 0o17")
+    else {
+        panic!("seccomp");
+    };
+    let SeccompCommand::Test(test) = command else {
+        panic!("{command:?}");
+    };
+    assert_eq!(test.arch.map(|arch| arch.name()), Some("X86"));
+    assert_eq!(test.profile, Path::new("p.json"));
+    assert_eq!(test.syscall, "socket");
+    assert_eq!(test.args, [16, u64::MAX, u64::MAX, 15]);
+}
+
+#[test]
+fn commands_on_filters_are_explained_and_refuse_other_words() {
+    for name in ["compile", "lint", "test", "diff"] {
+        for line in [
+            format!("seccomp {name} --help"),
+            format!("seccomp help {name}"),
+        ] {
+            let Ok(Invocation::Print(text)) = parsed(&line) else {
+                panic!("{line}");
+            };
+            let usage = format!("Usage: locule seccomp {name} ");
+            assert!(text.contains(&usage) && text.contains("Example"), "{text}");
+            assert!(text.contains("[default: that of this program]"), "{text}");
+        }
+    }
+    let Ok(Invocation::Print(text)) = parsed("seccomp") else {
+        panic!("help");
+    };
+    assert!(text.contains("Usage: locule seccomp COMMAND"), "{text}");
+    for (line, named, status) in [
+        ("seccomp frob", "frob", 3),
+        ("seccomp lint", "PROFILE", 1),
+        ("seccomp diff a", "<B>", 1),
+        ("seccomp compile --arch vax p", "vax", 1),
+        ("seccomp compile --format json p", "json", 1),
+        ("seccomp test p read 1 2 3 4 5 6 7", "7", 1),
+        ("seccomp test p read 18446744073709551616", "64 bits", 1),
+        ("seccomp test p read x", "expected a number", 1),
+    ] {
+        let misuse = misuse(line);
+        assert!(misuse.text.contains(named), "{}", misuse.text);
+        assert_eq!(misuse.status, status, "{line}");
+    }
+}

@@ -267,17 +267,31 @@ pub(crate) fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instructio
         .collect())
 }
 
-/// The same, but libseccomp gets five seconds: version 2.5 does not end on some rules that it has to merge.
+/// Why there is no program to compare with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoOracle {
+    /// libseccomp refuses a rule.
+    Refused(String),
+    /// It had not answered when [`ORACLE_TIME`] was over. Whether it ever would is not known.
+    Late,
+}
+
+/// How long libseccomp gets for a profile.
+pub(crate) const ORACLE_TIME: Duration = Duration::from_secs(5);
+
+/// The same within [`ORACLE_TIME`]: on some generated rules version 2.5 was seen not to finish in that time. The
+/// thread is left behind then, and goes with the process.
 pub(crate) fn oracle_in_time(
     profile: &Seccomp,
     archs: &[Arch],
-) -> Result<Vec<Instruction>, String> {
+) -> Result<Vec<Instruction>, NoOracle> {
     let (sender, receiver) = channel();
     let (profile, archs) = (profile.clone(), archs.to_vec());
     spawn(move || sender.send(oracle(&profile, &archs)));
-    receiver
-        .recv_timeout(Duration::from_secs(5))
-        .unwrap_or_else(|late| Err(late.to_string()))
+    match receiver.recv_timeout(ORACLE_TIME) {
+        Ok(answer) => answer.map_err(NoOracle::Refused),
+        Err(_) => Err(NoOracle::Late),
+    }
 }
 
 fn decode(bytes: &[u8; 8], endian: Endian) -> Instruction {

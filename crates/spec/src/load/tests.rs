@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, str};
 
 use super::*;
+use crate::container::SeccompAction;
 
 const SOUND: &str = r#"{"ociVersion":"1.2.1","root":{"path":"rootfs"}}"#;
 
@@ -258,6 +259,72 @@ fn a_process_is_loaded_from_a_file_of_its_own() {
         error.contains("process.json\": /args: expected at least one"),
         "{error}"
     );
+}
+
+#[test]
+fn a_filter_is_read_alone_and_from_a_configuration_alike() {
+    let alone = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],"action":"SCMP_ACT_LOG"}]}"#;
+    // The rest of the configuration, which has no root, is not judged.
+    let inside = format!(r#"{{"ociVersion":7,"linux":{{"odd":1,"seccomp":{alone}}}}}"#);
+    let alone = parse_seccomp(alone.as_bytes()).unwrap();
+    assert_eq!(alone.seccomp.syscalls[0].names, ["x"]);
+    assert_eq!((alone.pointer, &*alone.warnings), ("", &[][..]));
+    let inside = parse_seccomp(inside.as_bytes()).unwrap();
+    assert_eq!(
+        (inside.pointer, inside.warnings),
+        ("/linux/seccomp", vec![])
+    );
+    assert_eq!(inside.seccomp, alone.seccomp);
+}
+
+#[test]
+fn problems_of_a_filter_have_pointers_from_its_document() {
+    let refusal = |json: &str| {
+        parse_seccomp(json.as_bytes())
+            .expect_err("refused")
+            .to_string()
+    };
+    let (config, bad) = ("/linux/seccomp", r#"{"defaultAction":"SCMP_ACT_DENY"}"#);
+    assert!(
+        refusal(bad).starts_with("/defaultAction: "),
+        "{}",
+        refusal(bad)
+    );
+    let inside = refusal(&format!(r#"{{"linux":{{"seccomp":{bad}}}}}"#));
+    assert!(
+        inside.starts_with(&format!("{config}/defaultAction: ")),
+        "{inside}"
+    );
+    for json in [
+        r#"{"ociVersion":"1.2.0"}"#,
+        r#"{"linux":{}}"#,
+        r#"{"linux":{"seccomp":null}}"#,
+    ] {
+        let text = refusal(json);
+        assert!(
+            text.contains("no `linux.seccomp`") && text.ends_with("[missing]"),
+            "{text}"
+        );
+    }
+    assert!(refusal(r#"{"linux":[]}"#).starts_with("/linux: expected an object"));
+    assert!(refusal("[]").starts_with("expected an object"));
+    let template = r#"{"defaultAction":"SCMP_ACT_ERRNO","archMap":[],"syscalls":[]}"#;
+    assert!(
+        refusal(template).starts_with("a template"),
+        "{}",
+        refusal(template)
+    );
+}
+
+#[test]
+fn a_filter_is_loaded_from_a_file() {
+    let bundle = Bundle::new();
+    let path = bundle.0.join("seccomp.json");
+    assert!(matches!(load_seccomp(&path), Err(LoadError::Absent { .. })));
+    fs::write(&path, r#"{"defaultAction":"SCMP_ACT_LOG","x":1}"#).unwrap();
+    let loaded = load_seccomp(&path).unwrap();
+    assert_eq!(loaded.seccomp.default_action, SeccompAction::Log);
+    assert_eq!(loaded.warnings[0].pointer, "/x");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod mounts;
 mod namespaces;
 pub(crate) mod process;
 pub(crate) mod resources;
-mod seccomp;
+pub(crate) mod seccomp;
 mod sysctl;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,41 @@ const MAX_ERRNO: u16 = 4095;
 /// The number when none is given, as in the other runtimes.
 const EPERM: u16 = 1;
 
+/// Reads a document that is a filter alone, or a whole configuration, of which nothing else is judged; with
+/// the JSON pointer of the filter.
+pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static str)> {
+    let (mut whole, mut template) = (false, false);
+    let inner = document.map(|key, value| {
+        whole |= matches!(key, "linux" | "ociVersion" | "process" | "root");
+        template |= key == "archMap";
+        if key != "linux" {
+            return None;
+        }
+        let filter = |key: &str, value: &Value<'_>| {
+            let present = key == "seccomp" && !value.is_null();
+            present.then(|| read(value))
+        };
+        Some(value.map(filter))
+    });
+    if template {
+        let message = "a template, from which an engine makes the filter of each container";
+        let hint = "give the config.json that the engine has written";
+        document.error_hint(Code::Unsupported, message, hint);
+        return None;
+    }
+    if !whole {
+        return Some((read(document)?, ""));
+    }
+    let filter = inner.into_iter().flatten().next();
+    if filter.is_none() {
+        document.error(
+            Code::Missing,
+            "the configuration has no `linux.seccomp`, so there is no filter",
+        );
+    }
+    Some((filter??, "/linux/seccomp"))
+}
+
 /// Reads `linux.seccomp`.
 pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
     value.object(|o| {
