@@ -171,6 +171,33 @@ fn start_of_a_container_whose_init_died_is_an_error() {
     });
 }
 
+/// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer "created" and
+/// not deleted without force.
+#[test]
+fn a_killed_start_leaves_a_container_that_counts_as_running() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let hook =
+            json!({ "path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5; exit 0"] });
+        bundle
+            .set("/hooks/startContainer/-", hook)
+            .shell("echo program; exec sleep 1000");
+        let container = s.create(&bundle);
+        let mut command = s.command();
+        command.args(["start", &container.id]);
+        let start = s.spawn(command, None);
+        let children = format!("/proc/{0}/task/{0}/children", container.pid());
+        let hook_runs = || fs::read_to_string(&children).is_ok_and(|text| !text.is_empty());
+        assert!(sandbox::eventually(hook_runs), "no hook");
+        s.tool("kill", &["-9", &start.pid().to_string()]);
+        start.wait();
+        container.wait_output("program\n");
+        assert_eq!(container.status(), "running");
+        container.delete().fails_with(&["running"]);
+        container.remove();
+    });
+}
+
 /// "the ID is unique": of many creates of one id exactly one wins, and the losers leave it alone.
 #[test]
 fn of_concurrent_creates_exactly_one_wins() {

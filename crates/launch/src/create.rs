@@ -196,16 +196,21 @@ pub struct Started {
 }
 
 /// Wakes the created container whose state directory this is, and waits until it has become its program.
-/// `explain` makes the sentence for what init tells.
-pub fn start(directory: BorrowedFd<'_>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
+/// `before` is the caller's last word before init is released; `explain` makes the sentence for what init tells.
+pub fn start<E: From<Error>>(
+    directory: BorrowedFd<'_>,
+    before: impl FnOnce() -> Result<(), E>,
+    explain: impl Fn(&Failure) -> String,
+) -> Result<(), E> {
     let socket = match socket::connect_at(directory, START_SOCKET) {
         Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone),
-        Err(errno) => return Err(Error::StartSocket { why: words(errno) }),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone.into()),
+        Err(errno) => return Err(Error::StartSocket { why: words(errno) }.into()),
     };
     let link = Link::to_created(socket);
+    before()?;
     link.go().map_err(|errno| Error::Link { errno })?;
-    until_started(&link, explain)
+    Ok(until_started(&link, explain)?)
 }
 
 /// The link's end is the good news: the exec has closed it.

@@ -18,10 +18,12 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let Some(program) = &record.program else {
         return Err(Error::NoProcess);
     };
-    launch::create::start(entry.dir(), |failure| {
-        explain(failure, program, &entry, &record)
-    })?;
-    entry.remove_start_socket()?;
+    launch::create::start::<Error>(
+        entry.dir(),
+        // Before, not after: should this process be killed, init ends too or the container counts as running.
+        || Ok(entry.remove_start_socket()?),
+        |failure| explain(failure, program, &entry, &record),
+    )?;
     // A hook may look at the container, and one that hangs must not keep others from deleting it.
     let entry = entry.release()?;
     after_start(&entry.config().unwrap_or_default(), &record)?;
