@@ -177,8 +177,7 @@ fn start_of_a_container_whose_init_died_is_an_error() {
 fn a_killed_start_leaves_a_container_that_counts_as_running() {
     sandbox::host(|s| {
         let mut bundle = s.bundle();
-        let hook =
-            json!({ "path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5; exit 0"] });
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "sleep 0.5; exit 0"] });
         bundle
             .set("/hooks/startContainer/-", hook)
             .shell("echo program; exec sleep 1000");
@@ -195,6 +194,30 @@ fn a_killed_start_leaves_a_container_that_counts_as_running() {
         assert_eq!(container.status(), "running");
         container.delete().fails_with(&["running"]);
         container.remove();
+    });
+}
+
+/// A caller that ignores SIGCHLD hands that down. Hooks and the container are waited for all the same.
+#[test]
+fn an_ignored_sigchld_of_the_caller_changes_nothing() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        for kind in ["createRuntime", "poststop"] {
+            let hook = json!({ "path": "/bin/true" });
+            bundle.set(&format!("/hooks/{kind}/-"), hook);
+        }
+        bundle.shell("exit 7");
+        let mut command = Command::new("timeout");
+        command.args(["10", "env", "--ignore-signal=CHLD"]);
+        command
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .args(["run", "--bundle"])
+            .arg(bundle.write())
+            .arg(s.id());
+        let outcome = s.finish(command, Some(&bundle)).exits(7);
+        assert_eq!(outcome.stderr, "");
     });
 }
 

@@ -156,6 +156,15 @@ pub fn reset_signals() -> Result<(), Errno> {
     ret(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) }.into())
 }
 
+/// Makes this process be told of, and able to wait for, the end of its children: an ignored SIGCHLD, which exec
+/// hands down, reaps them unseen. See waitid(2).
+pub fn notice_children() -> Result<(), Errno> {
+    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
+    let action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: the action is a whole structure; the old one is not asked for.
+    ret(unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) }.into())
+}
+
 /// A vector of C strings that ends with a null pointer, as execve(2) wants it.
 #[derive(Debug, Default)]
 pub struct CStringArray {

@@ -26,7 +26,7 @@ mod testing;
 use args::{Command, Globals, Invocation};
 use commands::Env;
 use error::{Error, print};
-use kernel::process::set_dumpable;
+use kernel::process::{notice_children, set_dumpable};
 use seal::{Origin, Unsealed};
 use std::env;
 use std::ffi::OsString;
@@ -65,6 +65,8 @@ fn execute(
     origin: Result<Option<Origin>, Unsealed>,
 ) -> Result<ExitCode, Error> {
     log::install(globals)?;
+    // The caller may have ignored it.
+    notice_children().map_err(Error::Harden)?;
     if let Some(origin) = origin? {
         tracing::debug!("this process runs from {}", origin.as_str());
     }
