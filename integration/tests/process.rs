@@ -228,6 +228,20 @@ fn preserved_descriptors_reach_the_program() {
     });
 }
 
+/// As many as the option can say: all that there are.
+#[test]
+fn more_descriptors_than_can_be_are_all_preserved() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 wants them to be open") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.shell("echo all >&2");
+        let outcome = s.run_with(&bundle, &["--preserve-fds", "4294967295"]).ok();
+        assert_eq!(outcome.stderr, "all\n");
+    });
+}
+
 /// Socket activation: LISTEN_FDS of the caller passes the descriptors, LISTEN_PID is that of the container's process.
 #[test]
 fn listen_fds_are_passed() {

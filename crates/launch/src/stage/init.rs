@@ -241,7 +241,7 @@ fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Fa
         Ok(first.max(end + 1))
     };
     let close_all = || -> Result<(), Errno> {
-        let first = close(3 + plan.keep_fds, link.min(listener))?;
+        let first = close(plan.keep_fds.saturating_add(3), link.min(listener))?;
         let first = close(first, link.max(listener))?;
         own::close_range(first, u32::MAX, Closing::Now)
     };
