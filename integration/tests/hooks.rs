@@ -68,6 +68,50 @@ fn hooks_run_in_the_order_of_the_lifecycle() {
     });
 }
 
+/// The same where a second process takes the place of the first: each answer is for one question.
+#[test]
+fn a_process_that_is_born_again_waits_for_the_hooks_too() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 has no time namespaces") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .namespace("time")
+            .set("/linux/timeOffsets", json!({ "monotonic": { "secs": 9 } }))
+            .set("/process/oomScoreAdj", json!(77))
+            .shell("cat /proc/self/oom_score_adj");
+        for _ in 0..5 {
+            s.run(&bundle).prints("77");
+        }
+        hook(s, &mut bundle, "createRuntime", "sleep 0.3; echo done");
+        hook(s, &mut bundle, "createContainer", "true");
+        s.run(&bundle).ok();
+        assert_eq!(logged(s), "createRuntime\ndone\ncreateContainer\n");
+    });
+}
+
+/// A PID namespace whose init has ended takes no process, but the hooks that follow are not meant for it.
+#[test]
+fn poststop_hooks_run_after_a_pid_namespace_could_not_be_joined() {
+    sandbox::host(|s| {
+        let ended = s.dir.join("pid");
+        fs::write(&ended, "").expect("write");
+        let ended = ended.to_str().expect("UTF-8");
+        s.tool("mount", &["--bind", ended, ended]);
+        s.tool("mount", &["--make-private", ended]);
+        let option = format!("--pid={ended}");
+        s.tool("unshare", &[&option, "--fork", "true"]);
+        let mut bundle = s.bundle();
+        bundle.join("pid", ended);
+        hook(s, &mut bundle, "poststop", "true");
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&["pid"]);
+        assert_eq!(logged(s), "poststop\n");
+        s.tool("umount", &[ended]);
+        s.tool("umount", &[ended]);
+    });
+}
+
 /// "The startContainer hooks ... are called after the start operation is called but before the user-specified program command is
 /// executed"; "path MUST resolve in the container namespace".
 #[test]

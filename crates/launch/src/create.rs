@@ -107,7 +107,13 @@ fn make_init(
                 }
             }
         }
-        Err(errno) => Err(clone_error(errno, &plan)),
+        Err(errno) => {
+            if let Some(own) = back {
+                // Hooks are our children too. The first error is the one to tell.
+                let _ = set_pid_namespace(own.fd.as_fd());
+            }
+            Err(clone_error(errno, &plan))
+        }
     }
 }
 
