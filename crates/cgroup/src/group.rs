@@ -1,10 +1,5 @@
 //! A group that exists: processes enter it, and are found in it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the runtime's own /proc; groups are reached by descriptor"
-)]
-
 use kernel::Errno;
 use std::os::fd::BorrowedFd;
 
