@@ -490,8 +490,8 @@ pub(crate) struct Misuse {
 /// # Errors
 /// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
-    let mut definition = Cli::command();
-    definition.build();
+    // Never freed: this process ends soon, and the tree has thousands of pieces.
+    let definition = Box::leak(Box::new(Cli::command()));
     let words = spelling::normalize(&definition, words.into_iter().collect());
     let name = OsString::from("locule");
     let matched = definition.try_get_matches_from_mut([name].into_iter().chain(words));
@@ -503,11 +503,13 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
         return Ok(Invocation::Version);
     }
     let Some(command) = cli.command else {
+        definition.build();
         return Ok(Invocation::Print(definition.render_long_help().to_string()));
     };
     let Some(text) = command.miscounted() else {
         return Ok(Invocation::Command(cli.globals, command));
     };
+    definition.build();
     let usage = definition
         .find_subcommand_mut(command.arity().0)
         .map(|command| command.render_long_help().to_string())
