@@ -125,6 +125,42 @@ fn an_occupied_group_is_refused() {
     });
 }
 
+/// A create that is killed before it has refused an occupied group has nothing there that `delete --force` may kill.
+#[test]
+fn a_create_that_dies_early_does_not_claim_an_occupied_group() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 only warns") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/cgroupsPath", json!(path(s)))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        bundle.write();
+        for (call, count) in [("renameat", 1..=4), ("mkdirat", 1..=2)] {
+            for number in count {
+                let mut command = std::process::Command::new("strace");
+                command
+                    .args(["--output", "/dev/null", "-e"])
+                    .arg(format!("inject={call}:signal=KILL:when={number}"))
+                    .arg(&s.subject.program)
+                    .arg("--root")
+                    .arg(&s.state)
+                    .args(["create", "--bundle"])
+                    .arg(&bundle.path);
+                let id = s.id();
+                command.arg(&id);
+                let outcome = s.finish(command, Some(&bundle));
+                assert!(!outcome.status.success(), "{outcome:?}");
+                s.runtime(&["delete", "--force", &id]).ok();
+                assert_eq!(container.status(), "running", "{call} {number}");
+            }
+        }
+        container.remove();
+    });
+}
+
 /// A child of the container is in the group as well, and forced deletion ends it though it left the process group.
 #[test]
 fn delete_ends_every_process_of_the_group() {

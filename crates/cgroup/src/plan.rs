@@ -232,6 +232,22 @@ impl Plan {
         }
     }
 
+    /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
+    /// location is written down: what is there counts as the container's own from then on, and is killed with it.
+    ///
+    /// # Errors
+    /// As there: a group is occupied, frozen or threaded.
+    pub fn look_for_others(&self) -> Result<(), Error> {
+        for place in &self.location.groups {
+            match (place.open()?, place.version) {
+                (Some(group), Version::V2) => check_v2(&group, Made::Existing)?,
+                (Some(group), Version::V1) => check_v1(place, &group, Made::Existing)?,
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);

@@ -87,6 +87,11 @@ impl Plan {
         self.cgroup.location()
     }
 
+    /// Refuses a cgroup that others are in, before the journal says that it is the container's.
+    pub fn look_for_others(&self) -> Result<(), Error> {
+        Ok(self.cgroup.look_for_others()?)
+    }
+
     /// Decides everything. Opens namespaces and mount sources; changes nothing. Gives the warnings too.
     pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;

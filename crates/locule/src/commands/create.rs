@@ -174,6 +174,7 @@ impl Making<'_> {
         let record = Record::of(self.reservation.id(), &container, plan.cgroup());
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
+        plan.look_for_others()?;
         self.reservation.config(config)?;
         self.reservation.journal(&record)?;
         let moment = match waits {
