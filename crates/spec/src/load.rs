@@ -276,28 +276,51 @@ fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagn
 /// What only the host can tell.
 fn inspect(container: &Container, notes: &Notes) {
     inspect_root(container, notes);
-    inspect_network(container, notes);
+    inspect_joined(container, notes);
 }
 
-/// Kernel parameters of the network must not reach that of the caller by a joined namespace.
-fn inspect_network(container: &Container, notes: &Notes) {
-    let Namespace::Join(path) = &container.namespaces.network else {
-        return;
-    };
-    let Some((key, _)) = container
-        .sysctl
-        .iter()
-        .find(|(key, _)| key.starts_with("net."))
-    else {
-        return;
-    };
+/// What a joined namespace is changed for must not reach the caller's own.
+fn inspect_joined(container: &Container, notes: &Notes) {
+    const DOMAIN_NAME: &str = "kernel.domainname";
+    let set = &container.namespaces;
+    let sysctl = |ours: fn(&str) -> bool| container.sysctl.iter().any(|(key, _)| ours(key));
+    let named = container.hostname.is_some() || container.domainname.is_some();
+    let rows = [
+        // The container's root would become that of the caller, and everybody's.
+        (&set.mount, "mnt", "/root", true),
+        (
+            &set.network,
+            "net",
+            "/linux/sysctl",
+            sysctl(|key| key.starts_with("net.")),
+        ),
+        (
+            &set.ipc,
+            "ipc",
+            "/linux/sysctl",
+            sysctl(|key| {
+                !key.starts_with("net.") && !key.starts_with("user.") && key != DOMAIN_NAME
+            }),
+        ),
+        (
+            &set.uts,
+            "uts",
+            "/hostname",
+            named || sysctl(|key| key == DOMAIN_NAME),
+        ),
+    ];
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
-    let own = inode(Path::new("/proc/self/ns/net"));
-    if own.is_some() && inode(path) == own {
-        notes.error(|| {
-            let message = format!("{key:?} would change the network of the caller, {path:?}");
-            Diagnostic::new(Code::Conflict, "/linux/sysctl", message)
-        });
+    for (namespace, file, pointer, changes) in rows {
+        let Namespace::Join(path) = namespace else {
+            continue;
+        };
+        let own = inode(&Path::new("/proc/self/ns").join(file));
+        if changes && own.is_some() && inode(path) == own {
+            notes.error(|| {
+                let message = format!("would change the {file} namespace of the caller, {path:?}");
+                Diagnostic::new(Code::Conflict, pointer, message)
+            });
+        }
     }
 }
 

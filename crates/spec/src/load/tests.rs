@@ -177,20 +177,30 @@ fn the_root_is_a_directory_of_the_host() {
 }
 
 #[test]
-fn the_network_of_the_caller_keeps_its_parameters() {
-    let config = |path: &str| {
+fn the_namespaces_of_the_caller_stay_as_they_are() {
+    let config = |kind: &str, file: &str, more: &str, sysctl: &str| {
         format!(
-            r#"{{"ociVersion":"1.2.1","root":{{"path":"rootfs"}},"linux":{{
-                "namespaces":[{{"type":"network","path":"{path}"}}],"sysctl":{{"net/a":"1"}}}}}}"#
+            r#"{{"ociVersion":"1.2.1","root":{{"path":"rootfs"}},{more}"linux":{{
+                "namespaces":[{{"type":"{kind}","path":"/proc/self/ns/{file}"}}],"sysctl":{{{sysctl}}}}}}}"#
         )
     };
-    let text = Bundle::with(config("/proc/self/ns/net")).refusal();
-    assert!(
-        text.contains("/linux/sysctl: \"net.a\" would change the network"),
-        "{text}"
-    );
-    let other = Bundle::with(config("/proc/self/ns/uts"));
-    assert!(load(&other.0).is_ok());
+    for (kind, file, more, sysctl, pointer) in [
+        ("mount", "mnt", "", "", "/root"),
+        ("network", "net", "", r#""net/a":"1""#, "/linux/sysctl"),
+        ("ipc", "ipc", "", r#""kernel.sem":"1""#, "/linux/sysctl"),
+        ("uts", "uts", r#""hostname":"a","#, "", "/hostname"),
+        ("uts", "uts", "", r#""kernel.domainname":"a""#, "/hostname"),
+    ] {
+        let text = Bundle::with(config(kind, file, more, sysctl)).refusal();
+        let words = format!("{pointer}: would change the {file} namespace of the caller");
+        assert!(text.contains(&words), "{text}");
+        // Another file than its own stands for another namespace here.
+        let other = Bundle::with(config(kind, "user", more, sysctl));
+        assert!(load(&other.0).is_ok());
+    }
+    for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
+        assert!(load(&Bundle::with(config(kind, file, "", "")).0).is_ok());
+    }
 }
 
 #[test]
