@@ -436,3 +436,29 @@ fn create_and_start_are_silent_and_take_the_current_directory() {
         s.runtime(&["delete", "--force", &id]).ok();
     });
 }
+
+/// "run" passes signals on from the start of the program, also while poststart hooks run.
+#[test]
+fn a_signal_during_a_poststart_hook_reaches_the_program() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 runs poststart hooks in create") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let sign = s.dir.join("sign");
+        let script = format!("echo > {}; sleep 0.5", sign.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] });
+        bundle
+            .set("/hooks/poststart/-", hook)
+            .shell("trap 'exit 9' USR1; while :; do sleep 0.1; done");
+        let mut command = s.command();
+        command.args(["run", "--bundle"]).arg(bundle.write());
+        command.arg(s.id());
+        let run = s.spawn(command, Some(&bundle));
+        assert!(sandbox::eventually(|| sign.exists()), "no hook");
+        // The shell has to come as far as its trap.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        s.tool("kill", &["-USR1", &run.pid().to_string()]);
+        run.wait().exits(9);
+    });
+}

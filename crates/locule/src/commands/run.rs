@@ -25,6 +25,12 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         set_child_subreaper().map_err(Error::Harden)?;
     }
     let made = Made::make(&args.create, env, Waits::ForUs)?;
+    // Before there is something that they would leave behind.
+    let signals = if args.detach {
+        None
+    } else {
+        Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
+    };
     let (started, reservation, record) = made.finish(Created::start)?;
     let config = reservation.config_bytes();
     // From here on others may signal, pause or even delete the container.
@@ -33,10 +39,10 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         delete_finished(entry.id(), env)?;
         return Err(error);
     }
-    if args.detach {
+    let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
-    }
-    let exit = until_end(&started).map_err(|source| Error::Process {
+    };
+    let exit = until_end(&started, &signals).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "wait for",
         source,
@@ -59,8 +65,7 @@ fn delete_finished(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
 }
 
 /// Passes signals on and reaps until the container's first process has ended.
-fn until_end(started: &Started) -> Result<Exit, Errno> {
-    let signals = SignalFd::block(&catchable().collect::<Vec<_>>())?;
+fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, Errno> {
     loop {
         if let Some(exit) = reap(started)? {
             return Ok(exit);
