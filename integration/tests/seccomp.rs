@@ -468,3 +468,21 @@ mod numbers {
         });
     }
 }
+
+/// A profile from before the calls that init itself uses: without noNewPrivileges it is in force while init finishes.
+#[test]
+fn a_filter_that_knows_no_newer_calls_does_not_hinder_the_start() {
+    sandbox::host(|s| {
+        let names = ["openat2", "faccessat2", "close_range", "clone3"];
+        for answer in [json!(1), json!(38)] {
+            let rule = json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": answer });
+            let mut bundle = bundle(s, &json!([rule]));
+            bundle
+                .set("/process/noNewPrivileges", json!(false))
+                .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+                .set("/hooks/startContainer/-", json!({ "path": "/bin/true" }))
+                .args(&["echo", "here"]);
+            s.run(&bundle).prints("here");
+        }
+    });
+}

@@ -99,6 +99,16 @@ pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat, Errno> {
     stat_at(fd, c"")
 }
 
+/// What `path` leads to, links followed. By stat(2). Not for names that a container controls, but by a process that is
+/// confined to the container.
+pub fn kind_of(path: &CStr) -> Result<FileKind, Errno> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is a C string and the buffer is a whole `stat`.
+    ret(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: a successful stat(2) has filled the whole buffer.
+    Ok(FileKind::of(unsafe { stat.assume_init() }.st_mode))
+}
+
 /// The magic number of a procfs, as [`filesystem_magic`] gives it.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 

@@ -268,18 +268,11 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(length).map_err(|_too_large| Errno::ERANGE)
 }
 
-/// Whether this process, with its effective ids, may execute the file behind `fd`. See faccessat2(2); Linux 5.8.
-pub fn may_execute(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: the empty path is a static C string and says: the descriptor itself.
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_faccessat2,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            libc::X_OK,
-            libc::AT_EACCESS | libc::AT_EMPTY_PATH,
-        )
-    })
+/// Whether this process, with its *real* ids, may execute the file `path`. See access(2). Not for names that a
+/// container controls, but by a process that is confined to the container.
+pub fn may_execute(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string.
+    ret(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())
 }
 
 /// What [`poll`] waits for, and its answer in `revents`.

@@ -11,7 +11,7 @@ use kernel::{Call, Errno, seccomp, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What init asks the runtime for. It waits for the answer to all but `Relayed`.
+/// What init asks the runtime for. It waits for the answer; to `Relayed` the new process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Put me into my cgroups.
@@ -98,7 +98,7 @@ impl Link<Init> {
         self.wait_for_go()
     }
 
-    /// Says that process `pid` goes on in this one's place. There is no answer: this one ends.
+    /// Says that process `pid` goes on in this one's place. That process waits for the answer; this one ends.
     pub fn announce(&self, pid: i32) -> Result<(), Lost> {
         let frame = encode(&Message::Request(Request::Relayed(pid)));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)

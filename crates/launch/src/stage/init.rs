@@ -12,9 +12,10 @@ use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, socket};
+use kernel::{Call, Errno, Failed, link as network, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Refused;
+use rootfs::RootFd;
 use std::convert::Infallible;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -94,6 +95,7 @@ fn story(
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
+    let root = close_all_but(plan, link, &start, root)?;
     let mut filter = Filter::of(plan.seccomp.as_ref());
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
@@ -104,15 +106,13 @@ fn story(
         verify(process, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
+    drop(root);
     filter
         .load_before(Before::Ready)
         .map_err(Failure::at(Place::Seccomp))?;
-    if let Some(listener) = &filter.listener {
+    if let Some(listener) = filter.listener.take() {
         link.hand_over(listener.as_fd())?;
     }
-    // What is closed by number must not be closed by its owner again.
-    mem::forget((root, filter.listener.take()));
-    close_all_but(plan, link, &start)?;
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
     link.ask(Request::Ready)?;
@@ -146,29 +146,27 @@ fn enter_namespaces(
     Ok(thread)
 }
 
-/// Goes on as a sibling in these namespaces. The sibling waits for the end of this process, so that the runtime hears of
-/// it before it hears from it.
+/// Goes on as a sibling in these namespaces. This process ends without waiting for the runtime's answer; the sibling waits
+/// for it, so each answer on the one socket is for one reader.
 fn relay(
     namespaces: NamespaceFlags,
     index: usize,
     link: &Link<Init>,
     thread: &SingleThread,
 ) -> Result<SingleThread, End> {
-    let at = |call| move |errno| Failure::at(Place::Entry)(Failed::at(call, index)(errno));
-    let alive = pipe::pipe().map_err(at(Call::Clone))?;
     let options = CloneOptions {
         namespaces,
         cgroup: None,
         sibling: true,
     };
-    match clone::clone(thread, options).map_err(at(Call::Clone))? {
+    let at = |errno| Failure::at(Place::Entry)(Failed::at(Call::Clone, index)(errno));
+    match clone::clone(thread, options).map_err(at)? {
         Side::Parent(sibling) => {
             link.announce(sibling.pid)?;
             Err(End::Relayed)
         }
         Side::Child(thread) => {
-            drop(alive.write);
-            fs::read(alive.read.as_fd(), &mut [0]).map_err(at(Call::Read))?;
+            link.wait_for_go()?;
             Ok(thread)
         }
     }
@@ -225,29 +223,39 @@ fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
         .map_err(Failure::at(Place::Process))
 }
 
-/// Closes every descriptor but those of the container and those that the start needs, which the exec closes. Their
-/// handles in the plan are never used again.
-fn close_all_but(plan: &Plan, link: &Link<Init>, start: &Start) -> Result<(), Failure> {
+/// Closes every descriptor but those of the container, those that the start needs (which the exec closes) and the
+/// root, which comes back. Before the filter, which may not know close_range(2). The handles in the plan are
+/// never used again.
+fn close_all_but(
+    plan: &Plan,
+    link: &Link<Init>,
+    start: &Start,
+    root: RootFd,
+) -> Result<RootFd, Failure> {
+    let failed = |errno| Failure::at(Place::Process)(Failed::at(Call::CloseRange, 0)(errno));
+    let handle = root
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|_full| failed(Errno::EMFILE))?;
+    // What is closed by number must not be closed by its owner again.
+    mem::forget(root);
+    let link = link.as_fd().as_raw_fd();
     let listener = match start {
         Start::OnSignal(listener) => listener.as_raw_fd(),
-        Start::WithRuntime => link.as_fd().as_raw_fd(),
+        Start::WithRuntime => link,
     };
-    let link = link.as_fd().as_raw_fd();
-    let close = |first: u32, end: i32| {
-        let end = u32::try_from(end).map_err(|_negative| Errno::EBADF)?;
-        if first < end {
-            own::close_range(first, end - 1, Closing::Now)?;
+    let mut keep = [link, listener, handle.as_raw_fd()];
+    keep.sort_unstable();
+    let mut first = plan.keep_fds.saturating_add(3);
+    for number in keep {
+        let number = u32::try_from(number).map_err(|_negative| failed(Errno::EBADF))?;
+        if first < number {
+            own::close_range(first, number - 1, Closing::Now).map_err(failed)?;
         }
-        Ok(first.max(end + 1))
-    };
-    let close_all = || -> Result<(), Errno> {
-        let first = close(plan.keep_fds.saturating_add(3), link.min(listener))?;
-        let first = close(first, link.max(listener))?;
-        own::close_range(first, u32::MAX, Closing::Now)
-    };
-    close_all()
-        .map_err(Failed::at(Call::CloseRange, 0))
-        .map_err(Failure::at(Place::Process))
+        first = first.max(number.saturating_add(1));
+    }
+    own::close_range(first, u32::MAX, Closing::Now).map_err(failed)?;
+    Ok(RootFd::new(handle))
 }
 
 fn become_program(

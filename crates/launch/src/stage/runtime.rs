@@ -40,7 +40,6 @@ impl Stage<'_> {
                     self.notify(&listener)?;
                     self.link.go().map_err(|errno| Error::Link { errno })?;
                 }
-                Message::Request(Request::Relayed(pid)) => self.adopt(pid)?,
                 Message::Request(request) => {
                     self.serve(request)?;
                     self.link.go().map_err(|errno| Error::Link { errno })?;
@@ -61,6 +60,7 @@ impl Stage<'_> {
             let mut fds = [
                 poll_in(self.link.as_fd().as_raw_fd()),
                 poll_in(self.interrupts.as_fd().as_raw_fd()),
+                poll_in(self.child.pidfd.as_fd().as_raw_fd()),
             ];
             match process::poll(&mut fds, None) {
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -72,6 +72,10 @@ impl Stage<'_> {
             if fds[0].revents != 0 {
                 return self.link.next().map_err(|errno| Error::Link { errno });
             }
+            if fds[2].revents != 0 {
+                // Dead without a word, while a sibling that nobody has announced may still hold the link.
+                return Ok(Message::Closed);
+            }
         }
     }
 
@@ -82,9 +86,10 @@ impl Stage<'_> {
                 Some(maps) => Ok(maps.write(self.child.pid)?),
                 None => Ok(()),
             },
+            Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
-            // Messages of their own, not for here.
-            Request::Relayed(_) | Request::Notify | Request::Ready => Ok(()),
+            // A message of its own, and the end of the conversation.
+            Request::Notify | Request::Ready => Ok(()),
         }
     }
 
@@ -95,7 +100,11 @@ impl Stage<'_> {
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;
-        Ok(())
+        match self.plan.entry.id_maps {
+            // The first process has waited for its maps, so the score was there to be inherited.
+            Some(_) => Ok(()),
+            None => self.set_oom_score(),
+        }
     }
 
     /// Hands the filter's notifications to whom the configuration says.

@@ -47,8 +47,11 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         action: "wait for",
         source,
     })?;
-    if !args.keep {
-        delete_finished(entry.id(), env)?;
+    if !args.keep
+        && let Err(error) = delete_finished(entry.id(), env)
+    {
+        // The program's status is what the caller asked for.
+        tracing::error!(code = error.code(), "delete: {}", error.chain());
     }
     Ok(ExitCode::from(match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
