@@ -1,5 +1,6 @@
 //! Groups in other hands: a sub-tree that belongs to an ordinary user, and a container that owns its group.
 
+#![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixture;

@@ -123,10 +123,10 @@ pub fn set_close_on_exec(fd: BorrowedFd<'_>, set: bool) -> Result<(), Errno> {
     ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }.into())
 }
 
-/// Whether `number` is an open descriptor.
-pub fn is_open(number: RawFd) -> bool {
-    // SAFETY: the request only asks.
-    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+/// Marks `number` close-on-exec, if it is open.
+pub fn mark_close_on_exec(number: RawFd) {
+    // SAFETY: the request changes a flag of the descriptor; a number that is not open is refused.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// Makes `number` refer to what `fd` refers to, and stay open over exec. Nothing happens (but for the flag)

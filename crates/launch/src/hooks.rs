@@ -308,10 +308,27 @@ impl Prepared {
         process::place_at(output.write.as_fd(), 2)?;
         fs::chdir(cwd)?;
         process::reset_signals()?;
-        process::close_range(3, u32::MAX, Closing::OnExec)?;
+        hide_descriptors()?;
         Err(process::execve(&self.path, &self.args, &self.env))
     }
 }
+
+/// Marks every descriptor but 0, 1 and 2 close-on-exec; one by one where the container's filter does not know
+/// close_range(2): then this is a child of init, which has closed all that it can do without.
+fn hide_descriptors() -> Result<(), Errno> {
+    match process::close_range(3, u32::MAX, Closing::OnExec) {
+        Err(Errno::EPERM | Errno::ENOSYS) => {
+            for number in 3..OPEN_MAX {
+                process::mark_close_on_exec(number);
+            }
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+/// The numbers that the slow way looks at: more than the usual limit on open files.
+const OPEN_MAX: i32 = 4096;
 
 /// The state on its way into a hook.
 struct Feed<'a> {

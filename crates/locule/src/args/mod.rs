@@ -492,7 +492,7 @@ pub(crate) struct Misuse {
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     // Never freed: this process ends soon, and the tree has thousands of pieces.
     let definition = Box::leak(Box::new(Cli::command()));
-    let words = spelling::normalize(&definition, words.into_iter().collect());
+    let words = spelling::normalize(definition, words.into_iter().collect());
     let name = OsString::from("locule");
     let matched = definition.try_get_matches_from_mut([name].into_iter().chain(words));
     let cli = match matched.and_then(|matches| Cli::from_arg_matches(&matches)) {
