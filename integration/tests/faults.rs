@@ -171,6 +171,32 @@ fn start_of_a_container_whose_init_died_is_an_error() {
     });
 }
 
+/// A `create` that is asked to stop while a hook hangs stops it, and leaves nothing behind.
+#[test]
+fn a_create_with_a_hanging_hook_can_be_stopped() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 waits for the hook") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let mark = s.dir.join("hook");
+        let line = format!("echo > {}; sleep 1000", mark.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
+        bundle.set("/hooks/createRuntime/-", hook);
+        let id = s.id();
+        let mut command = s.command();
+        command
+            .args(["create", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
+        let create = s.spawn(command, None);
+        assert!(sandbox::eventually(|| mark.exists()), "no hook");
+        s.tool("kill", &["-TERM", &create.pid().to_string()]);
+        create.wait().fails_with(&["signal 15"]);
+        assert!(!s.state.join(&id).exists());
+    });
+}
+
 /// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer "created" and
 /// not deleted without force.
 #[test]

@@ -98,7 +98,7 @@ impl Failure {
     pub fn errno(&self) -> Errno {
         match self.cause {
             Cause::Call(errno) => errno,
-            Cause::Exit(_) | Cause::Timeout => Errno::UnknownErrno,
+            Cause::Exit(_) | Cause::Timeout | Cause::Interrupted(_) => Errno::UnknownErrno,
         }
     }
 

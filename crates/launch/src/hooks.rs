@@ -8,6 +8,7 @@
 use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
+use kernel::signal::SignalFd;
 use kernel::{Errno, fs};
 use spec::container::Hook;
 use spec::state::StateText;
@@ -62,6 +63,8 @@ pub enum Cause {
     Exit(Exit),
     /// Its time was up.
     Timeout,
+    /// Somebody wants the runtime to stop.
+    Interrupted(i32),
 }
 
 /// A failed hook: which one, why, and the end of what it wrote.
@@ -111,13 +114,15 @@ impl Tail {
     }
 }
 
-/// What hooks are told about the container: the state document around its "pid".
+/// What hooks are told about the container: the state document around its "pid"; and who may stop them.
 #[derive(Debug, Clone, Copy)]
 pub struct State<'a> {
     /// What stands before and after the pid.
     pub text: &'a StateText,
     /// As the hook's PID namespace sees it; 0 for a container that is gone.
     pub pid: i32,
+    /// A signal here ends the hook that runs.
+    pub interrupts: Option<&'a SignalFd>,
 }
 
 impl Plan {
@@ -194,6 +199,7 @@ impl Plan {
             Cause::Call(errno) => errno.desc().to_lowercase(),
             Cause::Exit(Exit::Code(code)) => format!("exit status {code}"),
             Cause::Exit(Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            Cause::Interrupted(signal) => format!("stopped, since the runtime got signal {signal}"),
             Cause::Timeout => format!("timed out past specified timeout of {seconds} s, killed"),
         };
         let mut text = format!(
@@ -272,6 +278,7 @@ impl Prepared {
         let mut feed = Feed {
             input: Some(input.write),
             parts: [&state.text.prefix, pid, &state.text.suffix],
+            interrupts: state.interrupts,
         };
         let waited = feed.until_end(child.pidfd.as_fd(), output.read.as_fd(), self.timeout, tail);
         if waited.is_err() {
@@ -335,6 +342,7 @@ struct Feed<'a> {
     /// Gone once everything is written or nobody reads.
     input: Option<OwnedFd>,
     parts: [&'a [u8]; 3],
+    interrupts: Option<&'a SignalFd>,
 }
 
 impl Feed<'_> {
@@ -359,16 +367,23 @@ impl Feed<'_> {
                 return Err(Cause::Timeout);
             }
             let input = self.input.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+            let interrupts = self
+                .interrupts
+                .map_or(-1, |signals| signals.as_fd().as_raw_fd());
             let mut fds = [
                 process::poll_in(pidfd.as_raw_fd()),
                 process::poll_in(output_number),
                 process::poll_out(input),
+                process::poll_in(interrupts),
             ];
             match process::poll(&mut fds, left) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Cause::Call(errno)),
             }
-            let [ended, wrote, _] = fds;
+            if let Some(Ok(Some(signal))) = self.interrupts.map(SignalFd::next) {
+                return Err(Cause::Interrupted(signal));
+            }
+            let [ended, wrote, ..] = fds;
             if wrote.revents != 0 {
                 drain(output, tail);
             }

@@ -191,6 +191,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Cause::Exit(Exit::Code(code)) => (1, code),
                 Cause::Exit(Exit::Signal(signal)) => (2, signal),
                 Cause::Timeout => (3, 0),
+                Cause::Interrupted(signal) => (4, signal),
             };
             (
                 FAILURE,
@@ -249,6 +250,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
                 1 => Cause::Exit(Exit::Code(value)),
                 2 => Cause::Exit(Exit::Signal(value)),
                 3 => Cause::Timeout,
+                4 => Cause::Interrupted(value),
                 _ => return None,
             },
             detail: *detail,

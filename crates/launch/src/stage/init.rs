@@ -204,6 +204,7 @@ fn state_of(text: &spec::state::StateText) -> State<'_> {
     State {
         text,
         pid: own::getpid(),
+        interrupts: None,
     }
 }
 

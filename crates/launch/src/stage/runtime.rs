@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::failure::words;
-use crate::hooks::State;
+use crate::hooks::{Cause, State};
 use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
@@ -158,11 +158,15 @@ impl Stage<'_> {
         let state = State {
             text: &self.plan.state.creating,
             pid: self.child.pid,
+            interrupts: Some(self.interrupts),
         };
         for list in [&hooks.prestart, &hooks.create_runtime] {
             list.run(self.thread, state, &hooks.bundle)
-                .map_err(|failed| Error::Hook {
-                    message: list.describe(&failed),
+                .map_err(|failed| match failed.cause {
+                    Cause::Interrupted(signal) => Error::Interrupted { signal },
+                    _ => Error::Hook {
+                        message: list.describe(&failed),
+                    },
                 })?;
         }
         Ok(())

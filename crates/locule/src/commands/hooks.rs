@@ -24,6 +24,7 @@ pub(crate) fn poststart(config: &[u8], record: &Record) -> Result<(), Error> {
     let state = State {
         text: &text,
         pid: record.pid.unwrap_or(0),
+        interrupts: None,
     };
     hooks.run(&thread, state, &bundle).map_err(|failed| {
         Error::Launch(launch::Error::Hook {
@@ -51,6 +52,7 @@ fn run_poststop(config: &[u8], record: &Record) -> Result<(), Error> {
         State {
             text: &text,
             pid: 0,
+            interrupts: None,
         },
         &bundle,
         |failed| {
