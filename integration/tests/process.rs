@@ -84,10 +84,10 @@ fn a_missing_cwd_is_made() {
         let mut bundle = s.bundle();
         bundle
             .writable()
-            .set("/process/cwd", json!("/work/deep"))
+            .set("/process/cwd", json!("/srv/deep"))
             .args(&["pwd"]);
-        s.run(&bundle).prints("/work/deep");
-        assert!(bundle.root().join("work/deep").is_dir());
+        s.run(&bundle).prints("/srv/deep");
+        assert!(bundle.root().join("srv/deep").is_dir());
     });
 }
 

@@ -192,6 +192,7 @@ fn host_tree(
     let tree = Tree::new(host_path(kind).into(), Depth::Tree, Follow::Yes);
     if context.request.privileged {
         tree.open().map_err(|fault| Error::Source {
+            pointer: element.pointer.clone(),
             path: Path::new("/").join(if kind == "proc" { "proc" } else { "sys" }),
             destination: element.mount.destination.clone(),
             source: crate::Reason(fault.errno),

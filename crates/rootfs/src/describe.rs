@@ -39,7 +39,7 @@ impl Plan {
                 None => "open a source".to_owned(),
             },
             List::Mount => match self.steps.get(index) {
-                Some(step) => describe_step(step, place),
+                Some(step) => format!("{}: {}", step.pointer, describe_step(step, place)),
                 None => "mount".to_owned(),
             },
             List::Device => match self.nodes.get(index) {
@@ -91,6 +91,9 @@ impl Plan {
             (List::Mount, Call::Openat2, Errno::ELOOP | Errno::ENOTDIR) if refused(step?) => Some(
                 " (it must be a real directory of the root, and no symbolic link may lead there)",
             ),
+            (List::Mount, Call::Fsopen, Errno::ENODEV) => {
+                Some(" (this kernel has no such file system; is its module loaded?)")
+            }
             (List::Mount, Call::Verify, Errno::EPERM) => {
                 Some(" (a symbolic link leads into /proc, where nothing may be covered)")
             }

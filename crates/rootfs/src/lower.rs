@@ -90,8 +90,10 @@ pub enum Error {
         source: Reason,
     },
     /// The source of a bind mount cannot be taken.
-    #[error("bind mount of {path:?} on {destination:?}")]
+    #[error("{pointer}/source: bind mount of {path:?} on {destination:?}")]
     Source {
+        /// JSON pointer of the element of `mounts`.
+        pointer: String,
         /// On the host.
         path: PathBuf,
         /// In the container.

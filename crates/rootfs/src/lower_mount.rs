@@ -164,6 +164,7 @@ impl<'a> MountContext<'a> {
             };
         }
         self.steps.push(Step {
+            pointer: element.pointer.clone(),
             destination: Path::new("/").join(destination),
             target: Target {
                 path: inside(destination, &property)?,
@@ -376,6 +377,7 @@ pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
 
 fn source_error(element: &Element<'_>, path: &Path, errno: kernel::Errno) -> Error {
     Error::Source {
+        pointer: element.pointer.clone(),
         path: path.to_path_buf(),
         destination: element.mount.destination.clone(),
         source: Reason(errno),

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 /// One mount of the plan.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// JSON pointer of the element of `mounts`.
+    pub(crate) pointer: String,
     /// As messages show it.
     pub(crate) destination: PathBuf,
     /// Where it goes.

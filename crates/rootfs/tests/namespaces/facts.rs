@@ -478,7 +478,7 @@ fn bad_option() {
     let said = try_start(&request(&container, &view())).unwrap_err();
     assert_eq!(
         said,
-        r#"mount "tmpfs" on "/x": option "sise=1\u{1b}[k": fsconfig: EINVAL: invalid argument"#
+        r#"/mounts/0: mount "tmpfs" on "/x": option "sise=1\u{1b}[k": fsconfig: EINVAL: invalid argument"#
     );
 }
 
@@ -493,7 +493,7 @@ fn missing_source() {
         let said = try_start(&request).unwrap_err();
         assert_eq!(
             said,
-            r#"bind mount of "/mnt/none" on "/x": ENOENT: no such file or directory"#
+            r#"/mounts/0/source: bind mount of "/mnt/none" on "/x": ENOENT: no such file or directory"#
         );
     }
 }
