@@ -127,3 +127,22 @@ fn only_kernel_may_be_unsafe() {
         assert!(text.contains("#![forbid(unsafe_code)]"), "{root}");
     }
 }
+
+/// oci-spec brings the regex crate along for one property; its tables would be relocated at every start, so no code
+/// of ours may reach it (ADR 3).
+#[test]
+fn the_program_holds_no_regular_expressions() {
+    let subject = integration::subject::Subject::get();
+    if !subject.is_locule() {
+        println!("skipped: not our program");
+        return;
+    }
+    let output = Command::new("nm").arg(&subject.program).output();
+    let symbols = String::from_utf8(output.expect("nm").stdout).expect("names");
+    assert!(symbols.contains("oci_spec"), "a program without symbols");
+    let found: Vec<_> = symbols
+        .lines()
+        .filter(|line| line.contains("regex_automata"))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
