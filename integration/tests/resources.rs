@@ -83,6 +83,26 @@ fn the_memory_limit_ends_a_program_that_uses_more() {
     });
 }
 
+/// A limit that is too small for the set-up is said with its numbers, and leaves nothing; half a MiB is enough for a
+/// small program.
+#[test]
+fn a_small_memory_limit_starts_a_small_program_and_a_tiny_one_says_why_not() {
+    sandbox::host(|s| {
+        if lacks(s, "memory") {
+            return;
+        }
+        let limit = |bytes: u64| json!({ "memory": { "limit": bytes, "swap": bytes } });
+        if s.is_control("runc 1.1 does not start with so little, and says less") {
+            return;
+        }
+        let mut small = bundle(s, limit(MIB / 2));
+        s.run(small.args(&["true"])).ok();
+        let mut tiny = bundle(s, limit(4096));
+        s.run(tiny.args(&["true"]))
+            .fails_with(&["memory", "4096 bytes"]);
+    });
+}
+
 /// "pids ... limit (int64, REQUIRED) - specifies the maximum number of tasks in the cgroup".
 #[test]
 fn the_pids_limit_stops_a_fork_bomb() {

@@ -118,6 +118,16 @@ pub enum Error {
         /// The signal.
         signal: i32,
     },
+    /// Init has met the memory limit.
+    #[error(
+        "unable to start container process: it ran out of memory while it was set up: the limit of its cgroup is {limit} bytes, {peak} were in use; raise /linux/resources/memory/limit"
+    )]
+    OutOfMemory {
+        /// Bytes.
+        limit: u64,
+        /// Bytes.
+        peak: u64,
+    },
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,

@@ -205,7 +205,13 @@ impl Stage<'_> {
     fn lost(&self) -> Error {
         match clone::wait(Target::Pidfd(self.child.pidfd.as_fd()), Block::Yes) {
             Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
-            Ok(Some((_, Exit::Signal(signal)))) => Error::InitKilled { signal },
+            Ok(Some((_, Exit::Signal(signal)))) => match self.group.location().out_of_memory() {
+                Ok(Some(memory)) if memory.kills > 0 => Error::OutOfMemory {
+                    limit: memory.limit.unwrap_or(u64::MAX),
+                    peak: memory.peak,
+                },
+                Ok(_) | Err(_) => Error::InitKilled { signal },
+            },
             Ok(None) => Error::Link {
                 errno: Errno::ECHILD,
             },
