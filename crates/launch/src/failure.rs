@@ -15,8 +15,6 @@ pub enum Place {
     CreateContainer,
     /// At names, ids, limits, working directory.
     Process,
-    /// At the capability sets.
-    Capability,
     /// At the look-up of the program.
     Lookup,
     /// At the comparison of what the kernel says with the plan.
@@ -32,12 +30,11 @@ pub enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
         Self::Process,
-        Self::Capability,
         Self::Lookup,
         Self::Verify,
         Self::StartContainer,

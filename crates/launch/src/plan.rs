@@ -4,7 +4,7 @@ use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::process::{self, Keyring, Limits, Options};
-use kernel::{Errno, ids};
+use kernel::{Call, Errno, ids};
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
@@ -187,13 +187,6 @@ impl Plan {
             },
             Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
             Place::Process => format!("{}: {call}: {why}", process_pointer(failure.call)),
-            Place::Capability => {
-                let name = u8::try_from(failure.index).map(capability::set::name);
-                format!(
-                    "/process/capabilities: {}: {call}: {why}",
-                    name.unwrap_or_default()
-                )
-            }
             Place::Lookup | Place::StartContainer | Place::Exec => {
                 describe_program_or(failure, &self.program, &self.hooks.start_container)
             }
@@ -256,8 +249,8 @@ fn namespace_hint(errno: Errno) -> &'static str {
     }
 }
 
-fn process_pointer(call: kernel::Call) -> &'static str {
-    use kernel::Call;
+/// The property that a call of [`Place::Process`] carries out.
+fn process_pointer(call: Call) -> &'static str {
     match call {
         Call::Sethostname => "/hostname",
         Call::Setdomainname => "/domainname",
@@ -265,7 +258,13 @@ fn process_pointer(call: kernel::Call) -> &'static str {
         Call::Setuid => "/process/user/uid",
         Call::Setgid => "/process/user/gid",
         Call::Setgroups => "/process/user/additionalGids",
+        Call::BoundingDrop | Call::AmbientRaise | Call::Capset => "/process/capabilities",
+        Call::NoNewPrivs => "/process/noNewPrivileges",
         Call::Personality => "/linux/personality",
+        Call::Seccomp => "/linux/seccomp",
+        Call::Netlink => "bring up the loopback link of the new network namespace",
+        Call::Keyctl => "make a session keyring (--no-new-keyring keeps the caller's)",
+        Call::Receive => "wait for the start",
         _ => "/process",
     }
 }

@@ -183,11 +183,6 @@ impl Entry {
         }
     }
 
-    /// Whether a second process will take the place of the first.
-    pub fn relays(&self) -> bool {
-        self.hops.iter().any(|hop| matches!(hop, Hop::Relay(_)))
-    }
-
     /// Whether the network namespace is a new one, whose loopback link is down.
     pub fn has_new_network(&self) -> bool {
         self.new.contains(NamespaceFlags::NETWORK)

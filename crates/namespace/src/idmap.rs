@@ -137,8 +137,8 @@ const GID: Side = Side {
 
 impl Writer {
     fn choose(uid: &[IdMapping], gid: &[IdMapping]) -> Result<Self, Error> {
-        let status = |source: Errno| Error::Read {
-            path: "/proc/self/status",
+        let status = |source: Errno| Error::Ask {
+            what: "the ids and capabilities",
             source: source.into(),
         };
         let sets = ids::capget().map_err(status)?;

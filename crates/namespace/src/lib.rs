@@ -62,10 +62,10 @@ pub enum Error {
         wanted: &'static str,
     },
     /// The ids of this process cannot be read.
-    #[error("read {path}")]
-    Read {
-        /// Which file.
-        path: &'static str,
+    #[error("ask the kernel for {what} of the runtime")]
+    Ask {
+        /// Which.
+        what: &'static str,
         /// Why.
         #[source]
         source: std::io::Error,

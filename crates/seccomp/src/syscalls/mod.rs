@@ -147,11 +147,6 @@ impl Syscall {
             number => Some(abi.base + u32::from(number)),
         }
     }
-
-    /// The call that has this number on `arch`.
-    pub fn numbered(number: u32, arch: Arch) -> Option<Self> {
-        Self::all().find(|syscall| syscall.number(arch) == Some(number))
-    }
 }
 
 /// The order of the table's columns.
