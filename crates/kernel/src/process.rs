@@ -313,6 +313,16 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     usize::try_from(count).map_err(|_negative| Errno::last())
 }
 
+/// Waits until the other end of a connection is closed, whatever it sends until then. EINTR is given to the caller.
+pub fn wait_for_hang_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut fds = [PollFd {
+        fd: socket.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    poll(&mut fds, None).map(|_one| ())
+}
+
 /// Milliseconds of CLOCK_MONOTONIC.
 pub fn monotonic_ms() -> u64 {
     let mut time = libc::timespec {

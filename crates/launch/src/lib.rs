@@ -131,6 +131,9 @@ pub enum Error {
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,
+    /// Somebody has ended init between the start and the program.
+    #[error("container process was killed before its program ran, while it was started")]
+    EndedBefore,
     /// A hook of the runtime's namespaces.
     #[error("{message}")]
     Hook {

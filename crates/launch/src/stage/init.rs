@@ -122,6 +122,8 @@ fn story(
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread)?;
+    // A start that was killed has released the container all the same.
+    let _nobody_listens = link.announce(Request::Exec);
     become_program(plan, candidate, filter)
 }
 
@@ -162,7 +164,7 @@ fn relay(
     let at = |errno| Failure::at(Place::Entry)(Failed::at(Call::Clone, index)(errno));
     match clone::clone(thread, options).map_err(at)? {
         Side::Parent(sibling) => {
-            link.announce(sibling.pid)?;
+            link.announce(Request::Relayed(sibling.pid))?;
             Err(End::Relayed)
         }
         Side::Child(thread) => {
