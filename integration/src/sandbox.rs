@@ -301,6 +301,21 @@ impl Sandbox {
         lacks
     }
 
+    /// Whether the kernel does not run the security module `name`. Then it says that the test cannot run.
+    pub fn lacks_lsm(&self, name: &str) -> bool {
+        let lacks = !self.has_lsm(name);
+        if lacks {
+            self.skip(&format!("no {name} here; covered by just vm-test"));
+        }
+        lacks
+    }
+
+    /// Whether the kernel runs the security module `name`.
+    pub fn has_lsm(&self, name: &str) -> bool {
+        let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+        list.trim().split(',').any(|found| found == name)
+    }
+
     /// Makes `path` belong to whoever starts the runtime.
     pub fn give(&self, path: &Path) {
         if self.environment == Environment::User {
