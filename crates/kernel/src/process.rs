@@ -243,19 +243,6 @@ pub fn kill_group(leader: i32, signal: i32) -> Result<(), Errno> {
     ret(unsafe { libc::kill(-leader, signal) }.into())
 }
 
-/// Gives this process a new, anonymous session keyring. See keyctl(2), session-keyring(7).
-pub fn new_session_keyring() -> Result<(), Errno> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    // SAFETY: a null name is permitted and means "anonymous".
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            KEYCTL_JOIN_SESSION_KEYRING,
-            ptr::null::<c_char>(),
-        )
-    })
-}
-
 /// The path of the working directory, into `buffer`; gives its length. See getcwd(2).
 ///
 /// # Errors
