@@ -415,11 +415,16 @@ impl Sandbox {
 
     /// Whether the kernel does not run this security module (`apparmor`, `selinux`). Then it says that the test cannot run.
     pub fn lacks_lsm(&self, name: &str) -> bool {
-        let lacks = !lsms().split(',').any(|found| found == name);
+        let lacks = !self.has_lsm(name);
         if lacks {
             self.skip(&format!("no {name} here; covered by just vm-test"));
         }
         lacks
+    }
+
+    /// Whether the kernel runs this security module.
+    pub fn has_lsm(&self, name: &str) -> bool {
+        lsms().split(',').any(|found| found == name)
     }
 
     /// Makes `path` belong to whoever starts the runtime.
