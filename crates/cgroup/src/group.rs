@@ -2,9 +2,11 @@
 
 use kernel::Errno;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::hierarchy::{membership, read_text};
+use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
 
@@ -14,13 +16,16 @@ pub struct Group {
     location: Location,
     /// In the order of the location's groups.
     directories: Vec<Directory>,
+    /// What was made for it, groups above it included.
+    made: Undo,
 }
 
 impl Group {
-    pub(crate) fn new(location: Location, directories: Vec<Directory>) -> Self {
+    pub(crate) fn new(location: Location, directories: Vec<Directory>, made: Undo) -> Self {
         Self {
             location,
             directories,
+            made,
         }
     }
 
@@ -33,12 +38,30 @@ impl Group {
                 source: Errno::ENOENT,
             })?);
         }
-        Ok(Self::new(location.clone(), directories))
+        Ok(Self::new(location.clone(), directories, Undo::new()))
     }
 
     /// Where the groups are.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Removes the groups of a container that did not come to be, as [`Location::remove`], and those above that were made for it and that
+    /// nobody else uses by now.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn discard(&self, deadline: Duration) -> Result<(), Error> {
+        self.location.remove(deadline)?;
+        for (index, path) in self.made.iter().rev() {
+            let place = &self.location.groups[*index];
+            if path != place.relative()
+                && let Some(root) = place.root()?
+            {
+                take_back(&root, path);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
