@@ -26,5 +26,5 @@ pub use address::Address;
 pub use connection::{Call, Connection, Deadline, Peer, Signal};
 pub use error::{Error, Malformed};
 pub use message::{Header, Kind, Message};
-pub use signature::{Signature, depth_of};
+pub use signature::Signature;
 pub use value::Value;

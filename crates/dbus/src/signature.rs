@@ -33,7 +33,7 @@ impl Signature {
     }
 
     /// The complete types, one by one.
-    pub(crate) fn types(&self) -> impl Iterator<Item = &str> {
+    pub fn types(&self) -> impl Iterator<Item = &str> {
         let mut rest = self.as_str();
         std::iter::from_fn(move || {
             let (one, after) = first(rest).ok()?;
@@ -41,23 +41,6 @@ impl Signature {
             Some(one)
         })
     }
-}
-
-/// How deep a type is nested: arrays and structures together.
-pub fn depth_of(signature: &str) -> usize {
-    let mut deepest = 0;
-    let mut brackets = 0;
-    let mut arrays = 0;
-    for letter in signature.bytes() {
-        match letter {
-            b'a' => arrays += 1,
-            b'(' | b'{' => brackets += 1,
-            b')' | b'}' => brackets -= 1,
-            _ => {}
-        }
-        deepest = deepest.max(brackets + arrays);
-    }
-    deepest
 }
 
 /// Splits off the first complete type.

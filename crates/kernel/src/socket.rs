@@ -131,6 +131,8 @@ fn socket() -> Result<OwnedFd, Errno> {
 
 const ADDRESS_LENGTH: libc::socklen_t = 110;
 const _: () = assert!(size_of::<libc::sockaddr_un>() == ADDRESS_LENGTH as usize);
+const UCRED_LENGTH: libc::socklen_t = 12;
+const _: () = assert!(size_of::<libc::ucred>() == UCRED_LENGTH as usize);
 /// AF_UNIX in the type of the address.
 const FAMILY: libc::sa_family_t = 1;
 
@@ -212,7 +214,7 @@ pub fn peer_pid(socket: BorrowedFd<'_>) -> Result<i32, Errno> {
         uid: 0,
         gid: 0,
     };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let mut length = UCRED_LENGTH;
     // SAFETY: the buffer is a whole ucred, and the length says so.
     ret(unsafe {
         libc::getsockopt(
