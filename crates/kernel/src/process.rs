@@ -243,19 +243,6 @@ pub fn kill_group(leader: i32, signal: i32) -> Result<(), Errno> {
     ret(unsafe { libc::kill(-leader, signal) }.into())
 }
 
-/// Gives this process a new, anonymous session keyring. See keyctl(2), session-keyring(7).
-pub fn new_session_keyring() -> Result<(), Errno> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    // SAFETY: a null name is permitted and means "anonymous".
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            KEYCTL_JOIN_SESSION_KEYRING,
-            ptr::null::<c_char>(),
-        )
-    })
-}
-
 /// The path of the working directory, into `buffer`; gives its length. See getcwd(2).
 ///
 /// # Errors
@@ -311,6 +298,16 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     // SAFETY: the pointer and the length are of one slice.
     let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
     usize::try_from(count).map_err(|_negative| Errno::last())
+}
+
+/// Waits until the other end of a connection is closed, whatever it sends until then. EINTR is given to the caller.
+pub fn wait_for_hang_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut fds = [PollFd {
+        fd: socket.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    poll(&mut fds, None).map(|_one| ())
 }
 
 /// Milliseconds of CLOCK_MONOTONIC.

@@ -6,9 +6,9 @@
 
 use crate::failure::{Failure, words};
 use crate::plan::Plan;
-use crate::protocol::{self, Link, Message, Runtime};
+use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
-use crate::stage::runtime::Stage;
+use crate::stage::runtime::{Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
@@ -169,10 +169,16 @@ impl Created {
 
     /// Releases init and waits until it has become the program.
     pub fn start(self) -> Result<Started, Error> {
-        if let Err(error) = self
-            .release()
-            .and_then(|()| until_started(&self.link, |f| self.plan.describe(f)))
-        {
+        let end = self.release().and_then(|()| end(&self.link));
+        let error = match end {
+            Ok(End::Program) => None,
+            Ok(End::Failure(failure)) => Some(Error::Init {
+                message: self.plan.describe(&failure),
+            }),
+            Ok(End::Lost) => Some(lost(&self.child, &self.group)),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
             return Err(undo(&self.child, &self.group, error));
         }
         Ok(Started {
@@ -201,35 +207,49 @@ pub struct Started {
     pub pidfd: OwnedFd,
 }
 
-/// Wakes the created container whose state directory this is, and waits until it has become its program.
-/// `before` is the caller's last word before init is released; `explain` makes the sentence for what init tells.
-pub fn start<E: From<Error>>(
-    directory: BorrowedFd<'_>,
-    before: impl FnOnce() -> Result<(), E>,
-    explain: impl Fn(&Failure) -> String,
-) -> Result<(), E> {
-    let socket = match socket::connect_at(directory, START_SOCKET) {
-        Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone.into()),
-        Err(errno) => return Err(Error::StartSocket { why: words(errno) }.into()),
-    };
-    let link = Link::to_created(socket);
-    before()?;
-    link.go().map_err(|errno| Error::Link { errno })?;
-    Ok(until_started(&link, explain)?)
+/// A created container that somebody is about to start.
+#[derive(Debug)]
+pub struct Starting(Link<Runtime>);
+
+impl Starting {
+    /// Reaches the created container whose state directory this is. It goes on waiting.
+    ///
+    /// # Errors
+    /// [`Error::InitGone`]; [`Error::StartSocket`].
+    pub fn reach(directory: BorrowedFd<'_>) -> Result<Self, Error> {
+        match socket::connect_at(directory, START_SOCKET) {
+            Ok(socket) => Ok(Self(Link::to_created(socket))),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Error::InitGone),
+            Err(errno) => Err(Error::StartSocket { why: words(errno) }),
+        }
+    }
+
+    /// Releases it.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn go(&self) -> Result<(), Error> {
+        self.0.go().map_err(|errno| Error::Link { errno })
+    }
+
+    /// Waits until it has become its program; the startContainer hooks come before. `explain` makes the sentence for what
+    /// init tells.
+    ///
+    /// # Errors
+    /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::Link`].
+    pub fn until_started(self, explain: impl FnOnce(&Failure) -> String) -> Result<(), Error> {
+        match end(&self.0)? {
+            End::Program => Ok(()),
+            End::Failure(failure) => Err(Error::Init {
+                message: explain(&failure),
+            }),
+            End::Lost => Err(Error::EndedBefore),
+        }
+    }
 }
 
-/// The link's end is the good news: the exec has closed it.
-fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
-    match link.next().map_err(|errno| Error::Link { errno })? {
-        Message::Closed => Ok(()),
-        Message::Failure(failure) => Err(Error::Init {
-            message: explain(&failure),
-        }),
-        Message::Request(_) | Message::Notify(_) => Err(Error::Link {
-            errno: Errno::EPROTO,
-        }),
-    }
+fn end(link: &Link<Runtime>) -> Result<End, Error> {
+    link.end().map_err(|errno| Error::Link { errno })
 }
 
 /// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.

@@ -3,8 +3,9 @@
 use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
-use crate::process::{self, Keyring, Limits, Options};
+use crate::process::{self, Limits, Options};
 use kernel::{Call, Errno, ids};
+use lsm::{Host, Keyring};
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
@@ -25,6 +26,7 @@ pub struct Plan {
     pub(crate) rootfs: rootfs::Plan,
     pub(crate) capability: capability::Plan,
     pub(crate) process: Option<process::Plan>,
+    pub(crate) lsm: lsm::Plan,
     pub(crate) seccomp: Option<seccomp::Plan>,
     pub(crate) hooks: Hooks,
     pub(crate) state: State,
@@ -95,6 +97,7 @@ impl Plan {
     /// Decides everything. Opens namespaces and mount sources; changes nothing. Gives the warnings too.
     pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
+        let lsm = labels(request)?;
         let cgroup = cgroup::Plan::lower(&cgroup::Request {
             container,
             id: request.id,
@@ -133,7 +136,6 @@ impl Plan {
             .as_ref()
             .is_some_and(namespace::IdMaps::denies_setgroups);
         let options = Options {
-            keyring: request.keyring,
             listen_fds: request.listen_fds,
             setgroups: process::setgroups(container, denied),
             limits,
@@ -154,6 +156,7 @@ impl Plan {
             rootfs,
             capability,
             process: process::Plan::lower(container, options)?,
+            lsm,
             seccomp,
             hooks: Hooks::lower(container)?,
             state: State::lower(container, request.id),
@@ -194,10 +197,21 @@ impl Plan {
                 "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
                 process::differing(failure.index)
             ),
+            Place::Label => self.lsm.describe(&failure.failed()),
             Place::Limits => describe_limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
         }
     }
+}
+
+/// Keyring, profile and labels, as this host can give them.
+fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
+    Ok(lsm::Plan::lower(&lsm::Request {
+        process: request.container.process.as_ref(),
+        mount_label: request.container.mount_label.as_deref(),
+        keyring: request.keyring,
+        host: Host::REAL,
+    })?)
 }
 
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
@@ -261,7 +275,6 @@ fn process_pointer(call: Call) -> &'static str {
         Call::Personality => "/linux/personality",
         Call::Seccomp => "/linux/seccomp",
         Call::Netlink => "bring up the loopback link of the new network namespace",
-        Call::Keyctl => "make a session keyring (--no-new-keyring keeps the caller's)",
         Call::Receive => "wait for the start",
         _ => "/process",
     }

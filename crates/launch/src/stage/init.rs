@@ -71,6 +71,8 @@ fn story(
             .leave_caller()
             .map_err(Failure::at(Place::Process))?;
     }
+    let labels = Labels::of(plan)?;
+    labels.join_keyring()?;
     if plan.entry.has_new_network() {
         let failed = Failed::at(Call::Netlink, 0);
         network::loopback_up()
@@ -95,6 +97,7 @@ fn story(
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
+    labels.apply()?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut filter = Filter::of(plan.seccomp.as_ref());
     let mut candidate = 0;
@@ -122,6 +125,8 @@ fn story(
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread)?;
+    // A start that was killed has released the container all the same.
+    let _nobody_listens = link.announce(Request::Exec);
     become_program(plan, candidate, filter)
 }
 
@@ -162,7 +167,7 @@ fn relay(
     let at = |errno| Failure::at(Place::Entry)(Failed::at(Call::Clone, index)(errno));
     match clone::clone(thread, options).map_err(at)? {
         Side::Parent(sibling) => {
-            link.announce(sibling.pid)?;
+            link.announce(Request::Relayed(sibling.pid))?;
             Err(End::Relayed)
         }
         Side::Child(thread) => {
@@ -316,6 +321,34 @@ impl<'a> Filter<'a> {
             self.listener = plan.apply()?;
         }
         Ok(())
+    }
+}
+
+/// The plan of the labels, and the procfs that they are written through.
+struct Labels<'a> {
+    plan: &'a lsm::Plan,
+    procfs: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Labels<'a> {
+    fn of(plan: &'a Plan) -> Result<Self, Failure> {
+        Ok(Self {
+            plan: &plan.lsm,
+            procfs: match plan.lsm.needs_procfs() {
+                true => Some(plan.rootfs.procfs().map_err(rootfs_failure)?),
+                false => None,
+            },
+        })
+    }
+
+    fn join_keyring(&self) -> Result<(), Failure> {
+        let joined = self.plan.join_keyring(self.procfs);
+        joined.map_err(Failure::at(Place::Label))
+    }
+
+    fn apply(&self) -> Result<(), Failure> {
+        let applied = self.plan.apply(self.procfs);
+        applied.map_err(Failure::at(Place::Label))
     }
 }
 

@@ -49,7 +49,7 @@ impl Stage<'_> {
                         message: self.plan.describe(&failure),
                     });
                 }
-                Message::Closed => return Err(self.lost()),
+                Message::Closed => return Err(lost(&self.child, self.group)),
             }
         }
     }
@@ -90,6 +90,9 @@ impl Stage<'_> {
             Request::RunHooks => self.run_hooks(),
             // A message of its own, and the end of the conversation.
             Request::Notify | Request::Ready => Ok(()),
+            Request::Exec => Err(Error::Link {
+                errno: Errno::EPROTO,
+            }),
         }
     }
 
@@ -200,22 +203,22 @@ impl Stage<'_> {
         self.verify_filter()?;
         Ok(self.group.verify(self.child.pid)?)
     }
+}
 
-    /// Init has closed the link without a word.
-    fn lost(&self) -> Error {
-        match clone::wait(Target::Pidfd(self.child.pidfd.as_fd()), Block::Yes) {
-            Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
-            Ok(Some((_, Exit::Signal(signal)))) => match self.group.location().out_of_memory() {
-                Ok(Some(memory)) if memory.kills > 0 => Error::OutOfMemory {
-                    limit: memory.limit.unwrap_or(u64::MAX),
-                    peak: memory.peak,
-                },
-                Ok(_) | Err(_) => Error::InitKilled { signal },
+/// How init, which has closed the link without a word, has ended.
+pub(crate) fn lost(init: &Child, group: &cgroup::Group) -> Error {
+    match clone::wait(Target::Pidfd(init.pidfd.as_fd()), Block::Yes) {
+        Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
+        Ok(Some((_, Exit::Signal(signal)))) => match group.location().out_of_memory() {
+            Ok(Some(memory)) if memory.kills > 0 => Error::OutOfMemory {
+                limit: memory.limit.unwrap_or(u64::MAX),
+                peak: memory.peak,
             },
-            Ok(None) => Error::Link {
-                errno: Errno::ECHILD,
-            },
-            Err(errno) => Error::Link { errno },
-        }
+            Ok(_) | Err(_) => Error::InitKilled { signal },
+        },
+        Ok(None) => Error::Link {
+            errno: Errno::ECHILD,
+        },
+        Err(errno) => Error::Link { errno },
     }
 }

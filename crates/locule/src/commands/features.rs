@@ -42,6 +42,8 @@ fn features() -> String {
                 SeccompFlag::WaitKillableRecv,
             ],
         }),
+        apparmor: true,
+        selinux: true,
         idmapped_mounts: true,
         annotations: &[("dev.locule.version", env!("CARGO_PKG_VERSION"))],
     })
@@ -82,6 +84,8 @@ mod tests {
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
         assert_eq!(features["linux"]["cgroup"]["systemd"], true);
         assert_eq!(features["linux"]["cgroup"]["systemdUser"], true);
+        assert_eq!(features["linux"]["apparmor"]["enabled"], true);
+        assert_eq!(features["linux"]["selinux"]["enabled"], true);
         assert_eq!(features["linux"]["capabilities"][0], "CAP_CHOWN");
     }
 }
