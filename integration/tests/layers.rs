@@ -6,13 +6,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("kernel", &[]),
     ("spec", &[]),
     ("namespace", &["kernel", "spec"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec"]),
     ("seccomp", &["kernel", "spec"]),
+    ("landlock", &["kernel", "spec"]),
     ("cgroup", &["kernel", "spec"]),
     (
         "launch",
@@ -23,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "rootfs",
             "capability",
             "seccomp",
+            "landlock",
             "cgroup",
         ],
     ),
@@ -35,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "rootfs",
             "capability",
             "seccomp",
+            "landlock",
             "cgroup",
             "launch",
         ],

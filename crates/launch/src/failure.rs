@@ -27,10 +27,12 @@ pub enum Place {
     Seccomp,
     /// At the resource limits.
     Limits,
+    /// At the Landlock ruleset.
+    Landlock,
 }
 
 impl Place {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
@@ -41,6 +43,7 @@ impl Place {
         Self::Exec,
         Self::Seccomp,
         Self::Limits,
+        Self::Landlock,
     ];
 
     /// The inverse of `as u8`.
