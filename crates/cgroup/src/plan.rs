@@ -19,7 +19,7 @@ use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
 use crate::name::{Base, GroupName};
-use crate::resources::{self, Controllers, FileWrite, Stage};
+use crate::resources::{self, Controllers, FileWrite, Stage, Target};
 use crate::systemd::Scope;
 use crate::{Error, Group, Location, Manager, Place, Version};
 
@@ -57,24 +57,8 @@ pub struct Plan {
     scope: Option<Scope>,
 }
 
-/// The groups that a call of [`Plan::create`] has made, for taking them back.
-#[derive(Debug, Default)]
-struct Undo<'a>(Vec<(&'a Directory, String)>);
-
-impl Undo<'_> {
-    /// Removes them, the last first.
-    fn run(self) {
-        for (root, path) in self.0.into_iter().rev() {
-            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            let removed = root
-                .open_below(above)
-                .and_then(|parent| parent.remove(name));
-            if let Err(errno) = removed {
-                tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
-            }
-        }
-    }
-}
+/// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
+pub(crate) type Undo = Vec<(usize, String)>;
 
 impl Plan {
     /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
@@ -227,17 +211,19 @@ impl Plan {
     /// Nothing is left behind if a step fails.
     ///
     /// # Errors
-    /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
-    /// refused.
+    /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
+    /// what the kernel refused.
     pub fn create(&self) -> Result<Group, Error> {
         if self.scope.is_some() {
             return Ok(Group::awaited(self.location.clone()));
         }
-        let mut undo = Undo::default();
+        let mut undo = Undo::new();
         match self.create_or_leave(&mut undo) {
-            Ok(group) => Ok(group),
+            Ok(directories) => Ok(Group::new(self.location.clone(), directories, undo)),
             Err(error) => {
-                undo.run();
+                for (index, path) in undo.iter().rev() {
+                    take_back(&self.hierarchies[*index].root, path);
+                }
                 Err(error)
             }
         }
@@ -247,7 +233,7 @@ impl Plan {
     /// location is written down: what is there counts as the container's own from then on, and is killed with it.
     ///
     /// # Errors
-    /// As there: a group is occupied, frozen or threaded.
+    /// As there: a group is occupied, frozen, threaded or passes controllers on.
     pub fn look_for_others(&self) -> Result<(), Error> {
         for place in &self.location.groups {
             match (place.open()?, place.version) {
@@ -262,17 +248,21 @@ impl Plan {
         }
     }
 
-    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
+    fn create_or_leave(&self, undo: &mut Undo) -> Result<Vec<Directory>, Error> {
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
-            let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
+            let mut note = |path: &str| undo.push((index, path.to_owned()));
+            let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
             self.prepare(index, (place, hierarchy), &directory, made)?;
             directories.push(directory);
         }
-        let group = Group::new(self.location.clone(), directories);
-        resources::apply(&self.writes, group.target())?;
-        Ok(group)
+        let target = Target {
+            places: &self.location.groups,
+            directories: &directories,
+        };
+        resources::apply(&self.writes, target)?;
+        Ok(directories)
     }
 
     /// What is done to a group before its limits are set.
@@ -335,11 +325,22 @@ fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
     })
 }
 
-/// Makes the group `relative` below `root`, and those above it that are not there.
-fn make<'a>(
-    root: &'a Directory,
+/// Removes a group that was made in vain, unless others use it by now.
+pub(crate) fn take_back(root: &Directory, path: &str) {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let removed = root
+        .open_below(above)
+        .and_then(|parent| parent.remove(name));
+    if let Err(errno) = removed {
+        tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
+    }
+}
+
+/// Makes the group `relative` below `root`, and those above it that are not there. Tells each that it has made.
+fn make(
+    root: &Directory,
     relative: &str,
-    undo: &mut Undo<'a>,
+    note: &mut dyn FnMut(&str),
 ) -> Result<(Directory, Made), Error> {
     let (above, name) = relative.rsplit_once('/').unwrap_or(("", relative));
     let opened;
@@ -347,7 +348,7 @@ fn make<'a>(
         root
     } else {
         opened = match root.open_below(above) {
-            Err(Errno::ENOENT) => make(root, above, undo)?.0,
+            Err(Errno::ENOENT) => make(root, above, note)?.0,
             answer => answer.map_err(|source| Error::Directory {
                 action: "open",
                 group: root.path().join(above),
@@ -363,10 +364,13 @@ fn make<'a>(
     };
     let made = parent.make(name).map_err(failed)?;
     if made == Made::New {
-        undo.0.push((root, relative.to_owned()));
+        note(relative);
     }
     Ok((parent.open_below(name).map_err(failed)?, made))
 }
+
+/// The controllers that work on threads: a group may pass them on and have processes all the same. Source: cgroup-v2.rst, "Threads".
+const THREADED: &[&str] = &["cpu", "cpuset", "perf_event", "pids"];
 
 /// Refuses a group that init could not live in. A new group may be frozen too: by one above it.
 fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
@@ -383,8 +387,20 @@ fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
             group: group.path().to_owned(),
         });
     }
-    if made == Made::Existing && events.lines().any(|line| line == "populated 1") {
+    if made == Made::New {
+        return Ok(());
+    }
+    if events.lines().any(|line| line == "populated 1") {
         return Err(occupied(group));
+    }
+    let control = group.read_named("cgroup.subtree_control")?;
+    let passed_on = control.split_whitespace();
+    let domain: Vec<&str> = passed_on.filter(|name| !THREADED.contains(name)).collect();
+    if !domain.is_empty() {
+        return Err(Error::PassesOn {
+            group: group.path().to_owned(),
+            controllers: domain.join(" "),
+        });
     }
     Ok(())
 }

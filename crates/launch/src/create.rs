@@ -112,7 +112,7 @@ fn make_init(
                 // Hooks are our children too. The first error is the one to tell.
                 let _ = set_pid_namespace(own.fd.as_fd());
             }
-            Err(clone_error(errno, &plan))
+            Err(clone_error(errno, &plan, group.location()))
         }
     }
 }
@@ -132,11 +132,20 @@ fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {
     clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
 }
 
-fn clone_error(errno: Errno, plan: &Plan) -> Error {
+/// The limit that lets no more processes be made (EAGAIN), as far as it can be told.
+pub(crate) fn process_limit(location: &cgroup::Location) -> String {
+    match location.process_limit() {
+        Some(found) => format!(
+            "; a limit on processes is reached: pids.max of cgroup {:?} is {}",
+            found.group, found.limit
+        ),
+        None => "; a limit on processes is reached: pids.max of a cgroup, ulimit -u or kernel.threads-max".to_owned(),
+    }
+}
+
+fn clone_error(errno: Errno, plan: &Plan, location: &cgroup::Location) -> Error {
     let hint = match errno {
-        Errno::EAGAIN => {
-            "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max"
-        }
+        Errno::EAGAIN => &process_limit(location),
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
         Errno::EPERM => {
             "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
@@ -147,7 +156,7 @@ fn clone_error(errno: Errno, plan: &Plan) -> Error {
     Error::Clone {
         namespaces: plan.entry.describe_clone(),
         why: words(errno),
-        hint,
+        hint: hint.to_owned(),
     }
 }
 

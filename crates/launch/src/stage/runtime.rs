@@ -1,7 +1,8 @@
 //! The runtime's side of a creation: answers what init asks, until init is ready.
 
 use crate::Error;
-use crate::failure::words;
+use crate::create::process_limit;
+use crate::failure::{Place, words};
 use crate::hooks::{Cause, State};
 use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
@@ -45,9 +46,11 @@ impl Stage<'_> {
                     self.link.go().map_err(|errno| Error::Link { errno })?;
                 }
                 Message::Failure(failure) => {
-                    return Err(Error::Init {
-                        message: self.plan.describe(&failure),
-                    });
+                    let mut message = self.plan.describe(&failure);
+                    if failure.place == Place::Entry && failure.errno() == Errno::EAGAIN {
+                        message.push_str(&process_limit(self.group.location()));
+                    }
+                    return Err(Error::Init { message });
                 }
                 Message::Closed => return Err(lost(&self.child, self.group)),
             }
