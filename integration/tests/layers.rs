@@ -6,15 +6,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("kernel", &[]),
     ("spec", &[]),
+    ("dbus", &["kernel"]),
     ("namespace", &["kernel", "spec"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec"]),
     ("seccomp", &["kernel", "spec"]),
     ("lsm", &["kernel", "spec"]),
-    ("cgroup", &["kernel", "spec"]),
+    ("cgroup", &["kernel", "spec", "dbus"]),
     (
         "launch",
         &[
