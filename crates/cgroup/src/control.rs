@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
+use crate::error::chain;
 use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
@@ -415,7 +416,7 @@ impl Location {
             && let Err(error) = unit.stop()
         {
             // The groups go all the same, and systemd forgets a scope whose group is gone.
-            tracing::warn!("stop unit {}: {error}", unit.name);
+            tracing::warn!("stop unit {}: {}", unit.name, chain(&error));
         }
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_micros(100);
