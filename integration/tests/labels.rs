@@ -533,8 +533,9 @@ fn labels_that_the_policy_refuses_are_errors() {
                 }
             }
         }
-        s.run(&labelled(s, "u:r:closed_t:s0"))
-            .fails_with(&["permission denied"]);
+        let mut bundle = labelled(s, "u:r:closed_t:s0");
+        bundle.set("/process/noNewPrivileges", json!(false));
+        s.run(&bundle).fails_with(&["permission denied"]);
     });
 }
 
