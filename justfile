@@ -42,6 +42,7 @@ faults:
 # measure against the floor, crun and runc; see docs/benchmarks.md
 bench *options: release
     cargo run --release --package integration --bin bench -- --locule target/{{ target }}/release/locule {{ options }}
+    cargo run --release --package seccomp --example speed
 
 # format the code
 fmt:

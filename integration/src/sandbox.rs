@@ -379,6 +379,17 @@ impl Sandbox {
         lacks
     }
 
+    /// Whether one of these controllers is in neither version of cgroups here, by the names of v2. Then it says that the test cannot run.
+    pub fn lacks(&self, controllers: &[&str]) -> bool {
+        if self.is_v2() {
+            return self.lacks_v2(controllers);
+        }
+        let v1 = controllers
+            .iter()
+            .map(|name| if *name == "io" { "blkio" } else { name });
+        self.lacks_v1(&v1.collect::<Vec<_>>())
+    }
+
     /// Whether one of these cgroup v2 controllers is not there for a group below the root. Then it says that the test cannot run.
     pub fn lacks_v2(&self, controllers: &[&str]) -> bool {
         let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();

@@ -55,7 +55,11 @@ mirror() {
 
 # What the image depends on: made anew when this changes.
 recipe() {
-    { echo "$suite $memory ${packages[*]} ${masked[*]}"; cd "$here" && cat vm.sh && find guest -type f | sort | xargs cat; } | sha256sum
+    {
+        echo "$suite $memory ${packages[*]} ${masked[*]}"
+        declare -f make_image disk start save_machine
+        cd "$here" && find guest -type f -print0 | sort -z | xargs -0 cat
+    } | sha256sum
 }
 
 make_image() {
@@ -84,7 +88,8 @@ disk() {
         "$(($(du -skx "$2" | cut -f1) * 5 / 4 + $3 * 1024))k" >&2
 }
 
-# Starts the machine with more arguments; its devices are always the same ones, so that a saved machine fits.
+# Starts the machine with more arguments; its devices are always the same ones, so that a saved machine fits. Without cx16: qemu 7.2 leaves garbage in the
+# flags after cmpxchg16b, and the guest's kernel dies of it sooner or later. Newer processor models cost time.
 start() {
     local port ports=()
     for port in stdout stderr control; do
@@ -93,7 +98,7 @@ start() {
     done
     : > "$work/console"
     timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -M q35 -m "$memory" -smp 2 \
-        -accel tcg,thread=multi,tb-size=1024 -cpu Nehalem \
+        -accel tcg,thread=multi,tb-size=1024 -cpu Nehalem,-cx16 \
         -kernel "$cache/kernel" -initrd "$cache/initrd" \
         -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off nokaslr nowatchdog cryptomgr.notests random.trust_cpu=on systemd.show_status=0 $arguments" \
         -serial "file:$work/console" -device virtio-rng-pci -device virtio-serial-pci "${ports[@]}" \

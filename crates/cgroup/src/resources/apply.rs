@@ -2,6 +2,7 @@
 
 use kernel::Errno;
 use spec::{Code, Diagnostic};
+use std::ops::RangeInclusive;
 
 use super::{FileWrite, Missing};
 use crate::directory::Directory;
@@ -75,6 +76,9 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result
     let kept = directory
         .write_and_read(file, value)
         .map_err(|errno| (file, value, errno))?;
+    if matches!(file, "cpuset.cpus" | "cpuset.mems") && !is_in_effect(directory, file, value) {
+        return Err((file, value, Errno::ERANGE));
+    }
     if let Some(kept) = kept
         && !is_kept(value, &kept)
     {
@@ -84,6 +88,32 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result
         );
     }
     Ok(())
+}
+
+/// v2 takes any list, and where nothing in it can be had silently uses all that the group above has: a limit that would limit nothing. v1 refuses
+/// such a list.
+fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
+    match directory.read(&format!("{file}.effective")) {
+        Ok(effective) => {
+            let wanted = numbers(value);
+            let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
+            numbers(&effective).into_iter().flatten().all(is_wanted)
+        }
+        // v1, or a v2 group whose controller is not enabled: the write has told.
+        Err(_absent) => true,
+    }
+}
+
+/// The ranges of a list such as "0-3,7", as the kernel prints it; of a stride ("0-31:2/4") the range, which is all that is needed to see whether
+/// something else is in use.
+fn numbers(list: &str) -> Vec<RangeInclusive<u32>> {
+    let parse = |text: &str| text.trim().parse::<u32>().ok();
+    let ranges = list.trim().split([',', ' ']).filter_map(|part| {
+        let part = part.split(':').next().unwrap_or_default();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(parse(first)?..=parse(last)?)
+    });
+    ranges.collect()
 }
 
 /// Whether `content` says what was written: on one of its lines, for files with a line for each device.
@@ -243,6 +273,13 @@ mod tests {
         ));
         assert!(!is_kept("5000", "4096\n"));
         assert!(!is_kept("8:0 rbps=5", "7:0 rbps=5\n8:0 rbps=6\n"));
+    }
+
+    #[test]
+    fn a_list_is_read_as_the_kernel_prints_it() {
+        assert_eq!(numbers("0-3,7\n"), [0..=3, 7..=7]);
+        assert_eq!(numbers("0-31:2/4"), [0..=31]);
+        assert_eq!(numbers("\n"), []);
     }
 
     #[test]
