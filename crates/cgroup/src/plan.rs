@@ -18,9 +18,12 @@ use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
-use crate::name::{Base, GroupName, UnitName};
+use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, FileWrite, Stage};
+use crate::systemd::Scope;
 use crate::{Error, Group, Location, Manager, Place, Version};
+
+mod scope;
 
 /// What [`Plan::lower`] starts from.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +53,8 @@ pub struct Plan {
     available: Vec<String>,
     /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
     owner: Option<u32>,
+    /// What systemd is to make; `None`: the groups are made here.
+    scope: Option<Scope>,
 }
 
 /// The groups that a call of [`Plan::create`] has made, for taking them back.
@@ -83,15 +88,7 @@ impl Plan {
         let path = container.cgroups_path.as_deref();
         match request.manager {
             Manager::Disabled => Ok(Self::without_groups(Manager::Disabled)),
-            Manager::Systemd => {
-                let slice = if request.rootless {
-                    "user.slice"
-                } else {
-                    "system.slice"
-                };
-                let unit = UnitName::parse(path, request.id, slice)?.unit;
-                Err(Error::SystemdManager { unit })
-            }
+            Manager::Systemd => Self::lower_scope(request),
             Manager::Cgroupfs => {
                 let name = GroupName::parse(path, request.id)?;
                 Self::lower_cgroupfs(request, &name)
@@ -100,22 +97,7 @@ impl Plan {
     }
 
     fn lower_cgroupfs(request: &Request<'_>, name: &GroupName) -> Result<Self, Error> {
-        let mut plan = Self {
-            location: Location {
-                manager: Manager::Cgroupfs,
-                groups: Vec::new(),
-                inherited: Vec::new(),
-            },
-            hierarchies: Vec::new(),
-            writes: Vec::new(),
-            devices: None,
-            refusal: Refusal::Fails,
-            available: Vec::new(),
-            owner: owner(request.container),
-        };
-        if request.rootless {
-            plan.refusal = Refusal::IsIgnored;
-        }
+        let mut plan = Self::empty(request);
         let mut left_out = false;
         let found = match detect() {
             Err(error) if request.rootless => {
@@ -150,6 +132,29 @@ impl Plan {
         match plan.lower_resources(&request.container.resources) {
             Err(problem) if left_out && problem.code == Code::Host => Err(no_access().into()),
             answer => answer.map(|()| plan).map_err(Error::from),
+        }
+    }
+
+    /// A plan for nothing yet.
+    fn empty(request: &Request<'_>) -> Self {
+        Self {
+            location: Location {
+                manager: request.manager,
+                groups: Vec::new(),
+                inherited: Vec::new(),
+                unit: None,
+            },
+            hierarchies: Vec::new(),
+            writes: Vec::new(),
+            devices: None,
+            refusal: if request.rootless {
+                Refusal::IsIgnored
+            } else {
+                Refusal::Fails
+            },
+            available: Vec::new(),
+            owner: owner(request.container),
+            scope: None,
         }
     }
 
@@ -196,6 +201,7 @@ impl Plan {
                 manager,
                 groups: Vec::new(),
                 inherited: inherited.collect(),
+                unit: None,
             },
             hierarchies: Vec::new(),
             writes: Vec::new(),
@@ -203,6 +209,7 @@ impl Plan {
             refusal: Refusal::Fails,
             available: Vec::new(),
             owner: None,
+            scope: None,
         }
     }
 
@@ -216,12 +223,16 @@ impl Plan {
         &self.writes
     }
 
-    /// Makes the groups. Nothing is left behind if a step fails.
+    /// Makes the groups, but for a scope: systemd makes one around its first process, which [`Self::admit`] brings.
+    /// Nothing is left behind if a step fails.
     ///
     /// # Errors
     /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
     /// refused.
     pub fn create(&self) -> Result<Group, Error> {
+        if self.scope.is_some() {
+            return Ok(Group::awaited(self.location.clone()));
+        }
         let mut undo = Undo::default();
         match self.create_or_leave(&mut undo) {
             Ok(group) => Ok(group),
@@ -245,7 +256,10 @@ impl Plan {
                 (None, _) => {}
             }
         }
-        Ok(())
+        match &self.scope {
+            Some(scope) => scope.look_for_others(),
+            None => Ok(()),
+        }
     }
 
     fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
@@ -253,33 +267,44 @@ impl Plan {
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
             let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
-            match place.version {
-                Version::V2 => check_v2(&directory, made)?,
-                Version::V1 => check_v1(place, &directory, made)?,
-            }
-            if place.version == Version::V2 {
-                let writes: Vec<_> = self
-                    .writes
-                    .iter()
-                    .filter(|write| write.group == index)
-                    .collect();
-                enable(&hierarchy.root, place, &directory, &self.available, &writes)?;
-            }
-            if place.has_controller("cpuset") {
-                inherit_cpuset(&hierarchy.root, place.relative())?;
-            }
-            if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
-                delegate(&directory, uid)?;
-            }
-            if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
-            {
-                devices.apply(&directory, made, self.refusal)?;
-            }
+            self.prepare(index, (place, hierarchy), &directory, made)?;
             directories.push(directory);
         }
         let group = Group::new(self.location.clone(), directories);
         resources::apply(&self.writes, group.target())?;
         Ok(group)
+    }
+
+    /// What is done to a group before its limits are set.
+    fn prepare(
+        &self,
+        index: usize,
+        (place, hierarchy): (&Place, &Hierarchy),
+        directory: &Directory,
+        made: Made,
+    ) -> Result<(), Error> {
+        match place.version {
+            Version::V2 => check_v2(directory, made)?,
+            Version::V1 => check_v1(place, directory, made)?,
+        }
+        if place.version == Version::V2 {
+            let writes: Vec<_> = self
+                .writes
+                .iter()
+                .filter(|write| write.group == index)
+                .collect();
+            enable(&hierarchy.root, place, directory, &self.available, &writes)?;
+        }
+        if place.has_controller("cpuset") {
+            inherit_cpuset(&hierarchy.root, place.relative())?;
+        }
+        if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
+            delegate(directory, uid)?;
+        }
+        if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index) {
+            devices.apply(directory, made, self.refusal)?;
+        }
+        Ok(())
     }
 }
 

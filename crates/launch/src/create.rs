@@ -53,14 +53,14 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    let group = plan.cgroup.create()?;
+    let mut group = plan.cgroup.create()?;
     let (plan, child, link) = match make_init(plan, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
-        group: &group,
+        group: &mut group,
         link: &link,
         interrupts,
         thread: &thread,
@@ -190,7 +190,7 @@ impl Created {
     /// Gives the container up: nothing is left of it, or the error says what.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
-        Ok(remove_group(&self.group)?)
+        Ok(self.group.end(CLEAN_UP)?)
     }
 
     fn release(&self) -> Result<(), Error> {
@@ -259,7 +259,7 @@ fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
 }
 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {
-    match remove_group(group) {
+    match group.end(CLEAN_UP) {
         Ok(()) => error,
         Err(left) => Error::Undo {
             error: Box::new(error),
@@ -272,13 +272,4 @@ fn kill(child: &Child) {
     let pidfd = child.pidfd.as_fd();
     let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
     let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
-}
-
-fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
-    let location = group.location();
-    if location.is_empty() {
-        return Ok(());
-    }
-    location.signal_all(process::SIGKILL)?;
-    location.remove(CLEAN_UP)
 }

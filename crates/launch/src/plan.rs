@@ -214,12 +214,10 @@ fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
     })?)
 }
 
-/// Whether a group is of cgroup v1, which no process is born in.
+/// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
 fn needs_join(location: &cgroup::Location) -> bool {
-    location
-        .groups
-        .iter()
-        .any(|group| group.version == cgroup::Version::V1)
+    let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
+    location.unit.is_some() || location.groups.iter().any(is_v1)
 }
 
 /// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the

@@ -21,7 +21,7 @@ const LISTENER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) group: &'a cgroup::Group,
+    pub(crate) group: &'a mut cgroup::Group,
     pub(crate) link: &'a Link<Runtime>,
     pub(crate) interrupts: &'a SignalFd,
     pub(crate) thread: &'a SingleThread,
@@ -81,7 +81,7 @@ impl Stage<'_> {
 
     fn serve(&mut self, request: Request) -> Result<(), Error> {
         match request {
-            Request::JoinCgroup => Ok(self.group.join(self.child.pid)?),
+            Request::JoinCgroup => Ok(self.plan.cgroup.admit(self.group, self.child.pid)?),
             Request::MapIds => match &self.plan.entry.id_maps {
                 Some(maps) => Ok(maps.write(self.child.pid)?),
                 None => Ok(()),

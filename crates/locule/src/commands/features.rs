@@ -29,9 +29,8 @@ fn features() -> String {
         cgroups: Cgroups {
             v1: true,
             v2: true,
-            // The systemd manager is refused when a container is created.
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: Some(Filters {
@@ -83,6 +82,8 @@ mod tests {
             true
         );
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemd"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemdUser"], true);
         assert_eq!(features["linux"]["apparmor"]["enabled"], true);
         assert_eq!(features["linux"]["selinux"]["enabled"], true);
         assert_eq!(features["linux"]["capabilities"][0], "CAP_CHOWN");
