@@ -130,6 +130,11 @@ impl Plan {
         (plan, refused)
     }
 
+    /// Whether the program's effective set has the capability of this number.
+    pub fn has_effective(&self, number: u8) -> bool {
+        CapSet(self.sets.effective).has(number)
+    }
+
     /// Narrows the bounding set and keeps the rest over the change of user ids that follows.
     pub fn drop_bounding(&self) -> Result<(), Failed> {
         for number in self.drop.numbers() {

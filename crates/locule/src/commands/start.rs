@@ -39,18 +39,16 @@ pub(crate) fn after_start(config: &[u8], record: &Record) -> Result<(), Error> {
     })
 }
 
-/// The sentence for what init has told; the configuration is needed for the names of hooks only.
+/// The sentence for what init has told; without the configuration it does not name hooks.
 fn explain(
     failure: &launch::failure::Failure,
     program: &str,
     entry: &Entry,
     record: &Record,
 ) -> String {
-    let hooks = entry
+    let container = entry
         .config()
         .ok()
-        .and_then(|config| super::kept_container(&config, record).ok())
-        .map(|container| container.hooks.start_container)
-        .unwrap_or_default();
-    launch::plan::describe_start(failure, program, &hooks)
+        .and_then(|config| super::kept_container(&config, record).ok());
+    launch::plan::describe_start(failure, program, container.as_ref())
 }
