@@ -280,6 +280,33 @@ fn a_user_runs_a_container_under_a_profile() {
     });
 }
 
+/// A runtime that is confined itself, and may not put others under a profile, says what it needs.
+#[test]
+fn a_runtime_that_may_not_change_profiles_says_so() {
+    sandbox::host(|s| {
+        if s.lacks_lsm("apparmor") {
+            return;
+        }
+        if s.is_control("the words are locule's own") {
+            return;
+        }
+        let profile = confined(s);
+        let may = Profile::load(s, "", &format!("{ALL} pivot_root, change_profile,"));
+        let may_not = Profile::load(s, "", &format!("{ALL} pivot_root,"));
+        let bundle = bundle(s, &profile.name);
+        let run_under = |runtime: &Profile| {
+            let mut command = Command::new("aa-exec");
+            command.args(["--profile", &runtime.name, "--"]);
+            command.arg(&s.subject.program).arg("--root").arg(&s.state);
+            command.args(["run", "--bundle"]).arg(bundle.write());
+            command.arg(s.id()).current_dir(&s.dir);
+            s.finish(command, Some(&bundle))
+        };
+        run_under(&may).prints(&enforced(&profile));
+        run_under(&may_not).fails_with(&["/process/apparmorProfile", "change_profile"]);
+    });
+}
+
 /// startContainer hooks are programs of the image: they run under the profile. createContainer hooks are the host's: they do not.
 #[test]
 fn hooks_of_the_image_run_under_the_profile() {
@@ -533,8 +560,10 @@ fn labels_that_the_policy_refuses_are_errors() {
                 }
             }
         }
-        s.run(&labelled(s, "u:r:closed_t:s0"))
-            .fails_with(&["permission denied"]);
+        let mut bundle = labelled(s, "u:r:closed_t:s0");
+        s.run(&bundle).fails_with(&["operation not permitted"]);
+        bundle.set("/process/noNewPrivileges", json!(false));
+        s.run(&bundle).fails_with(&["permission denied"]);
     });
 }
 
@@ -588,6 +617,40 @@ fn mounts_carry_the_label() {
             assert_eq!(found.trim(), label, "the queues");
             container.remove();
         }
+    });
+}
+
+/// A file system that the host has mounted already cannot have another label.
+#[test]
+fn a_file_system_that_takes_no_label_is_an_error() {
+    sandbox::host(|s| {
+        if lacks_policy(s) {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let mount = json!({ "destination": "/mnt", "type": "securityfs", "source": "none" });
+        bundle.mount(mount);
+        s.run(&bundle).ok();
+        bundle.set("/linux/mountLabel", json!("u:object_r:web_file_t:s0"));
+        let outcome = s.run(&bundle);
+        if s.subject.is_locule() {
+            outcome.fails_with(&["/mounts/", "securityfs", "another label"]);
+        } else {
+            outcome.fails();
+        }
+    });
+}
+
+/// An ordinary user may label, too.
+#[test]
+fn a_user_runs_a_container_with_labels() {
+    sandbox::user(|s| {
+        if lacks_policy(s) {
+            return;
+        }
+        let mut bundle = labelled(s, "u:r:web_t:s0:c1");
+        bundle.set("/linux/mountLabel", json!("u:object_r:web_file_t:s0:c1"));
+        s.run(&bundle).prints("u:r:web_t:s0:c1\0");
     });
 }
 

@@ -277,6 +277,11 @@ fn describe_program(program: &str, errno: Errno) -> String {
             "executable file not found in $PATH".to_owned()
         }
         Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
+        // Files answer EACCES.
+        Errno::EPERM => format!(
+            "{}; a security module forbids the change of labels (SELinux with /process/noNewPrivileges wants its nnp_transition), or the filter of /linux/seccomp the call",
+            words(errno)
+        ),
         errno => words(errno),
     };
     format!("exec: \"{}\": {why}", program.escape_debug())
