@@ -35,7 +35,7 @@ pub use kills::OutOfMemory;
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use name::UnitName;
 pub use oom::{News, OomWatch};
-pub use plan::{Plan, Request};
+pub use plan::{Plan, Request, Unrestricted};
 pub use resources::{FileWrite, Missing};
 
 use serde::{Deserialize, Serialize};

@@ -52,6 +52,11 @@ pub struct Plan {
     owner: Option<u32>,
 }
 
+/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+#[derive(Debug)]
+#[must_use]
+pub struct Unrestricted(Option<usize>);
+
 /// The groups that a call of [`Plan::create`] has made, for taking them back.
 #[derive(Debug, Default)]
 struct Undo<'a>(Vec<(&'a Directory, String)>);
@@ -222,14 +227,40 @@ impl Plan {
     /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
     /// refused.
     pub fn create(&self) -> Result<Group, Error> {
-        let mut undo = Undo::default();
-        match self.create_or_leave(&mut undo) {
-            Ok(group) => Ok(group),
-            Err(error) => {
-                undo.run();
-                Err(error)
-            }
+        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    }
+
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
+    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(|group, left| Ok((group, left)))
+    }
+
+    /// Adds what [`Self::create_unrestricted`] has left out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
+        let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
+            return Ok(());
+        };
+        match group.target().directories.get(index) {
+            Some(directory) => devices.apply(directory, Made::New, self.refusal),
+            None => Ok(()),
         }
+    }
+
+    fn create_and<T>(
+        &self,
+        finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut undo = Undo::default();
+        let made = self.create_or_leave(&mut undo);
+        made.and_then(|(group, left)| finish(group, left))
+            .inspect_err(|_error| undo.run())
     }
 
     /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
@@ -248,7 +279,8 @@ impl Plan {
         Ok(())
     }
 
-    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
+    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<(Group, Unrestricted), Error> {
+        let mut left = Unrestricted(None);
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
@@ -273,13 +305,18 @@ impl Plan {
             }
             if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
             {
-                devices.apply(&directory, made, self.refusal)?;
+                // One that was there may have rules that are in the way.
+                if (place.version, made) == (Version::V2, Made::New) {
+                    left.0 = Some(index);
+                } else {
+                    devices.apply(&directory, made, self.refusal)?;
+                }
             }
             directories.push(directory);
         }
         let group = Group::new(self.location.clone(), directories);
         resources::apply(&self.writes, group.target())?;
-        Ok(group)
+        Ok((group, left))
     }
 }
 
