@@ -115,13 +115,20 @@ fn story(
     }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
-    link.ask(Request::Ready)?;
+    // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
+    let at_once = plan.hooks.start_container.is_empty();
+    let signals = |now: bool| match now {
+        true => own::reset_actions().map_err(at_exec(Call::Prctl)),
+        false => Ok(()),
+    };
+    link.ask_and(Request::Ready, || signals(at_once))??;
 
     if let Start::OnSignal(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread)?;
+    signals(!at_once)?;
     become_program(plan, candidate, filter)
 }
 
@@ -259,15 +266,18 @@ fn close_all_but(
     Ok(RootFd::new(handle))
 }
 
+fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
+}
+
 fn become_program(
     plan: &Plan,
     candidate: usize,
     mut filter: Filter<'_>,
 ) -> Result<Infallible, End> {
-    let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
-    own::reset_signals().map_err(at(Call::Prctl))?;
+    own::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let Some(process) = &plan.process else {
-        return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
+        return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
     filter
         .load_before(Before::Exec)
