@@ -35,7 +35,7 @@ pub use group::Group;
 pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
-pub use plan::{Plan, Request};
+pub use plan::{Plan, Request, Unrestricted};
 pub use resources::{FileWrite, Missing};
 pub use systemd::{Instance, Unit};
 

@@ -60,6 +60,11 @@ pub struct Plan {
 /// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
 pub(crate) type Undo = Vec<(usize, String)>;
 
+/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+#[derive(Debug)]
+#[must_use]
+pub struct Unrestricted(Option<usize>);
+
 impl Plan {
     /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
     /// nothing.
@@ -214,19 +219,50 @@ impl Plan {
     /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
     /// what the kernel refused.
     pub fn create(&self) -> Result<Group, Error> {
+        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    }
+
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
+    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(|group, left| Ok((group, left)))
+    }
+
+    /// Adds what [`Self::create_unrestricted`] has left out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
+        let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
+            return Ok(());
+        };
+        match group.target().directories.get(index) {
+            Some(directory) => devices.apply(directory, Made::New, self.refusal),
+            None => Ok(()),
+        }
+    }
+
+    fn create_and<T>(
+        &self,
+        finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.scope.is_some() {
-            return Ok(Group::awaited(self.location.clone()));
+            return finish(Group::awaited(self.location.clone()), Unrestricted(None));
         }
         let mut undo = Undo::new();
-        match self.create_or_leave(&mut undo) {
-            Ok(directories) => Ok(Group::new(self.location.clone(), directories, undo)),
-            Err(error) => {
-                for (index, path) in undo.iter().rev() {
-                    take_back(&self.hierarchies[*index].root, path);
-                }
-                Err(error)
+        let made = self.create_or_leave(&mut undo);
+        let finished = made.and_then(|(directories, left)| {
+            let group = Group::new(self.location.clone(), directories, undo.clone());
+            finish(group, left)
+        });
+        finished.inspect_err(|_error| {
+            for (index, path) in undo.iter().rev() {
+                take_back(&self.hierarchies[*index].root, path);
             }
-        }
+        })
     }
 
     /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
@@ -248,13 +284,22 @@ impl Plan {
         }
     }
 
-    fn create_or_leave(&self, undo: &mut Undo) -> Result<Vec<Directory>, Error> {
+    fn create_or_leave(&self, undo: &mut Undo) -> Result<(Vec<Directory>, Unrestricted), Error> {
+        let mut left = Unrestricted(None);
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
             let mut note = |path: &str| undo.push((index, path.to_owned()));
             let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
             self.prepare(index, (place, hierarchy), &directory, made)?;
+            if let Some(devices) = self.devices_at(index) {
+                // One that was there may have rules that are in the way.
+                if (place.version, made) == (Version::V2, Made::New) {
+                    left.0 = Some(index);
+                } else {
+                    devices.apply(&directory, made, self.refusal)?;
+                }
+            }
             directories.push(directory);
         }
         let target = Target {
@@ -262,10 +307,16 @@ impl Plan {
             directories: &directories,
         };
         resources::apply(&self.writes, target)?;
-        Ok(directories)
+        Ok((directories, left))
     }
 
-    /// What is done to a group before its limits are set.
+    /// The device rules, if they are set in this group.
+    fn devices_at(&self, index: usize) -> Option<&Devices> {
+        let (at, devices) = self.devices.as_ref()?;
+        (*at == index).then_some(devices)
+    }
+
+    /// What is done to a group before its device rules and limits are set.
     fn prepare(
         &self,
         index: usize,
@@ -290,9 +341,6 @@ impl Plan {
         }
         if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
             delegate(directory, uid)?;
-        }
-        if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index) {
-            devices.apply(directory, made, self.refusal)?;
         }
         Ok(())
     }

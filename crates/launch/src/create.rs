@@ -43,8 +43,14 @@ pub struct Created {
     link: Link<Runtime>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready.
-pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<Created, Error> {
+/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
+/// while init is at work.
+pub fn launch<T>(
+    plan: Plan,
+    moment: Moment<'_>,
+    interrupts: &SignalFd,
+    meanwhile: impl FnOnce(i32) -> T,
+) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
     let start = match moment {
         Moment::WithRuntime => Start::WithRuntime,
@@ -53,7 +59,13 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    let mut group = plan.cgroup.create()?;
+    // The createContainer hooks are run by init, which says no word before.
+    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+        let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
+        (group, Some(unrestricted))
+    } else {
+        (plan.cgroup.create()?, None)
+    };
     let (plan, child, link) = match make_init(plan, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
@@ -66,15 +78,23 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
         thread: &thread,
         child,
     };
-    let ready = stage.until_ready();
+    let ready = stage.until_ready(|stage| {
+        if let Some(unrestricted) = unrestricted {
+            stage.plan.cgroup.restrict(stage.group, unrestricted)?;
+        }
+        Ok(meanwhile(stage.child.pid))
+    });
     let child = stage.child;
     match ready {
-        Ok(()) => Ok(Created {
-            plan,
-            group,
-            child,
-            link,
-        }),
+        Ok(done) => {
+            let created = Created {
+                plan,
+                group,
+                child,
+                link,
+            };
+            Ok((created, done))
+        }
         Err(error) => Err(undo(&child, &group, error)),
     }
 }
