@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("kernel", &[]),
     ("spec", &[]),
     ("namespace", &["kernel", "spec"]),
@@ -14,7 +14,9 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("capability", &["kernel", "spec"]),
     ("seccomp", &["kernel", "spec"]),
     ("lsm", &["kernel", "spec"]),
-    ("cgroup", &["kernel", "spec"]),
+    ("landlock", &["kernel", "spec"]),
+    ("dbus", &["kernel"]),
+    ("cgroup", &["kernel", "spec", "dbus"]),
     (
         "launch",
         &[
@@ -25,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "capability",
             "seccomp",
             "lsm",
+            "landlock",
             "cgroup",
         ],
     ),
@@ -38,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "capability",
             "seccomp",
             "lsm",
+            "landlock",
             "cgroup",
             "launch",
         ],

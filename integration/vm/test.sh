@@ -5,6 +5,8 @@
 #   test.sh CHAPTER[,CHAPTER]... [TEST]    these, or their tests with that in their names
 #   test.sh all                            every chapter that tests a runtime
 #
+# The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf instead of AppArmor.
+#
 # LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails, when a chapter ran no test, and when the machine
 # cannot be made or gives no status: nothing here passes without having run.
 set -euo pipefail
@@ -66,15 +68,36 @@ done
 test ${#failed[@]} = 0 || { echo "failed: ${failed[*]}"; exit 1; }
 GUEST
 
+# The tests that want SELinux without a policy, then the others.
+cp integration/vm/selinux.conf "$stage"
+cat > "$stage/selinux" <<'GUEST'
+cd /mnt/share
+export LOCULE_RUNTIME=/mnt/share/locule
+tests/labels a_label_without_a_policy 2>&1 | tee /tmp/bare
+grep -q '1 passed' /tmp/bare && ! grep skipped: /tmp/bare || exit 1
+checkpolicy -M -U allow -c "$(cat /sys/fs/selinux/policyvers)" -o /tmp/policy selinux.conf || exit 1
+# The kernel takes a policy in one write.
+dd status=none bs=1M if=/tmp/policy of=/sys/fs/selinux/load || exit 1
+setenforce 1 || exit 1
+find tests -type f ! -name labels -delete
+exec bash run "$@"
+GUEST
+
 # A machine that broke down says nothing of the tests: then, and only then, again.
+status=0
 log=target/vm/test.log
-for try in 1 2; do
-    status=0
-    SECONDS=0
-    integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1200}" -s "$stage" "bash /mnt/share/run ${2:-}" | tee "$log" || status=$?
-    test $status = 125 || break
-    say "the machine broke down (try $try)"
-done
+machine() { # LOG COMMAND [OPTION OF vm.sh]...
+    local try log=$1 command=$2
+    shift 2
+    for try in 1 2; do
+        status=0
+        SECONDS=0
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1200}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
+        test $status = 125 || break
+        say "the machine broke down (try $try)"
+    done
+}
+machine "$log" "bash /mnt/share/run ${2:-}"
 # The last result before a chapter's end is its own; failed tests quote others.
 read -r ran executed empty < <(awk '
     /^test result: / { n = $4 + $6 }
@@ -84,5 +107,11 @@ skipped=$(grep -c '\.\.\. skipped: ' "$log" || :)
 say "$ran of ${#chapters[@]} chapters, $executed tests ($skipped of them skipped), $SECONDS s in the machine; log: $log"
 if test $status = 0 && test -z "${2:-}" && test "$ran $empty" != "${#chapters[@]} 0"; then say "a chapter ran no test"; status=1; fi
 if test $status = 0 && test "$executed" = 0; then say "no test ran"; status=1; fi
+case "$status ${chapters[*]} " in
+    "0 "*"labels "*)
+        log=target/vm/selinux.log
+        machine "$log" "bash /mnt/share/selinux ${2:-}" -a 'lsm=lockdown,capability,landlock,yama,selinux,bpf'
+        say "labels with SELinux: $(grep -c '\.\.\. ok$\|^ok$' "$log" || :) tests, $(grep -c '\.\.\. skipped: ' "$log" || :) of them skipped, $SECONDS s in the machine; log: $log" ;;
+esac
 test $status = 0 || say "FAILED (status $status)"
 exit $status

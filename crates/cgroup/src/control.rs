@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
+use crate::error::chain;
 use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
@@ -404,13 +405,19 @@ impl Location {
             .set(false, deadline)
     }
 
-    /// Removes the groups and all groups below them, but no group above, and waits for processes that are
+    /// Removes the groups and all groups below them (a scope is stopped first), but no group above, and waits for processes that are
     /// about to end. Groups that are gone are no error; groups that the container only inherits are
     /// never touched.
     ///
     /// # Errors
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
     pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
+        if let Some(unit) = &self.unit
+            && let Err(error) = unit.stop()
+        {
+            // The groups go all the same, and systemd forgets a scope whose group is gone.
+            tracing::warn!("stop unit {}: {}", unit.name, chain(&error));
+        }
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_micros(100);
         let mut left: Vec<&Place> = self.groups.iter().collect();

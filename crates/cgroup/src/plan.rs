@@ -18,9 +18,12 @@ use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
-use crate::name::{Base, GroupName, UnitName};
+use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, FileWrite, Stage, Target};
+use crate::systemd::Scope;
 use crate::{Error, Group, Location, Manager, Place, Version};
+
+mod scope;
 
 /// What [`Plan::lower`] starts from.
 #[derive(Debug, Clone, Copy)]
@@ -50,10 +53,17 @@ pub struct Plan {
     available: Vec<String>,
     /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
     owner: Option<u32>,
+    /// What systemd is to make; `None`: the groups are made here.
+    scope: Option<Scope>,
 }
 
 /// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
 pub(crate) type Undo = Vec<(usize, String)>;
+
+/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+#[derive(Debug)]
+#[must_use]
+pub struct Unrestricted(Option<usize>);
 
 impl Plan {
     /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
@@ -67,15 +77,7 @@ impl Plan {
         let path = container.cgroups_path.as_deref();
         match request.manager {
             Manager::Disabled => Ok(Self::without_groups(Manager::Disabled)),
-            Manager::Systemd => {
-                let slice = if request.rootless {
-                    "user.slice"
-                } else {
-                    "system.slice"
-                };
-                let unit = UnitName::parse(path, request.id, slice)?.unit;
-                Err(Error::SystemdManager { unit })
-            }
+            Manager::Systemd => Self::lower_scope(request),
             Manager::Cgroupfs => {
                 let name = GroupName::parse(path, request.id)?;
                 Self::lower_cgroupfs(request, &name)
@@ -84,22 +86,7 @@ impl Plan {
     }
 
     fn lower_cgroupfs(request: &Request<'_>, name: &GroupName) -> Result<Self, Error> {
-        let mut plan = Self {
-            location: Location {
-                manager: Manager::Cgroupfs,
-                groups: Vec::new(),
-                inherited: Vec::new(),
-            },
-            hierarchies: Vec::new(),
-            writes: Vec::new(),
-            devices: None,
-            refusal: Refusal::Fails,
-            available: Vec::new(),
-            owner: owner(request.container),
-        };
-        if request.rootless {
-            plan.refusal = Refusal::IsIgnored;
-        }
+        let mut plan = Self::empty(request);
         let mut left_out = false;
         let found = match detect() {
             Err(error) if request.rootless => {
@@ -134,6 +121,29 @@ impl Plan {
         match plan.lower_resources(&request.container.resources) {
             Err(problem) if left_out && problem.code == Code::Host => Err(no_access().into()),
             answer => answer.map(|()| plan).map_err(Error::from),
+        }
+    }
+
+    /// A plan for nothing yet.
+    fn empty(request: &Request<'_>) -> Self {
+        Self {
+            location: Location {
+                manager: request.manager,
+                groups: Vec::new(),
+                inherited: Vec::new(),
+                unit: None,
+            },
+            hierarchies: Vec::new(),
+            writes: Vec::new(),
+            devices: None,
+            refusal: if request.rootless {
+                Refusal::IsIgnored
+            } else {
+                Refusal::Fails
+            },
+            available: Vec::new(),
+            owner: owner(request.container),
+            scope: None,
         }
     }
 
@@ -180,6 +190,7 @@ impl Plan {
                 manager,
                 groups: Vec::new(),
                 inherited: inherited.collect(),
+                unit: None,
             },
             hierarchies: Vec::new(),
             writes: Vec::new(),
@@ -187,6 +198,7 @@ impl Plan {
             refusal: Refusal::Fails,
             available: Vec::new(),
             owner: None,
+            scope: None,
         }
     }
 
@@ -200,22 +212,57 @@ impl Plan {
         &self.writes
     }
 
-    /// Makes the groups. Nothing is left behind if a step fails.
+    /// Makes the groups, but for a scope: systemd makes one around its first process, which [`Self::admit`] brings.
+    /// Nothing is left behind if a step fails.
     ///
     /// # Errors
     /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
     /// what the kernel refused.
     pub fn create(&self) -> Result<Group, Error> {
-        let mut undo = Undo::new();
-        match self.create_or_leave(&mut undo) {
-            Ok(directories) => Ok(Group::new(self.location.clone(), directories, undo)),
-            Err(error) => {
-                for (index, path) in undo.iter().rev() {
-                    take_back(&self.hierarchies[*index].root, path);
-                }
-                Err(error)
-            }
+        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    }
+
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
+    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(|group, left| Ok((group, left)))
+    }
+
+    /// Adds what [`Self::create_unrestricted`] has left out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
+        let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
+            return Ok(());
+        };
+        match group.target().directories.get(index) {
+            Some(directory) => devices.apply(directory, Made::New, self.refusal),
+            None => Ok(()),
         }
+    }
+
+    fn create_and<T>(
+        &self,
+        finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.scope.is_some() {
+            return finish(Group::awaited(self.location.clone()), Unrestricted(None));
+        }
+        let mut undo = Undo::new();
+        let made = self.create_or_leave(&mut undo);
+        let finished = made.and_then(|(directories, left)| {
+            let group = Group::new(self.location.clone(), directories, undo.clone());
+            finish(group, left)
+        });
+        finished.inspect_err(|_error| {
+            for (index, path) in undo.iter().rev() {
+                take_back(&self.hierarchies[*index].root, path);
+            }
+        })
     }
 
     /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
@@ -231,36 +278,27 @@ impl Plan {
                 (None, _) => {}
             }
         }
-        Ok(())
+        match &self.scope {
+            Some(scope) => scope.look_for_others(),
+            None => Ok(()),
+        }
     }
 
-    fn create_or_leave(&self, undo: &mut Undo) -> Result<Vec<Directory>, Error> {
+    fn create_or_leave(&self, undo: &mut Undo) -> Result<(Vec<Directory>, Unrestricted), Error> {
+        let mut left = Unrestricted(None);
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
             let mut note = |path: &str| undo.push((index, path.to_owned()));
             let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
-            match place.version {
-                Version::V2 => check_v2(&directory, made)?,
-                Version::V1 => check_v1(place, &directory, made)?,
-            }
-            if place.version == Version::V2 {
-                let writes: Vec<_> = self
-                    .writes
-                    .iter()
-                    .filter(|write| write.group == index)
-                    .collect();
-                enable(&hierarchy.root, place, &directory, &self.available, &writes)?;
-            }
-            if place.has_controller("cpuset") {
-                inherit_cpuset(&hierarchy.root, place.relative())?;
-            }
-            if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
-                delegate(&directory, uid)?;
-            }
-            if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
-            {
-                devices.apply(&directory, made, self.refusal)?;
+            self.prepare(index, (place, hierarchy), &directory, made)?;
+            if let Some(devices) = self.devices_at(index) {
+                // One that was there may have rules that are in the way.
+                if (place.version, made) == (Version::V2, Made::New) {
+                    left.0 = Some(index);
+                } else {
+                    devices.apply(&directory, made, self.refusal)?;
+                }
             }
             directories.push(directory);
         }
@@ -269,7 +307,42 @@ impl Plan {
             directories: &directories,
         };
         resources::apply(&self.writes, target)?;
-        Ok(directories)
+        Ok((directories, left))
+    }
+
+    /// The device rules, if they are set in this group.
+    fn devices_at(&self, index: usize) -> Option<&Devices> {
+        let (at, devices) = self.devices.as_ref()?;
+        (*at == index).then_some(devices)
+    }
+
+    /// What is done to a group before its device rules and limits are set.
+    fn prepare(
+        &self,
+        index: usize,
+        (place, hierarchy): (&Place, &Hierarchy),
+        directory: &Directory,
+        made: Made,
+    ) -> Result<(), Error> {
+        match place.version {
+            Version::V2 => check_v2(directory, made)?,
+            Version::V1 => check_v1(place, directory, made)?,
+        }
+        if place.version == Version::V2 {
+            let writes: Vec<_> = self
+                .writes
+                .iter()
+                .filter(|write| write.group == index)
+                .collect();
+            enable(&hierarchy.root, place, directory, &self.available, &writes)?;
+        }
+        if place.has_controller("cpuset") {
+            inherit_cpuset(&hierarchy.root, place.relative())?;
+        }
+        if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
+            delegate(directory, uid)?;
+        }
+        Ok(())
     }
 }
 

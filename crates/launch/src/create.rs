@@ -43,8 +43,14 @@ pub struct Created {
     link: Link<Runtime>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready.
-pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<Created, Error> {
+/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
+/// while init is at work.
+pub fn launch<T>(
+    plan: Plan,
+    moment: Moment<'_>,
+    interrupts: &SignalFd,
+    meanwhile: impl FnOnce(i32) -> T,
+) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
     let start = match moment {
         Moment::WithRuntime => Start::WithRuntime,
@@ -53,28 +59,42 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    let group = plan.cgroup.create()?;
+    // The createContainer hooks are run by init, which says no word before.
+    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+        let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
+        (group, Some(unrestricted))
+    } else {
+        (plan.cgroup.create()?, None)
+    };
     let (plan, child, link) = match make_init(plan, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
-        group: &group,
+        group: &mut group,
         link: &link,
         interrupts,
         thread: &thread,
         child,
     };
-    let ready = stage.until_ready();
+    let ready = stage.until_ready(|stage| {
+        if let Some(unrestricted) = unrestricted {
+            stage.plan.cgroup.restrict(stage.group, unrestricted)?;
+        }
+        Ok(meanwhile(stage.child.pid))
+    });
     let child = stage.child;
     match ready {
-        Ok(()) => Ok(Created {
-            plan,
-            group,
-            child,
-            link,
-        }),
+        Ok(done) => {
+            let created = Created {
+                plan,
+                group,
+                child,
+                link,
+            };
+            Ok((created, done))
+        }
         Err(error) => Err(undo(&child, &group, error)),
     }
 }
@@ -199,7 +219,7 @@ impl Created {
     /// Gives the container up: nothing is left of it, or the error says what.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
-        Ok(remove_group(&self.group)?)
+        Ok(self.group.end(CLEAN_UP)?)
     }
 
     fn release(&self) -> Result<(), Error> {
@@ -268,7 +288,7 @@ fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
 }
 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {
-    match remove_group(group) {
+    match group.end(CLEAN_UP) {
         Ok(()) => error,
         Err(left) => Error::Undo {
             error: Box::new(error),
@@ -281,13 +301,4 @@ fn kill(child: &Child) {
     let pidfd = child.pidfd.as_fd();
     let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
     let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
-}
-
-fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
-    let location = group.location();
-    if location.is_empty() {
-        return Ok(());
-    }
-    location.signal_all(process::SIGKILL)?;
-    group.discard(CLEAN_UP)
 }

@@ -13,6 +13,7 @@
 pub mod create;
 pub mod failure;
 pub mod hooks;
+mod locks;
 pub mod plan;
 pub mod process;
 pub mod protocol;
@@ -56,6 +57,9 @@ pub enum Error {
     /// The system call filter.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
+    /// Landlock.
+    #[error(transparent)]
+    Landlock(#[from] landlock::Error),
     /// The listener of the filter's notifications.
     #[error("/linux/seccomp/listenerPath: {message}")]
     Listener {

@@ -60,6 +60,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
         readonly_paths: Vec::new(),
         sysctl: Vec::new(),
         seccomp,
+        landlock: None,
         mount_label: None,
         personality: None,
         hooks: Hooks::default(),

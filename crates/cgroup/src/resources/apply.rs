@@ -21,18 +21,9 @@ type Refusal<'a> = (&'a str, &'a str, Errno);
 /// Carries out `writes` in order. What the kernel refuses because of another value that is still to come
 /// (limits of memory with and without swap, quota and burst and period) is tried again at the end.
 pub(crate) fn apply(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
-    apply_each(writes, target, |_write| {})
-}
-
-fn apply_each(
-    writes: &[FileWrite],
-    target: Target<'_>,
-    mut before: impl FnMut(&FileWrite),
-) -> Result<(), Error> {
     let mut later = Vec::new();
     for write in writes {
         let directory = &target.directories[write.group];
-        before(write);
         match carry_out(write, target) {
             Ok(()) => {}
             Err((_file, _value, Errno::EINVAL | Errno::EBUSY)) => later.push(write),
@@ -192,31 +183,43 @@ fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
     }
 }
 
-/// As [`apply`], but all or nothing: if one write is refused, what was there before is put back.
-pub(crate) fn apply_or_restore(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
-    let mut undo: Vec<(usize, String, String)> = Vec::new();
-    let answer = apply_each(writes, target, |write| {
-        let mut tried = vec![(&write.file, &write.value)];
-        if let Missing::Otherwise { file, value } = &write.missing {
-            tried.push((file, value));
-        }
-        let directory = &target.directories[write.group];
-        for (file, value) in tried {
-            if let Ok(content) = directory.read(file) {
-                undo.push((write.group, file.clone(), former(file, value, &content)));
-                break;
+/// What files held before they were written, for putting it back.
+#[derive(Debug)]
+pub(crate) struct Former(Vec<(usize, String, String)>);
+
+impl Former {
+    /// Reads what `writes` will change.
+    pub(crate) fn of(writes: &[FileWrite], target: Target<'_>) -> Self {
+        let mut former = Vec::new();
+        for write in writes {
+            let mut tried = vec![(&write.file, &write.value)];
+            if let Missing::Otherwise { file, value } = &write.missing {
+                tried.push((file, value));
+            }
+            let directory = &target.directories[write.group];
+            for (file, value) in tried {
+                if let Ok(content) = directory.read(file) {
+                    former.push((
+                        write.group,
+                        file.clone(),
+                        self::former(file, value, &content),
+                    ));
+                    break;
+                }
             }
         }
-    });
-    if answer.is_err() {
-        // Two rounds, for the same reason as above.
-        for (group, file, value) in undo.iter().rev().chain(undo.iter().rev()) {
+        Self(former)
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore(&self, target: Target<'_>) {
+        // Two rounds: some values are taken only after others.
+        for (group, file, value) in self.0.iter().rev().chain(self.0.iter().rev()) {
             if let Err(errno) = target.directories[*group].write(file, value) {
                 tracing::debug!("put {value:?} back into {file}: {errno}");
             }
         }
     }
-    answer
 }
 
 /// What restores the part of a file that `value` will change, given the file's `content` before.

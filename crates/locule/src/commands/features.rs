@@ -23,15 +23,15 @@ fn features() -> String {
     let capabilities = capabilities();
     let capabilities: Vec<_> = capabilities.iter().map(String::as_str).collect();
     let architectures: Vec<SeccompArch> = Arch::ALL.iter().map(|arch| arch.0).collect();
+    let landlock_abi = spec::landlock::NEWEST_ABI.to_string();
     spec::features::features(&Build {
         mount_options: &mount_options,
         capabilities: &capabilities,
         cgroups: Cgroups {
             v1: true,
             v2: true,
-            // The systemd manager is refused when a container is created.
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: Some(Filters {
@@ -46,7 +46,10 @@ fn features() -> String {
         apparmor: true,
         selinux: true,
         idmapped_mounts: true,
-        annotations: &[("dev.locule.version", env!("CARGO_PKG_VERSION"))],
+        annotations: &[
+            ("dev.locule.version", env!("CARGO_PKG_VERSION")),
+            ("dev.locule.landlock.abi", &landlock_abi),
+        ],
     })
 }
 
@@ -83,8 +86,11 @@ mod tests {
             true
         );
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemd"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemdUser"], true);
         assert_eq!(features["linux"]["apparmor"]["enabled"], true);
         assert_eq!(features["linux"]["selinux"]["enabled"], true);
         assert_eq!(features["linux"]["capabilities"][0], "CAP_CHOWN");
+        assert_eq!(features["annotations"]["dev.locule.landlock.abi"], "10");
     }
 }
