@@ -56,7 +56,7 @@ while read -r _ source program; do
 done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
-export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=${LOCULE_TIMEOUT:-240}
+export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
 failed=()
 for program in /mnt/share/tests/*; do
     chapter=${program##*/}
