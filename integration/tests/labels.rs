@@ -177,6 +177,35 @@ fn the_program_runs_under_the_profile() {
     });
 }
 
+/// Whatever namespaces the process enters, and on whatever way: the attributes that are written are its own.
+#[test]
+fn the_profile_holds_in_every_namespace() {
+    sandbox::host(|s| {
+        if s.lacks_lsm("apparmor") {
+            return;
+        }
+        let profile = confined(s);
+        let mut neighbour = s.bundle();
+        neighbour.args(&["sleep", "600"]);
+        let neighbour = s.started(&neighbour);
+        let namespace = |kind: &str| format!("/proc/{}/ns/{kind}", neighbour.pid());
+        let mut joined = bundle(s, &profile.name);
+        joined
+            .join("pid", namespace("pid"))
+            .join("ipc", namespace("ipc"));
+        s.run(&joined).prints(&enforced(&profile));
+        let mut inherited = bundle(s, &profile.name);
+        inherited.inherit("pid").inherit("cgroup");
+        s.run(&inherited).prints(&enforced(&profile));
+        let mut shifted = bundle(s, &profile.name);
+        shifted
+            .namespace("time")
+            .set("/linux/timeOffsets", json!({ "boottime": { "secs": 100 } }));
+        s.run(&shifted).prints(&enforced(&profile));
+        neighbour.remove();
+    });
+}
+
 /// What a profile denies is denied to root with the capability, too.
 #[test]
 fn a_profile_takes_capabilities() {
