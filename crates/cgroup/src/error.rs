@@ -5,6 +5,18 @@ use spec::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// An error with what is behind it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
 /// A failure of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,7 +53,7 @@ pub enum Error {
     },
 
     /// Something is wrong with the bus, or systemd has refused.
-    #[error("ask systemd by D-Bus: {0}")]
+    #[error("ask systemd by D-Bus")]
     Bus(#[from] dbus::Error),
 
     /// Process numbers mean something else there.
@@ -63,7 +75,7 @@ pub enum Error {
     },
 
     /// The unit cannot be made as it should be.
-    #[error("{pointer}systemd refuses unit {unit:?}: {source}")]
+    #[error("{pointer}systemd refuses unit {unit:?}")]
     Refused {
         /// JSON pointer of the property that it does not like, with ": "; empty if that is not known.
         pointer: String,
@@ -252,6 +264,17 @@ pub enum Error {
         group: PathBuf,
         /// The content of cgroup.type.
         kind: String,
+    },
+
+    /// The group passes controllers on, which one with processes may not.
+    #[error(
+        "cgroup {group:?} passes the controllers {controllers:?} on to groups below it and so takes no processes; take them out of its cgroup.subtree_control or choose another cgroupsPath"
+    )]
+    PassesOn {
+        /// The directory.
+        group: PathBuf,
+        /// Those that do not work on threads.
+        controllers: String,
     },
 
     /// The process could not be moved.

@@ -99,7 +99,7 @@ pub enum Error {
         /// The errno's words.
         why: String,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// The PID namespace of the configuration.
     #[error("/linux/namespaces (pid): enter it for the container's first process: {why}")]

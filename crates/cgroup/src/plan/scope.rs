@@ -5,7 +5,7 @@ use crate::directory::{Directory, Made};
 use crate::group::Begun;
 use crate::hierarchy::detect;
 use crate::resources;
-use crate::systemd::{Instance, Scope};
+use crate::systemd::{Instance, Scope, Wish, check_booted};
 use crate::{Error, Group, Place, Version};
 
 impl Plan {
@@ -15,14 +15,21 @@ impl Plan {
         } else {
             Instance::System
         };
-        let mut scope = Scope::lower(request.container, request.id, instance)?;
+        let wish = Wish::lower(request.container, request.id, instance)?;
+        check_booted()?;
+        let hierarchies = detect()?;
+        // systemd has no v1 any more since version 258, and what is left of it is nothing to begin with.
+        let legacy = hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.version == Version::V1);
+        if let Some(hierarchy) = legacy {
+            return Err(Error::LegacyHierarchy {
+                path: hierarchy.root.path().to_owned(),
+            });
+        }
+        let mut scope = Scope::lower(wish)?;
         let mut plan = Self::empty(request);
-        for hierarchy in detect()? {
-            if hierarchy.version == Version::V1 || !hierarchy.name.is_empty() {
-                return Err(Error::LegacyHierarchy {
-                    path: hierarchy.root.path().to_owned(),
-                });
-            }
+        for hierarchy in hierarchies {
             plan.location.groups.push(Place {
                 version: hierarchy.version,
                 hierarchy: hierarchy.name.clone(),
@@ -68,8 +75,11 @@ impl Plan {
                 group: place.host_path(),
                 source,
             })?;
-            // systemd's own device program stays beside ours.
             self.prepare(index, (place, hierarchy), &directory, Made::New)?;
+            // systemd's own device program stays beside ours.
+            if let Some(devices) = self.devices_at(index) {
+                devices.apply(&directory, Made::New, self.refusal)?;
+            }
             directories.push(directory);
         }
         group.set_directories(directories);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use crate::Error;
+use crate::error::chain;
 
 /// Which systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,19 +143,11 @@ fn try_each(candidates: Vec<Candidate>, deadline: Deadline) -> Result<Connection
     for (address, peer) in candidates {
         match Connection::open(&address, peer, deadline) {
             Ok(connection) => return Ok(connection),
-            Err(error) if is_absent(&error) => tried.push(explain(&error)),
+            Err(error) if is_absent(&error) => tried.push(chain(&error)),
             Err(error) => return Err(Error::Bus(error)),
         }
     }
     Err(Error::NoBus { tried })
-}
-
-/// The error with what is behind it, on one line.
-fn explain(error: &dbus::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -217,7 +210,7 @@ mod tests {
         );
         assert_eq!(found.unwrap().bus(), bus.address().to_string());
         let error = try_each(vec![(absent, Peer::Bus)], deadline).unwrap_err();
-        let text = error.to_string();
+        let text = chain(&error);
         assert!(text.contains("/nonexistent/a"), "{text}");
         assert!(text.contains("No such file"), "{text}");
     }
@@ -232,7 +225,7 @@ mod tests {
             ],
             Deadline::after(Duration::from_millis(100)),
         );
-        let text = error.unwrap_err().to_string();
+        let text = chain(&error.unwrap_err());
         assert!(text.contains("did not answer within 100ms"), "{text}");
     }
 }

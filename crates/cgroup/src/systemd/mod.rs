@@ -11,6 +11,7 @@ mod manager; // what systemd is asked
 mod property; // limits as properties
 
 pub use bus::Instance;
+pub(crate) use bus::check_booted;
 pub(crate) use manager::Manager;
 pub(crate) use property::{Property, properties};
 
@@ -20,6 +21,7 @@ use spec::Container;
 use std::cell::RefCell;
 
 use crate::device::Devices;
+use crate::error::chain;
 use crate::resources::FileWrite;
 use crate::{Error, name::UnitName};
 
@@ -78,8 +80,23 @@ pub(crate) struct Scope {
     manager: RefCell<Option<Manager>>,
 }
 
-impl Scope {
-    /// Decides the unit's name and place, and asks systemd where its units are. Changes nothing.
+/// What the configuration says of the scope.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    name: UnitName,
+    /// The group's path below systemd's own.
+    path: String,
+    instance: Instance,
+    description: String,
+    annotated: Vec<Property>,
+    sub_group: Option<String>,
+}
+
+impl Wish {
+    /// Reads `linux.cgroupsPath` and the annotations.
+    ///
+    /// # Errors
+    /// What is malformed, with its pointer.
     pub(crate) fn lower(
         container: &Container,
         id: &str,
@@ -90,24 +107,35 @@ impl Scope {
             Instance::User => "user.slice",
         };
         let name = UnitName::parse(container.cgroups_path.as_deref(), id, slice)?;
-        let annotated = annotation::properties(&container.annotations)?;
-        let sub_group = annotation::sub_group(&container.annotations)?;
-        bus::check_booted()?;
-        let mut manager = Manager::open(instance, None)?;
+        Ok(Self {
+            path: name.group_path()?,
+            name,
+            instance,
+            description: format!("locule container {id}"),
+            annotated: annotation::properties(&container.annotations)?,
+            sub_group: annotation::sub_group(&container.annotations)?,
+        })
+    }
+}
+
+impl Scope {
+    /// Asks systemd where its units are. Changes nothing.
+    pub(crate) fn lower(wish: Wish) -> Result<Self, Error> {
+        let mut manager = Manager::open(wish.instance, None)?;
         manager.check_sight()?;
         let version = manager.version()?;
-        let path = format!("{}{}", manager.control_group()?, name.group_path()?);
+        let path = format!("{}{}", manager.control_group()?, wish.path);
         Ok(Self {
+            properties: base(wish.description, &wish.name.slice),
             unit: Unit {
-                name: name.unit,
-                instance,
+                name: wish.name.unit,
+                instance: wish.instance,
                 bus: manager.bus().to_owned(),
-                sub_group,
+                sub_group: wish.sub_group,
             },
             path,
             version,
-            properties: base(id, &name.slice),
-            annotated,
+            annotated: wish.annotated,
             manager: RefCell::new(Some(manager)),
         })
     }
@@ -191,18 +219,19 @@ impl<'a> Told<'a> {
             && let Err(error) = self.manager.set(&self.unit.name, &self.former)
         {
             tracing::warn!(
-                "give unit {} its former properties: {error}",
-                self.unit.name
+                "give unit {} its former properties: {}",
+                self.unit.name,
+                chain(&error)
             );
         }
     }
 }
 
 /// What every scope has. Properties of the unit systems of other managers are the model: engines look at some of them.
-fn base(id: &str, slice: &str) -> Vec<Property> {
+fn base(description: String, slice: &str) -> Vec<Property> {
     let truth = |name: &str| Property::new(name, Value::Bool(true));
     vec![
-        Property::new("Description", Value::Str(format!("locule container {id}"))),
+        Property::new("Description", Value::Str(description)),
         Property::new("Slice", Value::text(slice)),
         truth("Delegate"),
         truth("CPUAccounting"),

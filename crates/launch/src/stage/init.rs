@@ -119,7 +119,13 @@ fn story(
     }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
-    link.ask(Request::Ready)?;
+    // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
+    let at_once = plan.hooks.start_container.is_empty();
+    let signals = |now: bool| match now {
+        true => own::reset_actions().map_err(at_exec(Call::Prctl)),
+        false => Ok(()),
+    };
+    link.ask_and(Request::Ready, || signals(at_once))??;
 
     if let Start::OnSignal(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
@@ -128,6 +134,7 @@ fn story(
     start_container_hooks(plan, &thread)?;
     // A start that was killed has released the container all the same.
     let _nobody_listens = link.announce(Request::Exec);
+    signals(!at_once)?;
     become_program(plan, candidate, locks)
 }
 
@@ -265,11 +272,14 @@ fn close_all_but(
     Ok(RootFd::new(handle))
 }
 
+fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
+}
+
 fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result<Infallible, End> {
-    let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
-    own::reset_signals().map_err(at(Call::Prctl))?;
+    own::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let Some(process) = &plan.process else {
-        return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
+        return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
     locks
         .shut_before(Before::Exec)
