@@ -12,13 +12,14 @@ mod property; // limits as properties
 
 pub use bus::Instance;
 pub(crate) use bus::check_booted;
-pub(crate) use manager::Manager;
+use manager::{Manager, PATIENCE};
 pub(crate) use property::{Property, properties};
 
 use dbus::Value;
 use serde::{Deserialize, Serialize};
 use spec::Container;
 use std::cell::RefCell;
+use std::time::Duration;
 
 use crate::device::Devices;
 use crate::error::chain;
@@ -40,6 +41,16 @@ pub struct Unit {
     pub sub_group: Option<String>,
 }
 
+/// Who removes the group of a scope that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remover {
+    /// Whoever has stopped it: what systemd leaves is removed by its files.
+    Runtime,
+    /// systemd, which does not answer now. It is woken by the word that the group is empty, and would take the scope for
+    /// a living one if the group went without that.
+    Systemd,
+}
+
 impl Unit {
     /// State files are trusted little: no other unit than a scope is stopped.
     fn check(&self) -> Result<(), Error> {
@@ -54,14 +65,25 @@ impl Unit {
     }
 
     /// The systemd that has it.
-    pub(crate) fn manager(&self) -> Result<Manager, Error> {
+    fn manager(&self, patience: Duration) -> Result<Manager, Error> {
         self.check()?;
-        Manager::open(self.instance, Some(&self.bus))
+        Manager::open(self.instance, Some(&self.bus), patience)
     }
 
-    /// Ends the unit, if systemd still has it. What its groups leave is another matter.
-    pub(crate) fn stop(&self) -> Result<(), Error> {
-        self.manager()?.stop(&self.name)
+    /// Ends the unit, if systemd still has it. What is left of its groups then is another matter: gives who is to
+    /// remove them.
+    pub(crate) fn stop(&self) -> Remover {
+        let stopped = self
+            .manager(PATIENCE.stop)
+            .and_then(|mut manager| manager.stop(&self.name));
+        let Err(error) = stopped else {
+            return Remover::Runtime;
+        };
+        tracing::warn!("stop unit {}: {}", self.name, chain(&error));
+        match error {
+            Error::Bus(dbus::Error::Stuck { .. }) => Remover::Systemd,
+            _ => Remover::Runtime,
+        }
     }
 }
 
@@ -121,7 +143,7 @@ impl Wish {
 impl Scope {
     /// Asks systemd where its units are. Changes nothing.
     pub(crate) fn lower(wish: Wish) -> Result<Self, Error> {
-        let mut manager = Manager::open(wish.instance, None)?;
+        let mut manager = Manager::open(wish.instance, None, PATIENCE.answer)?;
         manager.check_sight()?;
         let version = manager.version()?;
         let path = format!("{}{}", manager.control_group()?, wish.path);
@@ -183,7 +205,7 @@ impl Scope {
         let mut manager = self.manager.borrow_mut();
         match &mut *manager {
             Some(manager) => ask(manager),
-            none => ask(none.insert(self.unit.manager()?)),
+            none => ask(none.insert(self.unit.manager(PATIENCE.answer)?)),
         }
     }
 }
@@ -199,7 +221,7 @@ pub(crate) struct Told<'a> {
 impl<'a> Told<'a> {
     /// Tells systemd what is about to be written, so that it does not write the former values again one day.
     pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
-        let mut manager = unit.manager()?;
+        let mut manager = unit.manager(PATIENCE.answer)?;
         let version = manager.version()?;
         let new = properties(writes, version);
         let former = manager.current(&unit.name, &new)?;
