@@ -2,7 +2,7 @@
 //!
 //! systemd makes the group, moves the container's first process there and keeps the limits that it has properties
 //! for. The scope is delegated: what is below it, and every file that systemd has no word for, is ours. See
-//! docs/adr/0012-dbus.md for how systemd is reached.
+//! docs/adr/0016-systemd.md for how systemd is reached.
 
 mod annotation; // properties that the configuration names
 mod bus; // where systemd is reached
@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::device::Devices;
 use crate::error::chain;
+use crate::hierarchy::{membership, read_text};
 use crate::resources::FileWrite;
 use crate::{Error, name::UnitName};
 
@@ -189,13 +190,30 @@ impl Scope {
             .properties
             .iter()
             .filter(|property| !own(&property.name));
-        let pid = u32::try_from(pid).unwrap_or(u32::MAX);
-        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        let number = u32::try_from(pid).unwrap_or(u32::MAX);
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(number)]);
         let mut all = vec![Property::new("PIDs", pids)];
         all.extend(kept.chain(&self.annotated).cloned());
-        let started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
+        let mut started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
         *self.manager.borrow_mut() = None;
+        if let Err(Error::Bus(dbus::Error::Closed { .. })) = &started {
+            // systemd has begun anew (`systemctl daemon-reexec`), and may have made the unit before.
+            started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
+            *self.manager.borrow_mut() = None;
+            if let Err(Error::UnitExists { .. }) = &started
+                && self.holds(pid)
+            {
+                started = Ok(());
+            }
+        }
         started
+    }
+
+    /// Whether the process `pid` is in the scope's group.
+    fn holds(&self, pid: i32) -> bool {
+        let groups = read_text(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let mut memberships = groups.lines().filter_map(membership);
+        memberships.any(|(_controllers, path)| path == self.path)
     }
 
     fn with_manager<T>(
@@ -279,3 +297,6 @@ fn device_properties(devices: &Devices) -> Vec<Property> {
         Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), list)),
     ]
 }
+
+#[cfg(test)]
+mod tests;
