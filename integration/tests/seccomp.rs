@@ -382,7 +382,7 @@ fn a_bad_profile_is_refused_with_its_place() {
             ),
             (
                 json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": long }),
-                "",
+                "/syscalls",
             ),
         ] {
             let mut bundle = s.bundle();
