@@ -27,6 +27,10 @@ test:
     cargo test --workspace --no-fail-fast
     LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast
 
+# the tests that need systemd or every cgroup v2 controller, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
+vm-test *chapter:
+    integration/vm/test.sh {{ chapter }}
+
 # the integration tests against another runtime, to prove the tests: just control crun
 control runtime="runc":
     LOCULE_RUNTIME={{ runtime }} cargo test --package integration --no-fail-fast
@@ -43,6 +47,7 @@ fuzz seconds="60":
 # measure against the floor, crun and runc; see docs/benchmarks.md
 bench *options: release
     cargo run --release --package integration --bin bench -- --locule target/{{ target }}/release/locule {{ options }}
+    cargo run --release --package seccomp --example speed
 
 # format the code
 fmt:
@@ -62,4 +67,4 @@ deny:
     cargo deny check licenses bans sources
 
 # what continuous integration runs
-ci: test fmt-check clippy deny
+ci: test vm-test fmt-check clippy deny

@@ -3,8 +3,11 @@
  * One process does only the work that the specification demands (cgroup, clone3 into it with all namespaces, root file system, the seven
  * default mounts, default devices and links, masked and read-only paths, hostname, pivot_root, no_new_privs, exec): no parsing, no checks,
  * no state. Every runtime is compared with it in the same run.
- * usage: floor ROOTFS CGROUP_PARENT_DIR NAME PROG [ARG...] */
+ * With --limits: the same in the hierarchies of cgroup v1 instead, with limits of memory, cpu and pids and an engine's device rules, as the
+ * bundle of limits.rs has them.
+ * usage: floor [--limits] ROOTFS CGROUP_PARENT_DIR NAME PROG [ARG...] */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -34,16 +37,61 @@ static int newmount(const char *fs, const char *opts[][2], unsigned attr) {
 }
 static void put(int m, int root, const char *at) { CK(syscall(SYS_move_mount, m, "", root, at, 4)); close(m); }
 
+static void set(int group, const char *file, const char *value) {
+    int f = openat(group, file, O_WRONLY | O_CLOEXEC); CK(f); CK(write(f, value, strlen(value))); close(f);
+}
+/* A new group of cpuset takes nobody before it has what its parent has. */
+static void inherit(int parent, int group, const char *file) {
+    char value[4096];
+    int f = openat(parent, file, O_RDONLY | O_CLOEXEC); CK(f); ssize_t n = read(f, value, sizeof value - 1); CK(n); close(f);
+    value[n] = 0; set(group, file, value);
+}
+
+#define MOST 16
+static int parents[MOST], procs[MOST], count;
+
+/* The groups and their limits; init joins by what is left open. */
+static void limited(const char *at, const char *name) {
+    DIR *all = opendir(at); if (!all) die(at);
+    for (struct dirent *e; (e = readdir(all)) && count < MOST; ) {
+        if (e->d_name[0] == '.' || e->d_type != DT_DIR) continue;
+        int parent = openat(dirfd(all), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC); CK(parent);
+        CK(mkdirat(parent, name, 0755)); int group = openat(parent, name, O_PATH | O_DIRECTORY | O_CLOEXEC); CK(group);
+        if (!strcmp(e->d_name, "cpuset")) { inherit(parent, group, "cpuset.cpus"); inherit(parent, group, "cpuset.mems"); }
+        if (!strcmp(e->d_name, "memory")) set(group, "memory.limit_in_bytes", "67108864");
+        if (!strcmp(e->d_name, "pids")) set(group, "pids.max", "2048");
+        if (!strcmp(e->d_name, "cpu")) {
+            set(group, "cpu.shares", "512"); set(group, "cpu.cfs_period_us", "100000"); set(group, "cpu.cfs_quota_us", "50000");
+        }
+        if (!strcmp(e->d_name, "devices")) {
+            const char *allow[] = {"b *:* m","c *:* m","c 1:3 rwm","c 1:5 rwm","c 1:7 rwm","c 1:8 rwm","c 1:9 rwm","c 5:0 rwm","c 5:2 rwm","c 136:* rwm",0};
+            set(group, "devices.deny", "a");
+            int f = openat(group, "devices.allow", O_WRONLY | O_CLOEXEC); CK(f);
+            for (int i = 0; allow[i]; i++) CK(write(f, allow[i], strlen(allow[i])));
+            close(f);
+        }
+        int f = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC); CK(f);
+        close(group); parents[count] = parent; procs[count++] = f;
+    }
+    closedir(all);
+}
+
 int main(int argc, char **argv) {
+    int limits = argc > 1 && !strcmp(argv[1], "--limits");
+    argc -= limits; argv += limits;
     if (argc < 5) { fprintf(stderr, "usage\n"); return 2; }
     char cg[4096]; snprintf(cg, sizeof cg, "%s/%s", argv[2], argv[3]);
-    CK(mkdir(cg, 0755)); int cgfd = open(cg, O_PATH | O_DIRECTORY | O_CLOEXEC); CK(cgfd);
+    int cgfd = -1;
+    if (limits) limited(argv[2], argv[3]);
+    else { CK(mkdir(cg, 0755)); cgfd = open(cg, O_PATH | O_DIRECTORY | O_CLOEXEC); CK(cgfd); }
     int pidfd = -1;
     struct clone_args a = {0};
-    a.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP | CLONE_INTO_CGROUP | CLONE_PIDFD;
-    a.pidfd = (uintptr_t)&pidfd; a.exit_signal = SIGCHLD; a.cgroup = cgfd;
+    a.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_PIDFD;
+    if (!limits) { a.flags |= CLONE_NEWCGROUP | CLONE_INTO_CGROUP; a.cgroup = cgfd; }
+    a.pidfd = (uintptr_t)&pidfd; a.exit_signal = SIGCHLD;
     long pid = syscall(SYS_clone3, &a, sizeof a); CK(pid);
     if (pid == 0) {
+        for (int i = 0; i < count; i++) CK(write(procs[i], "0", 1));
         CK(mount(0, "/", 0, MS_REC | MS_PRIVATE, 0));
         int root = syscall(SYS_open_tree, AT_FDCWD, argv[1], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE); CK(root);
         CK(syscall(SYS_move_mount, root, "", AT_FDCWD, argv[1], 4));
@@ -61,7 +109,7 @@ int main(int argc, char **argv) {
         put(newmount("tmpfs", sho, N | X | D), root, "dev/shm");
         put(newmount("mqueue", 0, N | X | D), root, "dev/mqueue");
         put(newmount("sysfs", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys");
-        put(newmount("cgroup2", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys/fs/cgroup");
+        if (!limits) put(newmount("cgroup2", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys/fs/cgroup");
         struct { const char *n; int ma, mi; } dv[] = {{"null",1,3},{"zero",1,5},{"full",1,7},{"random",1,8},{"urandom",1,9},{"tty",5,0}};
         umask(0);
         for (int i = 0; i < 6; i++) { char p[64]; snprintf(p, 64, "dev/%s", dv[i].n); CK(mknodat(root, p, S_IFCHR | 0666, makedev(dv[i].ma, dv[i].mi))); }
@@ -93,6 +141,7 @@ int main(int argc, char **argv) {
         execve(argv[4], argv + 4, env); die("exec");
     }
     int st; CK(waitpid(pid, &st, 0));
-    CK(rmdir(cg));
+    if (!limits) CK(rmdir(cg));
+    for (int i = 0; i < count; i++) CK(unlinkat(parents[i], argv[3], AT_REMOVEDIR));
     return WIFEXITED(st) ? WEXITSTATUS(st) : 128;
 }

@@ -1,13 +1,15 @@
 //! Benchmarks: locule beside the floor, crun and runc, alternating in one run, medians and ratios as a markdown table.
 //!
-//! `bench --locule PATH [--count N] [--runtime NAME=PATH]...`. Runs itself again in a private mount namespace where cgroup v2 is all there is
-//! and keeps every file in /dev/shm. `LOCULE_BENCH_RUNTIMES=NAME=PATH,...` adds runtimes as `--runtime` does.
+//! `bench --locule PATH [--count N] [--runtime NAME=PATH]...`. Runs itself again in two private mount namespaces: where cgroup v2 is all there is,
+//! and where cgroup v1 is, for the limits. Keeps every file in /dev/shm. `LOCULE_BENCH_RUNTIMES=NAME=PATH,...` adds runtimes as `--runtime` does.
 
+mod filter;
+mod limits;
 mod measure;
 mod subject;
+mod table;
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use integration::bundle::busybox;
 use measure::{median, peak, timed};
 use serde_json::{Value, json};
 use subject::Subject;
+use table::Row;
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -29,32 +32,52 @@ struct Options {
     runtimes: Vec<(String, PathBuf)>,
 }
 
+/// What the second start sees of control groups, and measures there.
+const INSIDE: &str = "LOCULE_BENCH_INSIDE";
+
+/// Version 2 alone, as far as the machine has it.
+const V2: &str = "if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi; exec \"$@\"";
+
+/// The hierarchies of version 1 alone: crun takes no mixture.
+const V1: &str =
+    "set -e; all=$(mktemp -d /dev/shm/locule-bench.XXXXXX); mount -t tmpfs -o mode=755 tmpfs $all
+for each in /sys/fs/cgroup/*/; do
+    name=$(basename $each)
+    if test $name != unified; then mkdir $all/$name; mount --bind $each $all/$name; fi
+done
+mount --rbind $all /sys/fs/cgroup; umount -l $all; rmdir $all; exec \"$@\"";
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    if env::var_os("LOCULE_BENCH_INSIDE").is_some() {
-        inside(&parse(&args));
-        return ExitCode::SUCCESS;
+    let options = parse(&args);
+    match env::var(INSIDE).as_deref() {
+        Ok("v2") => inside(&options),
+        Ok(_) => limits::measure(&options),
+        Err(_) => {
+            let mut views = vec![("v2", V2)];
+            if Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists() {
+                views.push(("v1", V1));
+            } else {
+                eprintln!("left out: limits: no memory controller of cgroup v1 here");
+            }
+            if !views.into_iter().all(|view| again(view, &args)) {
+                return ExitCode::FAILURE;
+            }
+        }
     }
-    let prepare = "if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi; exec \"$@\"";
+    ExitCode::SUCCESS
+}
+
+/// Runs this program in a view of the control groups.
+fn again((view, prepare): (&str, &str), args: &[String]) -> bool {
     let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        prepare,
-        "bench",
-    ]);
     command
+        .args(["--mount", "--propagation", "private", "sh", "-c"])
+        .args([prepare, "bench"])
         .arg(env::current_exe().expect("own path"))
         .args(args)
-        .env("LOCULE_BENCH_INSIDE", "yes");
-    if command.status().expect("unshare").success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+        .env(INSIDE, view);
+    command.status().expect("unshare").success()
 }
 
 fn parse(args: &[String]) -> Options {
@@ -102,31 +125,42 @@ fn named(entry: &str) -> (String, PathBuf) {
 fn inside(options: &Options) {
     let work = PathBuf::from(format!("/dev/shm/locule-bench-{}", id()));
     let bundle = work.join("bundle");
-    make_bundle(options, &bundle, "true");
+    make_bundle(options, &bundle, "true", &|_| {});
     let long = work.join("long");
-    make_bundle(options, &long, "sleep");
+    make_bundle(options, &long, "sleep", &|_| {});
+    let filtered = work.join("filtered");
+    make_bundle(options, &filtered, "true", &filter::with_profile);
     let [floor, peak_program] = ["floor", "peak"].map(|name| compile(&work, name));
-    let mut subjects = vec![
-        Subject::floor(&floor, &bundle),
-        Subject::runtime("locule", &options.locule, &work, &bundle),
-    ];
-    for (name, path) in &options.runtimes {
-        subjects.push(Subject::runtime(name, path, &work, &bundle));
-    }
-    subjects.retain(works);
+    let mut subjects = vec![Subject::floor(&floor, &[])];
+    subjects.extend(runtimes(options, &work));
+    subjects.retain(|subject| works(subject, &bundle));
     let rows = [
-        runs(&subjects, options.count),
+        runs("run of /bin/true", &subjects, &bundle, options.count),
         phases(&subjects, &bundle, options.count.div_ceil(2)),
         queries(&subjects, &long, options.count.div_ceil(2)),
-        parallel(&subjects),
-        memory(&subjects, &peak_program),
+        parallel(&subjects, &bundle),
+        memory(&subjects, &bundle, &peak_program),
     ];
-    print(&subjects, &rows.concat(), options.count);
+    table::print(&names(&subjects), &rows.concat());
+    subjects.retain(|subject| !subject.is_floor);
+    let rows = filter::rows(&subjects, &bundle, &filtered, options.count);
+    table::print(&names(&subjects), &rows);
     fs::remove_dir_all(&work).expect("clean up");
 }
 
+fn names(subjects: &[Subject]) -> Vec<&str> {
+    subjects.iter().map(|s| s.name.as_str()).collect()
+}
+
+fn runtimes(options: &Options, work: &Path) -> Vec<Subject> {
+    let own = ("locule".to_owned(), options.locule.clone());
+    let all = [own].into_iter().chain(options.runtimes.iter().cloned());
+    all.map(|(name, path)| Subject::runtime(&name, &path, work))
+        .collect()
+}
+
 /// A bundle of the runtime's own template that runs an applet: `true`, or `sleep` for long.
-fn make_bundle(options: &Options, path: &Path, applet: &str) {
+fn make_bundle(options: &Options, path: &Path, applet: &str, change: &dyn Fn(&mut Value)) {
     fs::create_dir_all(path.join("rootfs/bin")).expect("bundle");
     for folder in ["dev", "proc", "sys", "etc"] {
         fs::create_dir(path.join("rootfs").join(folder)).expect("bundle");
@@ -156,6 +190,7 @@ fn make_bundle(options: &Options, path: &Path, applet: &str) {
     } else {
         json!([program])
     };
+    change(&mut config);
     fs::write(&file, serde_json::to_vec_pretty(&config).expect("JSON")).expect("config");
 }
 
@@ -171,8 +206,8 @@ fn compile(work: &Path, name: &str) -> PathBuf {
 }
 
 /// Whether the program runs the bundle at all here; one that does not is left out, and said to be.
-fn works(subject: &Subject) -> bool {
-    let output = subject.run(&name()).output().expect("run");
+fn works(subject: &Subject, bundle: &Path) -> bool {
+    let output = subject.run(bundle, &name()).output().expect("run");
     if !output.status.success() {
         eprintln!(
             "left out: {}: {}",
@@ -189,24 +224,17 @@ fn name() -> String {
     format!("bench-{}-{}", id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// One line of the table: what, unit, and a value for each subject, NaN where it has none.
-type Row = (&'static str, &'static str, Vec<f64>);
-
-fn runs(subjects: &[Subject], count: usize) -> Vec<Row> {
+fn runs(what: &'static str, subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
     let mut samples = vec![Vec::new(); subjects.len()];
     for round in 0..count + 5 {
         for (subject, samples) in subjects.iter().zip(&mut samples) {
-            let elapsed = timed(&mut subject.run(&name()));
+            let elapsed = timed(&mut subject.run(bundle, &name()));
             if round >= 5 {
                 samples.push(elapsed);
             }
         }
     }
-    vec![(
-        "run of /bin/true",
-        "us",
-        samples.iter().map(|s| median(s)).collect(),
-    )]
+    vec![(what, "us", samples.iter().map(|s| median(s)).collect())]
 }
 
 fn phases(subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
@@ -275,7 +303,7 @@ fn queries(subjects: &[Subject], long: &Path, count: usize) -> Vec<Row> {
 }
 
 /// 200 runs, so many at a time: the time for all.
-fn parallel(subjects: &[Subject]) -> Vec<Row> {
+fn parallel(subjects: &[Subject], bundle: &Path) -> Vec<Row> {
     let all = [
         ("200 runs, 1 at a time", 1),
         ("200 runs, 4 at a time", 4),
@@ -292,7 +320,7 @@ fn parallel(subjects: &[Subject]) -> Vec<Row> {
             for _ in 0..width {
                 scope.spawn(|| {
                     while take() {
-                        timed(&mut subject.run(&name()));
+                        timed(&mut subject.run(bundle, &name()));
                     }
                 });
             }
@@ -309,8 +337,12 @@ fn parallel(subjects: &[Subject]) -> Vec<Row> {
     .into()
 }
 
-fn memory(subjects: &[Subject], program: &Path) -> Vec<Row> {
-    let largest = |subject: &Subject| (0..10).map(|_| peak(program, &subject.run(&name()))).max();
+fn memory(subjects: &[Subject], bundle: &Path, program: &Path) -> Vec<Row> {
+    let largest = |subject: &Subject| {
+        (0..10)
+            .map(|_| peak(program, &subject.run(bundle, &name())))
+            .max()
+    };
     let kib = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     let size = |subject: &Subject| fs::metadata(&subject.program).map_or(0, |m| m.len() / 1024);
     vec![
@@ -328,31 +360,4 @@ fn memory(subjects: &[Subject], program: &Path) -> Vec<Row> {
             subjects.iter().map(|s| kib(size(s))).collect(),
         ),
     ]
-}
-
-/// The table: value and, in brackets, its ratio to the floor or, where the floor has none, to locule.
-fn print(subjects: &[Subject], rows: &[Row], count: usize) {
-    let mut text = format!(
-        "Medians of {count} runs, alternating; in brackets the ratio to the first column that has a value.\n\n"
-    );
-    let names: Vec<_> = subjects.iter().map(|s| s.name.as_str()).collect();
-    writeln!(text, "| what | unit | {} |", names.join(" | ")).expect("text");
-    writeln!(text, "| --- | --- |{}", " --- |".repeat(names.len())).expect("text");
-    for (what, unit, values) in rows {
-        let base = values
-            .iter()
-            .copied()
-            .find(|v| !v.is_nan())
-            .unwrap_or(f64::NAN);
-        let cell = |v: &f64| {
-            if v.is_nan() {
-                "-".to_owned()
-            } else {
-                format!("{v:.0} ({:.2})", v / base)
-            }
-        };
-        let cells: Vec<_> = values.iter().map(cell).collect();
-        writeln!(text, "| {what} | {unit} | {} |", cells.join(" | ")).expect("text");
-    }
-    print!("{text}");
 }

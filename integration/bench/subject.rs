@@ -14,47 +14,44 @@ pub(crate) struct Subject {
     /// Whether it is the floor, which only runs.
     pub(crate) is_floor: bool,
     state: PathBuf,
-    bundle: PathBuf,
+    options: &'static [&'static str],
 }
 
 impl Subject {
     /// A runtime with its own state directory below `work`.
-    pub(crate) fn runtime(name: &str, program: &Path, work: &Path, bundle: &Path) -> Subject {
+    pub(crate) fn runtime(name: &str, program: &Path, work: &Path) -> Subject {
         let state = work.join("state").join(name);
         fs::create_dir_all(&state).expect("state directory");
-        let bundle = bundle.to_owned();
         Subject {
             name: name.to_owned(),
             program: program.to_owned(),
             is_floor: false,
             state,
-            bundle,
+            options: &[],
         }
     }
 
-    /// The floor.
-    pub(crate) fn floor(program: &Path, bundle: &Path) -> Subject {
-        let (name, bundle) = ("floor".to_owned(), bundle.to_owned());
+    /// The floor, with options.
+    pub(crate) fn floor(program: &Path, options: &'static [&'static str]) -> Subject {
         Subject {
-            name,
+            name: "floor".to_owned(),
             program: program.to_owned(),
             is_floor: true,
             state: PathBuf::new(),
-            bundle,
+            options,
         }
     }
 
-    /// A whole run of the bundle's program under this id.
-    pub(crate) fn run(&self, id: &str) -> Command {
+    /// A whole run of this bundle's program under this id.
+    pub(crate) fn run(&self, bundle: &Path, id: &str) -> Command {
         if self.is_floor {
             let mut command = Command::new(&self.program);
-            command
-                .arg(self.bundle.join("rootfs"))
-                .args(["/sys/fs/cgroup", id, "/bin/true"]);
+            command.args(self.options).arg(bundle.join("rootfs"));
+            command.args(["/sys/fs/cgroup", id, "/bin/true"]);
             return command;
         }
         let mut command = self.command(&["run", "--bundle"]);
-        command.arg(&self.bundle).arg(id);
+        command.arg(bundle).arg(id);
         command
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::sandbox::{Environment, SUBORDINATE, Sandbox, USER};
+use crate::sandbox::{SUBORDINATE, Sandbox, USER};
 
 /// The default configuration for the sandbox: of root, or of an ordinary user with a range of ids.
 pub fn default(sandbox: &Sandbox) -> Value {
@@ -39,14 +39,14 @@ pub fn default(sandbox: &Sandbox) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         }
     });
-    if sandbox.environment == Environment::User {
+    if sandbox.environment.is_user() {
         rootless(&mut config);
     }
     config
 }
 
 fn mounts(sandbox: &Sandbox) -> Value {
-    let pts = if sandbox.environment == Environment::User {
+    let pts = if sandbox.environment.is_user() {
         json!([
             "nosuid",
             "noexec",
@@ -76,7 +76,7 @@ fn mounts(sandbox: &Sandbox) -> Value {
         json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs",
                 "options": ["nosuid", "noexec", "nodev", "ro"] }),
     ];
-    if sandbox.environment != Environment::User {
+    if !sandbox.environment.is_user() {
         mounts.push(
             json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
                             "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }),

@@ -1,15 +1,15 @@
 //! What a runtime left behind.
 //!
-//! Taken before and compared after the body of every test: mounts, processes, the state directory, keyrings, and files in
-//! `/run` and `/tmp`. cgroups are looked for from outside, by the test's token.
+//! Taken before and compared after the body of every test: mounts, processes, the state directory, keyrings, units of systemd, and files
+//! in `/run` and `/tmp`. cgroups are looked for from outside too, by the test's token.
 
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::id;
+use std::process::{Command, id};
 
-use crate::sandbox::{Sandbox, eventually};
+use crate::sandbox::{Environment, Sandbox, USER, eventually};
 
 /// The sandbox as it was before the test.
 #[derive(Debug)]
@@ -30,8 +30,19 @@ impl Census {
     /// Panics with a list of everything that is there now and was not before.
     pub fn compare(&self, sandbox: &Sandbox) {
         let mut left = Vec::new();
-        if !eventually(|| processes().is_empty()) {
-            left.push(format!("processes: {:?}", processes()));
+        let running = || {
+            if sandbox.environment.is_systemd() {
+                members(&sandbox.token)
+            } else {
+                processes()
+            }
+        };
+        if !eventually(|| running().is_empty()) {
+            left.push(format!("processes: {:?}", running()));
+        }
+        let units = || units(sandbox.environment, &sandbox.token);
+        if !eventually(|| units().is_empty()) {
+            left.push(format!("units: {:?}", units()));
         }
         if mounts() != self.mounts {
             left.push(format!("mounts:\n{}before:\n{}", mounts(), self.mounts));
@@ -47,7 +58,8 @@ impl Census {
         if !names.is_empty() {
             left.push(format!("files: {names:?}"));
         }
-        let groups = cgroups(&sandbox.token);
+        let mut groups = cgroups(&sandbox.token);
+        groups.retain(|path| !is_of_the_test(path, &sandbox.token));
         if !groups.is_empty() {
             left.push(format!("cgroups: {groups:?}"));
         }
@@ -83,6 +95,95 @@ pub fn processes() -> Vec<String> {
     found
 }
 
+/// Where the machine's pid namespace is shared: every process in a group that bears the token, but for this one and its ancestors.
+pub fn members(token: &str) -> Vec<String> {
+    let mut own = Vec::new();
+    let mut pid = id();
+    while pid > 1 {
+        own.push(pid);
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // pid (comm) state ppid
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().nth(1));
+        pid = parent.and_then(|text| text.parse().ok()).unwrap_or(0);
+    }
+    let mut found = Vec::new();
+    for group in cgroups(token) {
+        let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for pid in text.lines().filter_map(|line| line.parse::<u32>().ok()) {
+            if !own.contains(&pid) {
+                let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                found.push(format!("{pid} ({})", comm.trim()));
+            }
+        }
+    }
+    found
+}
+
+/// The scope or group that the test itself lives in where it shares the machine's processes.
+fn is_of_the_test(group: &Path, token: &str) -> bool {
+    let name = group.file_name().unwrap_or_default().to_string_lossy();
+    name == format!("{token}-test.scope") || name == format!("{token}-test")
+}
+
+/// The groups with the token that are still there some time after the test, whose own group systemd, or this, removes when it is empty.
+pub fn outlasting(token: &str) -> Vec<PathBuf> {
+    eventually(|| {
+        let left = cgroups(token);
+        for group in left.iter().filter(|path| is_of_the_test(path, token)) {
+            // Not empty yet, or gone: the next look tells.
+            let _ = fs::remove_dir(group);
+        }
+        left.is_empty()
+    });
+    cgroups(token)
+}
+
+/// systemctl(1) of the manager that tests of the environment speak with.
+fn systemctl(environment: Environment) -> Command {
+    if environment == Environment::Systemd {
+        return Command::new("systemctl");
+    }
+    let user = USER.to_string();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
+    command.args(["systemctl", "--user"]);
+    command.env("XDG_RUNTIME_DIR", format!("/run/user/{user}"));
+    command
+}
+
+/// The units that systemd knows with the token in their names, but for the test's own.
+pub fn units(environment: Environment, token: &str) -> Vec<String> {
+    if !environment.is_systemd() {
+        return Vec::new();
+    }
+    let output = systemctl(environment)
+        .args(["list-units", "--all", "--plain", "--no-legend"])
+        .arg(format!("*{token}*"))
+        .output()
+        .expect("systemctl");
+    assert!(output.status.success(), "systemctl list-units: {output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let own = format!("{token}-test.scope");
+    text.lines()
+        .filter(|line| line.split_whitespace().next() != Some(&own))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Ends units that a failed test left.
+pub fn stop_units(environment: Environment, token: &str) {
+    for line in units(environment, token) {
+        let unit = line.split_whitespace().next().unwrap_or_default();
+        for verb in ["stop", "reset-failed"] {
+            let output = systemctl(environment).args([verb, unit]).output();
+            println!("systemctl {verb} {unit}: {output:?}");
+        }
+    }
+}
+
 fn list(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .map(|r| r.flatten().map(|e| e.path()).collect())
@@ -94,9 +195,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
 /// `/tmp`) those with the test's token.
 fn names(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
     let mut names: BTreeSet<PathBuf> = list(Path::new("/run")).into_iter().collect();
-    names.extend(list(
-        &Path::new("/run/user").join(crate::sandbox::USER.to_string()),
-    ));
+    names.extend(list(&Path::new("/run/user").join(USER.to_string())));
     let tmp = list(Path::new("/tmp")).into_iter();
     let own = env::var_os("LOCULE_PRIVATE_TMP").is_some();
     names.extend(tmp.filter(|path| {
@@ -136,6 +235,8 @@ pub fn cgroups(token: &str) -> Vec<PathBuf> {
 /// Removes cgroups that a failed test left.
 pub fn remove_cgroups(groups: &[PathBuf]) {
     for group in groups {
+        // There since 5.14 on cgroup v2; on v1 the pid namespace has ended them.
+        let _ = fs::write(group.join("cgroup.kill"), "1");
         eventually(|| fs::remove_dir(group).is_ok() || !group.exists());
     }
 }

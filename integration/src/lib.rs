@@ -8,11 +8,13 @@
 pub mod bundle;
 pub mod canary;
 pub mod config;
+pub mod group;
 pub mod leak;
 pub mod runtime;
 pub mod sandbox;
 pub mod subject;
 
 pub use bundle::Bundle;
+pub use group::{Group, Limit};
 pub use runtime::{Container, Outcome};
 pub use sandbox::Sandbox;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::sandbox::{Environment, Sandbox, USER, eventually};
+use crate::sandbox::{Sandbox, USER, eventually};
 
 /// What a command left: status and output, and the configuration for the message of a failed test.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ pub struct Container<'a> {
 impl Sandbox {
     /// The runtime's command line up to its command: program and `--root`, as the sandbox's user.
     pub fn command(&self) -> Command {
-        let mut command = if self.environment == Environment::User {
+        let mut command = if self.environment.is_user() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()]);
             command
@@ -177,6 +177,10 @@ impl Sandbox {
                 .arg(&self.subject.program);
             command
                 .env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"))
+                .env(
+                    "DBUS_SESSION_BUS_ADDRESS",
+                    format!("unix:path=/run/user/{USER}/bus"),
+                )
                 .env("HOME", "/");
             command
         } else {

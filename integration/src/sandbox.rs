@@ -36,6 +36,10 @@ pub enum Environment {
     PureV2,
     /// The machine as it is, as an ordinary user with a subordinate id range.
     User,
+    /// The machine as it is with its systemd in reach, as root.
+    Systemd,
+    /// The same as an ordinary user with a systemd of one's own.
+    SystemdUser,
 }
 
 impl Environment {
@@ -44,7 +48,29 @@ impl Environment {
             Self::Host => "host",
             Self::PureV2 => "pure-v2",
             Self::User => "user",
+            Self::Systemd => "systemd",
+            Self::SystemdUser => "systemd-user",
         }
+    }
+
+    /// Why there can be no such environment on this machine.
+    fn is_missing(self) -> Option<&'static str> {
+        let needed = match self {
+            Self::Systemd => PathBuf::from("/run/systemd/system"),
+            Self::SystemdUser => PathBuf::from(format!("/run/user/{USER}/bus")),
+            Self::Host | Self::PureV2 | Self::User => return None,
+        };
+        (!needed.exists()).then_some("no systemd of the right kind here; covered by just vm-test")
+    }
+
+    /// Whether the runtime is started by an ordinary user.
+    pub fn is_user(self) -> bool {
+        matches!(self, Self::User | Self::SystemdUser)
+    }
+
+    /// Whether the test shares the machine's pid namespace and sees its `/run/systemd`.
+    pub fn is_systemd(self) -> bool {
+        matches!(self, Self::Systemd | Self::SystemdUser)
     }
 }
 
@@ -66,6 +92,18 @@ pub fn pure_v2(body: impl FnOnce(&Sandbox)) {
 /// Runs `body` with the runtime started as an ordinary user.
 pub fn user(body: impl FnOnce(&Sandbox)) {
     run(Environment::User, body);
+}
+
+/// Runs `body` as root with the machine's systemd in reach: no pid namespace of its own, since systemd speaks of pids, and `/run/systemd`,
+/// `/run/dbus` and `/run/user` as they are. The test lives in the scope `TOKEN-test.scope`. Skipped where process 1 is not systemd.
+pub fn systemd(body: impl FnOnce(&Sandbox)) {
+    run(Environment::Systemd, body);
+}
+
+/// The same with the runtime started as an ordinary user whose own systemd has been delegated controllers, and the test in a group below it.
+/// Skipped where that user has none.
+pub fn systemd_user(body: impl FnOnce(&Sandbox)) {
+    run(Environment::SystemdUser, body);
 }
 
 /// The inside of one test's sandbox.
@@ -104,9 +142,16 @@ fn test_name(closure: &str) -> String {
 /// Prepares the namespaces of one test; its arguments are the environment and the program to run.
 const PRELUDE: &str = r#"set -e
 environment=$1; shift
+mount -t tmpfs -o mode=755 tmpfs /mnt # moved, so that parts of the old /run can come with it
+case $environment in
+systemd*)
+    for part in systemd dbus user; do
+        mkdir "/mnt/$part"; mount --rbind "/run/$part" "/mnt/$part"
+    done ;;
+esac
+mkdir /mnt/sandbox /mnt/lock /mnt/mount # the last is where mount(8) keeps notes
+mount --move /mnt /run
 mount --make-rshared /
-mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/sandbox /run/lock /run/mount # the last is where mount(8) keeps notes
 ip link set lo up
 if test -n "$LOCULE_PRIVATE_TMP"; then mount -t tmpfs -o mode=1777 tmpfs /tmp; fi
 case $environment in
@@ -121,9 +166,23 @@ user)
     echo "locule-test:x:$LOCULE_USER:" >> /run/etc/group
     echo "locule-test:$LOCULE_SUBORDINATE:65536" | tee -a /run/etc/subuid >> /run/etc/subgid
     for file in passwd group subuid subgid; do mount --bind "/run/etc/$file" "/etc/$file"; done
-    mkdir -p "/run/user/$LOCULE_USER" /run/bin
+    mkdir -p "/run/user/$LOCULE_USER"
     chown "$LOCULE_USER:$LOCULE_USER" "/run/user/$LOCULE_USER"
-    chmod 700 "/run/user/$LOCULE_USER"
+    chmod 700 "/run/user/$LOCULE_USER" ;;
+systemd-user)
+    # A session of one's own would be a scope of this user's systemd: a group below app.slice that the user may write.
+    home=/sys/fs/cgroup/user.slice/user-$LOCULE_USER.slice/user@$LOCULE_USER.service
+    for group in "$home/app.slice" "$home/app.slice/$LOCULE_SANDBOX-test"; do
+        mkdir -p "$group"
+        for file in . cgroup.procs cgroup.threads cgroup.subtree_control; do
+            chown "$LOCULE_USER:$LOCULE_USER" "$group/$file"
+        done
+    done
+    echo $$ > "$group/cgroup.procs" ;;
+esac
+case $environment in
+*user)
+    mkdir -p /run/bin
     touch "/run/bin/$(basename "$LOCULE_RUNTIME")"
     mount --bind "$LOCULE_RUNTIME" "/run/bin/$(basename "$LOCULE_RUNTIME")" ;;
 esac
@@ -138,8 +197,12 @@ fn outside(environment: Environment, test: &str) {
     announce(subject);
     // The letter at the end keeps the first token from being found in the tenth.
     let token = format!("lt{}-{}t", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
+    if let Some(reason) = environment.is_missing() {
+        note(&format!("test {test} ... skipped: {reason}"));
+        return;
+    }
     let limit = env::var("LOCULE_TIMEOUT").unwrap_or_else(|_| "60".to_owned());
-    let mut command = Command::new("timeout");
+    let mut command = starter(environment, &token);
     command.args([
         "--kill-after=5",
         &limit,
@@ -147,16 +210,13 @@ fn outside(environment: Environment, test: &str) {
         "--mount",
         "--propagation",
         "private",
-    ]);
-    command.args([
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
         "--net",
         "--uts",
         "--ipc",
     ]);
+    if !environment.is_systemd() {
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+    }
     command.args([
         "--",
         "/bin/sh",
@@ -189,8 +249,13 @@ fn outside(environment: Environment, test: &str) {
         note(&format!("test {test} ... {line}"));
     }
     let ran = output.status.success() && stdout.contains("1 passed");
-    let left = leak::cgroups(&token);
+    let left = if environment.is_systemd() {
+        leak::outlasting(&token)
+    } else {
+        leak::cgroups(&token)
+    };
     leak::remove_cgroups(&left);
+    leak::stop_units(environment, &token);
     assert!(
         ran,
         "in the sandbox ({}): {}\n{stdout}\n{stderr}",
@@ -198,6 +263,19 @@ fn outside(environment: Environment, test: &str) {
         output.status
     );
     assert!(left.is_empty(), "cgroups left behind: {left:?}");
+}
+
+/// timeout(1), in a scope of its own where the test shares the machine's processes.
+fn starter(environment: Environment, token: &str) -> Command {
+    if environment != Environment::Systemd {
+        return Command::new("timeout");
+    }
+    let mut command = Command::new("systemd-run");
+    command
+        .args(["--scope", "--quiet", "--collect"])
+        .arg(format!("--unit={token}-test"));
+    command.args(["--", "timeout"]);
+    command
 }
 
 /// Says once per test binary what is tested and where.
@@ -232,7 +310,7 @@ fn note(line: &str) {
 
 fn inside<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
     let mut subject = Subject::get().clone();
-    if environment == Environment::User {
+    if environment.is_user() {
         subject.program = Path::new("/run/bin").join(subject.program.file_name().expect("a file"));
     }
     let dir = PathBuf::from("/run/sandbox");
@@ -301,9 +379,57 @@ impl Sandbox {
         lacks
     }
 
+    /// Whether one of these controllers is in neither version of cgroups here, by the names of v2. Then it says that the test cannot run.
+    pub fn lacks(&self, controllers: &[&str]) -> bool {
+        if self.is_v2() {
+            return self.lacks_v2(controllers);
+        }
+        let v1 = controllers
+            .iter()
+            .map(|name| if *name == "io" { "blkio" } else { name });
+        self.lacks_v1(&v1.collect::<Vec<_>>())
+    }
+
+    /// Whether one of these cgroup v2 controllers is not there for a group below the root. Then it says that the test cannot run.
+    pub fn lacks_v2(&self, controllers: &[&str]) -> bool {
+        let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        let missing = controllers
+            .iter()
+            .find(|wanted| !list.split_whitespace().any(|found| found == **wanted));
+        if let Some(name) = missing {
+            self.skip(&format!(
+                "no cgroup v2 controller {name} here; covered by just vm-test"
+            ));
+        }
+        missing.is_some()
+    }
+
+    /// Whether no systemd can be reached from here. Then it says that the test cannot run.
+    pub fn lacks_systemd(&self) -> bool {
+        let lacks = !Path::new("/run/systemd/system").exists();
+        if lacks {
+            self.skip("no systemd here; covered by just vm-test");
+        }
+        lacks
+    }
+
+    /// Whether the kernel does not run this security module (`apparmor`, `selinux`). Then it says that the test cannot run.
+    pub fn lacks_lsm(&self, name: &str) -> bool {
+        let lacks = !self.has_lsm(name);
+        if lacks {
+            self.skip(&format!("no {name} here; covered by just vm-test"));
+        }
+        lacks
+    }
+
+    /// Whether the kernel runs this security module.
+    pub fn has_lsm(&self, name: &str) -> bool {
+        lsms().split(',').any(|found| found == name)
+    }
+
     /// Makes `path` belong to whoever starts the runtime.
     pub fn give(&self, path: &Path) {
-        if self.environment == Environment::User {
+        if self.environment.is_user() {
             chown(path, Some(USER), Some(USER)).expect("chown");
         }
     }
@@ -328,6 +454,27 @@ impl Sandbox {
         );
         stdout
     }
+}
+
+/// The security modules that the kernel runs, separated by commas. securityfs need not be mounted.
+fn lsms() -> String {
+    let file = Path::new("/sys/kernel/security/lsm");
+    if let Ok(text) = fs::read_to_string(file) {
+        return text.trim().to_owned();
+    }
+    // Private to this test's mount namespace.
+    let mounted = Command::new("mount")
+        .args(["-t", "securityfs", "securityfs", "/sys/kernel/security"])
+        .status();
+    let text = fs::read_to_string(file).unwrap_or_default();
+    if mounted.is_ok_and(|status| status.success()) {
+        let status = Command::new("umount").arg("/sys/kernel/security").status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "umount /sys/kernel/security"
+        );
+    }
+    text.trim().to_owned()
 }
 
 /// Waits up to ten seconds for `condition`; false when it never held.

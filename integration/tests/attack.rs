@@ -106,6 +106,47 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
     });
 }
 
+/// CVE-2019-5736: the runtime has left its own file before its C library, its arguments and its configuration are looked at.
+#[test]
+fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
+    sandbox::host(|s| {
+        if s.is_control("the way in which locule protects itself") {
+            return;
+        }
+        if cfg!(not(target_arch = "x86_64")) {
+            return s.skip("main does it on this processor; covered by the test of the attack");
+        }
+        let trace = s.dir.join("trace");
+        let calls = |words: &[&str]| {
+            let mut command = Command::new("strace");
+            command.arg("--output").arg(&trace);
+            command.arg(&s.subject.program).arg("--root").arg(&s.state);
+            command.args(words);
+            s.finish(command, None);
+            let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
+            let names = text.lines().filter_map(|line| line.split_once('('));
+            names.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+        for word in ["create", "run"] {
+            let calls = calls(&[word, "--bundle", "/nowhere", "x"]);
+            // The release, which has no loader, makes not even its relocations before.
+            let clone = calls.iter().position(|name| name == "open_tree");
+            let clone = clone.expect("open_tree");
+            assert_eq!(
+                calls[clone..clone + 3],
+                ["open_tree", "mount_setattr", "execveat"],
+                "{calls:?}"
+            );
+            // std's first word.
+            let poll = calls.iter().position(|name| name == "poll");
+            assert!(poll.expect("poll") > clone, "{calls:?}");
+            let execs = calls.iter().filter(|name| name.starts_with("execve"));
+            assert_eq!(execs.count(), 2, "{calls:?}");
+        }
+        assert!(!calls(&["list"]).contains(&"execveat".to_owned()));
+    });
+}
+
 /// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links.
 #[test]
 fn cve_2019_19921_proc_and_sys_are_no_links() {

@@ -197,6 +197,31 @@ fn a_create_with_a_hanging_hook_can_be_stopped() {
     });
 }
 
+/// While a startContainer hook hangs, nobody is kept from deleting the container; the `start` that waits says that its program
+/// was never reached.
+#[test]
+fn a_start_with_a_hanging_hook_is_ended_by_delete() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 says nothing of it") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["echo", "program"]);
+        bundle.set(
+            "/hooks/startContainer/-",
+            json!({ "path": "/bin/sleep", "args": ["sleep", "1000"] }),
+        );
+        let container = s.create(&bundle);
+        let mut command = s.command();
+        command.args(["start", &container.id]);
+        let start = s.spawn(command, None);
+        assert!(sandbox::eventually(|| container.status() == "running"));
+        s.runtime(&["delete", "--force", &container.id]).ok();
+        start.wait().fails_with(&["before its program ran"]);
+        assert!(!s.state.join(&container.id).exists());
+    });
+}
+
 /// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer "created" and
 /// not deleted without force.
 #[test]

@@ -6,15 +6,17 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("kernel", &[]),
     ("spec", &[]),
     ("namespace", &["kernel", "spec"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec"]),
     ("seccomp", &["kernel", "spec"]),
+    ("lsm", &["kernel", "spec"]),
     ("landlock", &["kernel", "spec"]),
-    ("cgroup", &["kernel", "spec"]),
+    ("dbus", &["kernel"]),
+    ("cgroup", &["kernel", "spec", "dbus"]),
     (
         "launch",
         &[
@@ -24,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "rootfs",
             "capability",
             "seccomp",
+            "lsm",
             "landlock",
             "cgroup",
         ],
@@ -37,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "rootfs",
             "capability",
             "seccomp",
+            "lsm",
             "landlock",
             "cgroup",
             "launch",

@@ -1,11 +1,8 @@
 //! `linux.resources`: config-linux.md "Control groups", "Block IO", "Cpu", "Memory", "Pids", "Unified", "Device allow list".
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
 
-use integration::{Bundle, Sandbox, sandbox};
+use integration::{Bundle, Group, Limit, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// The status of a program that SIGKILL has ended.
@@ -15,61 +12,15 @@ const MIB: u64 = 1 << 20;
 /// A bundle in the test's own group with these limits.
 fn bundle(s: &Sandbox, resources: Value) -> Bundle {
     let mut bundle = s.bundle();
+    bundle.in_group(s).set("/linux/resources", resources);
     bundle
-        .set("/linux/cgroupsPath", json!(format!("/{}-group", s.token)))
-        .set("/linux/resources", resources);
-    bundle
-}
-
-/// A file of the container's group.
-fn file(s: &Sandbox, controller: &str, name: &str) -> PathBuf {
-    let root = PathBuf::from("/sys/fs/cgroup");
-    let hierarchy = if s.is_v2() {
-        root
-    } else {
-        root.join(controller)
-    };
-    hierarchy.join(format!("{}-group", s.token)).join(name)
-}
-
-fn read(s: &Sandbox, controller: &str, name: &str) -> String {
-    let path = file(s, controller, name);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    text.trim_end().to_owned()
-}
-
-/// The number behind a key of a file such as cpu.stat.
-fn count(s: &Sandbox, controller: &str, name: &str, key: &str) -> u64 {
-    let text = read(s, controller, name);
-    let line = text.lines().find_map(|line| line.strip_prefix(key));
-    let value = line.unwrap_or_else(|| panic!("{key} in {text}"));
-    value.trim().parse().expect("a number")
-}
-
-/// Whether a controller is in neither version here.
-fn lacks(s: &Sandbox, controller: &str) -> bool {
-    let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let lacks = s.is_v2() && !list.split_whitespace().any(|name| name == controller);
-    if lacks {
-        s.skip("no such controller here; covered in environment host, or where v2 has it");
-    }
-    lacks
-}
-
-/// Whether there are no hierarchies of v1, whose files a test reads.
-fn lacks_v1(s: &Sandbox) -> bool {
-    let lacks = s.is_v2();
-    if lacks {
-        s.skip("no v1 hierarchies here; covered where the machine has them, in environment host");
-    }
-    lacks
 }
 
 /// "memory ... limit (int64, OPTIONAL) - sets limit of memory usage in bytes": a program that uses more is killed.
 #[test]
 fn the_memory_limit_ends_a_program_that_uses_more() {
     sandbox::host(|s| {
-        if lacks(s, "memory") {
+        if s.lacks(&["memory"]) {
             return;
         }
         let mut bundle = bundle(
@@ -88,7 +39,7 @@ fn the_memory_limit_ends_a_program_that_uses_more() {
 #[test]
 fn a_small_memory_limit_starts_a_small_program_and_a_tiny_one_says_why_not() {
     sandbox::host(|s| {
-        if lacks(s, "memory") {
+        if s.lacks(&["memory"]) {
             return;
         }
         let limit = |bytes: u64| json!({ "memory": { "limit": bytes, "swap": bytes } });
@@ -107,7 +58,7 @@ fn a_small_memory_limit_starts_a_small_program_and_a_tiny_one_says_why_not() {
 #[test]
 fn the_pids_limit_stops_a_fork_bomb() {
     sandbox::host(|s| {
-        if lacks(s, "pids") {
+        if s.lacks(&["pids"]) {
             return;
         }
         let mut bundle = bundle(s, json!({ "pids": { "limit": 12 } }));
@@ -118,10 +69,14 @@ fn the_pids_limit_stops_a_fork_bomb() {
         );
         let container = s.started(&bundle);
         container.wait_output("can't fork");
-        assert_eq!(read(s, "pids", "pids.max"), "12");
-        let current: u32 = read(s, "pids", "pids.current").parse().expect("a number");
+        let group = Group::of_test(s);
+        assert_eq!(group.limit(Limit::Pids), "12");
+        let current: u32 = group
+            .read("pids", "pids.current")
+            .parse()
+            .expect("a number");
         assert!((8..=12).contains(&current), "{current}");
-        assert!(count(s, "pids", "pids.events", "max ") > 0);
+        assert!(group.count("pids", "pids.events", "max") > 0);
         container.remove();
     });
 }
@@ -131,19 +86,30 @@ fn the_pids_limit_stops_a_fork_bomb() {
 #[test]
 fn the_cpu_quota_throttles() {
     sandbox::host(|s| {
-        if lacks(s, "cpu") {
+        if s.lacks(&["cpu"]) {
             return;
         }
         let mut bundle = bundle(s, json!({ "cpu": { "quota": 2000, "period": 20000 } }));
         bundle.shell("while :; do :; done");
         let container = s.started(&bundle);
-        let throttled = || count(s, "cpu", "cpu.stat", "nr_throttled ") > 1;
-        assert!(
-            sandbox::eventually(throttled),
-            "{}",
-            read(s, "cpu", "cpu.stat")
-        );
+        let group = Group::of_test(s);
+        let throttled = || group.count("cpu", "cpu.stat", "nr_throttled") > 1;
+        let seen = sandbox::eventually(throttled);
+        assert!(seen, "{}", group.read("cpu", "cpu.stat"));
         container.remove();
+    });
+}
+
+/// "cpus (string, OPTIONAL) - list of CPUs the container will run on".
+#[test]
+fn the_program_runs_on_the_given_cpus() {
+    sandbox::host(|s| {
+        if s.lacks(&["cpuset"]) {
+            return;
+        }
+        let mut bundle = bundle(s, json!({ "cpu": { "cpus": "0", "mems": "0" } }));
+        bundle.shell("grep -h -o 'list:.*' /proc/self/status | tr '\\t' ' '");
+        s.run(&bundle).prints("list: 0\nlist: 0");
     });
 }
 
@@ -151,42 +117,44 @@ fn the_cpu_quota_throttles() {
 #[test]
 fn limits_are_read_back() {
     sandbox::host(|s| {
-        if lacks_v1(s) {
+        if s.lacks(&["cpu", "cpuset", "memory", "pids"]) {
             return;
         }
-        let mut bundle = bundle(
-            s,
-            json!({
-                "memory": {
-                    "limit": 64 * MIB, "reservation": 32 * MIB, "swap": 96 * MIB, "swappiness": 10
-                },
-                "cpu": { "shares": 512, "quota": 50000, "period": 200_000, "cpus": "0", "mems": "0" },
-                "pids": { "limit": 100 }
-            }),
-        );
+        let mut limits = json!({
+            "memory": { "limit": 64 * MIB, "reservation": 32 * MIB, "swap": 96 * MIB },
+            "cpu": {
+                "shares": 512, "quota": 50000, "period": 200_000, "burst": 10000,
+                "cpus": "0", "mems": "0"
+            },
+            "pids": { "limit": 100 }
+        });
+        if s.subject.version.starts_with("runc version 1.1") {
+            limits["cpu"]["burst"] = json!(0); // it does not know it
+        }
+        if !s.is_v2() {
+            limits["memory"]["swappiness"] = json!(10); // v2 has no such file
+        }
+        let burst = limits["cpu"]["burst"].to_string();
+        let mut bundle = bundle(s, limits);
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
-        for (controller, name, value) in [
-            ("memory", "memory.limit_in_bytes", (64 * MIB).to_string()),
-            (
-                "memory",
-                "memory.soft_limit_in_bytes",
-                (32 * MIB).to_string(),
-            ),
-            (
-                "memory",
-                "memory.memsw.limit_in_bytes",
-                (96 * MIB).to_string(),
-            ),
-            ("memory", "memory.swappiness", "10".to_owned()),
-            ("cpu", "cpu.shares", "512".to_owned()),
-            ("cpu", "cpu.cfs_quota_us", "50000".to_owned()),
-            ("cpu", "cpu.cfs_period_us", "200000".to_owned()),
-            ("cpuset", "cpuset.cpus", "0".to_owned()),
-            ("cpuset", "cpuset.mems", "0".to_owned()),
-            ("pids", "pids.max", "100".to_owned()),
+        let group = Group::of_test(s);
+        for (limit, value) in [
+            (Limit::Memory, &*(64 * MIB).to_string()),
+            (Limit::Reservation, &(32 * MIB).to_string()),
+            (Limit::Swap, &(96 * MIB).to_string()),
+            (Limit::Shares, "512"),
+            (Limit::Quota, "50000"),
+            (Limit::Period, "200000"),
+            (Limit::Burst, &burst),
+            (Limit::Cpus, "0"),
+            (Limit::Mems, "0"),
+            (Limit::Pids, "100"),
         ] {
-            assert_eq!(read(s, controller, name), value, "{name}");
+            assert_eq!(group.limit(limit), value, "{limit:?}");
+        }
+        if !s.is_v2() {
+            assert_eq!(group.read("memory", "memory.swappiness"), "10");
         }
         container.remove();
     });
@@ -196,7 +164,7 @@ fn limits_are_read_back() {
 #[test]
 fn unlimited_and_absent_values_limit_nothing() {
     sandbox::host(|s| {
-        if lacks_v1(s) {
+        if s.lacks(&["cpu", "memory", "pids"]) {
             return;
         }
         for limits in [
@@ -207,82 +175,43 @@ fn unlimited_and_absent_values_limit_nothing() {
             let mut bundle = bundle(s, limits);
             bundle.args(&["sleep", "1000"]);
             let container = s.started(&bundle);
-            let bytes: u64 = read(s, "memory", "memory.limit_in_bytes")
-                .parse()
-                .expect("a number");
-            assert!(bytes > 1 << 60, "{bytes}");
-            assert_eq!(read(s, "cpu", "cpu.cfs_quota_us"), "-1");
-            assert_eq!(read(s, "cpu", "cpu.shares"), "1024");
-            assert_eq!(read(s, "pids", "pids.max"), "max");
+            let group = Group::of_test(s);
+            for limit in [Limit::Memory, Limit::Quota, Limit::Pids] {
+                assert_eq!(group.limit(limit), "max", "{limit:?}");
+            }
+            assert_eq!(group.limit(Limit::Shares), "1024");
             container.remove();
         }
     });
 }
 
-/// A loop device of the host for one test; none where the machine has none to give.
-struct Loop {
-    path: String,
-    minor: u32,
-}
-
-impl Loop {
-    fn attach(sandbox: &Sandbox) -> Option<Self> {
-        let backing = sandbox.dir.join("disk");
-        fs::write(&backing, vec![0; 4 << 20]).expect("disk");
-        let output = Command::new("losetup")
-            .args(["--find", "--show", "--read-only"])
-            .arg(&backing)
-            .output()
-            .expect("losetup");
-        let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let minor = path.strip_prefix("/dev/loop")?.parse().ok()?;
-        Some(Self { path, minor })
-    }
-}
-
-impl Drop for Loop {
-    /// The device is the machine's, so it is given back whatever has become of the test.
-    fn drop(&mut self) {
-        let detached = Command::new("losetup")
-            .args(["--detach", &self.path])
-            .status();
-        println!("losetup --detach {}: {detached:?}", self.path);
-    }
-}
-
-/// "throttleReadBpsDevice ... list of per-device bandwidth rate limits": 1 MiB takes four seconds at 256 KiB a second.
+/// "unified (object, OPTIONAL) - allows cgroup v2 parameters to be to be set and modified for the container. The key in the map refers to a
+/// file in the cgroup unified hierarchy." Each is written as it is given.
 #[test]
-fn the_block_rate_is_read_back_and_slows_reading() {
+fn unified_values_are_read_back() {
     sandbox::host(|s| {
-        if lacks_v1(s) {
+        if s.lacks_v2(&["cpu", "memory", "pids"]) {
             return;
         }
-        let Some(device) = Loop::attach(s) else {
-            return s.skip("losetup gives no loop device here");
-        };
-        let minor = device.minor;
-        let rate = json!([{ "major": 7, "minor": minor, "rate": MIB / 4 }]);
-        let mut bundle = bundle(
-            s,
-            json!({
-                "blockIO": { "throttleReadBpsDevice": rate },
-                "devices": [{ "allow": true, "type": "b", "major": 7, "minor": minor, "access": "r" }]
-            }),
-        );
-        bundle
-            .set(
-                "/linux/devices",
-                json!([{ "path": "/dev/disk", "type": "b", "major": 7, "minor": minor }]),
-            )
-            .shell("dd if=/dev/disk of=/dev/null bs=64k count=16 iflag=direct 2> /dev/null; echo $?; exec sleep 1000");
-        let start = Instant::now();
+        let values = [
+            ("memory.high", "33554432"),
+            ("memory.oom.group", "1"),
+            ("cpu.weight", "77"),
+            ("cpu.max", "30000 90000"),
+            ("pids.max", "31"),
+            ("cgroup.max.depth", "3"),
+        ];
+        let unified: Value = values
+            .iter()
+            .map(|(file, value)| ((*file).to_owned(), json!(value)))
+            .collect();
+        let mut bundle = bundle(s, json!({ "unified": unified }));
+        bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
-        let limit = read(s, "blkio", "blkio.throttle.read_bps_device");
-        container.wait_output("0\n");
-        let took = start.elapsed();
+        for (file, value) in values {
+            assert_eq!(Group::of_test(s).read("", file), value, "{file}");
+        }
         container.remove();
-        assert_eq!(limit, format!("7:{minor} {}", MIB / 4));
-        assert!(took > Duration::from_millis(2500), "{took:?}");
     });
 }
 
@@ -337,71 +266,6 @@ fn devices_are_refused(s: &Sandbox) {
     }
 }
 
-/// "unified (object, OPTIONAL)": files of cgroup v2; where the controller is not in v2 they cannot be had.
-#[test]
-fn a_unified_key_without_its_controller_is_an_error() {
-    sandbox::host(|s| {
-        if lacks_v1(s) {
-            return;
-        }
-        let bundle = bundle(s, json!({ "unified": { "memory.high": "1000000" } }));
-        let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
-        if s.subject.is_locule() {
-            outcome.fails_with(&[
-                "/linux/resources/unified/memory.high: ",
-                "controller memory",
-            ]);
-        }
-    });
-}
-
-/// A limit whose controller is missing is an error that names both.
-#[test]
-fn a_missing_controller_is_an_error() {
-    sandbox::pure_v2(|s| {
-        if s.is_control("runc 1.1 words it otherwise") {
-            return;
-        }
-        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("list");
-        let has = |name: &str| controllers.split_whitespace().any(|found| found == name);
-        for (limits, pointer, controller) in [
-            (
-                json!({ "memory": { "limit": 64 * MIB } }),
-                "/memory/limit",
-                "memory",
-            ),
-            (json!({ "cpu": { "shares": 512 } }), "/cpu/shares", "cpu"),
-            (json!({ "cpu": { "quota": 5000 } }), "/cpu/", "cpu"),
-            (json!({ "cpu": { "cpus": "0" } }), "/cpu/cpus", "cpuset"),
-            (json!({ "pids": { "limit": 5 } }), "/pids/limit", "pids"),
-            (
-                json!({ "blockIO": { "weight": 500 } }),
-                "/blockIO/weight",
-                "io",
-            ),
-            (
-                json!({ "unified": { "memory.high": "1000000" } }),
-                "/unified/memory.high",
-                "memory",
-            ),
-        ] {
-            if has(controller) {
-                s.skip(&format!(
-                    "{controller} is there; covered where v2 has hugetlb alone"
-                ));
-                continue;
-            }
-            let pointer = format!("/linux/resources{pointer}");
-            let name = format!("controller {controller} ");
-            s.try_create(&bundle(s, limits), &s.id(), &[]).fails_with(&[
-                &pointer,
-                &name,
-                "not available",
-            ]);
-        }
-    });
-}
-
 /// "hugepageLimits (array of objects, OPTIONAL)", and the same file by its name.
 #[test]
 fn huge_pages_are_limited_in_the_v2_view() {
@@ -426,134 +290,11 @@ fn huge_pages_are_limited_in_the_v2_view() {
             let mut bundle = bundle(s, limits);
             bundle.args(&["sleep", "1000"]);
             let container = s.started(&bundle);
-            assert_eq!(read(s, "", "hugetlb.2MB.max"), value.to_string());
+            assert_eq!(
+                Group::of_test(s).read("", "hugetlb.2MB.max"),
+                value.to_string()
+            );
             container.remove();
-        }
-    });
-}
-
-/// Issue 4, bad input: "Wrong types, negative or overflowing numbers, unknown hugepage size, unified key with `/` or newline, unified on
-/// v1, swap below limit, quota below the kernel's minimum ...: each an error with JSON pointer ..., and the group is as before."
-#[test]
-fn a_bad_limit_is_refused_with_its_place() {
-    sandbox::host(|s| {
-        refuses_bad_limits(s);
-    });
-}
-
-/// The same where cgroup v2 is all there is.
-#[test]
-fn a_bad_limit_is_refused_with_its_place_in_the_v2_view() {
-    sandbox::pure_v2(|s| {
-        refuses_bad_limits(s);
-    });
-}
-
-fn refuses_bad_limits(s: &Sandbox) {
-    if s.is_control("the pointers are locule's") {
-        return;
-    }
-    for (limits, pointer) in [
-        (json!([]), ""),
-        (json!({ "memory": 5 }), "/memory"),
-        (json!({ "memory": { "limit": "1G" } }), "/memory/limit"),
-        (json!({ "memory": { "limit": -2 } }), "/memory/limit"),
-        (json!({ "memory": { "limit": u64::MAX } }), "/memory/limit"),
-        (json!({ "memory": { "limit": 0.5 } }), "/memory/limit"),
-        (
-            json!({ "memory": { "limit": 64 * MIB, "swap": 32 * MIB } }),
-            "/memory",
-        ),
-        (
-            json!({ "memory": { "swappiness": 101 } }),
-            "/memory/swappiness",
-        ),
-        (json!({ "cpu": { "shares": -1 } }), "/cpu/shares"),
-        (json!({ "cpu": { "quota": 1e30 } }), "/cpu/quota"),
-        (json!({ "cpu": { "cpus": "zero" } }), "/cpu/cpus"),
-        (json!({ "cpu": { "idle": 2 } }), "/cpu/idle"),
-        (json!({ "pids": {} }), "/pids"),
-        (json!({ "pids": { "limit": -2 } }), "/pids/limit"),
-        (json!({ "blockIO": { "weight": 5 } }), "/blockIO/weight"),
-        (
-            json!({ "blockIO": { "throttleReadBpsDevice": [{ "major": 7 }] } }),
-            "/blockIO/throttleReadBpsDevice/0",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "64TB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "4KB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
-        ),
-        (
-            json!({ "unified": { "memory/high": "1" } }),
-            "/unified/memory~1high",
-        ),
-        (
-            json!({ "unified": { "../memory.high": "1" } }),
-            "/unified/..~1memory.high",
-        ),
-        (
-            json!({ "unified": { "memory.high\n": "1" } }),
-            "/unified/memory.high",
-        ),
-        (
-            json!({ "unified": { "cgroup.procs": "1" } }),
-            "/unified/cgroup.procs",
-        ),
-        (
-            json!({ "unified": { "memory.high": 5 } }),
-            "/unified/memory.high",
-        ),
-        (
-            json!({ "devices": [{ "allow": false, "type": "x" }] }),
-            "/devices/0/type",
-        ),
-        (
-            json!({ "devices": [{ "allow": true, "access": "q" }] }),
-            "/devices/0/access",
-        ),
-    ] {
-        let bundle = bundle(s, limits.clone());
-        let outcome = s.try_create(&bundle, &s.id(), &[]);
-        let pointer = format!("/linux/resources{pointer}");
-        outcome.fails_with(&[&pointer]);
-        assert!(!file(s, "memory", "").exists(), "{limits}");
-    }
-}
-
-/// What only the kernel refuses is an error with the place as well, and the groups are gone.
-#[test]
-fn a_limit_that_the_kernel_refuses_leaves_no_group() {
-    sandbox::host(|s| {
-        if lacks_v1(s) || s.is_control("the pointers are locule's") {
-            return;
-        }
-        for (limits, pointer) in [
-            (json!({ "cpu": { "quota": 500 } }), "/cpu/quota"),
-            (
-                json!({ "cpu": { "quota": 5000, "period": 10 } }),
-                "/cpu/period",
-            ),
-            (json!({ "cpu": { "cpus": "4000" } }), "/cpu/cpus"),
-            (json!({ "cpu": { "mems": "400" } }), "/cpu/mems"),
-            (
-                json!({ "blockIO": { "throttleReadBpsDevice": [{ "major": 99, "minor": 0, "rate": 5 }] } }),
-                "/blockIO/throttleReadBpsDevice/0",
-            ),
-        ] {
-            let pointer = format!("/linux/resources{pointer}: ");
-            s.try_create(&bundle(s, limits), &s.id(), &[])
-                .fails_with(&[&pointer]);
-            for controller in ["cpu", "memory", "pids", "blkio", "freezer"] {
-                assert!(!file(s, controller, "").exists(), "{controller}");
-            }
         }
     });
 }

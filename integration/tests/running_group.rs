@@ -191,7 +191,7 @@ fn has(value: &Value, pointers: &[&str]) {
 #[test]
 fn events_prints_one_sample_on_one_line() {
     sandbox::host(|s| {
-        if s.lacks_v1(&["memory", "pids"]) {
+        if s.lacks(&["memory", "pids"]) {
             return;
         }
         let mut bundle = s.bundle();
@@ -317,7 +317,7 @@ fn holds_pidfd(pid: u32) -> bool {
 #[test]
 fn events_tells_when_memory_has_run_out() {
     sandbox::host(|s| {
-        if s.lacks_v1(&["memory", "pids"]) {
+        if s.lacks(&["memory", "pids"]) {
             return;
         }
         let mut bundle = s.bundle();

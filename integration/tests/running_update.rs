@@ -1,33 +1,9 @@
 //! What `update` promises for the limits of a container that exists: config-linux.md "Control groups", changed later.
 
 use std::fs::{self, File};
-use std::path::Path;
 
-use integration::{Container, Sandbox, sandbox};
+use integration::{Container, Group, Limit, Sandbox, sandbox};
 use serde_json::json;
-
-/// What `file` of the container's group in the v1 hierarchy `controller` says.
-fn limit(container: &Container<'_>, controller: &str, file: &str) -> String {
-    let pid = container.pid();
-    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
-    let names = |line: &&str| {
-        line.split(':')
-            .nth(1)
-            .is_some_and(|list| list.split(',').any(|name| name == controller))
-    };
-    let line = lines.lines().find(names).expect("the controller");
-    let group = line
-        .splitn(3, ':')
-        .nth(2)
-        .expect("a path")
-        .trim_start_matches('/');
-    let path = Path::new("/sys/fs/cgroup")
-        .join(controller)
-        .join(group)
-        .join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    text.trim_end().to_owned()
-}
 
 /// A container with limits to change.
 fn limited(s: &Sandbox) -> Container<'_> {
@@ -48,37 +24,34 @@ fn limited(s: &Sandbox) -> Container<'_> {
 #[test]
 fn update_changes_what_is_given_and_nothing_else() {
     sandbox::host(|s| {
-        if s.lacks_v1(&["memory", "cpu", "pids"]) {
+        if s.lacks(&["memory", "cpu", "pids"]) {
             return;
         }
         let container = limited(s);
+        let group = Group::of(s, &container);
+        let limit = |limit| group.limit(limit);
         container
             .command(&["update", "--pids-limit", "20", "--memory", "96m"])
             .prints("");
-        assert_eq!(limit(&container, "pids", "pids.max"), "20");
-        let memory = |file: &str| limit(&container, "memory", file);
-        assert_eq!(memory("memory.limit_in_bytes"), (96 << 20).to_string());
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "50000");
+        assert_eq!(limit(Limit::Pids), "20");
+        assert_eq!(limit(Limit::Memory), (96 << 20).to_string());
+        assert_eq!(limit(Limit::Quota), "50000");
 
         container.command(&["update", "--cpu-quota", "40000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "40000");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "200000");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
+        assert_eq!(limit(Limit::Quota), "40000");
+        assert_eq!(limit(Limit::Period), "200000");
+        assert_eq!(limit(Limit::Shares), "512");
         container
             .command(&["update", "--cpu-period", "100000"])
             .ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "40000");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "100000");
+        assert_eq!(limit(Limit::Quota), "40000");
+        assert_eq!(limit(Limit::Period), "100000");
 
         container
             .command(&["update", "--pids-limit", "-1", "--memory=-1"])
             .ok();
-        assert_eq!(limit(&container, "pids", "pids.max"), "max");
-        assert!(
-            memory("memory.limit_in_bytes").len() > 15,
-            "{}",
-            memory("memory.limit_in_bytes")
-        );
+        assert_eq!(limit(Limit::Pids), "max");
+        assert_eq!(limit(Limit::Memory), "max");
         container.remove();
     });
 }
@@ -90,17 +63,19 @@ fn idleness_does_not_touch_the_shares() {
         if s.is_control("runc 1.1 has no --cpu-idle") {
             return;
         }
-        if s.lacks_v1(&["memory", "cpu", "pids"]) {
+        if s.lacks(&["memory", "cpu", "pids"]) {
             return;
         }
         let container = limited(s);
+        let group = Group::of(s, &container);
+        let limit = |limit| group.limit(limit);
         container.command(&["update", "--cpu-idle", "1"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.idle"), "1");
+        assert_eq!(limit(Limit::Idle), "1");
         container.command(&["update", "--cpu-quota", "30000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "30000");
+        assert_eq!(limit(Limit::Quota), "30000");
         container.command(&["update", "--cpu-idle", "0"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.idle"), "0");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
+        assert_eq!(limit(Limit::Idle), "0");
+        assert_eq!(limit(Limit::Shares), "512");
         container.remove();
     });
 }
@@ -109,7 +84,7 @@ fn idleness_does_not_touch_the_shares() {
 #[test]
 fn a_document_with_zeros_and_a_deny_rule_changes_what_it_means() {
     sandbox::host(|s| {
-        if s.lacks_v1(&["memory", "cpu", "pids"]) {
+        if s.lacks(&["memory", "cpu", "pids"]) {
             return;
         }
         let mut bundle = s.bundle();
@@ -119,6 +94,8 @@ fn a_document_with_zeros_and_a_deny_rule_changes_what_it_means() {
             .shell("echo ready; while sleep 0.01; do echo x > /dev/null && echo kept; done");
         let container = s.started(&bundle);
         container.wait_output("ready");
+        let group = Group::of(s, &container);
+        let limit = |limit| group.limit(limit);
         let document = json!({
             "devices": [{ "allow": false, "access": "rwm" }],
             "memory": { "limit": 0, "reservation": 0, "kernel": 0 },
@@ -132,13 +109,10 @@ fn a_document_with_zeros_and_a_deny_rule_changes_what_it_means() {
         container
             .command(&["update", "-r", path, "--pids-limit", "3"])
             .prints("");
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us"), "70000");
-        assert_eq!(limit(&container, "cpu", "cpu.shares"), "512");
-        assert_eq!(limit(&container, "pids", "pids.max"), "max");
-        assert_eq!(
-            limit(&container, "memory", "memory.limit_in_bytes"),
-            (64 << 20).to_string()
-        );
+        assert_eq!(limit(Limit::Quota), "70000");
+        assert_eq!(limit(Limit::Shares), "512");
+        assert_eq!(limit(Limit::Pids), "max");
+        assert_eq!(limit(Limit::Memory), (64 << 20).to_string());
         let before = container.output().len();
         assert!(sandbox::eventually(
             || container.output()[before..].contains("kept")
@@ -150,7 +124,7 @@ fn a_document_with_zeros_and_a_deny_rule_changes_what_it_means() {
         command.stdin(File::open(&file).expect("open"));
         let output = command.output().expect("update");
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(limit(&container, "pids", "pids.max"), "33");
+        assert_eq!(limit(Limit::Pids), "33");
         container.remove();
     });
 }
@@ -162,16 +136,18 @@ fn a_refused_limit_changes_nothing() {
         if s.is_control("runc 1.1 keeps what it has set before the refusal") {
             return;
         }
-        if s.lacks_v1(&["memory", "cpu", "pids"]) {
+        if s.lacks(&["memory", "cpu", "pids"]) {
             return;
         }
         let container = limited(s);
+        let group = Group::of(s, &container);
+        let limit = |limit| group.limit(limit);
         let limits = || {
             [
-                limit(&container, "memory", "memory.limit_in_bytes"),
-                limit(&container, "cpu", "cpu.cfs_quota_us"),
-                limit(&container, "cpu", "cpu.cfs_period_us"),
-                limit(&container, "pids", "pids.max"),
+                limit(Limit::Memory),
+                limit(Limit::Quota),
+                limit(Limit::Period),
+                limit(Limit::Pids),
             ]
         };
         let before = limits();
@@ -220,7 +196,7 @@ fn a_refused_limit_changes_nothing() {
         }
         // The stored limits are as before too: a quota alone goes with the period of the configuration.
         container.command(&["update", "--cpu-quota", "60000"]).ok();
-        assert_eq!(limit(&container, "cpu", "cpu.cfs_period_us"), "200000");
+        assert_eq!(limit(Limit::Period), "200000");
         container.remove();
     });
 }

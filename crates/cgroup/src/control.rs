@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
+use crate::error::chain;
 use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
@@ -23,22 +24,14 @@ fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// The processes of `top` and of all groups below it. What goes away meanwhile is left out.
-fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
-    let mut pids = BTreeSet::new();
+/// Looks at `top` and at all groups below it. What goes away meanwhile is left out.
+fn walk(
+    top: Directory,
+    mut look: impl FnMut(&Directory) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut pending = vec![top];
     while let Some(group) = pending.pop() {
-        match group.read("cgroup.procs") {
-            // A pid of 0 is a process outside of the caller's PID namespace.
-            Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
-            Err(errno) if is_gone(errno) => continue,
-            // A threaded group: its processes are listed by the group above.
-            Err(Errno::EOPNOTSUPP) => {}
-            Err(source) => {
-                let file = group.path().join("cgroup.procs");
-                return Err(Error::ReadFile { file, source });
-            }
-        }
+        look(&group)?;
         let children = match group.children() {
             Ok(children) => children,
             Err(errno) if is_gone(errno) => continue,
@@ -52,7 +45,37 @@ fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
             }
         }
     }
+    Ok(())
+}
+
+/// The processes of `top` and of all groups below it.
+fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
+    let mut pids = BTreeSet::new();
+    walk(top, |group| {
+        match group.read("cgroup.procs") {
+            // A pid of 0 is a process outside of the caller's PID namespace.
+            Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(errno) if is_gone(errno) => {}
+            // A threaded group: its processes are listed by the group above.
+            Err(Errno::EOPNOTSUPP) => {}
+            Err(source) => {
+                let file = group.path().join("cgroup.procs");
+                return Err(Error::ReadFile { file, source });
+            }
+        }
+        Ok(())
+    })?;
     Ok(pids)
+}
+
+/// Thaws `top` and all groups below it: a container may have frozen a group of its own, and v1's frozen processes do not die.
+fn thaw_all(top: Directory) -> Result<(), Error> {
+    walk(top, |group| {
+        match group.write_named("freezer.state", "THAWED") {
+            Err(Error::WriteFile { source, .. }) if is_gone(source) => Ok(()),
+            answer => answer,
+        }
+    })
 }
 
 /// Whether neither `group` nor any group below it has a process.
@@ -280,13 +303,17 @@ impl Location {
         } else {
             self.signal_each(signal)
         };
-        if let Some(freezer) = &freezer
-            && freezer.is_frozen().unwrap_or(false)
-        {
-            match freezer.ask(false) {
+        match freezer {
+            Some(Freezer {
+                directory,
+                version: Version::V1,
+            }) => thaw_all(directory)?,
+            // v2's frozen processes die, and cgroup.kill has reached the groups below.
+            Some(freezer) if freezer.is_frozen().unwrap_or(false) => match freezer.ask(false) {
                 Err(Error::WriteFile { source, .. }) if is_gone(source) => {}
                 answer => answer?,
-            }
+            },
+            _ => {}
         }
         sent
     }
@@ -378,13 +405,19 @@ impl Location {
             .set(false, deadline)
     }
 
-    /// Removes the groups and all groups below them, but no group above, and waits for processes that are
+    /// Removes the groups and all groups below them (a scope is stopped first), but no group above, and waits for processes that are
     /// about to end. Groups that are gone are no error; groups that the container only inherits are
     /// never touched.
     ///
     /// # Errors
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
     pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
+        if let Some(unit) = &self.unit
+            && let Err(error) = unit.stop()
+        {
+            // The groups go all the same, and systemd forgets a scope whose group is gone.
+            tracing::warn!("stop unit {}: {}", unit.name, chain(&error));
+        }
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_micros(100);
         let mut left: Vec<&Place> = self.groups.iter().collect();

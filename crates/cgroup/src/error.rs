@@ -5,6 +5,18 @@ use spec::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// An error with what is behind it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
 /// A failure of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,12 +24,101 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] Diagnostic),
 
-    /// The manager is one that this version does not have.
+    /// The systemd manager was asked for where there is none.
     #[error(
-        "the systemd cgroup manager is not supported yet (cgroupsPath names the unit {unit:?})"
+        "systemd does not run this host ({missing:?} is missing): leave --systemd-cgroup out, or say --cgroup-manager cgroupfs"
     )]
-    SystemdManager {
-        /// The unit that it would have made.
+    NoSystemd {
+        /// What is there where it does.
+        missing: PathBuf,
+    },
+
+    /// The systemd manager needs cgroup v2.
+    #[error(
+        "the systemd cgroup manager needs a host with cgroup v2 alone, and {path:?} is of cgroup v1: say --cgroup-manager cgroupfs"
+    )]
+    LegacyHierarchy {
+        /// A v1 hierarchy.
+        path: PathBuf,
+    },
+
+    /// systemd cannot be reached.
+    #[error(
+        "systemd cannot be reached: {}; an ordinary user needs a session of systemd (XDG_RUNTIME_DIR, `loginctl enable-linger`)",
+        if tried.is_empty() { "XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS name no bus".to_owned() } else { tried.join("; ") }
+    )]
+    NoBus {
+        /// What each place has answered.
+        tried: Vec<String>,
+    },
+
+    /// Something is wrong with the bus, or systemd has refused.
+    #[error("ask systemd by D-Bus")]
+    Bus(#[from] dbus::Error),
+
+    /// Process numbers mean something else there.
+    #[error(
+        "systemd at {bus} is outside of this process' PID namespace and would take the container's pid for another's: say --cgroup-manager cgroupfs"
+    )]
+    OutOfSight {
+        /// The address.
+        bus: String,
+    },
+
+    /// An answer is none.
+    #[error("systemd at {bus} does not say {what} in a form that is known")]
+    Unexpected {
+        /// The address.
+        bus: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+
+    /// The unit cannot be made as it should be.
+    #[error("{pointer}systemd refuses unit {unit:?}")]
+    Refused {
+        /// JSON pointer of the property that it does not like, with ": "; empty if that is not known.
+        pointer: String,
+        /// The unit.
+        unit: String,
+        /// Its answer.
+        #[source]
+        source: dbus::Error,
+    },
+
+    /// Somebody else has a unit of that name.
+    #[error(
+        "systemd has a unit {unit:?} already ({state}): another container or service has that name; choose another in cgroupsPath"
+    )]
+    UnitExists {
+        /// The unit.
+        unit: String,
+        /// Its state.
+        state: String,
+    },
+
+    /// systemd has given up on the unit.
+    #[error(
+        "systemd did not start unit {unit:?}: the job ended as {result:?}; its journal says why"
+    )]
+    Job {
+        /// The unit.
+        unit: String,
+        /// systemd's word.
+        result: String,
+    },
+
+    /// The unit is gone.
+    #[error("systemd has no unit {unit:?} any more")]
+    NoUnit {
+        /// The unit.
+        unit: String,
+    },
+
+    /// The state names what is no scope.
+    #[error("the state names {unit:?} as the container's unit, which is no scope")]
+    NoScope {
+        /// The unit.
         unit: String,
     },
 
@@ -163,6 +264,17 @@ pub enum Error {
         group: PathBuf,
         /// The content of cgroup.type.
         kind: String,
+    },
+
+    /// The group passes controllers on, which one with processes may not.
+    #[error(
+        "cgroup {group:?} passes the controllers {controllers:?} on to groups below it and so takes no processes; take them out of its cgroup.subtree_control or choose another cgroupsPath"
+    )]
+    PassesOn {
+        /// The directory.
+        group: PathBuf,
+        /// Those that do not work on threads.
+        controllers: String,
     },
 
     /// The process could not be moved.

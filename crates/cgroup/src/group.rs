@@ -1,27 +1,83 @@
 //! A group that exists: processes enter it, and are found in it.
 
 use kernel::Errno;
+use kernel::process::SIGKILL;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::hierarchy::{membership, read_text};
+use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
+
+/// Whether something of the groups may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// They are to be made around the first process.
+    NotYet,
+    Yes,
+}
 
 /// The groups of one container, open. The descriptors are close-on-exec.
 #[derive(Debug)]
 pub struct Group {
     location: Location,
-    /// In the order of the location's groups.
+    /// In the order of the location's groups; empty before they are made.
     directories: Vec<Directory>,
+    begun: Begun,
+    /// What was made for it, groups above it included.
+    made: Undo,
 }
 
 impl Group {
-    pub(crate) fn new(location: Location, directories: Vec<Directory>) -> Self {
+    pub(crate) fn new(location: Location, directories: Vec<Directory>, made: Undo) -> Self {
         Self {
             location,
             directories,
+            begun: Begun::Yes,
+            made,
         }
+    }
+
+    /// Groups that are not made before their first process is there.
+    pub(crate) fn awaited(location: Location) -> Self {
+        Self {
+            location,
+            directories: Vec::new(),
+            begun: Begun::NotYet,
+            made: Undo::new(),
+        }
+    }
+
+    pub(crate) fn set_begun(&mut self, begun: Begun) {
+        self.begun = begun;
+    }
+
+    pub(crate) fn set_directories(&mut self, directories: Vec<Directory>) {
+        self.directories = directories;
+    }
+
+    /// Kills what is in the groups of a container that did not come to be, and removes them and those above that were made for it and
+    /// that nobody else uses by now; nothing, if they were not made yet: a unit of that name is somebody else's then.
+    ///
+    /// # Errors
+    /// What is left and why.
+    pub fn end(&self, deadline: Duration) -> Result<(), Error> {
+        if self.begun == Begun::NotYet || self.location.is_empty() {
+            return Ok(());
+        }
+        self.location.signal_all(SIGKILL)?;
+        self.location.remove(deadline)?;
+        for (index, path) in self.made.iter().rev() {
+            let place = &self.location.groups[*index];
+            if path != place.relative()
+                && let Some(root) = place.root()?
+            {
+                take_back(&root, path);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn open(location: &Location) -> Result<Self, Error> {
@@ -33,12 +89,16 @@ impl Group {
                 source: Errno::ENOENT,
             })?);
         }
-        Ok(Self::new(location.clone(), directories))
+        Ok(Self::new(location.clone(), directories, Undo::new()))
     }
 
     /// Where the groups are.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    pub(crate) fn directories(&self) -> &[Directory] {
+        &self.directories
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
@@ -95,7 +155,13 @@ impl Group {
                 .map_or("", |(_controllers, path)| path);
             // Where the mount's root is not the hierarchy's (a container on a shared cgroup namespace),
             // the names differ and the group's own list decides.
-            if found != place.path && !is_member(directory, &pid.to_string()) {
+            let sub_group = self.location.unit.as_ref();
+            let sub_group = sub_group.and_then(|unit| unit.sub_group.as_deref());
+            let expected = match sub_group {
+                Some(name) => &format!("{}/{name}", place.path),
+                None => &place.path,
+            };
+            if found != expected && !is_member(directory, &pid.to_string()) {
                 return Err(Error::Misplaced {
                     pid,
                     group: directory.path().to_owned(),

@@ -20,23 +20,24 @@ mod enable; // passing controllers on, v2
 mod error; // what can go wrong
 mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
-mod kills; // what the memory limit has done
+mod kills; // what a limit has done
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
 mod oom; // word of kills for lack of memory
 mod plan; // where the groups will be, and making them
 mod resources; // limits as file writes
 pub mod stats; // what the group has used
+mod systemd; // groups as systemd's scopes
 mod update; // new limits for a group that is in use
 
 pub use error::Error;
 pub use group::Group;
-pub use kills::OutOfMemory;
+pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
-pub use name::UnitName;
 pub use oom::{News, OomWatch};
-pub use plan::{Plan, Request};
+pub use plan::{Plan, Request, Unrestricted};
 pub use resources::{FileWrite, Missing};
+pub use systemd::{Instance, Unit};
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::Directory;
 use crate::hierarchy::{MOUNT, membership, open_root, read_text};
-use crate::{Error, Group, Manager, Version, name};
+use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 
 /// A group in one hierarchy.
@@ -33,6 +33,9 @@ pub struct Location {
     /// Where its maker is, if it has no groups of its own. Only ever looked at, never acted upon.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited: Vec<Place>,
+    /// The scope whose group it is; `None`: systemd has no part in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 impl Place {
@@ -243,6 +246,7 @@ mod tests {
             manager: Manager::Cgroupfs,
             groups,
             inherited: Vec::new(),
+            unit: None,
         }
     }
 

@@ -82,11 +82,11 @@ impl GroupName {
 
 /// `slice:prefix:name`, the form that cgroupsPath has with the systemd manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitName {
+pub(crate) struct UnitName {
     /// A slice unit, as "system.slice" or "-.slice".
-    pub slice: String,
-    /// The unit: `prefix-name.scope`, or the name itself if that is a slice.
-    pub unit: String,
+    pub(crate) slice: String,
+    /// The unit: `prefix-name.scope`.
+    pub(crate) unit: String,
 }
 
 impl UnitName {
@@ -94,7 +94,7 @@ impl UnitName {
     ///
     /// # Errors
     /// Anything but three parts, and parts that cannot be in a unit's name.
-    pub fn parse(
+    pub(crate) fn parse(
         cgroups_path: Option<&str>,
         id: &str,
         default_slice: &str,
@@ -127,20 +127,54 @@ impl UnitName {
             slice => slice.to_owned(),
         };
         expand_slice(&slice)?;
-        let unit = if name.ends_with(".slice") {
-            name.to_owned()
-        } else if prefix.is_empty() {
+        if name.ends_with(".slice") {
+            let message = format!("{name:?} is a slice, and systemd puts no process into a slice");
+            return Err(
+                problem(message).hint("name the container, and the slice as the first part")
+            );
+        }
+        let unit = if prefix.is_empty() {
             format!("{name}.scope")
         } else {
             format!("{prefix}-{name}.scope")
         };
+        check_unit(&unit)?;
         Ok(Self { slice, unit })
     }
 
     /// The path of the unit's group below the mount: `a-b.slice` is `/a.slice/a-b.slice`.
-    pub fn group_path(&self) -> Result<String, Diagnostic> {
-        Ok(format!("{}/{}", expand_slice(&self.slice)?, self.unit))
+    pub(crate) fn group_path(&self) -> Result<String, Diagnostic> {
+        let escape = if needs_escape(&self.unit) { "_" } else { "" };
+        Ok(format!(
+            "{}/{escape}{}",
+            expand_slice(&self.slice)?,
+            self.unit
+        ))
     }
+}
+
+/// What systemd takes for a unit's name: letters, digits and `:-_.\\`, 255 bytes. See systemd.unit(5).
+fn check_unit(unit: &str) -> Result<(), Diagnostic> {
+    let is_valid = |letter: char| letter.is_ascii_alphanumeric() || ":-_.\\".contains(letter);
+    if let Some(letter) = unit.chars().find(|letter| !is_valid(*letter)) {
+        return Err(problem(format!(
+            "{letter:?} cannot be in the name of a unit ({unit:?})"
+        )));
+    }
+    if unit.len() > 255 {
+        return Err(problem(format!("unit {unit:?} is longer than 255 bytes")));
+    }
+    Ok(())
+}
+
+/// Whether the unit's group would have the name of a file of the kernel's, which systemd avoids with an
+/// underscore in front.
+fn needs_escape(unit: &str) -> bool {
+    const CONTROLLERS: &[&str] = &[
+        "cgroup", "cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids",
+    ];
+    let first = unit.split('.').next().unwrap_or_default();
+    unit.starts_with(['_', '.']) || CONTROLLERS.contains(&first)
 }
 
 /// The path of a slice: each dash is one level. See systemd.slice(5).
@@ -233,7 +267,9 @@ mod tests {
             ("-:p:n", "/p-n.scope"),
             ("-.slice:p:n", "/p-n.scope"),
             ("system.slice::n", "/system.slice/n.scope"),
-            ("system.slice:p:x-y.slice", "/system.slice/x-y.slice"),
+            ("system.slice::memory", "/system.slice/_memory.scope"),
+            ("system.slice::_x", "/system.slice/__x.scope"),
+            ("system.slice:p:x.y", "/system.slice/p-x.y.scope"),
             ("", "/user.slice/locule-box.scope"),
         ];
         for (path, group) in cases {
@@ -255,6 +291,10 @@ mod tests {
             "system.slice:p:",
             "system.slice:../p:n",
             "a/b.slice:p:n",
+            "system.slice:p:x-y.slice",
+            "system.slice:p:a b",
+            "system.slice:p:a@b",
+            "system.slice:p:ä",
         ] {
             let error = UnitName::parse(Some(path), "box", "system.slice").unwrap_err();
             assert_eq!(error.pointer, "/linux/cgroupsPath", "{path}");

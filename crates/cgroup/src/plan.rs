@@ -18,9 +18,12 @@ use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
-use crate::name::{Base, GroupName, UnitName};
-use crate::resources::{self, Controllers, FileWrite, Stage};
+use crate::name::{Base, GroupName};
+use crate::resources::{self, Controllers, FileWrite, Stage, Target};
+use crate::systemd::Scope;
 use crate::{Error, Group, Location, Manager, Place, Version};
+
+mod scope;
 
 /// What [`Plan::lower`] starts from.
 #[derive(Debug, Clone, Copy)]
@@ -50,26 +53,17 @@ pub struct Plan {
     available: Vec<String>,
     /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
     owner: Option<u32>,
+    /// What systemd is to make; `None`: the groups are made here.
+    scope: Option<Scope>,
 }
 
-/// The groups that a call of [`Plan::create`] has made, for taking them back.
-#[derive(Debug, Default)]
-struct Undo<'a>(Vec<(&'a Directory, String)>);
+/// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
+pub(crate) type Undo = Vec<(usize, String)>;
 
-impl Undo<'_> {
-    /// Removes them, the last first.
-    fn run(self) {
-        for (root, path) in self.0.into_iter().rev() {
-            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            let removed = root
-                .open_below(above)
-                .and_then(|parent| parent.remove(name));
-            if let Err(errno) = removed {
-                tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
-            }
-        }
-    }
-}
+/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+#[derive(Debug)]
+#[must_use]
+pub struct Unrestricted(Option<usize>);
 
 impl Plan {
     /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
@@ -83,15 +77,7 @@ impl Plan {
         let path = container.cgroups_path.as_deref();
         match request.manager {
             Manager::Disabled => Ok(Self::without_groups(Manager::Disabled)),
-            Manager::Systemd => {
-                let slice = if request.rootless {
-                    "user.slice"
-                } else {
-                    "system.slice"
-                };
-                let unit = UnitName::parse(path, request.id, slice)?.unit;
-                Err(Error::SystemdManager { unit })
-            }
+            Manager::Systemd => Self::lower_scope(request),
             Manager::Cgroupfs => {
                 let name = GroupName::parse(path, request.id)?;
                 Self::lower_cgroupfs(request, &name)
@@ -100,22 +86,7 @@ impl Plan {
     }
 
     fn lower_cgroupfs(request: &Request<'_>, name: &GroupName) -> Result<Self, Error> {
-        let mut plan = Self {
-            location: Location {
-                manager: Manager::Cgroupfs,
-                groups: Vec::new(),
-                inherited: Vec::new(),
-            },
-            hierarchies: Vec::new(),
-            writes: Vec::new(),
-            devices: None,
-            refusal: Refusal::Fails,
-            available: Vec::new(),
-            owner: owner(request.container),
-        };
-        if request.rootless {
-            plan.refusal = Refusal::IsIgnored;
-        }
+        let mut plan = Self::empty(request);
         let mut left_out = false;
         let found = match detect() {
             Err(error) if request.rootless => {
@@ -150,6 +121,29 @@ impl Plan {
         match plan.lower_resources(&request.container.resources) {
             Err(problem) if left_out && problem.code == Code::Host => Err(no_access().into()),
             answer => answer.map(|()| plan).map_err(Error::from),
+        }
+    }
+
+    /// A plan for nothing yet.
+    fn empty(request: &Request<'_>) -> Self {
+        Self {
+            location: Location {
+                manager: request.manager,
+                groups: Vec::new(),
+                inherited: Vec::new(),
+                unit: None,
+            },
+            hierarchies: Vec::new(),
+            writes: Vec::new(),
+            devices: None,
+            refusal: if request.rootless {
+                Refusal::IsIgnored
+            } else {
+                Refusal::Fails
+            },
+            available: Vec::new(),
+            owner: owner(request.container),
+            scope: None,
         }
     }
 
@@ -196,6 +190,7 @@ impl Plan {
                 manager,
                 groups: Vec::new(),
                 inherited: inherited.collect(),
+                unit: None,
             },
             hierarchies: Vec::new(),
             writes: Vec::new(),
@@ -203,6 +198,7 @@ impl Plan {
             refusal: Refusal::Fails,
             available: Vec::new(),
             owner: None,
+            scope: None,
         }
     }
 
@@ -216,27 +212,64 @@ impl Plan {
         &self.writes
     }
 
-    /// Makes the groups. Nothing is left behind if a step fails.
+    /// Makes the groups, but for a scope: systemd makes one around its first process, which [`Self::admit`] brings.
+    /// Nothing is left behind if a step fails.
     ///
     /// # Errors
-    /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
-    /// refused.
+    /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
+    /// what the kernel refused.
     pub fn create(&self) -> Result<Group, Error> {
-        let mut undo = Undo::default();
-        match self.create_or_leave(&mut undo) {
-            Ok(group) => Ok(group),
-            Err(error) => {
-                undo.run();
-                Err(error)
-            }
+        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    }
+
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
+    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(|group, left| Ok((group, left)))
+    }
+
+    /// Adds what [`Self::create_unrestricted`] has left out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
+        let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
+            return Ok(());
+        };
+        match group.target().directories.get(index) {
+            Some(directory) => devices.apply(directory, Made::New, self.refusal),
+            None => Ok(()),
         }
+    }
+
+    fn create_and<T>(
+        &self,
+        finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.scope.is_some() {
+            return finish(Group::awaited(self.location.clone()), Unrestricted(None));
+        }
+        let mut undo = Undo::new();
+        let made = self.create_or_leave(&mut undo);
+        let finished = made.and_then(|(directories, left)| {
+            let group = Group::new(self.location.clone(), directories, undo.clone());
+            finish(group, left)
+        });
+        finished.inspect_err(|_error| {
+            for (index, path) in undo.iter().rev() {
+                take_back(&self.hierarchies[*index].root, path);
+            }
+        })
     }
 
     /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
     /// location is written down: what is there counts as the container's own from then on, and is killed with it.
     ///
     /// # Errors
-    /// As there: a group is occupied, frozen or threaded.
+    /// As there: a group is occupied, frozen, threaded or passes controllers on.
     pub fn look_for_others(&self) -> Result<(), Error> {
         for place in &self.location.groups {
             match (place.open()?, place.version) {
@@ -245,41 +278,71 @@ impl Plan {
                 (None, _) => {}
             }
         }
-        Ok(())
+        match &self.scope {
+            Some(scope) => scope.look_for_others(),
+            None => Ok(()),
+        }
     }
 
-    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
+    fn create_or_leave(&self, undo: &mut Undo) -> Result<(Vec<Directory>, Unrestricted), Error> {
+        let mut left = Unrestricted(None);
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
-            let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
-            match place.version {
-                Version::V2 => check_v2(&directory, made)?,
-                Version::V1 => check_v1(place, &directory, made)?,
-            }
-            if place.version == Version::V2 {
-                let writes: Vec<_> = self
-                    .writes
-                    .iter()
-                    .filter(|write| write.group == index)
-                    .collect();
-                enable(&hierarchy.root, place, &directory, &self.available, &writes)?;
-            }
-            if place.has_controller("cpuset") {
-                inherit_cpuset(&hierarchy.root, place.relative())?;
-            }
-            if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
-                delegate(&directory, uid)?;
-            }
-            if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index)
-            {
-                devices.apply(&directory, made, self.refusal)?;
+            let mut note = |path: &str| undo.push((index, path.to_owned()));
+            let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
+            self.prepare(index, (place, hierarchy), &directory, made)?;
+            if let Some(devices) = self.devices_at(index) {
+                // One that was there may have rules that are in the way.
+                if (place.version, made) == (Version::V2, Made::New) {
+                    left.0 = Some(index);
+                } else {
+                    devices.apply(&directory, made, self.refusal)?;
+                }
             }
             directories.push(directory);
         }
-        let group = Group::new(self.location.clone(), directories);
-        resources::apply(&self.writes, group.target())?;
-        Ok(group)
+        let target = Target {
+            places: &self.location.groups,
+            directories: &directories,
+        };
+        resources::apply(&self.writes, target)?;
+        Ok((directories, left))
+    }
+
+    /// The device rules, if they are set in this group.
+    fn devices_at(&self, index: usize) -> Option<&Devices> {
+        let (at, devices) = self.devices.as_ref()?;
+        (*at == index).then_some(devices)
+    }
+
+    /// What is done to a group before its device rules and limits are set.
+    fn prepare(
+        &self,
+        index: usize,
+        (place, hierarchy): (&Place, &Hierarchy),
+        directory: &Directory,
+        made: Made,
+    ) -> Result<(), Error> {
+        match place.version {
+            Version::V2 => check_v2(directory, made)?,
+            Version::V1 => check_v1(place, directory, made)?,
+        }
+        if place.version == Version::V2 {
+            let writes: Vec<_> = self
+                .writes
+                .iter()
+                .filter(|write| write.group == index)
+                .collect();
+            enable(&hierarchy.root, place, directory, &self.available, &writes)?;
+        }
+        if place.has_controller("cpuset") {
+            inherit_cpuset(&hierarchy.root, place.relative())?;
+        }
+        if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
+            delegate(directory, uid)?;
+        }
+        Ok(())
     }
 }
 
@@ -310,11 +373,22 @@ fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
     })
 }
 
-/// Makes the group `relative` below `root`, and those above it that are not there.
-fn make<'a>(
-    root: &'a Directory,
+/// Removes a group that was made in vain, unless others use it by now.
+pub(crate) fn take_back(root: &Directory, path: &str) {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let removed = root
+        .open_below(above)
+        .and_then(|parent| parent.remove(name));
+    if let Err(errno) = removed {
+        tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
+    }
+}
+
+/// Makes the group `relative` below `root`, and those above it that are not there. Tells each that it has made.
+fn make(
+    root: &Directory,
     relative: &str,
-    undo: &mut Undo<'a>,
+    note: &mut dyn FnMut(&str),
 ) -> Result<(Directory, Made), Error> {
     let (above, name) = relative.rsplit_once('/').unwrap_or(("", relative));
     let opened;
@@ -322,7 +396,7 @@ fn make<'a>(
         root
     } else {
         opened = match root.open_below(above) {
-            Err(Errno::ENOENT) => make(root, above, undo)?.0,
+            Err(Errno::ENOENT) => make(root, above, note)?.0,
             answer => answer.map_err(|source| Error::Directory {
                 action: "open",
                 group: root.path().join(above),
@@ -338,10 +412,13 @@ fn make<'a>(
     };
     let made = parent.make(name).map_err(failed)?;
     if made == Made::New {
-        undo.0.push((root, relative.to_owned()));
+        note(relative);
     }
     Ok((parent.open_below(name).map_err(failed)?, made))
 }
+
+/// The controllers that work on threads: a group may pass them on and have processes all the same. Source: cgroup-v2.rst, "Threads".
+const THREADED: &[&str] = &["cpu", "cpuset", "perf_event", "pids"];
 
 /// Refuses a group that init could not live in. A new group may be frozen too: by one above it.
 fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
@@ -358,8 +435,20 @@ fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
             group: group.path().to_owned(),
         });
     }
-    if made == Made::Existing && events.lines().any(|line| line == "populated 1") {
+    if made == Made::New {
+        return Ok(());
+    }
+    if events.lines().any(|line| line == "populated 1") {
         return Err(occupied(group));
+    }
+    let control = group.read_named("cgroup.subtree_control")?;
+    let passed_on = control.split_whitespace();
+    let domain: Vec<&str> = passed_on.filter(|name| !THREADED.contains(name)).collect();
+    if !domain.is_empty() {
+        return Err(Error::PassesOn {
+            group: group.path().to_owned(),
+            controllers: domain.join(" "),
+        });
     }
     Ok(())
 }

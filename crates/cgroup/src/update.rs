@@ -5,8 +5,9 @@ use spec::container::Resources;
 
 use crate::enable::enable;
 use crate::resources::{
-    self, Controllers, Stage, apply_or_restore, check_before_update, companions, merge,
+    self, Controllers, Former, Stage, apply, check_before_update, companions, merge,
 };
+use crate::systemd::Told;
 use crate::{Error, Location, Version};
 
 impl Location {
@@ -59,7 +60,18 @@ impl Location {
                 enable(root, place, directory, &controllers.v2, &writes)?;
             }
         }
-        apply_or_restore(&lowered.writes, target)?;
+        let former = Former::of(&lowered.writes, target);
+        let told = match &self.unit {
+            Some(unit) => Some(Told::tell(unit, &lowered.writes)?),
+            None => None,
+        };
+        if let Err(error) = apply(&lowered.writes, target) {
+            if let Some(told) = told {
+                told.take_back();
+            }
+            former.restore(target);
+            return Err(error);
+        }
         Ok(merged)
     }
 }

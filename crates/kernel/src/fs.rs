@@ -112,6 +112,9 @@ pub fn kind_of(path: &CStr) -> Result<FileKind, Errno> {
 /// The magic number of a procfs, as [`filesystem_magic`] gives it.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 
+/// The magic number of a selinuxfs.
+pub const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+
 /// The magic number of the file system that `fd` is on. See statfs(2).
 pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     let mut stat = MaybeUninit::<libc::statfs>::uninit();
@@ -249,6 +252,39 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
             Err(_negative) => return Err(Errno::last()),
         }
     }
+}
+
+/// Reads at most `buffer.len()` bytes from the beginning of the file, wherever the descriptor stands. Tries again
+/// on EINTR.
+pub fn read_start(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: the pointer and the length are of one slice.
+        let got =
+            unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        match usize::try_from(got) {
+            Ok(length) => return Ok(length),
+            Err(_negative) if Errno::last() == Errno::EINTR => {}
+            Err(_negative) => return Err(Errno::last()),
+        }
+    }
+}
+
+/// Sets an extended attribute of an open file (not O_PATH). See fsetxattr(2).
+///
+/// # Errors
+/// EOPNOTSUPP: the file system or the security module does not take it.
+pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the name is a C string; the pointer and the length are of one slice.
+    ret(unsafe {
+        libc::fsetxattr(
+            fd.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            0,
+        )
+    }
+    .into())
 }
 
 /// Writes, in one call, and gives how much was taken. Tries again on EINTR.

@@ -12,10 +12,12 @@
 
 pub mod bpf; // BPF_PROG_LOAD and attach for device programs
 pub mod clone; // clone3, pidfds, wait
+pub mod entry; // before the C library: execute a read-only clone of the own file
 pub mod errno; // Errno, Failed, decoders of return values
 pub mod fs; // *at calls on names below a directory fd, reads and writes
 pub mod heap; // a guard against allocating in init
 pub mod ids; // users, groups, capabilities
+pub mod keyring; // the session keyring
 pub mod landlock; // rulesets by which a process restricts itself
 pub mod link; // bring a network link up
 pub mod memfd; // sealed files in memory

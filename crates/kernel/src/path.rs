@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const NOFOLLOW = libc::O_NOFOLLOW as u64;
         /// For writing.
         const WRITE = libc::O_WRONLY as u64;
+        /// For both.
+        const READ_WRITE = libc::O_RDWR as u64;
         /// It is made, and must not exist before: O_CREAT and O_EXCL, which belong together here.
         const CREATE_NEW = (libc::O_CREAT | libc::O_EXCL) as u64;
         /// A FIFO or a terminal does not make the open wait.

@@ -141,6 +141,12 @@ pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
 
 /// Gives every signal its default action and unblocks all, as a new program expects it.
 pub fn reset_signals() -> Result<(), Errno> {
+    reset_actions()?;
+    unblock_signals()
+}
+
+/// Gives every signal its default action.
+pub fn reset_actions() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
     let action: libc::sigaction = unsafe { mem::zeroed() };
     for signal in 1..=64 {
@@ -150,6 +156,11 @@ pub fn reset_signals() -> Result<(), Errno> {
         // SAFETY: the action is a whole structure; the old one is not asked for.
         ret(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into())?;
     }
+    Ok(())
+}
+
+/// Unblocks every signal.
+pub fn unblock_signals() -> Result<(), Errno> {
     // SAFETY: an empty set is all zeroes.
     let none: libc::sigset_t = unsafe { mem::zeroed() };
     // SAFETY: the set is a whole structure; the old one is not asked for.
@@ -243,19 +254,6 @@ pub fn kill_group(leader: i32, signal: i32) -> Result<(), Errno> {
     ret(unsafe { libc::kill(-leader, signal) }.into())
 }
 
-/// Gives this process a new, anonymous session keyring. See keyctl(2), session-keyring(7).
-pub fn new_session_keyring() -> Result<(), Errno> {
-    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
-    // SAFETY: a null name is permitted and means "anonymous".
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            KEYCTL_JOIN_SESSION_KEYRING,
-            ptr::null::<c_char>(),
-        )
-    })
-}
-
 /// The path of the working directory, into `buffer`; gives its length. See getcwd(2).
 ///
 /// # Errors
@@ -311,6 +309,16 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     // SAFETY: the pointer and the length are of one slice.
     let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
     usize::try_from(count).map_err(|_negative| Errno::last())
+}
+
+/// Waits until the other end of a connection is closed, whatever it sends until then. EINTR is given to the caller.
+pub fn wait_for_hang_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut fds = [PollFd {
+        fd: socket.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    }];
+    poll(&mut fds, None).map(|_one| ())
 }
 
 /// Milliseconds of CLOCK_MONOTONIC.

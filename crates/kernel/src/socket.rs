@@ -131,6 +131,8 @@ fn socket() -> Result<OwnedFd, Errno> {
 
 const ADDRESS_LENGTH: libc::socklen_t = 110;
 const _: () = assert!(size_of::<libc::sockaddr_un>() == ADDRESS_LENGTH as usize);
+const UCRED_LENGTH: libc::socklen_t = 12;
+const _: () = assert!(size_of::<libc::ucred>() == UCRED_LENGTH as usize);
 /// AF_UNIX in the type of the address.
 const FAMILY: libc::sa_family_t = 1;
 
@@ -172,6 +174,59 @@ pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errn
     }
     .into())?;
     Ok(socket)
+}
+
+/// Connects a stream socket to a path, or to a name in the abstract name space; close-on-exec and
+/// non-blocking. See unix(7).
+///
+/// # Errors
+/// EAGAIN: the listener's queue is full. ENAMETOOLONG: more than 107 bytes.
+pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is passed.
+    let socket = ret_fd(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
+    // SAFETY: a C structure for which all zeroes are valid.
+    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
+    address.sun_family = FAMILY;
+    let first = usize::from(is_abstract);
+    if first + name.len() >= address.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    for (place, byte) in address.sun_path[first..].iter_mut().zip(name) {
+        *place = byte.cast_signed();
+    }
+    // An abstract name ends where the address does, a path at its NUL.
+    let unused = address.sun_path.len() - first - name.len();
+    let length = match libc::socklen_t::try_from(unused) {
+        Ok(unused) if is_abstract => ADDRESS_LENGTH - unused,
+        _ => ADDRESS_LENGTH,
+    };
+    // SAFETY: the address is a whole sockaddr_un, and no longer than that.
+    ret(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) }.into())?;
+    Ok(socket)
+}
+
+/// The process that the other end of a connection belongs to, or that listens there: in this process' PID
+/// namespace, 0 if it is outside of it. See SO_PEERCRED in unix(7).
+pub fn peer_pid(socket: BorrowedFd<'_>) -> Result<i32, Errno> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = UCRED_LENGTH;
+    // SAFETY: the buffer is a whole ucred, and the length says so.
+    ret(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    }
+    .into())?;
+    Ok(peer.pid)
 }
 
 /// Takes the next connection, close-on-exec. Tries again on EINTR.

@@ -6,9 +6,9 @@
 
 use crate::failure::{Failure, words};
 use crate::plan::Plan;
-use crate::protocol::{self, Link, Message, Runtime};
+use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
-use crate::stage::runtime::Stage;
+use crate::stage::runtime::{Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
@@ -43,8 +43,14 @@ pub struct Created {
     link: Link<Runtime>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready.
-pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<Created, Error> {
+/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
+/// while init is at work.
+pub fn launch<T>(
+    plan: Plan,
+    moment: Moment<'_>,
+    interrupts: &SignalFd,
+    meanwhile: impl FnOnce(i32) -> T,
+) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
     let start = match moment {
         Moment::WithRuntime => Start::WithRuntime,
@@ -53,28 +59,42 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    let group = plan.cgroup.create()?;
+    // The createContainer hooks are run by init, which says no word before.
+    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+        let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
+        (group, Some(unrestricted))
+    } else {
+        (plan.cgroup.create()?, None)
+    };
     let (plan, child, link) = match make_init(plan, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
-        group: &group,
+        group: &mut group,
         link: &link,
         interrupts,
         thread: &thread,
         child,
     };
-    let ready = stage.until_ready();
+    let ready = stage.until_ready(|stage| {
+        if let Some(unrestricted) = unrestricted {
+            stage.plan.cgroup.restrict(stage.group, unrestricted)?;
+        }
+        Ok(meanwhile(stage.child.pid))
+    });
     let child = stage.child;
     match ready {
-        Ok(()) => Ok(Created {
-            plan,
-            group,
-            child,
-            link,
-        }),
+        Ok(done) => {
+            let created = Created {
+                plan,
+                group,
+                child,
+                link,
+            };
+            Ok((created, done))
+        }
         Err(error) => Err(undo(&child, &group, error)),
     }
 }
@@ -112,7 +132,7 @@ fn make_init(
                 // Hooks are our children too. The first error is the one to tell.
                 let _ = set_pid_namespace(own.fd.as_fd());
             }
-            Err(clone_error(errno, &plan))
+            Err(clone_error(errno, &plan, group.location()))
         }
     }
 }
@@ -132,11 +152,20 @@ fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {
     clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
 }
 
-fn clone_error(errno: Errno, plan: &Plan) -> Error {
+/// The limit that lets no more processes be made (EAGAIN), as far as it can be told.
+pub(crate) fn process_limit(location: &cgroup::Location) -> String {
+    match location.process_limit() {
+        Some(found) => format!(
+            "; a limit on processes is reached: pids.max of cgroup {:?} is {}",
+            found.group, found.limit
+        ),
+        None => "; a limit on processes is reached: pids.max of a cgroup, ulimit -u or kernel.threads-max".to_owned(),
+    }
+}
+
+fn clone_error(errno: Errno, plan: &Plan, location: &cgroup::Location) -> Error {
     let hint = match errno {
-        Errno::EAGAIN => {
-            "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max"
-        }
+        Errno::EAGAIN => &process_limit(location),
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
         Errno::EPERM => {
             "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
@@ -147,7 +176,7 @@ fn clone_error(errno: Errno, plan: &Plan) -> Error {
     Error::Clone {
         namespaces: plan.entry.describe_clone(),
         why: words(errno),
-        hint,
+        hint: hint.to_owned(),
     }
 }
 
@@ -169,10 +198,16 @@ impl Created {
 
     /// Releases init and waits until it has become the program.
     pub fn start(self) -> Result<Started, Error> {
-        if let Err(error) = self
-            .release()
-            .and_then(|()| until_started(&self.link, |f| self.plan.describe(f)))
-        {
+        let end = self.release().and_then(|()| end(&self.link));
+        let error = match end {
+            Ok(End::Program) => None,
+            Ok(End::Failure(failure)) => Some(Error::Init {
+                message: self.plan.describe(&failure),
+            }),
+            Ok(End::Lost) => Some(lost(&self.child, &self.group)),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
             return Err(undo(&self.child, &self.group, error));
         }
         Ok(Started {
@@ -184,7 +219,7 @@ impl Created {
     /// Gives the container up: nothing is left of it, or the error says what.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
-        Ok(remove_group(&self.group)?)
+        Ok(self.group.end(CLEAN_UP)?)
     }
 
     fn release(&self) -> Result<(), Error> {
@@ -201,35 +236,49 @@ pub struct Started {
     pub pidfd: OwnedFd,
 }
 
-/// Wakes the created container whose state directory this is, and waits until it has become its program.
-/// `before` is the caller's last word before init is released; `explain` makes the sentence for what init tells.
-pub fn start<E: From<Error>>(
-    directory: BorrowedFd<'_>,
-    before: impl FnOnce() -> Result<(), E>,
-    explain: impl Fn(&Failure) -> String,
-) -> Result<(), E> {
-    let socket = match socket::connect_at(directory, START_SOCKET) {
-        Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Err(Error::InitGone.into()),
-        Err(errno) => return Err(Error::StartSocket { why: words(errno) }.into()),
-    };
-    let link = Link::to_created(socket);
-    before()?;
-    link.go().map_err(|errno| Error::Link { errno })?;
-    Ok(until_started(&link, explain)?)
+/// A created container that somebody is about to start.
+#[derive(Debug)]
+pub struct Starting(Link<Runtime>);
+
+impl Starting {
+    /// Reaches the created container whose state directory this is. It goes on waiting.
+    ///
+    /// # Errors
+    /// [`Error::InitGone`]; [`Error::StartSocket`].
+    pub fn reach(directory: BorrowedFd<'_>) -> Result<Self, Error> {
+        match socket::connect_at(directory, START_SOCKET) {
+            Ok(socket) => Ok(Self(Link::to_created(socket))),
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Error::InitGone),
+            Err(errno) => Err(Error::StartSocket { why: words(errno) }),
+        }
+    }
+
+    /// Releases it.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn go(&self) -> Result<(), Error> {
+        self.0.go().map_err(|errno| Error::Link { errno })
+    }
+
+    /// Waits until it has become its program; the startContainer hooks come before. `explain` makes the sentence for what
+    /// init tells.
+    ///
+    /// # Errors
+    /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::Link`].
+    pub fn until_started(self, explain: impl FnOnce(&Failure) -> String) -> Result<(), Error> {
+        match end(&self.0)? {
+            End::Program => Ok(()),
+            End::Failure(failure) => Err(Error::Init {
+                message: explain(&failure),
+            }),
+            End::Lost => Err(Error::EndedBefore),
+        }
+    }
 }
 
-/// The link's end is the good news: the exec has closed it.
-fn until_started(link: &Link<Runtime>, explain: impl Fn(&Failure) -> String) -> Result<(), Error> {
-    match link.next().map_err(|errno| Error::Link { errno })? {
-        Message::Closed => Ok(()),
-        Message::Failure(failure) => Err(Error::Init {
-            message: explain(&failure),
-        }),
-        Message::Request(_) | Message::Notify(_) => Err(Error::Link {
-            errno: Errno::EPROTO,
-        }),
-    }
+fn end(link: &Link<Runtime>) -> Result<End, Error> {
+    link.end().map_err(|errno| Error::Link { errno })
 }
 
 /// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.
@@ -239,7 +288,7 @@ fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
 }
 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {
-    match remove_group(group) {
+    match group.end(CLEAN_UP) {
         Ok(()) => error,
         Err(left) => Error::Undo {
             error: Box::new(error),
@@ -252,13 +301,4 @@ fn kill(child: &Child) {
     let pidfd = child.pidfd.as_fd();
     let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
     let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
-}
-
-fn remove_group(group: &cgroup::Group) -> Result<(), cgroup::Error> {
-    let location = group.location();
-    if location.is_empty() {
-        return Ok(());
-    }
-    location.signal_all(process::SIGKILL)?;
-    location.remove(CLEAN_UP)
 }

@@ -27,12 +27,14 @@ pub enum Place {
     Seccomp,
     /// At the resource limits.
     Limits,
+    /// At the keyring, the profile and the labels.
+    Label,
     /// At the Landlock ruleset.
     Landlock,
 }
 
 impl Place {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
@@ -43,6 +45,7 @@ impl Place {
         Self::Exec,
         Self::Seccomp,
         Self::Limits,
+        Self::Label,
         Self::Landlock,
     ];
 

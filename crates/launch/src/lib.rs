@@ -21,8 +21,8 @@ mod stage;
 mod tree;
 
 pub use create::{Created, Moment, START_SOCKET, Started, launch};
+pub use lsm::Keyring;
 pub use plan::{Plan, Request};
-pub use process::Keyring;
 
 use kernel::Errno;
 use std::os::fd::OwnedFd;
@@ -51,6 +51,9 @@ pub enum Error {
     /// The process block asks for what there is not.
     #[error(transparent)]
     Process(#[from] process::Error),
+    /// Profile and labels.
+    #[error(transparent)]
+    Label(#[from] spec::Diagnostic),
     /// The system call filter.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
@@ -96,7 +99,7 @@ pub enum Error {
         /// The errno's words.
         why: String,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// The PID namespace of the configuration.
     #[error("/linux/namespaces (pid): enter it for the container's first process: {why}")]
@@ -135,6 +138,9 @@ pub enum Error {
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,
+    /// Somebody has ended init between the start and the program.
+    #[error("container process was killed before its program ran, while it was started")]
+    EndedBefore,
     /// A hook of the runtime's namespaces.
     #[error("{message}")]
     Hook {

@@ -4,9 +4,10 @@ use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
-use crate::process::{self, Keyring, Limits, Options};
+use crate::process::{self, Limits, Options};
 use capability::plan::Refused;
 use kernel::{Call, Errno, ids};
+use lsm::{Host, Keyring};
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
@@ -29,6 +30,7 @@ pub struct Plan {
     pub(crate) rootfs: rootfs::Plan,
     pub(crate) capability: capability::Plan,
     pub(crate) process: Option<process::Plan>,
+    pub(crate) lsm: lsm::Plan,
     pub(crate) seccomp: Option<seccomp::Plan>,
     pub(crate) locks: locks::Plan,
     pub(crate) hooks: Hooks,
@@ -100,6 +102,7 @@ impl Plan {
     /// Decides everything. Opens namespaces and mount sources; changes nothing. Gives the warnings too.
     pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
+        let lsm = labels(request)?;
         let cgroup = cgroup::Plan::lower(&cgroup::Request {
             container,
             id: request.id,
@@ -125,7 +128,6 @@ impl Plan {
             .as_ref()
             .is_some_and(namespace::IdMaps::denies_setgroups);
         let options = Options {
-            keyring: request.keyring,
             listen_fds: request.listen_fds,
             setgroups: process::setgroups(container, denied),
             limits,
@@ -151,6 +153,7 @@ impl Plan {
             rootfs,
             capability,
             process: process::Plan::lower(container, options)?,
+            lsm,
             seccomp,
             locks,
             hooks: Hooks::lower(container)?,
@@ -197,11 +200,22 @@ impl Plan {
                 "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
                 process::differing(failure.index)
             ),
+            Place::Label => self.lsm.describe(&failure.failed()),
             Place::Limits => describe_limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
             Place::Landlock => self.locks.describe(&failure.failed()),
         }
     }
+}
+
+/// Keyring, profile and labels, as this host can give them.
+fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
+    Ok(lsm::Plan::lower(&lsm::Request {
+        process: request.container.process.as_ref(),
+        mount_label: request.container.mount_label.as_deref(),
+        keyring: request.keyring,
+        host: Host::REAL,
+    })?)
 }
 
 /// The warning about capabilities that cannot be had.
@@ -224,12 +238,10 @@ fn limits() -> Result<Limits, Error> {
     })
 }
 
-/// Whether a group is of cgroup v1, which no process is born in.
+/// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
 fn needs_join(location: &cgroup::Location) -> bool {
-    location
-        .groups
-        .iter()
-        .any(|group| group.version == cgroup::Version::V1)
+    let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
+    location.unit.is_some() || location.groups.iter().any(is_v1)
 }
 
 /// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
@@ -265,6 +277,11 @@ fn describe_program(program: &str, errno: Errno) -> String {
             "executable file not found in $PATH".to_owned()
         }
         Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
+        // Files answer EACCES.
+        Errno::EPERM => format!(
+            "{}; a security module forbids the change of labels (SELinux with /process/noNewPrivileges wants its nnp_transition), or the filter of /linux/seccomp the call",
+            words(errno)
+        ),
         errno => words(errno),
     };
     format!("exec: \"{}\": {why}", program.escape_debug())
@@ -299,7 +316,6 @@ fn process_pointer(call: Call) -> &'static str {
         Call::Personality => "/linux/personality",
         Call::Seccomp => "/linux/seccomp",
         Call::Netlink => "bring up the loopback link of the new network namespace",
-        Call::Keyctl => "make a session keyring (--no-new-keyring keeps the caller's)",
         Call::Receive => "wait for the start",
         _ => "/process",
     }

@@ -22,7 +22,6 @@ pub struct Plan {
     personality: Option<u32>,
     user: User,
     no_new_privileges: bool,
-    keyring: Keyring,
     /// Relative to the root.
     cwd: CString,
     candidates: Vec<CString>,
@@ -43,20 +42,9 @@ struct User {
     umask: u32,
 }
 
-/// The session keyring. See session-keyring(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keyring {
-    /// The container gets one of its own.
-    New,
-    /// The caller's stays.
-    Inherit,
-}
-
 /// What the command line adds to the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// The session keyring.
-    pub keyring: Keyring,
     /// How many descriptors from 3 on the container gets by socket activation; told in LISTEN_FDS.
     pub listen_fds: u32,
     /// Whether setgroups(2) is denied in the container's user namespace.
@@ -148,7 +136,6 @@ impl Plan {
             }),
             user: User::lower(container, options.setgroups)?,
             no_new_privileges: process.no_new_privileges,
-            keyring: options.keyring,
             cwd: CString::new(cwd).map_err(nul("/process/cwd".to_owned()))?,
             candidates: candidates(&process.args, &process.env),
             args: CStringArray::new(args),
@@ -161,19 +148,11 @@ impl Plan {
         }))
     }
 
-    /// Leaves the caller's session, keyring and looks from outside behind. Early: before anything of the
-    /// container is touched.
+    /// Leaves the caller's session and looks from outside behind. Early: before anything of the container is
+    /// touched.
     pub fn leave_caller(&self) -> Result<(), Failed> {
         process::set_dumpable(false).map_err(Failed::at(Call::Prctl, 0))?;
-        process::setsid().map_err(Failed::at(Call::Setsid, 0))?;
-        if self.keyring == Keyring::New {
-            match process::new_session_keyring() {
-                // A kernel without keyrings has none to leak.
-                Ok(()) | Err(Errno::ENOSYS) => {}
-                Err(errno) => return Err(Failed::at(Call::Keyctl, 0)(errno)),
-            }
-        }
-        Ok(())
+        process::setsid().map_err(Failed::at(Call::Setsid, 0))
     }
 
     /// Makes the working directory if it is missing, before the root may turn read-only.

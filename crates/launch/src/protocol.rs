@@ -7,11 +7,11 @@
 use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
-use kernel::{Call, Errno, seccomp, socket};
+use kernel::{Call, Errno, process, seccomp, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What init asks the runtime for. It waits for the answer; to `Relayed` the new process does.
+/// What init asks the runtime for. It waits for the answer; to `Relayed` the new process does, and to `Exec` there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Put me into my cgroups.
@@ -26,6 +26,8 @@ pub enum Request {
     Notify,
     /// Everything is set up and verified; only the start is missing.
     Ready,
+    /// The hooks of the start have run: what follows is the container's program.
+    Exec,
 }
 
 /// What the runtime receives.
@@ -39,6 +41,17 @@ pub enum Message {
     Failure(Failure),
     /// Init is gone, or has become the container's program.
     Closed,
+}
+
+/// How a start has ended.
+#[derive(Debug)]
+pub enum End {
+    /// Init has become the container's program.
+    Program,
+    /// Init has given up.
+    Failure(Failure),
+    /// Init was ended before it was the program.
+    Lost,
 }
 
 /// The runtime's end.
@@ -93,14 +106,21 @@ impl Link<Init> {
 
     /// Sends the request and waits for the answer.
     pub fn ask(&self, request: Request) -> Result<(), Lost> {
-        let frame = encode(&Message::Request(request));
-        socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
-        self.wait_for_go()
+        self.ask_and(request, || ())
     }
 
-    /// Says that process `pid` goes on in this one's place. That process waits for the answer; this one ends.
-    pub fn announce(&self, pid: i32) -> Result<(), Lost> {
-        let frame = encode(&Message::Request(Request::Relayed(pid)));
+    /// Sends the request, does something while the runtime is at work on it, and waits for the answer.
+    pub fn ask_and<T>(&self, request: Request, meanwhile: impl FnOnce() -> T) -> Result<T, Lost> {
+        let frame = encode(&Message::Request(request));
+        socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
+        let done = meanwhile();
+        self.wait_for_go()?;
+        Ok(done)
+    }
+
+    /// Sends the request and does not wait: another process does ([`Request::Relayed`]), or nobody ([`Request::Exec`]).
+    pub fn announce(&self, request: Request) -> Result<(), Lost> {
+        let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)
     }
 
@@ -155,6 +175,28 @@ impl Link<Runtime> {
         }
     }
 
+    /// Waits until init has closed its end: it has become the program, or is gone. Says which, by the frames that it has left.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn end(&self) -> Result<End, Errno> {
+        // One wake-up for all of them.
+        while let Err(errno) = process::wait_for_hang_up(self.socket.as_fd()) {
+            if errno != Errno::EINTR {
+                return Err(errno);
+            }
+        }
+        let mut end = End::Lost;
+        loop {
+            match self.next()? {
+                Message::Closed => return Ok(end),
+                Message::Request(Request::Exec) => end = End::Program,
+                Message::Failure(failure) => return Ok(End::Failure(failure)),
+                Message::Request(_) | Message::Notify(_) => return Err(Errno::EPROTO),
+            }
+        }
+    }
+
     /// Answers the request; a dead init shows itself at the next [`Self::next`].
     pub fn go(&self) -> Result<(), Errno> {
         match socket::send(self.socket.as_fd(), &GO) {
@@ -182,6 +224,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::RunHooks => (4, 0),
                 Request::Ready => (5, 0),
                 Request::Notify => (6, 0),
+                Request::Exec => (7, 0),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -239,6 +282,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             4 => Request::RunHooks,
             5 => Request::Ready,
             6 => Request::Notify,
+            7 => Request::Exec,
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
@@ -317,6 +361,7 @@ mod tests {
             Request::RunHooks,
             Request::Notify,
             Request::Ready,
+            Request::Exec,
         ] {
             let Some(Message::Request(back)) = decode(&encode(&Message::Request(request))) else {
                 panic!("{request:?} became something else");
@@ -338,6 +383,21 @@ mod tests {
         assert_eq!(kernel::fs::read(pipe.read.as_fd(), &mut [0; 2]), Ok(1));
         socket::send(init.as_fd(), &frame).unwrap();
         assert_eq!(runtime.next().unwrap_err(), Errno::EPROTO);
+    }
+
+    #[test]
+    fn the_end_says_whether_the_program_was_reached() {
+        let ended = |requests: &[Request]| {
+            let (runtime, init) = pair().unwrap();
+            for request in requests {
+                init.announce(*request).unwrap();
+            }
+            drop(init);
+            runtime.end()
+        };
+        assert!(matches!(ended(&[Request::Exec]), Ok(End::Program)));
+        assert!(matches!(ended(&[]), Ok(End::Lost)));
+        assert!(matches!(ended(&[Request::Ready]), Err(Errno::EPROTO)));
     }
 
     #[test]

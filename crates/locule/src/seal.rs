@@ -12,6 +12,7 @@
 )]
 
 use kernel::Errno;
+use kernel::entry;
 use kernel::memfd::{Seals, add_seals, executed_by_descriptor, memfd_create, seals};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::process::{CStringArray, execve_fd};
@@ -66,7 +67,7 @@ pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool 
     words
         .into_iter()
         .take_while(|word| *word != "--")
-        .any(|word| word == "create" || word == "run")
+        .any(|word| entry::WORDS.iter().any(|known| word == *known))
 }
 
 /// Executes this program again from what cannot be written. Returns when it already runs from there.

@@ -9,6 +9,7 @@
     reason = "paths of the host, before the clone; what is opened is kept by descriptor"
 )]
 
+use crate::label::{self, Label};
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
 use crate::lower_mount::{Element, MountContext, wants_id_map};
 use crate::mount::{Action, Change, Inherit, NewMount};
@@ -42,8 +43,10 @@ pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Re
                 return host_view(context, element, kind);
             };
             let late = match &action {
-                // Mount points and devices are still to be made on it.
-                Action::New(new) if kind == "tmpfs" => new.attributes & MountAttr::RDONLY,
+                // Mount points and devices are still to be made on it, or its root to be labelled.
+                Action::New(new) if kind == "tmpfs" || new.label.is_some() => {
+                    new.attributes & MountAttr::RDONLY
+                }
                 _ => MountAttr::empty(),
             };
             let action = match action {
@@ -99,7 +102,8 @@ fn new(
     let gids = (kind == "devpts").then(|| group_map(context)).flatten();
     params.extend(
         data.filter(|param| has_group(param, gids.as_deref()))
-            .cloned(),
+            .cloned()
+            .map(label::bare),
     );
     let attributes = attributes(element);
     // A device that cannot be written needs a superblock that is read-only; the kernel's own file systems share
@@ -111,14 +115,14 @@ fn new(
     if attributes.contains(MountAttr::RDONLY) && !shares {
         params.push(Param::flag(c"ro"));
     }
-    if let Some(label) = &context.request.container.mount_label
-        && !matches!(kind, "proc" | "sysfs" | "mqueue")
-    {
-        params.push(Param {
-            key: c"context".into(),
-            value: Some(c_string(element, "options", label.as_bytes())?),
-        });
-    }
+    let label = match Label::lower(context.request.container, kind, element)? {
+        Label::None => None,
+        Label::Parameter(param) => {
+            params.push(param);
+            None
+        }
+        Label::Root(label) => Some(label),
+    };
     let id_map = if wants_id_map(element) {
         let fd = context.user_namespace(element)?.try_clone_to_owned();
         Some(fd.map_err(|error| element.problem(Code::Host, "uidMappings", error.to_string()))?)
@@ -132,6 +136,7 @@ fn new(
         after: context.propagation(&element.options, Depth::Top),
         inherit: inherit(element, kind),
         id_map,
+        label,
         fallback,
     })))
 }
@@ -325,6 +330,7 @@ fn one_cgroup2(
             after: context.propagation(&element.options, Depth::Top),
             inherit: Inherit::Nothing,
             id_map: None,
+            label: None,
             fallback: None,
         })
     } else {
@@ -360,18 +366,23 @@ fn cgroup_v1(
         key: key.into(),
         value: Some(value.into()),
     };
+    let mut params = vec![
+        param(c"source", c"tmpfs"),
+        param(c"mode", c"0755"),
+        param(c"nr_inodes", c"1024"),
+        param(c"size", c"65536"),
+    ];
+    if let Label::Parameter(label) = Label::lower(context.request.container, "tmpfs", element)? {
+        params.push(label);
+    }
     let ground = Action::New(NewMount {
         kind: c"tmpfs".into(),
-        params: vec![
-            param(c"source", c"tmpfs"),
-            param(c"mode", c"0755"),
-            param(c"nr_inodes", c"1024"),
-            param(c"size", c"65536"),
-        ],
+        params,
         attributes: wanted.difference(MountAttr::RDONLY),
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         id_map: None,
+        label: None,
         fallback: None,
     });
     let late = wanted & MountAttr::RDONLY;
@@ -429,6 +440,7 @@ fn hierarchy_mount(
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         id_map: None,
+        label: None,
         fallback: None,
     }))
 }

@@ -1,6 +1,7 @@
 //! The sentence for a failure, and the text of a plan.
 
 use crate::Reason;
+use crate::label;
 use crate::mount::{Action, Links, Step};
 use crate::pivot::{Pivot, Way};
 use crate::place::{List, Place};
@@ -75,8 +76,9 @@ impl Plan {
                     Safe(&sysctl.path),
                     String::from_utf8_lossy(&sysctl.value)
                 ),
-                None => "private procfs for sysctls".to_owned(),
+                None => "sysctl".to_owned(),
             },
+            List::Procfs => "private procfs for sysctls and labels".to_owned(),
         };
         let reason = Reason(place.errno);
         let hint = self.hint(place).unwrap_or_default();
@@ -94,12 +96,24 @@ impl Plan {
             (List::Mount, Call::Fsopen, Errno::ENODEV) => {
                 Some(" (this kernel has no such file system; is its module loaded?)")
             }
+            (List::Mount, Call::FsconfigCreate, Errno::EACCES) if labelled(step?) => Some(
+                " (the policy of SELinux does not permit the label, or, in a user namespace, the file system takes none)",
+            ),
+            (List::Mount, Call::FsconfigCreate, Errno::EINVAL) if labelled(step?) => {
+                Some(" (the file system may be mounted elsewhere with another label, or know none)")
+            }
+            (List::Mount, Call::Setxattr, Errno::EOPNOTSUPP) => {
+                Some(" (the policy of SELinux on this host does not label this file system)")
+            }
             (List::Mount, Call::Verify, Errno::EPERM) => {
                 Some(" (a symbolic link leads into /proc, where nothing may be covered)")
             }
             (List::Mount, Call::MountSetattr, Errno::EPERM) => {
                 Some(" (a user namespace cannot clear flags that its maker has locked)")
             }
+            (List::Procfs, _, Errno::EPERM) => Some(
+                " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
+            ),
             (List::Attach, Call::Verify, Errno::ESTALE) => {
                 Some(" (another directory has taken its place meanwhile)")
             }
@@ -109,6 +123,14 @@ impl Plan {
             (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
             _ => None,
         }
+    }
+}
+
+/// Whether it asks for a label of SELinux.
+fn labelled(step: &Step) -> bool {
+    match &step.action {
+        Action::New(new) => new.params.iter().any(label::is_label),
+        Action::Bind { .. } | Action::Symlink { .. } | Action::Remount(_) => false,
     }
 }
 

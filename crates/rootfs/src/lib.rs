@@ -1,7 +1,7 @@
 //! The container's file system tree: mounts, devices, masks, pivot_root.
 //!
 //! Decides at lowering, in the parent, everything that becomes of `root`, `mounts`, `linux.devices`,
-//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.rootfsPropagation` and `linux.sysctl`; init then applies four
+//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.rootfsPropagation`, `linux.mountLabel` and `linux.sysctl`; init then applies four
 //! flat lists by system calls only. Decides nothing about namespaces, cgroups or the process.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
 mod idmapped; // user namespaces that carry an id map
+mod label; // which mounts carry linux.mountLabel
 mod lower; // Container -> Plan
 mod lower_mount; // one element of mounts -> steps
 mod mask; // masked and read-only paths
@@ -24,7 +25,7 @@ mod path; // destinations as text
 mod pivot; // the way of the root
 mod place; // where something failed
 mod plan; // the four doors of init
-mod procfs; // a trusted /proc, sysctls
+mod procfs; // a trusted /proc for sysctls and labels
 mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 

@@ -10,7 +10,7 @@ use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
 use crate::tree::Tree;
 use kernel::fs::{self, FileKind};
 use kernel::mount::{self, AttrChange, Depth, MountAttr, Propagation};
-use kernel::path::OpenFlags;
+use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno};
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
@@ -119,6 +119,8 @@ pub(crate) struct NewMount {
     pub(crate) inherit: Inherit,
     /// The user namespace that maps its ids.
     pub(crate) id_map: Option<OwnedFd>,
+    /// What its root directory is labelled with.
+    pub(crate) label: Option<CString>,
     /// What stands in for it where the kernel says EPERM.
     pub(crate) fallback: Option<(Tree, Vec<Change>)>,
 }
@@ -340,6 +342,9 @@ impl NewMount {
         }
         mount::fsconfig_create(context).map_err(Fault::of(Call::FsconfigCreate))?;
         let mount = mount::fsmount(context, self.attributes).map_err(Fault::of(Call::Fsmount))?;
+        if let Some(label) = &self.label {
+            label_root(mount.as_fd(), label)?;
+        }
         if let Some(id_map) = &self.id_map {
             let change = AttrChange {
                 set: MountAttr::IDMAP,
@@ -351,6 +356,15 @@ impl NewMount {
         }
         Ok(mount)
     }
+}
+
+/// Sets the SELinux label of a mount's root directory.
+fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Fault> {
+    let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_XDEV;
+    let root = root::look_up(mount, c".", OpenFlags::DIRECTORY, resolve)
+        .map_err(Fault::of(Call::Openat2))?;
+    fs::set_attribute(root.as_fd(), c"security.selinux", label.to_bytes())
+        .map_err(Fault::of(Call::Setxattr))
 }
 
 impl fmt::Display for Change {
@@ -419,6 +433,9 @@ impl fmt::Display for Step {
                 write!(f, "\n    attributes {}", Names(new.attributes))?;
                 if new.inherit != Inherit::Nothing {
                     write!(f, "\n    inherits {:?}", new.inherit)?;
+                }
+                if let Some(label) = &new.label {
+                    write!(f, "\n    root labelled {label:?}")?;
                 }
                 if new.id_map.is_some() {
                     write!(f, "\n    ids mapped")?;

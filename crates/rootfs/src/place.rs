@@ -28,10 +28,12 @@ pub enum List {
     Root,
     /// `linux.sysctl`.
     Sysctl,
+    /// The private procfs.
+    Procfs,
 }
 
 impl List {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Attach,
         Self::Source,
         Self::Mount,
@@ -43,6 +45,7 @@ impl List {
         Self::LateReadOnly,
         Self::Root,
         Self::Sysctl,
+        Self::Procfs,
     ];
 }
 

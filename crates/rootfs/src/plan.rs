@@ -10,9 +10,10 @@ use crate::root::RootFd;
 use crate::tree::Tree;
 use kernel::mount::{Depth, MountAttr, Propagation};
 use kernel::process::umask;
+use kernel::{Call, Errno};
 use std::cell::OnceCell;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Everything that becomes of the container's files, decided. Made by [`Plan::lower`] in the parent and
 /// applied in init, which allocates nothing on the way.
@@ -89,11 +90,28 @@ impl Plan {
                 .map_err(Fault::at(List::Link, index))?;
         }
         if !self.sysctls.is_empty() {
-            let procfs = procfs::make().map_err(Fault::at(List::Sysctl, usize::MAX))?;
-            // Cannot be full: this runs once.
-            let _ = self.procfs.set(procfs);
+            self.procfs()?;
         }
         Ok(())
+    }
+
+    /// The private procfs, made at the first call: in init, when it is in its PID namespace and nothing is masked yet.
+    /// The container's own may be covered, or be something else.
+    ///
+    /// # Errors
+    /// As for [`Plan::attach`].
+    pub fn procfs(&self) -> Result<BorrowedFd<'_>, Place> {
+        if self.procfs.get().is_none() {
+            let made = procfs::make().map_err(Fault::at(List::Procfs, 0))?;
+            // Cannot be full: there is one thread.
+            let _ = self.procfs.set(made);
+        }
+        match self.procfs.get() {
+            Some(procfs) => Ok(procfs.as_fd()),
+            None => Err(Fault::at(List::Procfs, 0)(Fault::of(Call::Verify)(
+                Errno::EBADF,
+            ))),
+        }
     }
 
     /// Makes the root `/` and takes the host's files away. The working directory is then `/`.

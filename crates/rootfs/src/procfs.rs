@@ -1,4 +1,4 @@
-//! A procfs that nobody else has touched, and the sysctls that are written through it.
+//! A procfs that nobody else has touched, and the sysctls that are written through it. Labels are, too.
 //!
 //! The container's /proc may be covered or be something else altogether (CVE-2025-52881). This instance is
 //! made in init, in its own PID namespace, and never attached; names in it are looked up without links and

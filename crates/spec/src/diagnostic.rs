@@ -125,8 +125,8 @@ impl Report {
         }
     }
 
-    /// Writes the errors. The last line stands alone, since engines show no other: it is the only
-    /// error, or says how many there are and which was the first.
+    /// Writes the warnings, which may be the cause (a misspelt key is a missing one), and the errors. The last line
+    /// stands alone, since engines show no other: it is the only error, or says how many there are and which was the first.
     ///
     /// # Errors
     /// Those of `out`.
@@ -134,6 +134,9 @@ impl Report {
         let Some(first) = self.errors.first() else {
             return write!(out, "{file}no error");
         };
+        for warning in &self.warnings {
+            writeln!(out, "{file}warning: {warning}")?;
+        }
         if self.errors.len() == 1 {
             return write!(out, "{file}{first}");
         }
@@ -181,6 +184,17 @@ mod tests {
                 "/b: 5 is too big [range]",
                 "2 errors, the first: /a: expected a list [type]",
             ]
+        );
+    }
+
+    #[test]
+    fn warnings_come_before_the_errors() {
+        let mut report = Report::of(Diagnostic::new(Code::Missing, "/root", "is required"));
+        let warning = Diagnostic::new(Code::UnknownProperty, "/rot", "no such property");
+        report.warnings.push(warning.hint("did you mean root?"));
+        assert_eq!(
+            report.to_string(),
+            "warning: /rot: no such property; did you mean root? [unknown-property]\n/root: is required [missing]"
         );
     }
 

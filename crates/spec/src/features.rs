@@ -44,6 +44,10 @@ pub struct Build<'a> {
     pub cgroups: Cgroups,
     /// Seccomp filters; `None` when they are not compiled in.
     pub seccomp: Option<Filters<'a>>,
+    /// Whether AppArmor profiles are applied.
+    pub apparmor: bool,
+    /// Whether SELinux labels are applied.
+    pub selinux: bool,
     /// Whether `uidMappings` of mounts are carried out.
     pub idmapped_mounts: bool,
     /// `annotations`, such as the version of this build.
@@ -103,10 +107,10 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     out.set_cgroup(Some(cgroup(build.cgroups)));
     out.set_seccomp(Some(seccomp(build.seccomp)));
     let mut apparmor = oci::Apparmor::default();
-    apparmor.set_enabled(Some(false));
+    apparmor.set_enabled(Some(build.apparmor));
     out.set_apparmor(Some(apparmor));
     let mut selinux = oci::Selinux::default();
-    selinux.set_enabled(Some(false));
+    selinux.set_enabled(Some(build.selinux));
     out.set_selinux(Some(selinux));
     let mut intel_rdt = oci::IntelRdt::default();
     intel_rdt.set_enabled(Some(false));
@@ -191,6 +195,8 @@ mod tests {
                 rdma: true,
             },
             seccomp: None,
+            apparmor: false,
+            selinux: false,
             idmapped_mounts: true,
             annotations: &[("dev.locule.version", "0.1.0")],
         }
@@ -224,6 +230,20 @@ mod tests {
             assert_eq!(linux[section]["enabled"], false, "{section}");
         }
         assert_eq!(linux["memoryPolicy"], json!({"modes": [], "flags": []}));
+    }
+
+    #[test]
+    fn security_modules_are_told_apart() {
+        let with = |apparmor, selinux| {
+            let linux = &answer(&Build {
+                apparmor,
+                selinux,
+                ..build()
+            })["linux"];
+            ["apparmor", "selinux"].map(|section| linux[section]["enabled"] == true)
+        };
+        assert_eq!(with(true, false), [true, false]);
+        assert_eq!(with(false, true), [false, true]);
     }
 
     #[test]

@@ -439,6 +439,22 @@ impl Object<'_> {
         self.text(key).filter(|text| !text.is_empty())
     }
 
+    /// The label of a security module; an empty one counts as absent. The kernel takes white space around it and a
+    /// newline in it for something else than a part of the label.
+    pub(crate) fn label(&self, key: &'static str) -> Option<String> {
+        let value = self.get(key)?;
+        let text = value.text().filter(|text| !text.is_empty())?;
+        if text.chars().any(char::is_control) || text.trim() != text {
+            let message = format!(
+                "{} has control characters in it or white space around it",
+                quote(text)
+            );
+            value.error(Code::Range, message);
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
     /// `true` or `false`.
     pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
         self.get(key)?.flag()

@@ -1,6 +1,6 @@
 //! What the specification has and this version of locule does not.
 //!
-//! Such a property is refused rather than ignored: a container that asked for a label and runs
+//! Such a property is refused rather than ignored: a container that asked for a terminal and runs
 //! without it is worse than one that does not start. Deleting a row permits the property.
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -15,9 +15,6 @@ const ROWS: &[Row] = &[
     (&["process", "terminal"], asks),
     (&["process", "scheduler"], asks),
     (&["process", "ioPriority"], asks),
-    (&["process", "apparmorProfile"], asks),
-    (&["process", "selinuxLabel"], asks),
-    (&["linux", "mountLabel"], asks),
     (&["linux", "intelRdt"], asks),
     (&["linux", "netDevices"], asks),
     (&["linux", "memoryPolicy"], asks),

@@ -5,6 +5,7 @@
 //! else is allowed. cgroup v2 gets one eBPF program, v1 the shortest list of changes.
 
 mod list;
+mod pattern;
 mod program;
 mod run;
 
@@ -171,6 +172,11 @@ impl Devices {
             rules,
             list: Some(list),
         })
+    }
+
+    /// The rules as systemd has them; `None`: everything is allowed.
+    pub(crate) fn patterns(&self) -> Option<Vec<(String, String)>> {
+        pattern::patterns(&self.rules)
     }
 
     /// Makes the rules hold for `group`.

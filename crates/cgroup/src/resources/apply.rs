@@ -2,6 +2,7 @@
 
 use kernel::Errno;
 use spec::{Code, Diagnostic};
+use std::ops::RangeInclusive;
 
 use super::{FileWrite, Missing};
 use crate::directory::Directory;
@@ -20,18 +21,9 @@ type Refusal<'a> = (&'a str, &'a str, Errno);
 /// Carries out `writes` in order. What the kernel refuses because of another value that is still to come
 /// (limits of memory with and without swap, quota and burst and period) is tried again at the end.
 pub(crate) fn apply(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
-    apply_each(writes, target, |_write| {})
-}
-
-fn apply_each(
-    writes: &[FileWrite],
-    target: Target<'_>,
-    mut before: impl FnMut(&FileWrite),
-) -> Result<(), Error> {
     let mut later = Vec::new();
     for write in writes {
         let directory = &target.directories[write.group];
-        before(write);
         match carry_out(write, target) {
             Ok(()) => {}
             Err((_file, _value, Errno::EINVAL | Errno::EBUSY)) => later.push(write),
@@ -75,6 +67,9 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result
     let kept = directory
         .write_and_read(file, value)
         .map_err(|errno| (file, value, errno))?;
+    if matches!(file, "cpuset.cpus" | "cpuset.mems") && !is_in_effect(directory, file, value) {
+        return Err((file, value, Errno::ERANGE));
+    }
     if let Some(kept) = kept
         && !is_kept(value, &kept)
     {
@@ -84,6 +79,32 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result
         );
     }
     Ok(())
+}
+
+/// v2 takes any list, and where nothing in it can be had silently uses all that the group above has: a limit that would limit nothing. v1 refuses
+/// such a list.
+fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
+    match directory.read(&format!("{file}.effective")) {
+        Ok(effective) => {
+            let wanted = numbers(value);
+            let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
+            numbers(&effective).into_iter().flatten().all(is_wanted)
+        }
+        // v1, or a v2 group whose controller is not enabled: the write has told.
+        Err(_absent) => true,
+    }
+}
+
+/// The ranges of a list such as "0-3,7", as the kernel prints it; of a stride ("0-31:2/4") the range, which is all that is needed to see whether
+/// something else is in use.
+fn numbers(list: &str) -> Vec<RangeInclusive<u32>> {
+    let parse = |text: &str| text.trim().parse::<u32>().ok();
+    let ranges = list.trim().split([',', ' ']).filter_map(|part| {
+        let part = part.split(':').next().unwrap_or_default();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(parse(first)?..=parse(last)?)
+    });
+    ranges.collect()
 }
 
 /// Whether `content` says what was written: on one of its lines, for files with a line for each device.
@@ -162,31 +183,43 @@ fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
     }
 }
 
-/// As [`apply`], but all or nothing: if one write is refused, what was there before is put back.
-pub(crate) fn apply_or_restore(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
-    let mut undo: Vec<(usize, String, String)> = Vec::new();
-    let answer = apply_each(writes, target, |write| {
-        let mut tried = vec![(&write.file, &write.value)];
-        if let Missing::Otherwise { file, value } = &write.missing {
-            tried.push((file, value));
-        }
-        let directory = &target.directories[write.group];
-        for (file, value) in tried {
-            if let Ok(content) = directory.read(file) {
-                undo.push((write.group, file.clone(), former(file, value, &content)));
-                break;
+/// What files held before they were written, for putting it back.
+#[derive(Debug)]
+pub(crate) struct Former(Vec<(usize, String, String)>);
+
+impl Former {
+    /// Reads what `writes` will change.
+    pub(crate) fn of(writes: &[FileWrite], target: Target<'_>) -> Self {
+        let mut former = Vec::new();
+        for write in writes {
+            let mut tried = vec![(&write.file, &write.value)];
+            if let Missing::Otherwise { file, value } = &write.missing {
+                tried.push((file, value));
+            }
+            let directory = &target.directories[write.group];
+            for (file, value) in tried {
+                if let Ok(content) = directory.read(file) {
+                    former.push((
+                        write.group,
+                        file.clone(),
+                        self::former(file, value, &content),
+                    ));
+                    break;
+                }
             }
         }
-    });
-    if answer.is_err() {
-        // Two rounds, for the same reason as above.
-        for (group, file, value) in undo.iter().rev().chain(undo.iter().rev()) {
+        Self(former)
+    }
+
+    /// Puts it back.
+    pub(crate) fn restore(&self, target: Target<'_>) {
+        // Two rounds: some values are taken only after others.
+        for (group, file, value) in self.0.iter().rev().chain(self.0.iter().rev()) {
             if let Err(errno) = target.directories[*group].write(file, value) {
                 tracing::debug!("put {value:?} back into {file}: {errno}");
             }
         }
     }
-    answer
 }
 
 /// What restores the part of a file that `value` will change, given the file's `content` before.
@@ -243,6 +276,13 @@ mod tests {
         ));
         assert!(!is_kept("5000", "4096\n"));
         assert!(!is_kept("8:0 rbps=5", "7:0 rbps=5\n8:0 rbps=6\n"));
+    }
+
+    #[test]
+    fn a_list_is_read_as_the_kernel_prints_it() {
+        assert_eq!(numbers("0-3,7\n"), [0..=3, 7..=7]);
+        assert_eq!(numbers("0-31:2/4"), [0..=31]);
+        assert_eq!(numbers("\n"), []);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod unified;
 mod v1;
 mod v2;
 
-pub(crate) use apply::{Target, apply, apply_or_restore, check_before_update};
+pub(crate) use apply::{Former, Target, apply, check_before_update};
 pub(crate) use merge::{companions, merge};
 
 use spec::container::Resources;
@@ -123,7 +123,7 @@ impl Sink<'_> {
 }
 
 /// A name as a JSON pointer has it (RFC 6901).
-fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -89,7 +89,13 @@ pub(super) fn cpu(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diag
     let quota = given(cpu.quota);
     let period = cpu.period.filter(|period| *period != 0);
     if quota.is_some() || period.is_some() {
-        let name = if quota.is_some() { "quota" } else { "period" };
+        // One file for both: a refusal is said of the one that is out of the kernel's range.
+        let is_odd = |period| !(1_000..=1_000_000).contains(&period);
+        let name = if quota.is_none() || period.is_some_and(is_odd) {
+            "period"
+        } else {
+            "quota"
+        };
         let value = match quota {
             Some(quota @ 1..) => quota.to_string(),
             _ => "max".to_owned(),

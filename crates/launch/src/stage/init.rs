@@ -72,6 +72,8 @@ fn story(
             .leave_caller()
             .map_err(Failure::at(Place::Process))?;
     }
+    let labels = Labels::of(plan)?;
+    labels.join_keyring()?;
     if plan.entry.has_new_network() {
         let failed = Failed::at(Call::Netlink, 0);
         network::loopback_up()
@@ -96,6 +98,7 @@ fn story(
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
+    labels.apply()?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
     let mut candidate = 0;
@@ -116,13 +119,22 @@ fn story(
     }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
-    link.ask(Request::Ready)?;
+    // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
+    let at_once = plan.hooks.start_container.is_empty();
+    let signals = |now: bool| match now {
+        true => own::reset_actions().map_err(at_exec(Call::Prctl)),
+        false => Ok(()),
+    };
+    link.ask_and(Request::Ready, || signals(at_once))??;
 
     if let Start::OnSignal(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread)?;
+    // A start that was killed has released the container all the same.
+    let _nobody_listens = link.announce(Request::Exec);
+    signals(!at_once)?;
     become_program(plan, candidate, locks)
 }
 
@@ -163,7 +175,7 @@ fn relay(
     let at = |errno| Failure::at(Place::Entry)(Failed::at(Call::Clone, index)(errno));
     match clone::clone(thread, options).map_err(at)? {
         Side::Parent(sibling) => {
-            link.announce(sibling.pid)?;
+            link.announce(Request::Relayed(sibling.pid))?;
             Err(End::Relayed)
         }
         Side::Child(thread) => {
@@ -260,16 +272,47 @@ fn close_all_but(
     Ok(RootFd::new(handle))
 }
 
+fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
+}
+
 fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result<Infallible, End> {
-    let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
-    own::reset_signals().map_err(at(Call::Prctl))?;
+    own::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let Some(process) = &plan.process else {
-        return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
+        return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
     locks
         .shut_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
+}
+
+/// The plan of the labels, and the procfs that they are written through.
+struct Labels<'a> {
+    plan: &'a lsm::Plan,
+    procfs: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Labels<'a> {
+    fn of(plan: &'a Plan) -> Result<Self, Failure> {
+        Ok(Self {
+            plan: &plan.lsm,
+            procfs: match plan.lsm.needs_procfs() {
+                true => Some(plan.rootfs.procfs().map_err(rootfs_failure)?),
+                false => None,
+            },
+        })
+    }
+
+    fn join_keyring(&self) -> Result<(), Failure> {
+        let joined = self.plan.join_keyring(self.procfs);
+        joined.map_err(Failure::at(Place::Label))
+    }
+
+    fn apply(&self) -> Result<(), Failure> {
+        let applied = self.plan.apply(self.procfs);
+        applied.map_err(Failure::at(Place::Label))
+    }
 }
 
 fn rootfs_failure(place: rootfs::Place) -> Failure {

@@ -271,7 +271,7 @@ fn help_and_version_are_answers() {
 
 #[test]
 fn every_option_is_explained_with_its_default_and_every_command_with_an_example() {
-    let mut definition = Cli::command();
+    let mut definition = super::definition::whole();
     definition.build();
     for command in [&definition]
         .into_iter()

@@ -30,9 +30,8 @@ fn features() -> String {
         cgroups: Cgroups {
             v1: true,
             v2: true,
-            // The systemd manager is refused when a container is created.
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: Some(Filters {
@@ -44,6 +43,8 @@ fn features() -> String {
                 SeccompFlag::WaitKillableRecv,
             ],
         }),
+        apparmor: true,
+        selinux: true,
         idmapped_mounts: true,
         annotations: &[
             ("dev.locule.version", env!("CARGO_PKG_VERSION")),
@@ -85,6 +86,10 @@ mod tests {
             true
         );
         assert_eq!(features["linux"]["cgroup"]["v2"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemd"], true);
+        assert_eq!(features["linux"]["cgroup"]["systemdUser"], true);
+        assert_eq!(features["linux"]["apparmor"]["enabled"], true);
+        assert_eq!(features["linux"]["selinux"]["enabled"], true);
         assert_eq!(features["linux"]["capabilities"][0], "CAP_CHOWN");
         assert_eq!(features["annotations"]["dev.locule.landlock.abi"], "10");
     }

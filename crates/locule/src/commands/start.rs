@@ -7,6 +7,7 @@ use crate::process::Process;
 use crate::signal;
 use crate::state::{Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, observe, permit};
+use launch::create::Starting;
 use std::process::ExitCode;
 
 /// Starts one container.
@@ -18,20 +19,19 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let Some(program) = &record.program else {
         return Err(Error::NoProcess);
     };
-    launch::create::start::<Error>(
-        entry.dir(),
-        // Before, not after: should this process be killed, init ends too or the container counts as running.
-        || Ok(entry.remove_start_socket()?),
-        |failure| explain(failure, program, &entry, &record),
-    )?;
-    // A hook may look at the container, and one that hangs must not keep others from deleting it.
+    let starting = Starting::reach(entry.dir())?;
+    // Before, not after: should this process be killed, init ends too or the container counts as running.
+    entry.remove_start_socket()?;
+    starting.go()?;
+    // The container runs. A hook may look at it, and one that hangs must not keep others from deleting it.
     let entry = entry.release()?;
-    after_start(&entry.config().unwrap_or_default(), &record)?;
+    starting.until_started(|failure| explain(failure, program, &entry, &record))?;
+    after_start(|| entry.config().unwrap_or_default(), &record)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).
-pub(crate) fn after_start(config: &[u8], record: &Record) -> Result<(), Error> {
+pub(crate) fn after_start(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
     hooks::poststart(config, record).inspect_err(|_failed| {
         if let Ok(Some(process)) = Process::of(record) {
             let _ended = process.signal(signal::KILL);

@@ -57,7 +57,7 @@ fn section(o: &Object<'_>) -> Linux {
         readonly_paths: namespaces::sealed_paths(o, "readonlyPaths", &namespaces),
         sysctl: sysctl::read(o, &namespaces),
         seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v)),
-        mount_label: o.text_or_none("mountLabel"),
+        mount_label: o.label("mountLabel"),
         personality: o.get("personality").and_then(|v| personality(&v)),
         namespaces,
     }

@@ -42,8 +42,8 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
         let rlimits = rlimits(o);
         let capabilities = o.get("capabilities").and_then(|v| capabilities(&v));
         let no_new_privileges = o.flag("noNewPrivileges").unwrap_or_default();
-        let apparmor_profile = o.text_or_none("apparmorProfile");
-        let selinux_label = o.text_or_none("selinuxLabel");
+        let apparmor_profile = o.label("apparmorProfile");
+        let selinux_label = o.label("selinuxLabel");
         let oom_score_adj = o.number("oomScoreAdj", -1000_i16..=1000);
         Some(Process {
             terminal,

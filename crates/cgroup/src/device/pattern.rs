@@ -1,0 +1,106 @@
+//! Rules as systemd has them: nodes and classes that are allowed, and no way to take one back.
+//!
+//! So the list is what any rule allows: at least what is allowed in the end. The exact verdict is that of our own program,
+//! which stands beside systemd's; a node needs the word of both. Source: DeviceAllow= in
+//! systemd.resource-control(5).
+
+use std::collections::BTreeMap;
+
+use super::{Kind, MKNOD, READ, Rule, WRITE};
+
+/// Nodes or classes with their access, as "/dev/char/1:3" with "rwm"; `None`: everything is allowed.
+pub(super) fn patterns(rules: &[Rule]) -> Option<Vec<(String, String)>> {
+    let mut allowed: BTreeMap<String, u8> = BTreeMap::new();
+    for rule in rules.iter().filter(|rule| rule.allow) {
+        if rule.names_everything() {
+            return None;
+        }
+        let kinds = match rule.kind {
+            Some(kind) => vec![kind],
+            None => vec![Kind::Block, Kind::Char],
+        };
+        for kind in kinds {
+            *allowed.entry(pattern(kind, rule)).or_default() |= rule.access;
+        }
+    }
+    let access = |bits: u8| -> String {
+        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        let named = letters.iter().filter(|(bit, _letter)| bits & bit != 0);
+        named.map(|(_bit, letter)| *letter).collect()
+    };
+    let list = allowed.into_iter();
+    Some(
+        list.map(|(pattern, bits)| (pattern, access(bits)))
+            .collect(),
+    )
+}
+
+fn pattern(kind: Kind, rule: &Rule) -> String {
+    let class = match kind {
+        Kind::Block => "block",
+        Kind::Char => "char",
+    };
+    match (rule.major, rule.minor) {
+        (Some(major), Some(minor)) => format!("/dev/{class}/{major}:{minor}"),
+        (Some(major), None) => format!("{class}-{major}"),
+        // One minor of every major is nothing that systemd can say.
+        (None, _) => format!("{class}-*"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{ALL, rules};
+
+    fn rule(
+        allow: bool,
+        kind: Option<Kind>,
+        numbers: (Option<u32>, Option<u32>),
+        access: u8,
+    ) -> Rule {
+        Rule {
+            allow,
+            kind,
+            major: numbers.0,
+            minor: numbers.1,
+            access,
+            index: None,
+        }
+    }
+
+    fn as_text(rules: &[Rule]) -> Option<Vec<String>> {
+        let list = patterns(rules)?.into_iter();
+        Some(
+            list.map(|(pattern, access)| format!("{pattern} {access}"))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn the_built_in_nodes_are_named() {
+        let list = as_text(&rules(&[])).unwrap();
+        for wanted in ["/dev/char/1:3 rwm", "char-136 rwm", "char-* m", "block-* m"] {
+            assert!(list.iter().any(|line| line == wanted), "{wanted}: {list:?}");
+        }
+    }
+
+    #[test]
+    fn what_any_rule_allows_is_on_the_list() {
+        let list = as_text(&[
+            rule(true, Some(Kind::Block), (Some(8), Some(0)), READ),
+            rule(false, Some(Kind::Block), (Some(8), Some(0)), ALL),
+            rule(true, Some(Kind::Block), (Some(8), Some(0)), WRITE),
+            rule(true, None, (None, Some(5)), READ),
+        ]);
+        assert_eq!(
+            list.unwrap(),
+            ["/dev/block/8:0 rw", "block-* r", "char-* r"]
+        );
+    }
+
+    #[test]
+    fn everything_is_no_list() {
+        assert_eq!(as_text(&[rule(true, None, (None, None), ALL)]), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! A group that systemd makes: planned like any other, and made around the container's first process.
+
+use super::{Plan, Request, delegate};
+use crate::directory::{Directory, Made};
+use crate::group::Begun;
+use crate::hierarchy::detect;
+use crate::resources;
+use crate::systemd::{Instance, Scope, Wish, check_booted};
+use crate::{Error, Group, Place, Version};
+
+impl Plan {
+    pub(super) fn lower_scope(request: &Request<'_>) -> Result<Self, Error> {
+        let instance = if request.rootless {
+            Instance::User
+        } else {
+            Instance::System
+        };
+        let wish = Wish::lower(request.container, request.id, instance)?;
+        check_booted()?;
+        let hierarchies = detect()?;
+        // systemd has no v1 any more since version 258, and what is left of it is nothing to begin with.
+        let legacy = hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.version == Version::V1);
+        if let Some(hierarchy) = legacy {
+            return Err(Error::LegacyHierarchy {
+                path: hierarchy.root.path().to_owned(),
+            });
+        }
+        let mut scope = Scope::lower(wish)?;
+        let mut plan = Self::empty(request);
+        for hierarchy in hierarchies {
+            plan.location.groups.push(Place {
+                version: hierarchy.version,
+                hierarchy: hierarchy.name.clone(),
+                controllers: hierarchy.controllers.clone(),
+                path: scope.path.clone(),
+            });
+            plan.hierarchies.push(hierarchy);
+        }
+        plan.location.unit = Some(scope.unit.clone());
+        plan.lower_resources(&request.container.resources)?;
+        scope.limit(
+            &plan.writes,
+            plan.devices.as_ref().map(|(_at, devices)| devices),
+        );
+        plan.scope = Some(scope);
+        Ok(plan)
+    }
+
+    /// Brings the process `pid`, which waits, into `group`: moves it there, or has systemd make the group around
+    /// it, and sets what systemd has no word for.
+    ///
+    /// # Errors
+    /// What systemd or the kernel refused. What is there then goes with [`Group::end`].
+    pub fn admit(&self, group: &mut Group, pid: i32) -> Result<(), Error> {
+        let Some(scope) = &self.scope else {
+            return group.join(pid);
+        };
+        // Before the request: a bus that hangs may carry it out later.
+        group.set_begun(Begun::Yes);
+        match scope.start(pid) {
+            Err(error @ Error::UnitExists { .. }) => {
+                group.set_begun(Begun::NotYet);
+                return Err(error);
+            }
+            answer => answer?,
+        }
+        let mut directories = Vec::with_capacity(self.hierarchies.len());
+        let places = self.location.groups.iter().zip(&self.hierarchies);
+        for (index, (place, hierarchy)) in places.enumerate() {
+            let found = hierarchy.root.open_below(place.relative());
+            let directory = found.map_err(|source| Error::Directory {
+                action: "open",
+                group: place.host_path(),
+                source,
+            })?;
+            self.prepare(index, (place, hierarchy), &directory, Made::New)?;
+            // systemd's own device program stays beside ours.
+            if let Some(devices) = self.devices_at(index) {
+                devices.apply(&directory, Made::New, self.refusal)?;
+            }
+            directories.push(directory);
+        }
+        group.set_directories(directories);
+        resources::apply(&self.writes, group.target())?;
+        match &scope.unit.sub_group {
+            None => group.join(pid),
+            Some(name) => self.enter_sub_group(group, name, pid),
+        }
+    }
+
+    /// The scope's own group may hold no processes then, so its controllers can be passed on.
+    fn enter_sub_group(&self, group: &Group, name: &str, pid: i32) -> Result<(), Error> {
+        for directory in group.directories() {
+            directory
+                .make(name)
+                .map_err(directory.failed("make a sub-group of"))?;
+            let below = directory.open_below(name);
+            let below = below.map_err(directory.failed("open a sub-group of"))?;
+            if let Some(uid) = self.owner {
+                delegate(&below, uid)?;
+            }
+            let joined = below.write("cgroup.procs", &pid.to_string());
+            joined.map_err(|source| Error::Join {
+                pid,
+                group: below.path().to_owned(),
+                source,
+            })?;
+            pass_on_controllers(directory);
+        }
+        Ok(())
+    }
+}
+
+/// As far as it goes: nothing that was asked for needs it.
+fn pass_on_controllers(directory: &Directory) {
+    for name in directory
+        .read("cgroup.controllers")
+        .unwrap_or_default()
+        .split_whitespace()
+    {
+        if let Err(errno) = directory.write("cgroup.subtree_control", &format!("+{name}")) {
+            tracing::debug!("pass {name} on in {:?}: {errno}", directory.path());
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `org.systemd.property.NAME`: properties of the scope that the configuration's maker chooses.
+
+use dbus::Value;
+use spec::{Code, Diagnostic};
+use std::collections::BTreeMap;
+
+use super::gvariant;
+use super::property::Property;
+use crate::resources::escape;
+
+const PREFIX: &str = "org.systemd.property.";
+
+/// The sub-group of the scope that the container lives in; absent or empty: none.
+const SUB_GROUP: &str = "run.oci.systemd.subgroup";
+
+/// What would put other processes into the container, or the container elsewhere.
+const RESERVED: &[&str] = &["PIDs", "PIDFDs", "Slice", "Delegate"];
+
+fn pointer(key: &str) -> String {
+    format!("/annotations/{}", escape(key))
+}
+
+fn problem(code: Code, key: &str, message: String) -> Diagnostic {
+    Diagnostic::new(code, pointer(key), message)
+}
+
+/// The properties that `annotations` ask for.
+///
+/// # Errors
+/// Odd names, malformed values, and properties that are the runtime's own; each with the pointer of the annotation.
+pub(crate) fn properties(
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<Property>, Diagnostic> {
+    let named = annotations.iter().filter_map(|(key, text)| {
+        let name = key.strip_prefix(PREFIX)?;
+        Some((key, name, text))
+    });
+    named
+        .map(|(key, name, text)| property(key, name, text))
+        .collect()
+}
+
+fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
+    if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        let message = format!(
+            "{name:?} is no name of a property: it has other than letters, or less than three"
+        );
+        return Err(problem(Code::Range, key, message));
+    }
+    if RESERVED.contains(&name) {
+        let message = format!("the property {name} is the runtime's own");
+        return Err(problem(Code::Conflict, key, message));
+    }
+    let value = gvariant::parse(text).map_err(|why| {
+        let message = format!("{text:?} is no value: {why}");
+        problem(Code::Syntax, key, message)
+            .hint("write it as GVariant text: 'word', true, uint64 5, ['a.service']")
+    })?;
+    let (name, value) = match seconds(name) {
+        None => (name.to_owned(), value),
+        Some(stem) => match microseconds(&value) {
+            Some(value) => (format!("{stem}USec"), Value::U64(value)),
+            None => {
+                let message =
+                    format!("{text:?} is no number of seconds that can be told in microseconds");
+                return Err(problem(Code::Range, key, message));
+            }
+        },
+    };
+    Ok(Property {
+        name,
+        value,
+        pointer: pointer(key),
+    })
+}
+
+/// `TimeoutStopSec` without its end; `TimeoutStopUSec` is none of these.
+fn seconds(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix("Sec")?;
+    stem.ends_with(|letter: char| letter.is_ascii_lowercase())
+        .then_some(stem)
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "the range is looked at before"
+)]
+fn microseconds(value: &Value) -> Option<u64> {
+    const MILLION: u64 = 1_000_000;
+    let whole = match value {
+        Value::Byte(number) => u64::from(*number),
+        Value::U16(number) => u64::from(*number),
+        Value::U32(number) => u64::from(*number),
+        Value::U64(number) => *number,
+        Value::I16(number) => u64::try_from(*number).ok()?,
+        Value::I32(number) => u64::try_from(*number).ok()?,
+        Value::I64(number) => u64::try_from(*number).ok()?,
+        Value::Double(number) => {
+            let scaled = number * MILLION as f64;
+            return (scaled >= 0.0 && scaled < u64::MAX as f64).then_some(scaled as u64);
+        }
+        _ => return None,
+    };
+    whole.checked_mul(MILLION)
+}
+
+/// The sub-group of the scope that the container is to live in.
+///
+/// # Errors
+/// It is not one name.
+pub(crate) fn sub_group(
+    annotations: &BTreeMap<String, String>,
+) -> Result<Option<String>, Diagnostic> {
+    let Some(name) = annotations.get(SUB_GROUP).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let is_name = crate::name::components(name).is_ok_and(|names| names == [name.as_str()]);
+    // Names with a dot may be those of files.
+    if is_name && !name.contains('.') {
+        return Ok(Some(name.clone()));
+    }
+    let message = format!("{name:?} is no name of a group: one without slashes and dots is needed");
+    Err(problem(Code::Path, SUB_GROUP, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn one(name: &str, text: &str) -> Result<(String, Value), Diagnostic> {
+        let found = properties(&of(&[(&format!("{PREFIX}{name}"), text), ("a.b", "?")]))?;
+        let [found] = &found[..] else {
+            panic!("{found:?}");
+        };
+        Ok((found.name.clone(), found.value.clone()))
+    }
+
+    #[test]
+    fn what_engines_send_becomes_properties() {
+        let table = [
+            ("KillSignal", "15", "KillSignal", Value::I32(15)),
+            (
+                "TimeoutStopUSec",
+                "uint64 10000000",
+                "TimeoutStopUSec",
+                Value::U64(10_000_000),
+            ),
+            (
+                "CollectMode",
+                "'inactive-or-failed'",
+                "CollectMode",
+                Value::text("inactive-or-failed"),
+            ),
+            (
+                "DefaultDependencies",
+                "true",
+                "DefaultDependencies",
+                Value::Bool(true),
+            ),
+            (
+                "After",
+                "['crio.service']",
+                "After",
+                Value::texts(["crio.service"]),
+            ),
+        ];
+        for (given, text, name, value) in table {
+            assert_eq!(one(given, text).unwrap(), (name.to_owned(), value));
+        }
+    }
+
+    #[test]
+    fn seconds_become_microseconds() {
+        for (text, value) in [
+            ("15", 15_000_000),
+            ("uint64 15", 15_000_000),
+            ("byte 1", 1_000_000),
+            ("1.5", 1_500_000),
+            ("int16 2", 2_000_000),
+        ] {
+            let found = one("TimeoutStopSec", text).unwrap();
+            assert_eq!(
+                found,
+                ("TimeoutStopUSec".to_owned(), Value::U64(value)),
+                "{text}"
+            );
+        }
+        assert_eq!(one("USec", "1").unwrap().0, "USec");
+        for text in [
+            "-1",
+            "'15'",
+            "-0.1",
+            "uint64 18446744073709551615",
+            "1e300",
+            "true",
+        ] {
+            let error = one("TimeoutStopSec", text).unwrap_err();
+            assert_eq!(
+                error.pointer,
+                "/annotations/org.systemd.property.TimeoutStopSec"
+            );
+            assert!(error.message.contains("no number of seconds"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bad_annotations_are_refused_with_their_pointer() {
+        for (name, text, told) in [
+            ("KillSignal", "fifteen", "is no value"),
+            ("KillSignal", "", "is missing"),
+            ("AB", "1", "no name of a property"),
+            ("A_B", "1", "no name of a property"),
+            ("", "1", "no name of a property"),
+            ("PIDs", "@au [1]", "the runtime's own"),
+            ("Slice", "'a.slice'", "the runtime's own"),
+        ] {
+            let error = one(name, text).unwrap_err();
+            assert_eq!(error.pointer, format!("/annotations/{PREFIX}{name}"));
+            assert!(error.message.contains(told), "{error}");
+        }
+        let error = one("a/b", "1").unwrap_err();
+        assert_eq!(error.pointer, "/annotations/org.systemd.property.a~1b");
+    }
+
+    #[test]
+    fn a_sub_group_is_one_name() {
+        let given = |name| sub_group(&of(&[(SUB_GROUP, name)]));
+        assert_eq!(sub_group(&of(&[])).unwrap(), None);
+        assert_eq!(given("").unwrap(), None);
+        assert_eq!(given("container").unwrap().as_deref(), Some("container"));
+        for name in ["..", ".", "a/b", "/a", "a/", "cgroup.procs", "a\nb"] {
+            assert!(given(name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The systemd manager: a container's group is that of a transient scope.
+//!
+//! systemd makes the group, moves the container's first process there and keeps the limits that it has properties
+//! for. The scope is delegated: what is below it, and every file that systemd has no word for, is ours. See
+//! docs/adr/0012-dbus.md for how systemd is reached.
+
+mod annotation; // properties that the configuration names
+mod bus; // where systemd is reached
+mod gvariant; // values as text
+mod manager; // what systemd is asked
+mod property; // limits as properties
+
+pub use bus::Instance;
+pub(crate) use bus::check_booted;
+pub(crate) use manager::Manager;
+pub(crate) use property::{Property, properties};
+
+use dbus::Value;
+use serde::{Deserialize, Serialize};
+use spec::Container;
+use std::cell::RefCell;
+
+use crate::device::Devices;
+use crate::error::chain;
+use crate::resources::FileWrite;
+use crate::{Error, name::UnitName};
+
+/// A container's scope, as the state remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {
+    /// The unit: "docker-ID.scope".
+    pub name: String,
+    /// Whose it is.
+    pub instance: Instance,
+    /// The address at which systemd was reached.
+    pub bus: String,
+    /// The sub-group that the container lives in, if it is not the scope's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_group: Option<String>,
+}
+
+impl Unit {
+    /// State files are trusted little: no other unit than a scope is stopped.
+    fn check(&self) -> Result<(), Error> {
+        let is_scope = self.name.ends_with(".scope") && !self.name.contains(['/', '\n', '\0']);
+        if is_scope {
+            Ok(())
+        } else {
+            Err(Error::NoScope {
+                unit: self.name.clone(),
+            })
+        }
+    }
+
+    /// The systemd that has it.
+    pub(crate) fn manager(&self) -> Result<Manager, Error> {
+        self.check()?;
+        Manager::open(self.instance, Some(&self.bus))
+    }
+
+    /// Ends the unit, if systemd still has it. What its groups leave is another matter.
+    pub(crate) fn stop(&self) -> Result<(), Error> {
+        self.manager()?.stop(&self.name)
+    }
+}
+
+/// The scope of one container, before it is made.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) unit: Unit,
+    /// The group's path below the root of the hierarchy.
+    pub(crate) path: String,
+    /// systemd's version.
+    version: u32,
+    properties: Vec<Property>,
+    /// What the annotations ask for; wins.
+    annotated: Vec<Property>,
+    /// The connection of the lowering, until it is used up.
+    manager: RefCell<Option<Manager>>,
+}
+
+/// What the configuration says of the scope.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    name: UnitName,
+    /// The group's path below systemd's own.
+    path: String,
+    instance: Instance,
+    description: String,
+    annotated: Vec<Property>,
+    sub_group: Option<String>,
+}
+
+impl Wish {
+    /// Reads `linux.cgroupsPath` and the annotations.
+    ///
+    /// # Errors
+    /// What is malformed, with its pointer.
+    pub(crate) fn lower(
+        container: &Container,
+        id: &str,
+        instance: Instance,
+    ) -> Result<Self, Error> {
+        let slice = match instance {
+            Instance::System => "system.slice",
+            Instance::User => "user.slice",
+        };
+        let name = UnitName::parse(container.cgroups_path.as_deref(), id, slice)?;
+        Ok(Self {
+            path: name.group_path()?,
+            name,
+            instance,
+            description: format!("locule container {id}"),
+            annotated: annotation::properties(&container.annotations)?,
+            sub_group: annotation::sub_group(&container.annotations)?,
+        })
+    }
+}
+
+impl Scope {
+    /// Asks systemd where its units are. Changes nothing.
+    pub(crate) fn lower(wish: Wish) -> Result<Self, Error> {
+        let mut manager = Manager::open(wish.instance, None)?;
+        manager.check_sight()?;
+        let version = manager.version()?;
+        let path = format!("{}{}", manager.control_group()?, wish.path);
+        Ok(Self {
+            properties: base(wish.description, &wish.name.slice),
+            unit: Unit {
+                name: wish.name.unit,
+                instance: wish.instance,
+                bus: manager.bus().to_owned(),
+                sub_group: wish.sub_group,
+            },
+            path,
+            version,
+            annotated: wish.annotated,
+            manager: RefCell::new(Some(manager)),
+        })
+    }
+
+    /// Adds what the limits and the device rules are as properties.
+    pub(crate) fn limit(&mut self, writes: &[FileWrite], devices: Option<&Devices>) {
+        self.properties.extend(properties(writes, self.version));
+        if let (Instance::System, Some(devices)) = (self.unit.instance, devices) {
+            self.properties.extend(device_properties(devices));
+        }
+    }
+
+    /// Refuses a unit that is in use.
+    pub(crate) fn look_for_others(&self) -> Result<(), Error> {
+        let state = self.with_manager(|manager| manager.active_state(&self.unit.name))?;
+        match state {
+            Some(state) if state == "active" => Err(Error::UnitExists {
+                unit: self.unit.name.clone(),
+                state,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the scope around the process `pid`.
+    pub(crate) fn start(&self, pid: i32) -> Result<(), Error> {
+        let own = |name: &str| self.annotated.iter().any(|property| property.name == name);
+        let kept = self
+            .properties
+            .iter()
+            .filter(|property| !own(&property.name));
+        let pid = u32::try_from(pid).unwrap_or(u32::MAX);
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        let mut all = vec![Property::new("PIDs", pids)];
+        all.extend(kept.chain(&self.annotated).cloned());
+        let started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
+        *self.manager.borrow_mut() = None;
+        started
+    }
+
+    fn with_manager<T>(
+        &self,
+        ask: impl FnOnce(&mut Manager) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut manager = self.manager.borrow_mut();
+        match &mut *manager {
+            Some(manager) => ask(manager),
+            none => ask(none.insert(self.unit.manager()?)),
+        }
+    }
+}
+
+/// New values of a running unit's properties, and the former ones.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    unit: &'a Unit,
+    manager: Manager,
+    former: Vec<Property>,
+}
+
+impl<'a> Told<'a> {
+    /// Tells systemd what is about to be written, so that it does not write the former values again one day.
+    pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
+        let mut manager = unit.manager()?;
+        let version = manager.version()?;
+        let new = properties(writes, version);
+        let former = manager.current(&unit.name, &new)?;
+        if !new.is_empty() {
+            manager.set(&unit.name, &new)?;
+        }
+        Ok(Self {
+            unit,
+            manager,
+            former,
+        })
+    }
+
+    /// Gives the properties their former values.
+    pub(crate) fn take_back(mut self) {
+        if !self.former.is_empty()
+            && let Err(error) = self.manager.set(&self.unit.name, &self.former)
+        {
+            tracing::warn!(
+                "give unit {} its former properties: {}",
+                self.unit.name,
+                chain(&error)
+            );
+        }
+    }
+}
+
+/// What every scope has. Properties of the unit systems of other managers are the model: engines look at some of them.
+fn base(description: String, slice: &str) -> Vec<Property> {
+    let truth = |name: &str| Property::new(name, Value::Bool(true));
+    vec![
+        Property::new("Description", Value::Str(description)),
+        Property::new("Slice", Value::text(slice)),
+        truth("Delegate"),
+        truth("CPUAccounting"),
+        truth("IOAccounting"),
+        truth("MemoryAccounting"),
+        truth("TasksAccounting"),
+        // A container ends when its engine says so, not when the host's shutdown begins.
+        Property::new("DefaultDependencies", Value::Bool(false)),
+        Property::new("CollectMode", Value::text("inactive-or-failed")),
+    ]
+}
+
+fn device_properties(devices: &Devices) -> Vec<Property> {
+    let Some(patterns) = devices.patterns() else {
+        return vec![Property::new("DevicePolicy", Value::text("auto"))];
+    };
+    let pair = |(pattern, access): (String, String)| {
+        Value::Struct(vec![Value::Str(pattern), Value::Str(access)])
+    };
+    let list = patterns.into_iter().map(pair).collect();
+    vec![
+        Property::new("DevicePolicy", Value::text("strict")),
+        Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), list)),
+    ]
+}

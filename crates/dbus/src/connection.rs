@@ -1,0 +1,398 @@
+//! A connection: calls with their replies, and the signals that were asked for. Every wait has a deadline.
+
+use crate::message::{PREFIX, length};
+use crate::{Address, Error, Header, Kind, Malformed, Message, Value};
+use kernel::{Errno, process, socket};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a bus may take in a conversation.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    end: Instant,
+    whole: Duration,
+}
+
+impl Deadline {
+    /// From now on.
+    pub fn after(whole: Duration) -> Self {
+        Self {
+            end: Instant::now() + whole,
+            whole,
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// The one who is called: no greeting, no names.
+    Direct,
+    /// A message bus, which passes on.
+    Bus,
+}
+
+/// A call of a method.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The name of the called one on a bus.
+    pub destination: &'a str,
+    /// Its object.
+    pub path: &'a str,
+    /// The method's interface.
+    pub interface: &'a str,
+    /// The method.
+    pub member: &'a str,
+    /// Its arguments.
+    pub body: &'a [Value],
+}
+
+/// What was told to everybody.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signal {
+    /// The object.
+    pub path: String,
+    /// The signal's interface.
+    pub interface: String,
+    /// The signal.
+    pub member: String,
+    /// Its arguments.
+    pub body: Vec<Value>,
+}
+
+/// The longest line of the greeting.
+const LINE: usize = 1024;
+
+/// How many signals are kept for later.
+const KEPT: usize = 10_000;
+
+/// A connection that has been let in.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    bus: String,
+    peer: Peer,
+    serial: u32,
+    /// Interfaces and members of the signals that are kept.
+    wanted: Vec<(String, String)>,
+    kept: VecDeque<Signal>,
+}
+
+impl Connection {
+    /// Connects to `address` and is let in as the user that the kernel says.
+    ///
+    /// # Errors
+    /// Nobody listens, the user is refused, or the deadline has passed.
+    pub fn open(address: &Address, peer: Peer, deadline: Deadline) -> Result<Self, Error> {
+        let mut connection = Self {
+            stream: connect(address, deadline)?,
+            bus: address.to_string(),
+            peer,
+            serial: 0,
+            wanted: Vec::new(),
+            kept: VecDeque::new(),
+        };
+        connection.authenticate(deadline)?;
+        if peer == Peer::Bus {
+            connection.call_bus("Hello", &[], deadline)?;
+        }
+        Ok(connection)
+    }
+
+    /// The address.
+    pub fn bus(&self) -> &str {
+        &self.bus
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The process that listens there, in this process' PID namespace: 0 if it is outside of it.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn peer_pid(&self) -> Result<i32, Error> {
+        socket::peer_pid(self.stream.as_fd()).map_err(|source| self.failed(source))
+    }
+
+    /// SASL, mechanism EXTERNAL, without saying who we are: the other end has it from the kernel. A number said
+    /// from within a user namespace would be the wrong one.
+    fn authenticate(&mut self, deadline: Deadline) -> Result<(), Error> {
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\n", deadline)?;
+        loop {
+            let line = self.line(deadline)?;
+            match line.split(' ').next() {
+                Some("DATA") => {}
+                Some("OK") => break,
+                _ => {
+                    return Err(Error::Refused {
+                        bus: self.bus.clone(),
+                        answer: line,
+                    });
+                }
+            }
+        }
+        self.send(b"BEGIN\r\n", deadline)
+    }
+
+    /// A line of the greeting. Byte by byte: what follows the last one is not ours to read yet.
+    fn line(&mut self, deadline: Deadline) -> Result<String, Error> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            if line.len() >= LINE {
+                return Err(self.malformed(Malformed("a line of the greeting is too long")));
+            }
+            let mut byte = [0];
+            self.fill(&mut byte, "greeting", deadline)?;
+            line.extend_from_slice(&byte);
+        }
+        line.truncate(line.len() - 2);
+        Ok(String::from_utf8_lossy(&line).into_owned())
+    }
+
+    /// Has the signals `member` of `interface` kept for [`Self::next_signal`].
+    ///
+    /// # Errors
+    /// Those of a call: a bus has to be asked for them.
+    pub fn listen(
+        &mut self,
+        interface: &str,
+        member: &str,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        if self.peer == Peer::Bus {
+            let rule = format!("type='signal',interface='{interface}',member='{member}'");
+            self.call_bus("AddMatch", &[Value::Str(rule)], deadline)?;
+        }
+        self.wanted.push((interface.to_owned(), member.to_owned()));
+        Ok(())
+    }
+
+    fn call_bus(
+        &mut self,
+        member: &str,
+        body: &[Value],
+        deadline: Deadline,
+    ) -> Result<Vec<Value>, Error> {
+        let call = Call {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            member,
+            body,
+        };
+        self.call(&call, deadline)
+    }
+
+    /// Calls a method and waits for what it gives.
+    ///
+    /// # Errors
+    /// [`Error::Answer`] if it refuses; else something is wrong with the bus.
+    pub fn call(&mut self, call: &Call<'_>, deadline: Deadline) -> Result<Vec<Value>, Error> {
+        self.serial += 1;
+        let serial = self.serial;
+        let mut header = Header::new(Kind::Call, serial);
+        header.path = call.path.to_owned();
+        header.interface = call.interface.to_owned();
+        header.member = call.member.to_owned();
+        header.destination = call.destination.to_owned();
+        self.send(&Message::encode(header, call.body), deadline)?;
+        loop {
+            let message = self.message(call.member, deadline)?;
+            let is_answer = message.header.reply_to == serial;
+            match message.header.kind {
+                Kind::Reply if is_answer => {
+                    return message.body().map_err(|why| self.malformed(why));
+                }
+                Kind::Error if is_answer => return Err(self.refusal(message)),
+                Kind::Signal => self.keep(&message)?,
+                // Answers to calls that were given up, and what is not for us.
+                Kind::Call | Kind::Reply | Kind::Error | Kind::Other(_) => {}
+            }
+        }
+    }
+
+    fn refusal(&self, message: Message) -> Error {
+        let body = match message.body() {
+            Ok(body) => body,
+            Err(why) => return self.malformed(why),
+        };
+        let text = body.first().and_then(Value::as_text);
+        Error::Answer {
+            name: message.header.error,
+            message: text.unwrap_or("without a reason").to_owned(),
+        }
+    }
+
+    fn keep(&mut self, message: &Message) -> Result<(), Error> {
+        let header = &message.header;
+        let is_wanted = self
+            .wanted
+            .iter()
+            .any(|(interface, member)| *interface == header.interface && *member == header.member);
+        if !is_wanted {
+            return Ok(());
+        }
+        if self.kept.len() >= KEPT {
+            return Err(self.malformed(Malformed("it sends signals without end")));
+        }
+        let body = message.body().map_err(|why| self.malformed(why))?;
+        self.kept.push_back(Signal {
+            path: header.path.clone(),
+            interface: header.interface.clone(),
+            member: header.member.clone(),
+            body,
+        });
+        Ok(())
+    }
+
+    /// The next of the signals that were asked for; `what` it is waited for.
+    ///
+    /// # Errors
+    /// It does not come in time, or something is wrong with the bus.
+    pub fn next_signal(&mut self, what: &str, deadline: Deadline) -> Result<Signal, Error> {
+        loop {
+            if let Some(signal) = self.kept.pop_front() {
+                return Ok(signal);
+            }
+            let message = self.message(what, deadline)?;
+            if message.header.kind == Kind::Signal {
+                self.keep(&message)?;
+            }
+        }
+    }
+
+    fn message(&mut self, what: &str, deadline: Deadline) -> Result<Message, Error> {
+        let mut prefix = [0; PREFIX];
+        self.fill(&mut prefix, what, deadline)?;
+        let whole = length(&prefix).map_err(|why| self.malformed(why))?;
+        let mut bytes = vec![0; whole];
+        let (front, rest) = bytes.split_at_mut(PREFIX);
+        front.copy_from_slice(&prefix);
+        self.fill(rest, what, deadline)?;
+        Message::decode(&bytes).map_err(|why| self.malformed(why))
+    }
+
+    /// Reads until `buffer` is full.
+    fn fill(&mut self, mut buffer: &mut [u8], what: &str, deadline: Deadline) -> Result<(), Error> {
+        while !buffer.is_empty() {
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    return Err(Error::Closed {
+                        bus: self.bus.clone(),
+                        what: what.to_owned(),
+                    });
+                }
+                Ok(count) => buffer = &mut buffer[count..],
+                Err(error) => self.wait_or_fail(&error, Wait::ToRead, what, deadline)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) => self.wait_or_fail(&error, Wait::ToWrite, "sending", deadline)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_or_fail(
+        &self,
+        error: &std::io::Error,
+        wait: Wait,
+        what: &str,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {}
+            ErrorKind::Interrupted => return Ok(()),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
+                return Err(Error::Closed {
+                    bus: self.bus.clone(),
+                    what: what.to_owned(),
+                });
+            }
+            _ => return Err(self.failed(Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
+        }
+        let left = deadline.left();
+        if left.is_zero() {
+            return Err(stuck(&self.bus, what, deadline));
+        }
+        let fd = self.stream.as_fd().as_raw_fd();
+        let mut fds = [match wait {
+            Wait::ToRead => process::poll_in(fd),
+            Wait::ToWrite => process::poll_out(fd),
+        }];
+        let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        match process::poll(&mut fds, Some(milliseconds.saturating_add(1))) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(self.failed(errno)),
+        }
+    }
+
+    fn failed(&self, source: Errno) -> Error {
+        Error::Socket {
+            bus: self.bus.clone(),
+            source,
+        }
+    }
+
+    fn malformed(&self, why: Malformed) -> Error {
+        Error::Malformed {
+            bus: self.bus.clone(),
+            why,
+        }
+    }
+}
+
+/// What a socket is not ready for.
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    ToRead,
+    ToWrite,
+}
+
+fn stuck(bus: &str, what: &str, deadline: Deadline) -> Error {
+    Error::Stuck {
+        bus: bus.to_owned(),
+        what: what.to_owned(),
+        waited: deadline.whole,
+    }
+}
+
+/// A listener whose queue is full answers EAGAIN: somebody has stopped accepting.
+fn connect(address: &Address, deadline: Deadline) -> Result<UnixStream, Error> {
+    loop {
+        match socket::connect_stream(&address.name, address.is_abstract) {
+            Ok(fd) => return Ok(UnixStream::from(fd)),
+            Err(Errno::EAGAIN) if deadline.left().is_zero() => {
+                return Err(stuck(&address.to_string(), "connecting", deadline));
+            }
+            Err(Errno::EAGAIN) => sleep(Duration::from_millis(20).min(deadline.left())),
+            Err(Errno::EINTR) => {}
+            Err(source) => {
+                return Err(Error::Connect {
+                    bus: address.to_string(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

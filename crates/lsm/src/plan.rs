@@ -1,0 +1,237 @@
+//! Process fields to writes, and the two moments at which init makes them.
+//!
+//! The keyring is joined early, before anything of the container is touched. The labels of the next program are
+//! written when the files are done and before ids, capabilities and filter change, any of which could forbid it; from
+//! then on startContainer hooks run under them too. The kernel acts on them at the exec.
+
+use crate::apparmor::{COMMAND, UNCONFINED};
+use crate::attribute::{Attribute, LIMIT, Write};
+use crate::host::{Host, Selinux};
+use kernel::keyring::{self, KeyPermissions};
+use kernel::{Call, Errno, Failed};
+use spec::container::Process;
+use spec::{Code, Diagnostic};
+use std::os::fd::BorrowedFd;
+
+/// The most that fsconfig(2) takes as a string, less the NUL.
+const MOUNT_LIMIT: usize = 255;
+const MOUNT_LABEL: &str = "/linux/mountLabel";
+
+/// The session keyring. See session-keyring(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keyring {
+    /// The process gets one of its own.
+    New,
+    /// The caller's stays.
+    Inherit,
+}
+
+/// What the lowering looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `process`, or that of `exec`. `None`: there is nothing to run.
+    pub process: Option<&'a Process>,
+    /// `linux.mountLabel`, which is only looked at.
+    pub mount_label: Option<&'a str>,
+    /// What becomes of the session keyring.
+    pub keyring: Keyring,
+    /// What the host can do.
+    pub host: Host,
+}
+
+/// What init does about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    keyring: Keyring,
+    /// Before the keyring is made, and taken back after.
+    key: Option<Write>,
+    /// For the next program.
+    exec: Vec<Write>,
+}
+
+impl Plan {
+    /// Decides, and asks the host whether it can.
+    ///
+    /// # Errors
+    /// A label that this host gives no meaning, or that is too long for the kernel.
+    pub fn lower(request: &Request<'_>) -> Result<Self, Diagnostic> {
+        let host = &request.host;
+        let mut plan = Self {
+            keyring: request.keyring,
+            key: None,
+            exec: Vec::new(),
+        };
+        if let Some(label) = request.mount_label {
+            context(host, label, MOUNT_LABEL, MOUNT_LIMIT)?;
+        }
+        let Some(process) = request.process else {
+            return Ok(plan);
+        };
+        if let Some(profile) = &process.apparmor_profile {
+            plan.exec.extend(apparmor(host, profile)?);
+        }
+        if let Some(label) = &process.selinux_label {
+            let write = |attribute: Attribute| -> Result<Write, Diagnostic> {
+                let value = context(host, label, attribute.pointer(), LIMIT)?.into_bytes();
+                Ok(Write { attribute, value })
+            };
+            plan.exec.push(write(Attribute::SelinuxExec)?);
+            if request.keyring == Keyring::New {
+                plan.key = Some(write(Attribute::SelinuxKey)?);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether the doors below want a procfs.
+    pub fn needs_procfs(&self) -> bool {
+        self.key.is_some() || !self.exec.is_empty()
+    }
+
+    /// Leaves the caller's session keyring for a new one that only its possessors may use: the kernel's default
+    /// lets every process of the same user see and read it, in whatever container. `procfs` must be of this
+    /// process' own PID namespace and out of the container's reach.
+    pub fn join_keyring(&self, procfs: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
+        if self.keyring == Keyring::Inherit {
+            return Ok(());
+        }
+        if let Some(write) = &self.key {
+            write.apply(vouched(procfs)?, KEY)?;
+        }
+        match keyring::join_new_session() {
+            Ok(()) => keyring::set_session_permissions(KeyPermissions::POSSESSOR_ALL)
+                .map_err(Failed::at(Call::KeyPermissions, KEY))?,
+            // A kernel without keyrings has none to leak.
+            Err(Errno::ENOSYS) => {}
+            Err(errno) => return Err(Failed::at(Call::Keyctl, KEY)(errno)),
+        }
+        match &self.key {
+            Some(write) => write.reset(vouched(procfs)?, KEY),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the kernel label the next program, and proves it. `procfs` as for [`Self::join_keyring`].
+    pub fn apply(&self, procfs: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
+        for (index, write) in self.exec.iter().enumerate() {
+            write.apply(vouched(procfs)?, index)?;
+        }
+        Ok(())
+    }
+
+    /// What failed, in words.
+    pub fn describe(&self, failed: &Failed) -> String {
+        let index = usize::from(failed.index);
+        let why = failed.errno.desc().to_lowercase();
+        let write = match index {
+            KEY => self.key.as_ref(),
+            _ => self.exec.get(index),
+        };
+        match (failed.call, write) {
+            (Call::Keyctl, _) => {
+                format!("make a session keyring: {why}; --no-new-keyring keeps the caller's")
+            }
+            (Call::KeyPermissions, _) => {
+                format!(
+                    "close the session keyring to others: {why}; --no-new-keyring keeps the caller's"
+                )
+            }
+            (_, None) => format!("label the process: {}: {why}", failed.call.name()),
+            (call, Some(write)) => {
+                let name = write.value.strip_prefix(COMMAND).unwrap_or(&write.value);
+                let name = String::from_utf8_lossy(name);
+                let pointer = write.attribute.pointer();
+                match reason(write.attribute, call, failed.errno) {
+                    Some(reason) => format!("{pointer}: {name:?}: {reason}"),
+                    None => format!("{pointer}: {name:?}: {}: {why}", call.name()),
+                }
+            }
+        }
+    }
+}
+
+/// The index of failures with the keyring.
+const KEY: usize = 0xffff;
+
+/// What an errno means here.
+fn reason(attribute: Attribute, call: Call, errno: Errno) -> Option<&'static str> {
+    let denied = matches!(errno, Errno::EACCES | Errno::EPERM);
+    match (call, attribute) {
+        (Call::Verify, _) => {
+            Some("the kernel holds another label than was written; refused to go on")
+        }
+        (Call::Attribute, Attribute::ApparmorExec) if errno == Errno::ENOENT => {
+            Some("no such profile is loaded on this host; load it with apparmor_parser")
+        }
+        (Call::Attribute, Attribute::ApparmorExec) if denied => Some(
+            "the profile that the runtime itself runs under does not permit the change; it needs a change_profile rule",
+        ),
+        (Call::Attribute, Attribute::SelinuxExec | Attribute::SelinuxKey)
+            if errno == Errno::EINVAL =>
+        {
+            Some(NOT_VALID)
+        }
+        (Call::Attribute, Attribute::SelinuxExec) if denied => {
+            Some("the policy of SELinux does not permit the runtime to choose it (process setexec)")
+        }
+        (Call::Attribute, Attribute::SelinuxKey) if denied => Some(
+            "the policy of SELinux does not permit the runtime to label keys with it (process setkeycreate)",
+        ),
+        _ => None,
+    }
+}
+
+const NOT_VALID: &str = "the policy of SELinux on this host has no such context";
+
+fn vouched(procfs: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>, Failed> {
+    procfs.ok_or_else(|| Failed::at(Call::Openat2, KEY)(Errno::EBADF))
+}
+
+fn apparmor(host: &Host, profile: &str) -> Result<Option<Write>, Diagnostic> {
+    let attribute = Attribute::ApparmorExec;
+    let problem = |code, message: String| Diagnostic::new(code, attribute.pointer(), message);
+    if !(host.apparmor)() {
+        // Where there are no profiles, everybody has what is asked for here.
+        if profile == UNCONFINED {
+            return Ok(None);
+        }
+        let message = format!("profile {profile:?}: AppArmor is not enabled on this host");
+        return Err(problem(Code::Host, message).hint(
+            "enable it (kernel parameter lsm=), or remove the property to run without a profile",
+        ));
+    }
+    let value = [COMMAND, profile.as_bytes()].concat();
+    if value.len() > LIMIT {
+        let limit = LIMIT - COMMAND.len();
+        let message = format!("is longer than the {limit} bytes that the kernel takes");
+        return Err(problem(Code::Range, message));
+    }
+    Ok(Some(Write { attribute, value }))
+}
+
+/// The context as the kernel spells it, so that it can be compared.
+fn context(host: &Host, label: &str, pointer: &str, limit: usize) -> Result<String, Diagnostic> {
+    let problem = |code, message: String| Diagnostic::new(code, pointer, message);
+    let missing = match (host.selinux)() {
+        Selinux::Off => Some("SELinux is not enabled on this host"),
+        Selinux::NoPolicy => Some("SELinux has no policy loaded on this host"),
+        Selinux::On => None,
+    };
+    if let Some(missing) = missing {
+        return Err(problem(Code::Host, format!("label {label:?}: {missing}")).hint(
+            "enable it (kernel parameter lsm=, and a policy), or remove the property to run without a label",
+        ));
+    }
+    if label.len() > limit {
+        let message = format!("is longer than the {limit} bytes that the kernel takes");
+        return Err(problem(Code::Range, message));
+    }
+    match (host.spell)(label) {
+        Ok(spelled) => Ok(spelled),
+        Err(Errno::EINVAL) => Err(problem(Code::Host, format!("label {label:?}: {NOT_VALID}"))),
+        Err(_unknown) => Ok(label.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

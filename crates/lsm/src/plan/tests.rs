@@ -1,0 +1,245 @@
+use super::*;
+use spec::container::{Capabilities, User};
+use std::path::PathBuf;
+
+const BARE: Host = Host {
+    apparmor: || false,
+    selinux: || Selinux::Off,
+    spell: |_| Err(Errno::ENOENT),
+};
+const APPARMOR: Host = Host {
+    apparmor: || true,
+    ..BARE
+};
+/// A policy without the type `unknown_t` that sorts categories.
+const SELINUX: Host = Host {
+    selinux: || Selinux::On,
+    spell: |label| match label.contains("unknown_t") {
+        true => Err(Errno::EINVAL),
+        false => Ok(label.replace("c2,c1", "c1,c2")),
+    },
+    ..BARE
+};
+
+fn process(profile: Option<&str>, label: Option<&str>) -> Process {
+    Process {
+        terminal: false,
+        console_size: None,
+        cwd: PathBuf::from("/"),
+        env: Vec::new(),
+        args: vec!["true".to_owned()],
+        rlimits: Vec::new(),
+        user: User {
+            uid: 0,
+            gid: 0,
+            umask: 0o022,
+            additional_gids: Vec::new(),
+        },
+        capabilities: Capabilities::default(),
+        no_new_privileges: false,
+        apparmor_profile: profile.map(str::to_owned),
+        selinux_label: label.map(str::to_owned),
+        oom_score_adj: None,
+    }
+}
+
+fn lower(host: Host, process: &Process, mount_label: Option<&str>) -> Result<Plan, Diagnostic> {
+    Plan::lower(&Request {
+        process: Some(process),
+        mount_label,
+        keyring: Keyring::New,
+        host,
+    })
+}
+
+fn write(attribute: Attribute, value: &str) -> Write {
+    let value = value.as_bytes().to_vec();
+    Write { attribute, value }
+}
+
+#[test]
+fn without_labels_the_host_is_not_asked() {
+    let host = Host {
+        apparmor: || panic!("asked"),
+        selinux: || panic!("asked"),
+        spell: |_| panic!("asked"),
+    };
+    let plan = lower(host, &process(None, None), None).unwrap();
+    assert!(!plan.needs_procfs());
+}
+
+#[test]
+fn names_of_profiles_pass_through() {
+    for name in [
+        "web",
+        "with space",
+        ":ns:web",
+        "web//&:ns://dns",
+        "unconfined",
+        "/bin/x//hat",
+    ] {
+        let plan = lower(APPARMOR, &process(Some(name), None), None).unwrap();
+        let expected = write(Attribute::ApparmorExec, &format!("exec {name}"));
+        assert_eq!(plan.exec, [expected]);
+        assert_eq!(plan.key, None);
+        assert!(plan.needs_procfs());
+    }
+}
+
+#[test]
+fn a_label_is_written_as_the_kernel_spells_it_for_program_and_keys() {
+    let plan = lower(SELINUX, &process(None, Some("u:r:web_t:s0:c2,c1")), None).unwrap();
+    let spelled = "u:r:web_t:s0:c1,c2";
+    assert_eq!(plan.exec, [write(Attribute::SelinuxExec, spelled)]);
+    assert_eq!(plan.key, Some(write(Attribute::SelinuxKey, spelled)));
+}
+
+#[test]
+fn an_inherited_keyring_is_not_labelled() {
+    let process = process(None, Some("u:r:web_t:s0"));
+    let plan = Plan::lower(&Request {
+        process: Some(&process),
+        mount_label: None,
+        keyring: Keyring::Inherit,
+        host: SELINUX,
+    });
+    assert_eq!(plan.unwrap().key, None);
+}
+
+/// A host that cannot tell how a label is spelled does not make it wrong.
+#[test]
+fn a_label_that_nobody_can_spell_is_written_as_it_is() {
+    let host = Host {
+        spell: |_| Err(Errno::EROFS),
+        ..SELINUX
+    };
+    let plan = lower(host, &process(None, Some("u:r:web_t:s0:c2,c1")), None).unwrap();
+    assert_eq!(
+        plan.exec,
+        [write(Attribute::SelinuxExec, "u:r:web_t:s0:c2,c1")]
+    );
+}
+
+#[test]
+fn unconfined_needs_no_apparmor() {
+    let plan = lower(BARE, &process(Some("unconfined"), None), None).unwrap();
+    assert_eq!(plan.exec, []);
+}
+
+/// What is said to a profile, a label and a mount label alone.
+fn refusals(host: Host, name: &str) -> [String; 3] {
+    let refusal = |process, mount| match lower(host, &process, mount) {
+        Ok(_) => String::new(),
+        Err(problem) => problem.to_string(),
+    };
+    [
+        refusal(process(Some(name), None), None),
+        refusal(process(None, Some(name)), None),
+        refusal(process(None, None), Some(name)),
+    ]
+}
+
+#[track_caller]
+fn refused(text: &str, pointer: &str, words: &str) {
+    let found = text.starts_with(pointer) && text.contains(words);
+    assert!(found, "wanted {pointer} {words:?} in {text:?}");
+}
+
+#[test]
+fn what_the_host_cannot_give_is_refused_by_pointer() {
+    let [profile, label, mount] = refusals(BARE, "web");
+    let off = "is not enabled on this host; enable it";
+    refused(
+        &profile,
+        "/process/apparmorProfile: profile \"web\": AppArmor",
+        off,
+    );
+    refused(&label, "/process/selinuxLabel: label \"web\": SELinux", off);
+    refused(&mount, "/linux/mountLabel: label \"web\": SELinux", off);
+
+    // One module is none of the other.
+    let [profile, label, mount] = refusals(APPARMOR, "web");
+    assert_eq!(profile, "");
+    refused(&label, "/process/selinuxLabel", off);
+    refused(&mount, "/linux/mountLabel", off);
+    let [profile, label, mount] = refusals(SELINUX, "web");
+    refused(&profile, "/process/apparmorProfile", off);
+    assert_eq!([label, mount], ["", ""]);
+
+    let host = Host {
+        selinux: || Selinux::NoPolicy,
+        ..BARE
+    };
+    let [_, label, mount] = refusals(host, "web");
+    refused(&label, "/process/selinuxLabel", "has no policy loaded");
+    refused(&mount, "/linux/mountLabel", "has no policy loaded");
+}
+
+#[test]
+fn what_the_kernel_would_not_take_is_refused_by_pointer() {
+    let [_, label, mount] = refusals(SELINUX, "a:b:unknown_t");
+    refused(&label, "/process/selinuxLabel", "no such context");
+    refused(&mount, "/linux/mountLabel", "no such context");
+    let host = Host {
+        apparmor: || true,
+        ..SELINUX
+    };
+    let [profile, label, mount] = refusals(host, &"x".repeat(5000));
+    refused(&profile, "/process/apparmorProfile", "4091 bytes");
+    refused(&label, "/process/selinuxLabel", "4096 bytes");
+    refused(&mount, "/linux/mountLabel", "255 bytes");
+    let [_, _, mount] = refusals(host, &"x".repeat(255));
+    assert_eq!(mount, "");
+}
+
+#[test]
+fn failures_name_the_property_and_what_to_do() {
+    let process = process(Some("web"), Some("u:r:web_t:s0"));
+    let host = Host {
+        apparmor: || true,
+        ..SELINUX
+    };
+    let plan = lower(host, &process, None).unwrap();
+    for (call, index, errno, words) in [
+        (
+            Call::Attribute,
+            0,
+            Errno::ENOENT,
+            "/process/apparmorProfile: \"web\": no such profile is loaded",
+        ),
+        (Call::Attribute, 0, Errno::EACCES, "change_profile"),
+        (Call::Verify, 0, Errno::EPERM, "holds another label"),
+        (
+            Call::Attribute,
+            1,
+            Errno::EINVAL,
+            "/process/selinuxLabel: \"u:r:web_t:s0\": the policy",
+        ),
+        (Call::Attribute, 1, Errno::EACCES, "setexec"),
+        (Call::Attribute, KEY, Errno::EACCES, "setkeycreate"),
+        (Call::Keyctl, KEY, Errno::EDQUOT, "make a session keyring"),
+        (
+            Call::KeyPermissions,
+            KEY,
+            Errno::EACCES,
+            "close the session keyring",
+        ),
+        (
+            Call::Openat2,
+            1,
+            Errno::ENOENT,
+            "openat2: no such file or directory",
+        ),
+    ] {
+        let text = plan.describe(&Failed::at(call, index)(errno));
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+/// A caller that has forgotten it gets no unlabelled program.
+#[test]
+fn without_a_procfs_nothing_is_written() {
+    let plan = lower(APPARMOR, &process(Some("web"), None), None).unwrap();
+    let failed = plan.apply(None).unwrap_err();
+    assert_eq!(failed.errno, Errno::EBADF);
+}

@@ -1,0 +1,110 @@
+#!/bin/bash
+# The integration tests in the machine of vm.sh: what needs systemd, or cgroup v2 with every controller, runs here.
+#
+#   test.sh                   the default chapters
+#   test.sh CHAPTER [TEST]    one chapter, or its tests with that in their names
+#   test.sh all               every chapter that tests a runtime
+#
+# The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf instead of AppArmor.
+#
+# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails, when a chapter ran no test, and when the machine
+# cannot be made or gives no status: nothing here passes without having run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# These look at this repository instead of a runtime.
+elsewhere=(layers rows)
+# Too slow under emulation for every run, or the same everywhere; `all` has them.
+by_hand=()
+
+say() { printf 'vm-test: %s\n' "$*" >&2; }
+
+chapters=()
+for file in integration/tests/*.rs; do
+    chapter=$(basename "$file" .rs)
+    case " ${elsewhere[*]} " in *" $chapter "*) continue ;; esac
+    case "${1:-} ${by_hand[*]} " in
+        "all "*) chapters+=("$chapter") ;;
+        " "*" $chapter "*) ;;
+        " "*) chapters+=("$chapter") ;;
+        "$chapter "*) chapters+=("$chapter") ;;
+    esac
+done
+if test ${#chapters[@]} = 0; then
+    say "there is no chapter $1; there are: $(basename -s .rs integration/tests/*.rs | tr '\n' ' ')"
+    exit 2
+fi
+
+stage=target/vm/stage
+rm -rf "$stage"
+mkdir -p "$stage/tests"
+cargo build --quiet --package locule
+strip -g -o "$stage/locule" target/debug/locule
+targets=()
+for chapter in "${chapters[@]}"; do targets+=(--test "$chapter"); done
+# "  Executable tests/x.rs (target/debug/deps/x-0123)"
+cargo test --package integration --no-run "${targets[@]}" 2>&1 | tee "$stage/build" | grep -v Executable >&2 || test "${PIPESTATUS[0]}" = 0
+while read -r _ source program; do
+    strip -g -o "$stage/tests/$(basename "$source" .rs)" "${program//[()]/}"
+done < <(grep Executable "$stage/build")
+
+cat > "$stage/run" <<'GUEST'
+export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=${LOCULE_TIMEOUT:-240}
+failed=()
+for program in /mnt/share/tests/*; do
+    chapter=${program##*/}
+    SECONDS=0
+    echo "     Running tests/$chapter.rs"
+    "$program" "$@" 2>&1 || failed+=("$chapter")
+    echo "     tests/$chapter.rs took $SECONDS s"
+done
+test ${#failed[@]} = 0 || { echo "failed: ${failed[*]}"; exit 1; }
+GUEST
+
+# The tests that want SELinux without a policy, then the others.
+cp integration/vm/selinux.conf "$stage"
+cat > "$stage/selinux" <<'GUEST'
+cd /mnt/share
+export LOCULE_RUNTIME=/mnt/share/locule
+tests/labels a_label_without_a_policy 2>&1 | tee /tmp/bare
+grep -q '1 passed' /tmp/bare && ! grep skipped: /tmp/bare || exit 1
+checkpolicy -M -U allow -c "$(cat /sys/fs/selinux/policyvers)" -o /tmp/policy selinux.conf || exit 1
+# The kernel takes a policy in one write.
+dd status=none bs=1M if=/tmp/policy of=/sys/fs/selinux/load || exit 1
+setenforce 1 || exit 1
+find tests -type f ! -name labels -delete
+exec bash run "$@"
+GUEST
+
+# A machine that broke down says nothing of the tests: then, and only then, again.
+status=0
+log=target/vm/test.log
+machine() { # LOG COMMAND [OPTION OF vm.sh]...
+    local try log=$1 command=$2
+    shift 2
+    for try in 1 2; do
+        status=0
+        SECONDS=0
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1200}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
+        test $status = 125 || break
+        say "the machine broke down (try $try)"
+    done
+}
+machine "$log" "bash /mnt/share/run ${2:-}"
+# The last result before a chapter's end is its own; failed tests quote others.
+read -r ran executed empty < <(awk '
+    /^test result: / { n = $4 + $6 }
+    /^     tests\/.* took / { chapters++; sum += n; empty += n == 0; n = 0 }
+    END { print chapters + 0, sum + 0, empty + 0 }' "$log")
+skipped=$(grep -c '\.\.\. skipped: ' "$log" || :)
+say "$ran of ${#chapters[@]} chapters, $executed tests ($skipped of them skipped), $SECONDS s in the machine; log: $log"
+if test $status = 0 && test -z "${2:-}" && test "$ran $empty" != "${#chapters[@]} 0"; then say "a chapter ran no test"; status=1; fi
+if test $status = 0 && test "$executed" = 0; then say "no test ran"; status=1; fi
+case "$status ${chapters[*]} " in
+    "0 "*"labels "*)
+        log=target/vm/selinux.log
+        machine "$log" "bash /mnt/share/selinux ${2:-}" -a 'lsm=lockdown,capability,landlock,yama,selinux,bpf'
+        say "labels with SELinux: $(grep -c '\.\.\. ok$\|^ok$' "$log" || :) tests, $(grep -c '\.\.\. skipped: ' "$log" || :) of them skipped, $SECONDS s in the machine; log: $log" ;;
+esac
+test $status = 0 || say "FAILED (status $status)"
+exit $status

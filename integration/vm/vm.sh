@@ -1,0 +1,221 @@
+#!/bin/bash
+# A machine to test in: systemd as process 1, cgroup v2 alone with every controller, a kernel of its own. Needs root; no KVM, no network once it is made.
+#
+#   vm.sh make                             make what is missing or out of date below target/vm: an image, and a booted machine saved to disk
+#   vm.sh run [option]... 'shell command'  resume the saved machine, run the command as root in it, throw the machine away
+#
+#   -t SECONDS   limit of the whole run (300)
+#   -s FOLDER    what the guest sees as /mnt/share, a copy
+#   -a ARGUMENTS boot with these more kernel arguments instead of resuming
+#
+# The command's outputs come out as they are written and its status is ours. 124: out of time; 125: no status came back, the console's end is on stderr.
+# VM_SUITE is the Debian release inside (trixie), VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder for images (target/vm).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+suite=${VM_SUITE:-trixie}
+packages=(
+    linux-image-cloud-amd64 systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
+    iproute2 iptables procps busybox-static uidmap sudo strace jq
+    apparmor selinux-utils policycoreutils checkpolicy crun runc
+)
+# Units that a throw-away machine has no use for; each costs boot time under emulation.
+masked=(
+    apparmor.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
+    getty@tty1.service serial-getty@ttyS0.service modprobe@.service ldconfig.service dev-hugepages.mount tmp.mount
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount
+    systemd-binfmt.service systemd-firstboot.service systemd-hwdb-update.service systemd-journal-catalog-update.service
+    systemd-journal-flush.service systemd-modules-load.service systemd-pcrmachine.service systemd-random-seed.service
+    systemd-remount-fs.service systemd-sysusers.service systemd-tmpfiles-clean.timer systemd-udev-load-credentials.service
+    systemd-udev-trigger.service systemd-update-done.service systemd-update-utmp.service
+)
+memory=3072
+tries=3       # a boot in forty hangs in the emulator
+boot_limit=120
+
+die() { echo "vm.sh: $*" >&2; exit 125; }
+
+cache=${VM_CACHE:-$here/../../target/vm}
+mkdir -p "$cache/$suite"
+cache=$(cd "$cache/$suite" && pwd)
+work=$(mktemp -d "$cache/run.XXXXXX")
+qemu=
+finish() {
+    test -z "$qemu" || kill "$qemu" 2> /dev/null || :
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 125' INT TERM HUP
+
+# The first mirror that this machine's apt knows.
+mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null |
+        sed -n -e 's/^URIs: *\([^ ]*\).*/\1/p' -e 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' | head -n 1
+}
+
+# What the image depends on: made anew when this changes.
+recipe() {
+    {
+        echo "$suite $memory ${packages[*]} ${masked[*]}"
+        declare -f make_image disk start save_machine
+        cd "$here" && find guest -type f -print0 | sort -z | xargs -0 cat
+    } | sha256sum
+}
+
+make_image() {
+    local tree=$work/tree
+    mmdebstrap --variant=minbase --quiet --aptopt='Acquire::Check-Valid-Until "false"' \
+        --include="$(IFS=,; echo "${packages[*]}")" \
+        --customize-hook="sync-in $here/guest /" \
+        --customize-hook='chroot "$1" useradd --uid 42042 --no-create-home --home-dir / --shell /bin/sh locule-test' \
+        --customize-hook='chroot "$1" sed -i "/^locule-test:/d" /etc/subuid /etc/subgid' \
+        --customize-hook='echo locule-test:4200000:65536 | tee -a "$1/etc/subuid" >> "$1/etc/subgid"' \
+        --customize-hook='mkdir -p "$1/var/lib/systemd/linger" "$1/mnt/share" && touch "$1/var/lib/systemd/linger/locule-test"' \
+        --customize-hook='echo 0123456789abcdef0123456789abcdef > "$1/etc/machine-id"; echo vm > "$1/etc/hostname"' \
+        --customize-hook="chroot \"\$1\" systemctl --quiet mask ${masked[*]}" \
+        --customize-hook='chroot "$1" systemctl --quiet enable vm-agent.service' \
+        "$suite" "$tree" "${VM_MIRROR:-$(mirror)}" >&2
+    cp "$tree"/boot/vmlinuz-* "$cache/kernel"
+    cp "$tree"/boot/initrd.img-* "$cache/initrd"
+    disk "$cache/disk" "$tree" 2048
+    rm -rf "$tree"
+}
+
+# disk FILE FOLDER MIB: a file system with the folder's content and that much free space
+disk() {
+    : > "$1"
+    mke2fs -q -F -t ext4 -O ^has_journal,^resize_inode -E lazy_itable_init=1 -m 0 -i 8192 -d "$2" "$1" \
+        "$(($(du -skx "$2" | cut -f1) * 5 / 4 + $3 * 1024))k" >&2
+}
+
+# Starts the machine with more arguments; its devices are always the same ones, so that a saved machine fits. Without cx16: qemu 7.2 leaves garbage in the
+# flags after cmpxchg16b, and the guest's kernel dies of it sooner or later. Newer processor models cost time.
+start() {
+    local port ports=()
+    for port in stdout stderr control; do
+        : > "$work/$port"
+        ports+=(-chardev "file,id=$port,path=$work/$port" -device "virtserialport,chardev=$port,name=vm.$port")
+    done
+    : > "$work/console"
+    timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -M q35 -m "$memory" -smp 2 \
+        -accel tcg,thread=multi,tb-size=1024 -cpu Nehalem,-cx16 \
+        -kernel "$cache/kernel" -initrd "$cache/initrd" \
+        -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off nokaslr nowatchdog cryptomgr.notests random.trust_cpu=on systemd.show_status=0 $arguments" \
+        -serial "file:$work/console" -device virtio-rng-pci -device virtio-serial-pci "${ports[@]}" \
+        -drive "file=$work/job,format=raw,if=none,id=job" -drive "file=$work/share,format=raw,if=none,id=share" \
+        -device virtio-blk-pci,drive=root -device virtio-blk-pci,drive=job -device virtio-blk-pci,drive=share \
+        "$@" <&0 > "$work/qemu" 2>&1 &
+    qemu=$!
+}
+
+# Waits for the guest's word; false when the machine ended or took too long.
+says() { # WORD SECONDS
+    local n
+    for ((n = 0; n < $2 * 5; n++)); do
+        if grep -q "^$1" "$work/control"; then return 0; fi
+        kill -0 "$qemu" 2> /dev/null || return 1
+        sleep 0.2
+    done
+    return 1
+}
+
+give_up() {
+    echo "vm.sh: $*; the console's end:" >&2
+    tail -n 30 "$work/console" "$work/qemu" >&2
+    exit 125
+}
+
+stop() {
+    kill "$qemu" 2> /dev/null || :
+    wait "$qemu" || :
+    qemu=
+}
+
+# Boots once and saves the running machine, which waits for a job.
+save_machine() {
+    local try limit=600 arguments=
+    truncate -s 4G "$work/job" "$work/share"
+    mkfifo "$work/monitor"
+    for ((try = 1; ; try++)); do
+        rm -f "$cache/written"
+        qemu-img create -q -f qcow2 -F raw -b disk "$cache/written"
+        exec 3<> "$work/monitor"
+        start -drive "file=$cache/written,format=qcow2,if=none,id=root,cache=unsafe" -monitor stdio <&3
+        if says up "$boot_limit"; then break; fi
+        stop
+        test $try -lt $tries || give_up "the machine did not come up"
+    done
+    sleep 2 # what is still starting
+    printf '%s\n' 'migrate_set_parameter max-bandwidth 16g' "migrate \"exec:cat > $cache/saved.new\"" 'quit' >&3
+    wait "$qemu" || give_up "the machine was not saved"
+    qemu=
+    mv "$cache/saved.new" "$cache/saved"
+}
+
+make_all() {
+    local program
+    test "$(uname -m)" = x86_64 || die "the machine is an x86_64 one and so must this one be; this is $(uname -m)"
+    for program in qemu-system-x86_64 qemu-img mmdebstrap mke2fs; do
+        command -v $program > /dev/null || die "$program is missing: ./bootstrap installs it"
+    done
+    exec 9> "$cache/lock"
+    flock 9
+    if ! test "$(cat "$cache/recipe" 2> /dev/null)" = "$(recipe)"; then
+        rm -f "$cache/recipe"
+        SECONDS=0
+        make_image
+        echo "vm.sh: image of $suite made in $SECONDS s" >&2
+        save_machine 9>&-
+        echo "vm.sh: machine booted and saved after $SECONDS s" >&2
+        recipe > "$cache/recipe"
+    fi
+    exec 9>&-
+}
+
+run() {
+    local share= command root from try limit=300 arguments=
+    while getopts t:s:a: option; do
+        case $option in
+            t) limit=$OPTARG ;;
+            s) share=$OPTARG ;;
+            a) arguments=$OPTARG ;;
+            *) exit 2 ;;
+        esac
+    done
+    shift $((OPTIND - 1))
+    test "${1:-}" != -- || shift
+    command=$*
+    make_all
+    { printf 'job %s %s\n' "$(date +%s)" "${#command}" | dd bs=4096 conv=sync status=none; printf '%s' "$command"; } > "$work/job"
+    test -z "$share" || disk "$work/share" "$share" 512
+    truncate -s 4G "$work/job" "$work/share"
+    root=$cache/written,format=qcow2 from=(-incoming "exec:cat $cache/saved")
+    test -z "$arguments" || root=$cache/disk,format=raw from=()
+    for ((try = 1; ; try++)); do
+        start -drive "file=$root,if=none,id=root,cache=unsafe,snapshot=on" "${from[@]}" < /dev/null
+        if says go "$boot_limit"; then break; fi
+        stop
+        test $try -lt $tries || give_up "the machine did not come up"
+    done
+    relay
+}
+
+# Hands on what the guest prints until it ends; its last word is the status.
+relay() {
+    local tails=() status
+    tail -s 0.2 -c +1 -f --pid="$qemu" "$work/stdout" & tails+=($!)
+    tail -s 0.2 -c +1 -f --pid="$qemu" "$work/stderr" >&2 & tails+=($!)
+    status=0; wait "$qemu" || status=$?
+    qemu=
+    wait "${tails[@]}" || :
+    test $status != 124 || { echo "vm.sh: out of time after $limit s" >&2; exit 124; }
+    status=$(sed -n 's/^status //p' "$work/control")
+    test -n "$status" || give_up "no status came back"
+    exit "$status"
+}
+
+case ${1:-} in
+    make) make_all ;;
+    run) shift; run "$@" ;;
+    *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
+esac
