@@ -280,13 +280,15 @@ fn refuses_bad_limits(s: &Sandbox) {
     if s.is_control("the pointers are locule's") {
         return;
     }
+    let mut bundle = s.bundle();
+    bundle.in_group(s);
     let all = [
         of_memory_cpu_and_pids(),
         of_block_io_and_huge_pages(),
         of_names_and_rules(),
     ];
     for (limits, pointer) in all.concat() {
-        let bundle = bundle(s, limits.clone());
+        bundle.set("/linux/resources", limits.clone());
         let outcome = s.try_create(&bundle, &s.id(), &[]);
         let pointer = format!("/linux/resources{pointer}");
         outcome.fails_with(&[&pointer]);
