@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use integration::{Bundle, Group, Sandbox, sandbox};
+use integration::{Bundle, Group, Limit, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
@@ -363,5 +363,100 @@ fn what_v2_cannot_express_is_refused_there() {
             s.try_create(&bundle, &s.id(), &[]).fails_with(&[&pointer]);
             assert!(!Group::of_test(s).exists(), "{pointer}");
         }
+    });
+}
+
+/// An update that cannot be says where it is wrong, and the group is as before: by options and by documents.
+#[test]
+fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
+    sandbox::host(|s| {
+        if s.lacks(&["cpu", "cpuset", "memory", "pids", "io"])
+            || s.is_control("the words are locule's")
+        {
+            return;
+        }
+        let mut bundle = bundle(
+            s,
+            json!({
+                "memory": { "limit": 64 * MIB },
+                "cpu": { "quota": 50_000, "period": 100_000 },
+                "pids": { "limit": 50 }
+            }),
+        );
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let group = Group::of_test(s);
+        let limits = || {
+            let all = [
+                Limit::Memory,
+                Limit::Reservation,
+                Limit::Quota,
+                Limit::Period,
+                Limit::Pids,
+                Limit::Cpus,
+                Limit::Mems,
+            ];
+            all.map(|limit| group.limit(limit))
+        };
+        let before = limits();
+        for (option, word) in [
+            ("--memory=9223372036854775808", "--memory"),
+            ("--memory=64 m", "--memory"),
+            ("--memory-swap=1m", "/memory/swap"),
+            ("--cpu-share=-1", "--cpu-share"),
+            ("--cpu-quota=500", "/cpu/quota"),
+            ("--cpu-quota=1e3", "--cpu-quota"),
+            ("--cpu-period=10", "/cpu/period"),
+            ("--cpu-period=-1", "--cpu-period"),
+            ("--cpu-burst=60000", "/cpu/burst"),
+            ("--cpu-idle=2", "--cpu-idle"),
+            ("--cpuset-cpus=1000", "/cpu/cpus"),
+            ("--cpuset-cpus=zero", "--cpuset-cpus"),
+            ("--cpuset-mems=400", "/cpu/mems"),
+            ("--blkio-weight=5", "--blkio-weight"),
+            ("--pids-limit=-2", "--pids-limit"),
+        ] {
+            // What stands before it is taken back, or never set.
+            let mut args = vec!["update", "--memory-reservation=32m"];
+            args.push(option);
+            container.command(&args).fails_with(&[word]);
+            assert_eq!(limits(), before, "{option}");
+        }
+        let file = s.dir.join("update.json");
+        for (document, pointer) in [
+            (json!([]), "object"),
+            (json!({ "pids": { "limit": "x" } }), "/pids/limit"),
+            (json!({ "memory": { "limit": -2 } }), "/memory/limit"),
+            (
+                json!({ "memory": { "limit": 4096, "checkBeforeUpdate": true } }),
+                "/memory/limit",
+            ),
+            (json!({ "cpu": { "quota": 500 } }), "/cpu/quota"),
+            (
+                json!({ "unified": { "memory/high": "1" } }),
+                "/unified/memory~1high",
+            ),
+            (
+                json!({ "unified": { "memory.high\n": "1" } }),
+                "/unified/memory.high",
+            ),
+            (
+                json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
+                "/hugepageLimits/0/pageSize",
+            ),
+        ] {
+            fs::write(&file, document.to_string()).expect("write");
+            let path = file.to_str().expect("a path");
+            container
+                .command(&["update", "-r", path])
+                .fails_with(&[pointer]);
+            assert_eq!(limits(), before, "{document}");
+        }
+        container.kill("KILL").ok();
+        container.wait_for("stopped");
+        container
+            .command(&["update", "--pids-limit", "5"])
+            .fails_with(&["container not running"]);
+        container.delete().ok();
     });
 }

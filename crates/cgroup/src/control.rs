@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
-use crate::error::chain;
+use crate::systemd::Remover;
 use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
@@ -405,6 +405,25 @@ impl Location {
             .set(false, deadline)
     }
 
+    /// Leaves the groups themselves.
+    fn remove_sub_groups(&self) -> Result<(), Error> {
+        for place in &self.groups {
+            if let Some(group) = place.open()? {
+                match remove_below(group) {
+                    Err(source) if !is_gone(source) => {
+                        return Err(Error::Directory {
+                            action: "remove what is below",
+                            group: place.host_path(),
+                            source,
+                        });
+                    }
+                    _removed => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the groups and all groups below them (a scope is stopped first), but no group above, and waits for processes that are
     /// about to end. Groups that are gone are no error; groups that the container only inherits are
     /// never touched.
@@ -413,10 +432,9 @@ impl Location {
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
     pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
         if let Some(unit) = &self.unit
-            && let Err(error) = unit.stop()
+            && unit.stop() == Remover::Systemd
         {
-            // The groups go all the same, and systemd forgets a scope whose group is gone.
-            tracing::warn!("stop unit {}: {}", unit.name, chain(&error));
+            return self.remove_sub_groups();
         }
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_micros(100);

@@ -103,7 +103,7 @@ impl UnitName {
         if path.is_empty() {
             return Ok(Self {
                 slice: default_slice.to_owned(),
-                unit: format!("locule-{id}.scope"),
+                unit: format!("locule-{}.scope", escape(id)),
             });
         }
         let parts: Vec<&str> = path.split(':').collect();
@@ -151,6 +151,11 @@ impl UnitName {
             self.unit
         ))
     }
+}
+
+/// An id as part of a unit's name, as systemd-escape(1) has it: only `+` is valid in the one and not in the other.
+fn escape(id: &str) -> String {
+    id.replace('+', "\\x2b")
 }
 
 /// What systemd takes for a unit's name: letters, digits and `:-_.\\`, 255 bytes. See systemd.unit(5).
@@ -276,6 +281,12 @@ mod tests {
             let unit = UnitName::parse(Some(path), "box", "user.slice").unwrap();
             assert_eq!(unit.group_path().unwrap(), group, "{path}");
         }
+    }
+
+    #[test]
+    fn an_id_is_escaped_in_the_name_of_a_unit() {
+        let unit = UnitName::parse(None, "a+b_c.d-e", "user.slice").unwrap();
+        assert_eq!(unit.unit, "locule-a\\x2bb_c.d-e.scope");
     }
 
     #[test]

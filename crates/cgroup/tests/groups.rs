@@ -12,6 +12,7 @@ use fixture::{
 use spec::Container;
 use spec::container::{Memory, Resources};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -356,22 +357,20 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
 }
 
 #[test]
-fn the_systemd_manager_says_what_it_cannot_do() {
-    let mut named = container();
-    named.cgroups_path = Some("system.slice:docker:abc".to_owned());
+fn the_systemd_manager_says_that_there_is_no_systemd() {
+    if Path::new("/run/systemd/system").exists() {
+        println!(
+            "skipped: systemd runs this host; covered where it does not, and by the chapter systemd"
+        );
+        return;
+    }
+    let named = container();
     let error = Plan::lower(&Request {
         manager: Manager::Systemd,
         ..request(&named)
-    })
-    .unwrap_err();
-    assert!(error.to_string().contains("docker-abc.scope"), "{error}");
-    named.cgroups_path = Some("/docker/abc".to_owned());
-    let error = Plan::lower(&Request {
-        manager: Manager::Systemd,
-        ..request(&named)
-    })
-    .unwrap_err();
-    assert!(error.to_string().contains("slice:prefix:name"), "{error}");
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("leave --systemd-cgroup out"), "{error}");
 }
 
 #[test]

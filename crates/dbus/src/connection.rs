@@ -127,13 +127,16 @@ impl Connection {
 
     /// SASL, mechanism EXTERNAL, without saying who we are: the other end has it from the kernel. A number said
     /// from within a user namespace would be the wrong one.
+    ///
+    /// All of it goes out at once: systemd overlooks a message that arrives together with BEGIN until
+    /// another one follows, and its own clients never send one before they have read OK.
     fn authenticate(&mut self, deadline: Deadline) -> Result<(), Error> {
-        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\n", deadline)?;
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", deadline)?;
         loop {
             let line = self.line(deadline)?;
             match line.split(' ').next() {
                 Some("DATA") => {}
-                Some("OK") => break,
+                Some("OK") => return Ok(()),
                 _ => {
                     return Err(Error::Refused {
                         bus: self.bus.clone(),
@@ -142,7 +145,6 @@ impl Connection {
                 }
             }
         }
-        self.send(b"BEGIN\r\n", deadline)
     }
 
     /// A line of the greeting. Byte by byte: what follows the last one is not ours to read yet.

@@ -279,7 +279,7 @@ fn describe_program(program: &str, errno: Errno) -> String {
         Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
         // Files answer EACCES.
         Errno::EPERM => format!(
-            "{}; a security module forbids the change of labels (SELinux with /process/noNewPrivileges wants its nnp_transition), or the filter of /linux/seccomp the call",
+            "{}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call",
             words(errno)
         ),
         errno => words(errno),

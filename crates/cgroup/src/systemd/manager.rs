@@ -18,12 +18,12 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// How long systemd may take.
+/// How long systemd may take: on a busy host it is away for many seconds while it loads all units anew.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// To answer a question.
     pub(crate) answer: Duration,
-    /// To start a unit: it may be loading all others anew.
+    /// To start a unit.
     pub(crate) start: Duration,
     /// To stop a unit whose processes are dead.
     pub(crate) stop: Duration,
@@ -32,7 +32,7 @@ pub(crate) struct Patience {
 }
 
 pub(crate) const PATIENCE: Patience = Patience {
-    answer: Duration::from_secs(10),
+    answer: Duration::from_secs(30),
     start: Duration::from_secs(30),
     stop: Duration::from_secs(10),
     forget: Duration::from_secs(2),
@@ -46,9 +46,13 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Connects, at `known` if that is given and still answers.
-    pub(crate) fn open(instance: Instance, known: Option<&str>) -> Result<Self, Error> {
-        let deadline = Deadline::after(PATIENCE.answer);
+    /// Connects within `patience`, at `known` if that is given and still answers.
+    pub(crate) fn open(
+        instance: Instance,
+        known: Option<&str>,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let deadline = Deadline::after(patience);
         let connection = bus::open(instance, known, deadline)?;
         Ok(Self {
             connection,

@@ -2,7 +2,7 @@
 //!
 //! systemd makes the group, moves the container's first process there and keeps the limits that it has properties
 //! for. The scope is delegated: what is below it, and every file that systemd has no word for, is ours. See
-//! docs/adr/0012-dbus.md for how systemd is reached.
+//! docs/adr/0016-systemd.md for how systemd is reached.
 
 mod annotation; // properties that the configuration names
 mod bus; // where systemd is reached
@@ -12,16 +12,18 @@ mod property; // limits as properties
 
 pub use bus::Instance;
 pub(crate) use bus::check_booted;
-pub(crate) use manager::Manager;
+use manager::{Manager, PATIENCE};
 pub(crate) use property::{Property, properties};
 
 use dbus::Value;
 use serde::{Deserialize, Serialize};
 use spec::Container;
 use std::cell::RefCell;
+use std::time::Duration;
 
 use crate::device::Devices;
 use crate::error::chain;
+use crate::hierarchy::{membership, read_text};
 use crate::resources::FileWrite;
 use crate::{Error, name::UnitName};
 
@@ -40,6 +42,16 @@ pub struct Unit {
     pub sub_group: Option<String>,
 }
 
+/// Who removes the group of a scope that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remover {
+    /// Whoever has stopped it: what systemd leaves is removed by its files.
+    Runtime,
+    /// systemd, which does not answer now. It is woken by the word that the group is empty, and would take the scope for
+    /// a living one if the group went without that.
+    Systemd,
+}
+
 impl Unit {
     /// State files are trusted little: no other unit than a scope is stopped.
     fn check(&self) -> Result<(), Error> {
@@ -54,14 +66,25 @@ impl Unit {
     }
 
     /// The systemd that has it.
-    pub(crate) fn manager(&self) -> Result<Manager, Error> {
+    fn manager(&self, patience: Duration) -> Result<Manager, Error> {
         self.check()?;
-        Manager::open(self.instance, Some(&self.bus))
+        Manager::open(self.instance, Some(&self.bus), patience)
     }
 
-    /// Ends the unit, if systemd still has it. What its groups leave is another matter.
-    pub(crate) fn stop(&self) -> Result<(), Error> {
-        self.manager()?.stop(&self.name)
+    /// Ends the unit, if systemd still has it. What is left of its groups then is another matter: gives who is to
+    /// remove them.
+    pub(crate) fn stop(&self) -> Remover {
+        let stopped = self
+            .manager(PATIENCE.stop)
+            .and_then(|mut manager| manager.stop(&self.name));
+        let Err(error) = stopped else {
+            return Remover::Runtime;
+        };
+        tracing::warn!("stop unit {}: {}", self.name, chain(&error));
+        match error {
+            Error::Bus(dbus::Error::Stuck { .. }) => Remover::Systemd,
+            _ => Remover::Runtime,
+        }
     }
 }
 
@@ -121,7 +144,7 @@ impl Wish {
 impl Scope {
     /// Asks systemd where its units are. Changes nothing.
     pub(crate) fn lower(wish: Wish) -> Result<Self, Error> {
-        let mut manager = Manager::open(wish.instance, None)?;
+        let mut manager = Manager::open(wish.instance, None, PATIENCE.answer)?;
         manager.check_sight()?;
         let version = manager.version()?;
         let path = format!("{}{}", manager.control_group()?, wish.path);
@@ -167,13 +190,30 @@ impl Scope {
             .properties
             .iter()
             .filter(|property| !own(&property.name));
-        let pid = u32::try_from(pid).unwrap_or(u32::MAX);
-        let pids = Value::Array("u".to_owned(), vec![Value::U32(pid)]);
+        let number = u32::try_from(pid).unwrap_or(u32::MAX);
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(number)]);
         let mut all = vec![Property::new("PIDs", pids)];
         all.extend(kept.chain(&self.annotated).cloned());
-        let started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
+        let mut started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
         *self.manager.borrow_mut() = None;
+        if let Err(Error::Bus(dbus::Error::Closed { .. })) = &started {
+            // systemd has begun anew (`systemctl daemon-reexec`), and may have made the unit before.
+            started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
+            *self.manager.borrow_mut() = None;
+            if let Err(Error::UnitExists { .. }) = &started
+                && self.holds(pid)
+            {
+                started = Ok(());
+            }
+        }
         started
+    }
+
+    /// Whether the process `pid` is in the scope's group.
+    fn holds(&self, pid: i32) -> bool {
+        let groups = read_text(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let mut memberships = groups.lines().filter_map(membership);
+        memberships.any(|(_controllers, path)| path == self.path)
     }
 
     fn with_manager<T>(
@@ -183,7 +223,7 @@ impl Scope {
         let mut manager = self.manager.borrow_mut();
         match &mut *manager {
             Some(manager) => ask(manager),
-            none => ask(none.insert(self.unit.manager()?)),
+            none => ask(none.insert(self.unit.manager(PATIENCE.answer)?)),
         }
     }
 }
@@ -199,7 +239,7 @@ pub(crate) struct Told<'a> {
 impl<'a> Told<'a> {
     /// Tells systemd what is about to be written, so that it does not write the former values again one day.
     pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
-        let mut manager = unit.manager()?;
+        let mut manager = unit.manager(PATIENCE.answer)?;
         let version = manager.version()?;
         let new = properties(writes, version);
         let former = manager.current(&unit.name, &new)?;
@@ -257,3 +297,6 @@ fn device_properties(devices: &Devices) -> Vec<Property> {
         Property::new("DeviceAllow", Value::Array("(ss)".to_owned(), list)),
     ]
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 
 mod definition;
 mod group;
+mod plain;
 mod seccomp;
 mod spelling;
 mod update;
@@ -455,6 +456,15 @@ pub(crate) struct Misuse {
 /// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let words: Vec<_> = words.into_iter().collect();
+    match plain::read(&words) {
+        Some((globals, command)) => Ok(Invocation::Command(globals, command)),
+        None => parse_any(words),
+    }
+}
+
+/// In a frame of its own, which a plain line does not touch.
+#[inline(never)]
+fn parse_any(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     // Never freed: this process ends soon, and the tree has thousands of pieces.
     let definition = Box::leak(Box::new(definition(&words)));
     let words = spelling::normalize(definition, words);
