@@ -7,7 +7,7 @@
 use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::State;
-use crate::plan::Plan;
+use crate::plan::{Loopback, Plan};
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
@@ -71,7 +71,7 @@ fn story(
             .leave_caller()
             .map_err(Failure::at(Place::Process))?;
     }
-    if plan.entry.has_new_network() {
+    if plan.loopback == Loopback::ByInit {
         let failed = Failed::at(Call::Netlink, 0);
         network::loopback_up()
             .map_err(failed)
