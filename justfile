@@ -39,6 +39,11 @@ control runtime="runc":
 faults:
     LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults -- --nocapture
 
+# look for inputs that break the readers and the filter compiler, so many seconds for each target; see docs/testing.md
+fuzz seconds="60":
+    command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
+    fuzz/run.sh {{ seconds }}
+
 # measure against the floor, crun and runc; see docs/benchmarks.md
 bench *options: release
     cargo run --release --package integration --bin bench -- --locule target/{{ target }}/release/locule {{ options }}

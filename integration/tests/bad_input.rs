@@ -125,6 +125,9 @@ refuse! {
     a_parameter_of_the_host: b => b.set("/linux/sysctl", json!({ "vm.swappiness": "60" })), ["/linux/sysctl/vm.swappiness"];
     a_parameter_that_climbs: b => b.set("/linux/sysctl", json!({ "net/../kernel/core_pattern": "core" })), ["/linux/sysctl/net~1..~1kernel~1core_pattern"];
     an_apparmor_profile: b => b.set("/process/apparmorProfile", json!("docker-default")), ["/process/apparmorProfile"];
+    an_apparmor_profile_with_a_newline: b => b.set("/process/apparmorProfile", json!("web\nunconfined")), ["/process/apparmorProfile", "control characters"];
+    an_selinux_label_with_a_nul: b => b.set("/process/selinuxLabel", json!("a:b:c\u{0}d")), ["/process/selinuxLabel", "NUL"];
+    a_mount_label_with_a_newline: b => b.set("/linux/mountLabel", json!("a:b:c\nd")), ["/linux/mountLabel", "control characters"];
     a_relative_masked_path: b => b.set("/linux/maskedPaths/-", json!("proc/kcore")), ["/linux/maskedPaths", "absolute"];
     a_relative_readonly_path: b => b.set("/linux/readonlyPaths/-", json!("proc/sys")), ["/linux/readonlyPaths", "absolute"];
     an_unknown_device_type: b => b.set("/linux/devices", json!([{ "path": "/dev/x", "type": "z", "major": 1, "minor": 3 }])), ["/linux/devices/0/type", "z"];

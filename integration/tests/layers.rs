@@ -6,15 +6,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("kernel", &[]),
     ("spec", &[]),
-    ("dbus", &["kernel"]),
     ("namespace", &["kernel", "spec"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec"]),
     ("seccomp", &["kernel", "spec"]),
     ("lsm", &["kernel", "spec"]),
+    ("landlock", &["kernel", "spec"]),
+    ("dbus", &["kernel"]),
     ("cgroup", &["kernel", "spec", "dbus"]),
     (
         "launch",
@@ -26,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "capability",
             "seccomp",
             "lsm",
+            "landlock",
             "cgroup",
         ],
     ),
@@ -39,6 +41,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "capability",
             "seccomp",
             "lsm",
+            "landlock",
             "cgroup",
             "launch",
         ],

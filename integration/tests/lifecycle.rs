@@ -395,6 +395,41 @@ fn run_keeps_the_container_when_asked() {
     });
 }
 
+/// run deletes the container that it has made, not one that has got the name since.
+#[test]
+fn run_leaves_a_new_container_of_the_same_name_alone() {
+    sandbox::host(|s| {
+        if s.is_control("runc deletes by name") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let id = s.id();
+        let mut command = s.command();
+        command
+            .args(["run", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
+        let running = s.spawn(command, Some(&bundle));
+        let status = || s.runtime(&["state", &id]).stdout;
+        assert!(sandbox::eventually(|| status().contains("\"running\"")));
+        let run = running.pid().to_string();
+        s.tool("kill", &["-STOP", &run]);
+        s.runtime(&["delete", "--force", &id]).ok();
+        s.runtime(&[
+            "create",
+            "--bundle",
+            bundle.path.to_str().expect("UTF-8"),
+            &id,
+        ])
+        .ok();
+        s.tool("kill", &["-CONT", &run]);
+        running.wait().exits(137);
+        assert!(status().contains("\"created\""), "{}", status());
+        s.runtime(&["delete", "--force", &id]).ok();
+    });
+}
+
 /// Row S7: `run` is the subreaper: it reaps orphans of the container's processes and passes the status of the first.
 #[test]
 fn run_reaps_orphans_and_passes_the_status() {

@@ -81,6 +81,28 @@ fn lsns_sees_the_new_namespaces() {
     });
 }
 
+/// Row S27: a process that a tool of the host sends into all namespaces of a container is in those of its init, in its root, and one
+/// of its processes.
+#[test]
+fn nsenter_arrives_in_every_namespace() {
+    sandbox::host(|s| {
+        let container = s.started(&sleeper(s));
+        let pid = container.pid().to_string();
+        let script = "for n in mnt uts ipc net pid; do readlink /proc/self/ns/$n; done; cat /proc/1/comm; hostname; ls -d /rootfs";
+        let mut args = vec!["--target", &pid];
+        args.extend(["--mount", "--uts", "--ipc", "--net", "--pid", "--root"]);
+        args.extend(["/bin/sh", "-c", script]);
+        let output = Command::new("nsenter").args(&args).output();
+        let text = String::from_utf8(output.expect("nsenter").stdout).expect("text");
+        let mut wanted: Vec<_> = ["mnt", "uts", "ipc", "net", "pid"]
+            .map(|name| of(container.pid(), name).to_string_lossy().into_owned())
+            .into();
+        wanted.extend(["sleep".to_owned(), "container".to_owned()]);
+        assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+        container.remove();
+    });
+}
+
 /// "If a namespaces field contains duplicated namespaces with same type, the runtime MUST generate an error."
 #[test]
 fn a_duplicate_namespace_is_an_error() {

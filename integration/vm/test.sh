@@ -1,31 +1,40 @@
 #!/bin/bash
 # The integration tests in the machine of vm.sh: what needs systemd, or cgroup v2 with every controller, runs here.
 #
-#   test.sh                   the default chapters
-#   test.sh CHAPTER [TEST]    one chapter, or its tests with that in their names
-#   test.sh all               every chapter that tests a runtime
+#   test.sh                                the default chapters
+#   test.sh CHAPTER[,CHAPTER]... [TEST]    these, or their tests with that in their names
+#   test.sh all                            every chapter that tests a runtime
 #
-# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails, when a chapter ran no test, and when the machine
+# The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf instead of AppArmor.
+#
+# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1800). Fails when a test fails, when a chapter ran no test, and when the machine
 # cannot be made or gives no status: nothing here passes without having run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # These look at this repository instead of a runtime.
 elsewhere=(layers rows)
-# Too slow under emulation for every run, or the same everywhere; `all` has them.
-by_hand=()
+# The same on every kind of machine, and too slow under emulation for every run; `all` has them.
+by_hand=(
+    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process seccomp seccomp_listener sysctl user
+)
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
+
+has() { # WORD LIST...
+    local word=$1
+    shift
+    case " $* " in *" $word "*) return 0 ;; *) return 1 ;; esac
+}
 
 chapters=()
 for file in integration/tests/*.rs; do
     chapter=$(basename "$file" .rs)
-    case " ${elsewhere[*]} " in *" $chapter "*) continue ;; esac
-    case "${1:-} ${by_hand[*]} " in
-        "all "*) chapters+=("$chapter") ;;
-        " "*" $chapter "*) ;;
-        " "*) chapters+=("$chapter") ;;
-        "$chapter "*) chapters+=("$chapter") ;;
+    if has "$chapter" "${elsewhere[@]}"; then continue; fi
+    case ${1:-} in
+        all) chapters+=("$chapter") ;;
+        '') has "$chapter" "${by_hand[@]}" || chapters+=("$chapter") ;;
+        *) if has "$chapter" "${1//,/ }"; then chapters+=("$chapter"); fi ;;
     esac
 done
 if test ${#chapters[@]} = 0; then
@@ -47,7 +56,7 @@ while read -r _ source program; do
 done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
-export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=${LOCULE_TIMEOUT:-240}
+export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
 failed=()
 for program in /mnt/share/tests/*; do
     chapter=${program##*/}
@@ -59,15 +68,36 @@ done
 test ${#failed[@]} = 0 || { echo "failed: ${failed[*]}"; exit 1; }
 GUEST
 
+# The tests that want SELinux without a policy, then the others.
+cp integration/vm/selinux.conf "$stage"
+cat > "$stage/selinux" <<'GUEST'
+cd /mnt/share
+export LOCULE_RUNTIME=/mnt/share/locule
+tests/labels a_label_without_a_policy 2>&1 | tee /tmp/bare
+grep -q '1 passed' /tmp/bare && ! grep skipped: /tmp/bare || exit 1
+checkpolicy -M -U allow -c "$(cat /sys/fs/selinux/policyvers)" -o /tmp/policy selinux.conf || exit 1
+# The kernel takes a policy in one write.
+dd status=none bs=1M if=/tmp/policy of=/sys/fs/selinux/load || exit 1
+setenforce 1 || exit 1
+find tests -type f ! -name labels -delete
+exec bash run "$@"
+GUEST
+
 # A machine that broke down says nothing of the tests: then, and only then, again.
+status=0
 log=target/vm/test.log
-for try in 1 2; do
-    status=0
-    SECONDS=0
-    integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1200}" -s "$stage" "bash /mnt/share/run ${2:-}" | tee "$log" || status=$?
-    test $status = 125 || break
-    say "the machine broke down (try $try)"
-done
+machine() { # LOG COMMAND [OPTION OF vm.sh]...
+    local try log=$1 command=$2
+    shift 2
+    for try in 1 2; do
+        status=0
+        SECONDS=0
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1800}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
+        test $status = 125 || break
+        say "the machine broke down (try $try)"
+    done
+}
+machine "$log" "bash /mnt/share/run ${2:-}"
 # The last result before a chapter's end is its own; failed tests quote others.
 read -r ran executed empty < <(awk '
     /^test result: / { n = $4 + $6 }
@@ -77,5 +107,11 @@ skipped=$(grep -c '\.\.\. skipped: ' "$log" || :)
 say "$ran of ${#chapters[@]} chapters, $executed tests ($skipped of them skipped), $SECONDS s in the machine; log: $log"
 if test $status = 0 && test -z "${2:-}" && test "$ran $empty" != "${#chapters[@]} 0"; then say "a chapter ran no test"; status=1; fi
 if test $status = 0 && test "$executed" = 0; then say "no test ran"; status=1; fi
+case "$status ${chapters[*]} " in
+    "0 "*"labels "*)
+        log=target/vm/selinux.log
+        machine "$log" "bash /mnt/share/selinux ${2:-}" -a 'lsm=lockdown,capability,landlock,yama,selinux,bpf'
+        say "labels with SELinux: $(grep -c '\.\.\. ok$\|^ok$' "$log" || :) tests, $(grep -c '\.\.\. skipped: ' "$log" || :) of them skipped, $SECONDS s in the machine; log: $log" ;;
+esac
 test $status = 0 || say "FAILED (status $status)"
 exit $status

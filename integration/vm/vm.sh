@@ -133,8 +133,7 @@ stop() {
 
 # Boots once and saves the running machine, which waits for a job.
 save_machine() {
-    local try
-    limit=600 arguments=
+    local try limit=600 arguments=
     truncate -s 4G "$work/job" "$work/share"
     mkfifo "$work/monitor"
     for ((try = 1; ; try++)); do
@@ -174,8 +173,7 @@ make_all() {
 }
 
 run() {
-    local share= command root from try
-    limit=300 arguments=
+    local share= command root from try limit=300 arguments=
     while getopts t:s:a: option; do
         case $option in
             t) limit=$OPTARG ;;

@@ -24,22 +24,14 @@ fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// The processes of `top` and of all groups below it. What goes away meanwhile is left out.
-fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
-    let mut pids = BTreeSet::new();
+/// Looks at `top` and at all groups below it. What goes away meanwhile is left out.
+fn walk(
+    top: Directory,
+    mut look: impl FnMut(&Directory) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut pending = vec![top];
     while let Some(group) = pending.pop() {
-        match group.read("cgroup.procs") {
-            // A pid of 0 is a process outside of the caller's PID namespace.
-            Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
-            Err(errno) if is_gone(errno) => continue,
-            // A threaded group: its processes are listed by the group above.
-            Err(Errno::EOPNOTSUPP) => {}
-            Err(source) => {
-                let file = group.path().join("cgroup.procs");
-                return Err(Error::ReadFile { file, source });
-            }
-        }
+        look(&group)?;
         let children = match group.children() {
             Ok(children) => children,
             Err(errno) if is_gone(errno) => continue,
@@ -53,7 +45,37 @@ fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
             }
         }
     }
+    Ok(())
+}
+
+/// The processes of `top` and of all groups below it.
+fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
+    let mut pids = BTreeSet::new();
+    walk(top, |group| {
+        match group.read("cgroup.procs") {
+            // A pid of 0 is a process outside of the caller's PID namespace.
+            Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(errno) if is_gone(errno) => {}
+            // A threaded group: its processes are listed by the group above.
+            Err(Errno::EOPNOTSUPP) => {}
+            Err(source) => {
+                let file = group.path().join("cgroup.procs");
+                return Err(Error::ReadFile { file, source });
+            }
+        }
+        Ok(())
+    })?;
     Ok(pids)
+}
+
+/// Thaws `top` and all groups below it: a container may have frozen a group of its own, and v1's frozen processes do not die.
+fn thaw_all(top: Directory) -> Result<(), Error> {
+    walk(top, |group| {
+        match group.write_named("freezer.state", "THAWED") {
+            Err(Error::WriteFile { source, .. }) if is_gone(source) => Ok(()),
+            answer => answer,
+        }
+    })
 }
 
 /// Whether neither `group` nor any group below it has a process.
@@ -281,13 +303,17 @@ impl Location {
         } else {
             self.signal_each(signal)
         };
-        if let Some(freezer) = &freezer
-            && freezer.is_frozen().unwrap_or(false)
-        {
-            match freezer.ask(false) {
+        match freezer {
+            Some(Freezer {
+                directory,
+                version: Version::V1,
+            }) => thaw_all(directory)?,
+            // v2's frozen processes die, and cgroup.kill has reached the groups below.
+            Some(freezer) if freezer.is_frozen().unwrap_or(false) => match freezer.ask(false) {
                 Err(Error::WriteFile { source, .. }) if is_gone(source) => {}
                 answer => answer?,
-            }
+            },
+            _ => {}
         }
         sent
     }

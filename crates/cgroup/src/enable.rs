@@ -75,6 +75,16 @@ struct Refusal {
     errno: Errno,
 }
 
+/// Whether a group has processes of its own, and is not the root, which may. Such a group passes no domain controller on (EBUSY); a threaded
+/// one, such as cpu, it would: and take no more domains below it then, so that the container's group were invalid.
+fn is_inhabited(group: &Directory) -> bool {
+    let is_root = group.read("cgroup.type").is_err();
+    !is_root
+        && group
+            .read("cgroup.procs")
+            .is_ok_and(|list| !list.is_empty())
+}
+
 /// Enables `wanted` in every group from the root to the one above `place`, all together or else one by
 /// one. Gives what was refused.
 fn walk_down(root: &Directory, place: &Place, wanted: &[&str]) -> Result<Vec<Refusal>, Error> {
@@ -91,6 +101,14 @@ fn walk_down(root: &Directory, place: &Place, wanted: &[&str]) -> Result<Vec<Ref
             .map_err(root.failed("open"))?;
         let missing = missing_in(&level.read_named("cgroup.subtree_control")?, wanted);
         if missing.is_empty() {
+            continue;
+        }
+        if is_inhabited(&level) {
+            refused.extend(missing.iter().map(|name| Refusal {
+                controller: (*name).to_owned(),
+                above: level.path().to_owned(),
+                errno: Errno::EBUSY,
+            }));
             continue;
         }
         let all: Vec<_> = missing.iter().map(|name| format!("+{name}")).collect();

@@ -266,6 +266,17 @@ pub enum Error {
         kind: String,
     },
 
+    /// The group passes controllers on, which one with processes may not.
+    #[error(
+        "cgroup {group:?} passes the controllers {controllers:?} on to groups below it and so takes no processes; take them out of its cgroup.subtree_control or choose another cgroupsPath"
+    )]
+    PassesOn {
+        /// The directory.
+        group: PathBuf,
+        /// Those that do not work on threads.
+        controllers: String,
+    },
+
     /// The process could not be moved.
     #[error("move process {pid} to cgroup {group:?}")]
     Join {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::hierarchy::{membership, read_text};
+use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
 
@@ -25,14 +26,17 @@ pub struct Group {
     /// In the order of the location's groups; empty before they are made.
     directories: Vec<Directory>,
     begun: Begun,
+    /// What was made for it, groups above it included.
+    made: Undo,
 }
 
 impl Group {
-    pub(crate) fn new(location: Location, directories: Vec<Directory>) -> Self {
+    pub(crate) fn new(location: Location, directories: Vec<Directory>, made: Undo) -> Self {
         Self {
             location,
             directories,
             begun: Begun::Yes,
+            made,
         }
     }
 
@@ -42,6 +46,7 @@ impl Group {
             location,
             directories: Vec::new(),
             begun: Begun::NotYet,
+            made: Undo::new(),
         }
     }
 
@@ -53,8 +58,8 @@ impl Group {
         self.directories = directories;
     }
 
-    /// Kills what is in the groups and removes them; nothing, if they were not made yet: a unit of that name is
-    /// somebody else's then.
+    /// Kills what is in the groups of a container that did not come to be, and removes them and those above that were made for it and
+    /// that nobody else uses by now; nothing, if they were not made yet: a unit of that name is somebody else's then.
     ///
     /// # Errors
     /// What is left and why.
@@ -63,7 +68,16 @@ impl Group {
             return Ok(());
         }
         self.location.signal_all(SIGKILL)?;
-        self.location.remove(deadline)
+        self.location.remove(deadline)?;
+        for (index, path) in self.made.iter().rev() {
+            let place = &self.location.groups[*index];
+            if path != place.relative()
+                && let Some(root) = place.root()?
+            {
+                take_back(&root, path);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn open(location: &Location) -> Result<Self, Error> {
@@ -75,7 +89,7 @@ impl Group {
                 source: Errno::ENOENT,
             })?);
         }
-        Ok(Self::new(location.clone(), directories))
+        Ok(Self::new(location.clone(), directories, Undo::new()))
     }
 
     /// Where the groups are.

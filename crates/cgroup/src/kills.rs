@@ -1,4 +1,6 @@
-//! What the memory limit has done: how often it has killed, and how much memory was in use.
+//! What a limit has done: how often that of memory has killed, and which one of processes is reached.
+
+use std::path::PathBuf;
 
 use crate::directory::Directory;
 use crate::{Error, Location, Version};
@@ -12,6 +14,15 @@ pub struct OutOfMemory {
     pub limit: Option<u64>,
     /// The most bytes that were in use, or are where the kernel does not keep that (v2 before Linux 5.19).
     pub peak: u64,
+}
+
+/// A limit on processes that lets no more be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessLimit {
+    /// The directory of the group that has it: the container's, or one above.
+    pub group: PathBuf,
+    /// How many it allows.
+    pub limit: u64,
 }
 
 /// The counter `name` of a file of names and numbers.
@@ -29,6 +40,29 @@ impl Location {
             return Ok(None);
         };
         Ok(place.open()?.map(|group| (group, place.version)))
+    }
+
+    /// The limit on processes that is reached, of the container's group or of the nearest one above. A process that has ended since does not
+    /// count any more: then the group's own count of refusals tells.
+    pub fn process_limit(&self) -> Option<ProcessLimit> {
+        let place = self.v1("pids").or_else(|| self.unified())?;
+        let root = place.root().ok()??;
+        let path = place.relative();
+        let ends = path.match_indices('/').map(|(at, _slash)| at);
+        let ends = ends.chain([path.len()]).collect::<Vec<_>>();
+        ends.into_iter().rev().find_map(|end| {
+            let group = root.open_below(&path[..end]).ok()?;
+            let number =
+                |file: &str| -> Option<u64> { group.read(file).ok()?.trim_end().parse().ok() };
+            let limit = number("pids.max")?;
+            let events = group.read("pids.events").unwrap_or_default();
+            let is_reached = number("pids.current").is_some_and(|now| now >= limit)
+                || counter(&events, "max") > 0;
+            is_reached.then(|| ProcessLimit {
+                group: group.path().to_owned(),
+                limit,
+            })
+        })
     }
 
     /// What the memory limit has done so far. `None` without a memory controller, or if the group is gone.

@@ -20,7 +20,7 @@ mod enable; // passing controllers on, v2
 mod error; // what can go wrong
 mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
-mod kills; // what the memory limit has done
+mod kills; // what a limit has done
 mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
 mod oom; // word of kills for lack of memory
@@ -32,10 +32,10 @@ mod update; // new limits for a group that is in use
 
 pub use error::Error;
 pub use group::Group;
-pub use kills::OutOfMemory;
+pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
-pub use plan::{Plan, Request};
+pub use plan::{Plan, Request, Unrestricted};
 pub use resources::{FileWrite, Missing};
 pub use systemd::{Instance, Unit};
 

@@ -19,7 +19,7 @@ use crate::directory::{Directory, Made};
 use crate::enable::enable;
 use crate::hierarchy::{Hierarchy, detect};
 use crate::name::{Base, GroupName};
-use crate::resources::{self, Controllers, FileWrite, Stage};
+use crate::resources::{self, Controllers, FileWrite, Stage, Target};
 use crate::systemd::Scope;
 use crate::{Error, Group, Location, Manager, Place, Version};
 
@@ -57,24 +57,13 @@ pub struct Plan {
     scope: Option<Scope>,
 }
 
-/// The groups that a call of [`Plan::create`] has made, for taking them back.
-#[derive(Debug, Default)]
-struct Undo<'a>(Vec<(&'a Directory, String)>);
+/// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
+pub(crate) type Undo = Vec<(usize, String)>;
 
-impl Undo<'_> {
-    /// Removes them, the last first.
-    fn run(self) {
-        for (root, path) in self.0.into_iter().rev() {
-            let (above, name) = path.rsplit_once('/').unwrap_or(("", &path));
-            let removed = root
-                .open_below(above)
-                .and_then(|parent| parent.remove(name));
-            if let Err(errno) = removed {
-                tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
-            }
-        }
-    }
-}
+/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+#[derive(Debug)]
+#[must_use]
+pub struct Unrestricted(Option<usize>);
 
 impl Plan {
     /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
@@ -227,27 +216,60 @@ impl Plan {
     /// Nothing is left behind if a step fails.
     ///
     /// # Errors
-    /// [`Error::Occupied`] and [`Error::Frozen`] about a group that was there before; what the kernel
-    /// refused.
+    /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
+    /// what the kernel refused.
     pub fn create(&self) -> Result<Group, Error> {
+        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    }
+
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
+    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(|group, left| Ok((group, left)))
+    }
+
+    /// Adds what [`Self::create_unrestricted`] has left out.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
+        let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
+            return Ok(());
+        };
+        match group.target().directories.get(index) {
+            Some(directory) => devices.apply(directory, Made::New, self.refusal),
+            None => Ok(()),
+        }
+    }
+
+    fn create_and<T>(
+        &self,
+        finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if self.scope.is_some() {
-            return Ok(Group::awaited(self.location.clone()));
+            return finish(Group::awaited(self.location.clone()), Unrestricted(None));
         }
-        let mut undo = Undo::default();
-        match self.create_or_leave(&mut undo) {
-            Ok(group) => Ok(group),
-            Err(error) => {
-                undo.run();
-                Err(error)
+        let mut undo = Undo::new();
+        let made = self.create_or_leave(&mut undo);
+        let finished = made.and_then(|(directories, left)| {
+            let group = Group::new(self.location.clone(), directories, undo.clone());
+            finish(group, left)
+        });
+        finished.inspect_err(|_error| {
+            for (index, path) in undo.iter().rev() {
+                take_back(&self.hierarchies[*index].root, path);
             }
-        }
+        })
     }
 
     /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
     /// location is written down: what is there counts as the container's own from then on, and is killed with it.
     ///
     /// # Errors
-    /// As there: a group is occupied, frozen or threaded.
+    /// As there: a group is occupied, frozen, threaded or passes controllers on.
     pub fn look_for_others(&self) -> Result<(), Error> {
         for place in &self.location.groups {
             match (place.open()?, place.version) {
@@ -262,20 +284,39 @@ impl Plan {
         }
     }
 
-    fn create_or_leave<'a>(&'a self, undo: &mut Undo<'a>) -> Result<Group, Error> {
+    fn create_or_leave(&self, undo: &mut Undo) -> Result<(Vec<Directory>, Unrestricted), Error> {
+        let mut left = Unrestricted(None);
         let mut directories = Vec::with_capacity(self.hierarchies.len());
         let places = self.location.groups.iter().zip(&self.hierarchies);
         for (index, (place, hierarchy)) in places.enumerate() {
-            let (directory, made) = make(&hierarchy.root, place.relative(), undo)?;
+            let mut note = |path: &str| undo.push((index, path.to_owned()));
+            let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
             self.prepare(index, (place, hierarchy), &directory, made)?;
+            if let Some(devices) = self.devices_at(index) {
+                // One that was there may have rules that are in the way.
+                if (place.version, made) == (Version::V2, Made::New) {
+                    left.0 = Some(index);
+                } else {
+                    devices.apply(&directory, made, self.refusal)?;
+                }
+            }
             directories.push(directory);
         }
-        let group = Group::new(self.location.clone(), directories);
-        resources::apply(&self.writes, group.target())?;
-        Ok(group)
+        let target = Target {
+            places: &self.location.groups,
+            directories: &directories,
+        };
+        resources::apply(&self.writes, target)?;
+        Ok((directories, left))
     }
 
-    /// What is done to a group before its limits are set.
+    /// The device rules, if they are set in this group.
+    fn devices_at(&self, index: usize) -> Option<&Devices> {
+        let (at, devices) = self.devices.as_ref()?;
+        (*at == index).then_some(devices)
+    }
+
+    /// What is done to a group before its device rules and limits are set.
     fn prepare(
         &self,
         index: usize,
@@ -300,9 +341,6 @@ impl Plan {
         }
         if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
             delegate(directory, uid)?;
-        }
-        if let Some((_index, devices)) = self.devices.iter().find(|(at, _devices)| *at == index) {
-            devices.apply(directory, made, self.refusal)?;
         }
         Ok(())
     }
@@ -335,11 +373,22 @@ fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
     })
 }
 
-/// Makes the group `relative` below `root`, and those above it that are not there.
-fn make<'a>(
-    root: &'a Directory,
+/// Removes a group that was made in vain, unless others use it by now.
+pub(crate) fn take_back(root: &Directory, path: &str) {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let removed = root
+        .open_below(above)
+        .and_then(|parent| parent.remove(name));
+    if let Err(errno) = removed {
+        tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
+    }
+}
+
+/// Makes the group `relative` below `root`, and those above it that are not there. Tells each that it has made.
+fn make(
+    root: &Directory,
     relative: &str,
-    undo: &mut Undo<'a>,
+    note: &mut dyn FnMut(&str),
 ) -> Result<(Directory, Made), Error> {
     let (above, name) = relative.rsplit_once('/').unwrap_or(("", relative));
     let opened;
@@ -347,7 +396,7 @@ fn make<'a>(
         root
     } else {
         opened = match root.open_below(above) {
-            Err(Errno::ENOENT) => make(root, above, undo)?.0,
+            Err(Errno::ENOENT) => make(root, above, note)?.0,
             answer => answer.map_err(|source| Error::Directory {
                 action: "open",
                 group: root.path().join(above),
@@ -363,10 +412,13 @@ fn make<'a>(
     };
     let made = parent.make(name).map_err(failed)?;
     if made == Made::New {
-        undo.0.push((root, relative.to_owned()));
+        note(relative);
     }
     Ok((parent.open_below(name).map_err(failed)?, made))
 }
+
+/// The controllers that work on threads: a group may pass them on and have processes all the same. Source: cgroup-v2.rst, "Threads".
+const THREADED: &[&str] = &["cpu", "cpuset", "perf_event", "pids"];
 
 /// Refuses a group that init could not live in. A new group may be frozen too: by one above it.
 fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
@@ -383,8 +435,20 @@ fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
             group: group.path().to_owned(),
         });
     }
-    if made == Made::Existing && events.lines().any(|line| line == "populated 1") {
+    if made == Made::New {
+        return Ok(());
+    }
+    if events.lines().any(|line| line == "populated 1") {
         return Err(occupied(group));
+    }
+    let control = group.read_named("cgroup.subtree_control")?;
+    let passed_on = control.split_whitespace();
+    let domain: Vec<&str> = passed_on.filter(|name| !THREADED.contains(name)).collect();
+    if !domain.is_empty() {
+        return Err(Error::PassesOn {
+            group: group.path().to_owned(),
+            controllers: domain.join(" "),
+        });
     }
     Ok(())
 }

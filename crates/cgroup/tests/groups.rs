@@ -12,6 +12,7 @@ use fixture::{
 use spec::Container;
 use spec::container::{Memory, Resources};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -375,6 +376,23 @@ fn a_malformed_scope_is_refused_with_its_pointer() {
     named.annotations.insert(key.to_owned(), "x".to_owned());
     let text = refused(&named);
     assert!(text.starts_with(&format!("/annotations/{key}: ")), "{text}");
+}
+
+#[test]
+fn the_systemd_manager_says_that_there_is_no_systemd() {
+    if Path::new("/run/systemd/system").exists() {
+        println!(
+            "skipped: systemd runs this host; covered where it does not, and by the chapter systemd"
+        );
+        return;
+    }
+    let named = container();
+    let error = Plan::lower(&Request {
+        manager: Manager::Systemd,
+        ..request(&named)
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("leave --systemd-cgroup out"), "{error}");
 }
 
 #[test]

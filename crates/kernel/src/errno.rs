@@ -61,7 +61,8 @@ calls! {
     Netlink "netlink", Socket "socket", Send "send", Receive "recv", Poll "poll", Wait "waitid",
     Kill "kill", CloseRange "close_range", Dup "dup3", Fcntl "fcntl", Ioctl "ioctl", Exec "execve",
     Verify "verify", Copy "copy", Sysctl "sysctl write", TimeOffsets "timens_offsets write",
-    IdMap "id map write", Bpf "bpf", Hook "hook", Lookup "look-up", Landlock "landlock",
+    IdMap "id map write", Bpf "bpf", Hook "hook", Lookup "look-up", LandlockCreate "landlock_create_ruleset",
+    LandlockAdd "landlock_add_rule", LandlockPort "landlock_add_rule", LandlockRestrict "landlock_restrict_self",
 }
 
 impl Call {

@@ -18,6 +18,7 @@ pub mod fs; // *at calls on names below a directory fd, reads and writes
 pub mod heap; // a guard against allocating in init
 pub mod ids; // users, groups, capabilities
 pub mod keyring; // the session keyring
+pub mod landlock; // rulesets by which a process restricts itself
 pub mod link; // bring a network link up
 pub mod memfd; // sealed files in memory
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root

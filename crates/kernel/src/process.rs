@@ -141,6 +141,12 @@ pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
 
 /// Gives every signal its default action and unblocks all, as a new program expects it.
 pub fn reset_signals() -> Result<(), Errno> {
+    reset_actions()?;
+    unblock_signals()
+}
+
+/// Gives every signal its default action.
+pub fn reset_actions() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
     let action: libc::sigaction = unsafe { mem::zeroed() };
     for signal in 1..=64 {
@@ -150,6 +156,11 @@ pub fn reset_signals() -> Result<(), Errno> {
         // SAFETY: the action is a whole structure; the old one is not asked for.
         ret(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into())?;
     }
+    Ok(())
+}
+
+/// Unblocks every signal.
+pub fn unblock_signals() -> Result<(), Errno> {
     // SAFETY: an empty set is all zeroes.
     let none: libc::sigset_t = unsafe { mem::zeroed() };
     // SAFETY: the set is a whole structure; the old one is not asked for.

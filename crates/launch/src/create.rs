@@ -43,8 +43,14 @@ pub struct Created {
     link: Link<Runtime>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready.
-pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<Created, Error> {
+/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
+/// while init is at work.
+pub fn launch<T>(
+    plan: Plan,
+    moment: Moment<'_>,
+    interrupts: &SignalFd,
+    meanwhile: impl FnOnce(i32) -> T,
+) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
     let start = match moment {
         Moment::WithRuntime => Start::WithRuntime,
@@ -53,7 +59,13 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    let mut group = plan.cgroup.create()?;
+    // The createContainer hooks are run by init, which says no word before.
+    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+        let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
+        (group, Some(unrestricted))
+    } else {
+        (plan.cgroup.create()?, None)
+    };
     let (plan, child, link) = match make_init(plan, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
@@ -66,15 +78,23 @@ pub fn launch(plan: Plan, moment: Moment<'_>, interrupts: &SignalFd) -> Result<C
         thread: &thread,
         child,
     };
-    let ready = stage.until_ready();
+    let ready = stage.until_ready(|stage| {
+        if let Some(unrestricted) = unrestricted {
+            stage.plan.cgroup.restrict(stage.group, unrestricted)?;
+        }
+        Ok(meanwhile(stage.child.pid))
+    });
     let child = stage.child;
     match ready {
-        Ok(()) => Ok(Created {
-            plan,
-            group,
-            child,
-            link,
-        }),
+        Ok(done) => {
+            let created = Created {
+                plan,
+                group,
+                child,
+                link,
+            };
+            Ok((created, done))
+        }
         Err(error) => Err(undo(&child, &group, error)),
     }
 }
@@ -112,7 +132,7 @@ fn make_init(
                 // Hooks are our children too. The first error is the one to tell.
                 let _ = set_pid_namespace(own.fd.as_fd());
             }
-            Err(clone_error(errno, &plan))
+            Err(clone_error(errno, &plan, group.location()))
         }
     }
 }
@@ -132,11 +152,20 @@ fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {
     clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
 }
 
-fn clone_error(errno: Errno, plan: &Plan) -> Error {
+/// The limit that lets no more processes be made (EAGAIN), as far as it can be told.
+pub(crate) fn process_limit(location: &cgroup::Location) -> String {
+    match location.process_limit() {
+        Some(found) => format!(
+            "; a limit on processes is reached: pids.max of cgroup {:?} is {}",
+            found.group, found.limit
+        ),
+        None => "; a limit on processes is reached: pids.max of a cgroup, ulimit -u or kernel.threads-max".to_owned(),
+    }
+}
+
+fn clone_error(errno: Errno, plan: &Plan, location: &cgroup::Location) -> Error {
     let hint = match errno {
-        Errno::EAGAIN => {
-            "; a limit on processes is reached: pids.max of the cgroup, ulimit -u or kernel.threads-max"
-        }
+        Errno::EAGAIN => &process_limit(location),
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
         Errno::EPERM => {
             "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
@@ -147,7 +176,7 @@ fn clone_error(errno: Errno, plan: &Plan) -> Error {
     Error::Clone {
         namespaces: plan.entry.describe_clone(),
         why: words(errno),
-        hint,
+        hint: hint.to_owned(),
     }
 }
 

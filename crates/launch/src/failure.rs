@@ -29,10 +29,12 @@ pub enum Place {
     Limits,
     /// At the keyring, the profile and the labels.
     Label,
+    /// At the Landlock ruleset.
+    Landlock,
 }
 
 impl Place {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
@@ -44,6 +46,7 @@ impl Place {
         Self::Seccomp,
         Self::Limits,
         Self::Label,
+        Self::Landlock,
     ];
 
     /// The inverse of `as u8`.

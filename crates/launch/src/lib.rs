@@ -13,6 +13,7 @@
 pub mod create;
 pub mod failure;
 pub mod hooks;
+mod locks;
 pub mod plan;
 pub mod process;
 pub mod protocol;
@@ -56,6 +57,9 @@ pub enum Error {
     /// The system call filter.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
+    /// Landlock.
+    #[error(transparent)]
+    Landlock(#[from] landlock::Error),
     /// The listener of the filter's notifications.
     #[error("/linux/seccomp/listenerPath: {message}")]
     Listener {
@@ -95,7 +99,7 @@ pub enum Error {
         /// The errno's words.
         why: String,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// The PID namespace of the configuration.
     #[error("/linux/namespaces (pid): enter it for the container's first process: {why}")]

@@ -3,7 +3,9 @@
 use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
+use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options};
+use capability::plan::Refused;
 use kernel::{Call, Errno, ids};
 use lsm::{Host, Keyring};
 use namespace::Entry;
@@ -14,6 +16,8 @@ use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
+/// CAP_SYS_ADMIN.
+const SYS_ADMIN: u8 = 21;
 /// CAP_SYS_RESOURCE.
 const SYS_RESOURCE: u64 = 1 << 24;
 
@@ -28,6 +32,7 @@ pub struct Plan {
     pub(crate) process: Option<process::Plan>,
     pub(crate) lsm: lsm::Plan,
     pub(crate) seccomp: Option<seccomp::Plan>,
+    pub(crate) locks: locks::Plan,
     pub(crate) hooks: Hooks,
     pub(crate) state: State,
     pub(crate) outside: Outside,
@@ -117,20 +122,7 @@ impl Plan {
                 errno,
             })?;
         let (capability, refused) = capability::Plan::lower(container, available);
-        let warnings = refused.iter().map(|refused| {
-            format!(
-                "{}: {:?} left out: {}",
-                refused.pointer, refused.capabilities, refused.reason
-            )
-        });
-        let own = ids::capget().map_err(|errno| Error::Probe {
-            what: "the own capabilities",
-            errno,
-        })?;
-        let limits = match own.effective & SYS_RESOURCE {
-            0 => Limits::ByInit,
-            _ => Limits::ByRuntime,
-        };
+        let limits = limits()?;
         let denied = entry
             .id_maps
             .as_ref()
@@ -149,6 +141,11 @@ impl Plan {
         for (pointer, name) in seccomp.iter().flat_map(|plan| &plan.unknown) {
             tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
         }
+        let sys_admin = SysAdmin {
+            in_init: available.obtainable.has(SYS_ADMIN),
+            in_program: capability.has_effective(SYS_ADMIN),
+        };
+        let (locks, warnings) = locks::Plan::lower(container, seccomp.as_ref(), sys_admin)?;
         let process = container.process.as_ref();
         let plan = Self {
             cgroup,
@@ -158,6 +155,7 @@ impl Plan {
             process: process::Plan::lower(container, options)?,
             lsm,
             seccomp,
+            locks,
             hooks: Hooks::lower(container)?,
             state: State::lower(container, request.id),
             outside: Outside {
@@ -172,13 +170,17 @@ impl Plan {
                 .and_then(|process| process.args.first().cloned())
                 .unwrap_or_default(),
         };
-        Ok((plan, warnings.collect()))
+        let refused = refused.iter().map(left_out);
+        Ok((plan, refused.chain(warnings).collect()))
     }
 
     /// The sentence for a failure of init.
     pub(crate) fn describe(&self, failure: &Failure) -> String {
         let call = failure.call.name();
         let why = words(failure.errno());
+        if failure.call == Call::LandlockRestrict {
+            return landlock::describe_restriction(failure.errno());
+        }
         match failure.place {
             Place::Entry => {
                 let hop = self.entry.describe(failure.index.into());
@@ -191,7 +193,8 @@ impl Plan {
             Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
             Place::Process => format!("{}: {call}: {why}", process_pointer(failure.call)),
             Place::Lookup | Place::StartContainer | Place::Exec => {
-                describe_program_or(failure, &self.program, &self.hooks.start_container)
+                let hooks = &self.hooks.start_container;
+                describe_program_or(failure, &self.program, hooks, self.locks.exec_hint(failure))
             }
             Place::Verify => format!(
                 "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
@@ -200,6 +203,7 @@ impl Plan {
             Place::Label => self.lsm.describe(&failure.failed()),
             Place::Limits => describe_limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
+            Place::Landlock => self.locks.describe(&failure.failed()),
         }
     }
 }
@@ -214,6 +218,26 @@ fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
     })?)
 }
 
+/// The warning about capabilities that cannot be had.
+fn left_out(refused: &Refused) -> String {
+    format!(
+        "{}: {:?} left out: {}",
+        refused.pointer, refused.capabilities, refused.reason
+    )
+}
+
+/// Who may set the resource limits.
+fn limits() -> Result<Limits, Error> {
+    let own = ids::capget().map_err(|errno| Error::Probe {
+        what: "the own capabilities",
+        errno,
+    })?;
+    Ok(match own.effective & SYS_RESOURCE {
+        0 => Limits::ByInit,
+        _ => Limits::ByRuntime,
+    })
+}
+
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
 fn needs_join(location: &cgroup::Location) -> bool {
     let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
@@ -221,16 +245,28 @@ fn needs_join(location: &cgroup::Location) -> bool {
 }
 
 /// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
-/// startContainer hooks of the configuration.
-pub fn describe_start(failure: &Failure, program: &str, hooks: &[Hook]) -> String {
+/// configuration, as far as it can be read.
+pub fn describe_start(failure: &Failure, program: &str, container: Option<&Container>) -> String {
+    let hooks: &[Hook] = container.map_or(&[], |container| &container.hooks.start_container);
     let hooks = hooks::Plan::lower("startContainer", hooks, DefaultEnv::Empty).unwrap_or_default();
-    describe_program_or(failure, program, &hooks)
+    let hint = container
+        .and_then(|container| container.landlock.as_ref())
+        .map_or("", |_| locks::exec_hint(failure));
+    describe_program_or(failure, program, &hooks, hint)
 }
 
-fn describe_program_or(failure: &Failure, program: &str, hooks: &hooks::Plan) -> String {
-    match failure.place {
-        Place::StartContainer => hooks.describe(&failure.hook()),
-        _ => describe_program(program, failure.errno()),
+fn describe_program_or(
+    failure: &Failure,
+    program: &str,
+    hooks: &hooks::Plan,
+    hint: &str,
+) -> String {
+    let errno = failure.errno();
+    match (failure.place, failure.call) {
+        (Place::StartContainer, _) => hooks.describe(&failure.hook()),
+        (_, Call::LandlockRestrict) => landlock::describe_restriction(errno),
+        (_, Call::Seccomp) => format!("/linux/seccomp: seccomp: {}", words(errno)),
+        _ => format!("{}{hint}", describe_program(program, errno)),
     }
 }
 
@@ -241,6 +277,11 @@ fn describe_program(program: &str, errno: Errno) -> String {
             "executable file not found in $PATH".to_owned()
         }
         Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
+        // Files answer EACCES.
+        Errno::EPERM => format!(
+            "{}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call",
+            words(errno)
+        ),
         errno => words(errno),
     };
     format!("exec: \"{}\": {why}", program.escape_debug())

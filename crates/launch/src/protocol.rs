@@ -106,9 +106,16 @@ impl Link<Init> {
 
     /// Sends the request and waits for the answer.
     pub fn ask(&self, request: Request) -> Result<(), Lost> {
+        self.ask_and(request, || ())
+    }
+
+    /// Sends the request, does something while the runtime is at work on it, and waits for the answer.
+    pub fn ask_and<T>(&self, request: Request, meanwhile: impl FnOnce() -> T) -> Result<T, Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
-        self.wait_for_go()
+        let done = meanwhile();
+        self.wait_for_go()?;
+        Ok(done)
     }
 
     /// Sends the request and does not wait: another process does ([`Request::Relayed`]), or nobody ([`Request::Exec`]).

@@ -4,6 +4,7 @@ use crate::commands::update::Misgiven;
 use crate::state::ContainerId;
 use crate::{log, seal, signal, state, status};
 use kernel::Errno;
+use spec::Diagnostic;
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
@@ -79,7 +80,7 @@ pub(crate) enum Error {
     Filter {
         path: PathBuf,
         #[source]
-        source: seccomp::CompileError,
+        source: Diagnostic,
     },
     #[error("system call {name:?} is unknown on every architecture")]
     UnknownSyscall { name: String },

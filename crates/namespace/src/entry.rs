@@ -255,6 +255,17 @@ impl Entry {
         Ok(())
     }
 
+    /// How often the process asks on its way into the namespaces.
+    pub fn questions(&self) -> usize {
+        let asks = |hop: &&Hop| matches!(hop, Hop::AwaitCgroup | Hop::MapIds | Hop::Relay(_));
+        self.hops.iter().filter(asks).count()
+    }
+
+    /// Whether the clone has led into all namespaces already.
+    pub fn ends_with_the_clone(&self) -> bool {
+        self.hops.is_empty()
+    }
+
     /// The new namespaces of the clone itself, for messages.
     pub fn describe_clone(&self) -> String {
         names(self.clone)

@@ -111,6 +111,9 @@ impl Plan {
             (List::Mount, Call::MountSetattr, Errno::EPERM) => {
                 Some(" (a user namespace cannot clear flags that its maker has locked)")
             }
+            (List::Procfs, _, Errno::EPERM) => Some(
+                " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
+            ),
             (List::Attach, Call::Verify, Errno::ESTALE) => {
                 Some(" (another directory has taken its place meanwhile)")
             }

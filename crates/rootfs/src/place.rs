@@ -145,7 +145,10 @@ mod tests {
 
     #[test]
     fn unknown_numbers_make_no_place() {
-        assert_eq!(Place::from_bytes([11, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(
+            Place::from_bytes([u8::try_from(List::ALL.len()).unwrap(), 0, 0, 0, 0, 0, 0, 0]),
+            None
+        );
         assert_eq!(Place::from_bytes([0, 255, 0, 0, 0, 0, 0, 0]), None);
     }
 }

@@ -15,6 +15,7 @@ use crate::emit::{Emitter, Label};
 use crate::rule::{Clause, Condition, Rules, Test, Verdict, split};
 use crate::syscalls::{Arch, Endian, Syscall, Width, X32_BIT};
 use spec::container::{Seccomp, SeccompAction, SeccompArch};
+use spec::{Code, Diagnostic};
 
 /// Why a profile has no program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,24 @@ pub enum Error {
         /// As written.
         argument: u8,
     },
+}
+
+impl Error {
+    /// The same with its place in the document whose filter is at the JSON pointer `filter`.
+    pub fn at(&self, filter: &str) -> Diagnostic {
+        match self {
+            Self::TooLong(_) => {
+                let pointer = format!("{filter}/syscalls");
+                let hint =
+                    "put calls with the same answer into one rule, and compare fewer arguments";
+                Diagnostic::new(Code::Range, pointer, self.to_string()).hint(hint)
+            }
+            Self::Argument { rule, .. } => {
+                let pointer = format!("{filter}/syscalls/{rule}/args");
+                Diagnostic::new(Code::Range, pointer, self.to_string())
+            }
+        }
+    }
 }
 
 /// A compiled profile.

@@ -73,7 +73,8 @@ impl Plan {
             return Ok(None);
         };
         let listener = listener(request, profile)?;
-        let Filter { program, unknown } = compile::compile(profile).map_err(diagnose)?;
+        let Filter { program, unknown } =
+            compile::compile(profile).map_err(|error| error.at(SECCOMP))?;
         let unknown: Vec<_> = unknown
             .into_iter()
             .map(|(rule, name)| (format!("{SYSCALLS}/{rule}/names"), name))
@@ -121,14 +122,6 @@ impl Plan {
 
 const SECCOMP: &str = "/linux/seccomp";
 const SYSCALLS: &str = "/linux/seccomp/syscalls";
-
-fn diagnose(error: compile::Error) -> Error {
-    let pointer = match error {
-        compile::Error::TooLong(_) => SECCOMP.to_owned(),
-        compile::Error::Argument { rule, .. } => format!("{SYSCALLS}/{rule}/args"),
-    };
-    Diagnostic::new(Code::Range, pointer, error.to_string()).into()
-}
 
 /// As runc has it: SPEC_ALLOW where `flags` is absent, nothing where it is empty. TSYNC is taken and does
 /// nothing, for init has one thread (and TSYNC excludes a listener). WAIT_KILLABLE_RECV needs a listener.

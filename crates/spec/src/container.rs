@@ -5,6 +5,7 @@
 //! the index in its JSON pointer. Paths of the host are absolute; paths in the container are as
 //! written and are resolved below the root by whoever uses them.
 
+use crate::landlock::Landlock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ pub struct Container {
     pub sysctl: Vec<(String, String)>,
     /// `linux.seccomp`.
     pub seccomp: Option<Seccomp>,
+    /// The annotation `dev.locule.landlock`.
+    pub landlock: Option<Landlock>,
     /// `linux.mountLabel`.
     pub mount_label: Option<String>,
     /// `linux.personality.domain`.

@@ -22,7 +22,8 @@ pub enum Code {
     Missing,
     /// A word is none of the property's valid values.
     UnknownValue,
-    /// A property that the specification does not have. A warning: config.md#extensibility.
+    /// A property that the specification does not have. A warning: config.md#extensibility. An error in the document of an
+    /// annotation of ours.
     UnknownProperty,
     /// Two properties contradict each other, or one needs another that is absent.
     Conflict,

@@ -14,6 +14,7 @@
 pub mod container;
 pub mod diagnostic;
 pub mod features;
+pub mod landlock;
 pub mod load;
 mod locate;
 mod node;

@@ -340,6 +340,15 @@ impl<'p> Value<'p> {
 
     /// What `read` makes of an object with known keys; warns about the others.
     pub(crate) fn object<T>(&self, read: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
+        self.with_known_keys(read, Others::Ignored)
+    }
+
+    /// What `read` makes of an object with known keys; any other is an error.
+    pub(crate) fn exact<T>(&self, read: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
+        self.with_known_keys(read, Others::Refused)
+    }
+
+    fn with_known_keys<T>(&self, read: impl FnOnce(&Object<'_>) -> T, others: Others) -> Option<T> {
         let Node::Object(entries) = self.node else {
             self.wrong("an object");
             return None;
@@ -350,9 +359,18 @@ impl<'p> Value<'p> {
             asked: RefCell::default(),
         };
         let out = read(&object);
-        object.name_unasked();
+        object.name_unasked(others);
         Some(out)
     }
+}
+
+/// What becomes of keys that nobody has asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// A warning: config.md#extensibility.
+    Ignored,
+    /// An error.
+    Refused,
 }
 
 /// An object with known keys.
@@ -466,24 +484,32 @@ impl Object<'_> {
         self.list(key, |item| item.text().map(str::to_owned))
     }
 
-    fn name_unasked(&self) {
+    fn name_unasked(&self, others: Others) {
         let asked = self.asked.borrow();
         for (key, _) in self.entries {
             if asked.iter().any(|known| *known == key) {
                 continue;
             }
-            self.value.notes.warn(|| {
+            let found = || {
                 let at = At {
                     up: Some(&self.value.at),
                     step: Step::Key(key),
                 };
-                let message = format!("the property {} is unknown and ignored", quote(key));
+                let ignored = match others {
+                    Others::Ignored => " and ignored",
+                    Others::Refused => "",
+                };
+                let message = format!("the property {} is unknown{ignored}", quote(key));
                 let found = Diagnostic::new(Code::UnknownProperty, at.pointer(), message);
                 match meant(key, asked.iter().copied()) {
                     Some(known) => found.hint(format!("did you mean `{known}`?")),
                     None => found,
                 }
-            });
+            };
+            match others {
+                Others::Ignored => self.value.notes.warn(found),
+                Others::Refused => self.value.notes.error(found),
+            }
         }
     }
 }

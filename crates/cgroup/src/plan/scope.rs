@@ -75,8 +75,11 @@ impl Plan {
                 group: place.host_path(),
                 source,
             })?;
-            // systemd's own device program stays beside ours.
             self.prepare(index, (place, hierarchy), &directory, Made::New)?;
+            // systemd's own device program stays beside ours.
+            if let Some(devices) = self.devices_at(index) {
+                devices.apply(&directory, Made::New, self.refusal)?;
+            }
             directories.push(directory);
         }
         group.set_directories(directories);

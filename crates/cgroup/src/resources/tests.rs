@@ -383,6 +383,16 @@ fn the_unified_example() {
     assert!(refused(&v2(), &asked).message.contains("controller misc"));
 }
 
+/// config-linux.md#unified: "The runtime MUST generate an error when the configuration refers to a cgroup controller that is not present or
+/// that cannot be enabled."
+#[test]
+fn unified_files_cannot_be_had_on_v1() {
+    let asked = resources(|r| r.unified = [("memory.high".to_owned(), "1".to_owned())].into());
+    let problem = refused(&v1(), &asked);
+    assert_eq!(problem.pointer, "/linux/resources/unified/memory.high");
+    assert!(problem.message.contains("cgroup v1 only"), "{problem}");
+}
+
 #[test]
 fn unified_names_are_names_of_files() {
     let names = [

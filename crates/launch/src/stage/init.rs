@@ -7,6 +7,7 @@
 use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::State;
+use crate::locks::{Before, Locks};
 use crate::plan::Plan;
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
@@ -99,26 +100,32 @@ fn story(
     plan.rootfs.seal(&root).map_err(rootfs_failure)?;
     labels.apply()?;
     let root = close_all_but(plan, link, &start, root)?;
-    let mut filter = Filter::of(plan.seccomp.as_ref());
+    let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
         process
-            .become_user(&root, &plan.capability, || filter.load_before(Before::Drop))
+            .become_user(&root, &plan.capability, || locks.shut_before(Before::Drop))
             .map_err(Failure::at(Place::Process))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
     drop(root);
-    filter
-        .load_before(Before::Ready)
+    locks
+        .shut_before(Before::Ready)
         .map_err(Failure::at(Place::Seccomp))?;
-    if let Some(listener) = filter.listener.take() {
+    if let Some(listener) = locks.take_listener() {
         link.hand_over(listener.as_fd())?;
     }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(0)?;
-    link.ask(Request::Ready)?;
+    // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
+    let at_once = plan.hooks.start_container.is_empty();
+    let signals = |now: bool| match now {
+        true => own::reset_actions().map_err(at_exec(Call::Prctl)),
+        false => Ok(()),
+    };
+    link.ask_and(Request::Ready, || signals(at_once))??;
 
     if let Start::OnSignal(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
@@ -127,7 +134,8 @@ fn story(
     start_container_hooks(plan, &thread)?;
     // A start that was killed has released the container all the same.
     let _nobody_listens = link.announce(Request::Exec);
-    become_program(plan, candidate, filter)
+    signals(!at_once)?;
+    become_program(plan, candidate, locks)
 }
 
 /// Takes the hops of the route; the last may be made by a sibling.
@@ -264,64 +272,19 @@ fn close_all_but(
     Ok(RootFd::new(handle))
 }
 
-fn become_program(
-    plan: &Plan,
-    candidate: usize,
-    mut filter: Filter<'_>,
-) -> Result<Infallible, End> {
-    let at = |call| move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno));
-    own::reset_signals().map_err(at(Call::Prctl))?;
+fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
+}
+
+fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result<Infallible, End> {
+    own::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let Some(process) = &plan.process else {
-        return Err(Failure::at(Place::Exec)(Failed::at(Call::Exec, 0)(Errno::EINVAL)).into());
+        return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
-    filter
-        .load_before(Before::Exec)
+    locks
+        .shut_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
-}
-
-/// The step that the system call filter is loaded right before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
-    /// It needs CAP_SYS_ADMIN.
-    Drop,
-    /// Its listener is served by the runtime.
-    Ready,
-    /// Only the exec has to pass it.
-    Exec,
-}
-
-/// The container's filter, until it is loaded.
-struct Filter<'a> {
-    plan: Option<&'a seccomp::Plan>,
-    moment: Before,
-    listener: Option<OwnedFd>,
-}
-
-impl<'a> Filter<'a> {
-    fn of(plan: Option<&'a seccomp::Plan>) -> Self {
-        let early = plan.is_some_and(|plan| plan.moment == seccomp::Moment::BeforeCapabilities);
-        let listened = plan.is_some_and(|plan| plan.listener.is_some());
-        let moment = match (early, listened) {
-            (true, _) => Before::Drop,
-            (false, true) => Before::Ready,
-            (false, false) => Before::Exec,
-        };
-        Self {
-            plan,
-            moment,
-            listener: None,
-        }
-    }
-
-    fn load_before(&mut self, moment: Before) -> Result<(), Failed> {
-        if self.moment == moment
-            && let Some(plan) = self.plan
-        {
-            self.listener = plan.apply()?;
-        }
-        Ok(())
-    }
 }
 
 /// The plan of the labels, and the procfs that they are written through.

@@ -1,7 +1,8 @@
 //! The runtime's side of a creation: answers what init asks, until init is ready.
 
 use crate::Error;
-use crate::failure::words;
+use crate::create::process_limit;
+use crate::failure::{Place, words};
 use crate::hooks::{Cause, State};
 use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
@@ -17,6 +18,13 @@ use std::time::Duration;
 /// How long a seccomp listener may take to accept.
 const LISTENER: Duration = Duration::from_secs(10);
 
+/// How far init is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    AtWork,
+    Ready,
+}
+
 /// A conversation with init.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
@@ -30,28 +38,48 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Serves init until it is ready and proven to be what the plan says.
-    pub(crate) fn until_ready(&mut self) -> Result<(), Error> {
+    /// Serves init until it is ready and proven to be what the plan says. `meanwhile` is called once, as soon as init is on its own
+    /// for the longest time: after the last thing that it asks for on its way into the namespaces.
+    pub(crate) fn until_ready<T>(
+        &mut self,
+        meanwhile: impl FnOnce(&Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.set_oom_score()?;
-        loop {
-            match self.next()? {
-                Message::Request(Request::Ready) => return self.set_limits_and_verify(),
-                Message::Notify(listener) => {
-                    self.notify(&listener)?;
-                    self.link.go().map_err(|errno| Error::Link { errno })?;
-                }
-                Message::Request(request) => {
-                    self.serve(request)?;
-                    self.link.go().map_err(|errno| Error::Link { errno })?;
-                }
-                Message::Failure(failure) => {
-                    return Err(Error::Init {
-                        message: self.plan.describe(&failure),
-                    });
-                }
-                Message::Closed => return Err(lost(&self.child, self.group)),
+        for _question in 0..self.plan.entry.questions() {
+            if self.answer()? == Progress::Ready {
+                let errno = Errno::EPROTO;
+                return Err(Error::Link { errno });
             }
         }
+        let done = meanwhile(self)?;
+        // If not, init may be about to tell why.
+        let verified = self.plan.entry.ends_with_the_clone() && self.verify_place().is_ok();
+        while self.answer()? == Progress::AtWork {}
+        self.set_limits()?;
+        if !verified {
+            self.verify_place()?;
+        }
+        self.verify_filter()?;
+        Ok(done)
+    }
+
+    /// Does one thing that init asks for.
+    fn answer(&mut self) -> Result<Progress, Error> {
+        match self.next()? {
+            Message::Request(Request::Ready) => return Ok(Progress::Ready),
+            Message::Notify(listener) => self.notify(&listener)?,
+            Message::Request(request) => self.serve(request)?,
+            Message::Failure(failure) => {
+                let mut message = self.plan.describe(&failure);
+                if failure.place == Place::Entry && failure.errno() == Errno::EAGAIN {
+                    message.push_str(&process_limit(self.group.location()));
+                }
+                return Err(Error::Init { message });
+            }
+            Message::Closed => return Err(lost(&self.child, self.group)),
+        }
+        self.link.go().map_err(|errno| Error::Link { errno })?;
+        Ok(Progress::AtWork)
     }
 
     /// Waits for init's next message, or for somebody who wants us to stop.
@@ -66,7 +94,9 @@ impl Stage<'_> {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::Link { errno }),
             }
-            if let Ok(Some(signal)) = self.interrupts.next() {
+            if fds[1].revents != 0
+                && let Ok(Some(signal)) = self.interrupts.next()
+            {
                 return Err(Error::Interrupted { signal });
             }
             if fds[0].revents != 0 {
@@ -188,7 +218,8 @@ impl Stage<'_> {
         })
     }
 
-    fn set_limits_and_verify(&self) -> Result<(), Error> {
+    /// Last: they would hold for the set-up too.
+    fn set_limits(&self) -> Result<(), Error> {
         for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
             process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
                 |errno| Error::Init {
@@ -196,11 +227,15 @@ impl Stage<'_> {
                 },
             )?;
         }
+        Ok(())
+    }
+
+    /// Init is in the namespaces and groups of the plan.
+    fn verify_place(&self) -> Result<(), Error> {
         self.plan
             .entry
             .verify(self.child.pid)
             .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
-        self.verify_filter()?;
         Ok(self.group.verify(self.child.pid)?)
     }
 }

@@ -5,11 +5,14 @@
 //! and signals are checked by the command. The single-dash and `=true` spellings of Go programs are
 //! brought into shape by [`spelling`] first.
 
+mod definition;
 mod group;
+mod plain;
 mod seccomp;
 mod spelling;
 mod update;
 
+use definition::{definition, read};
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
@@ -17,30 +20,9 @@ pub(crate) use self::seccomp::{
     Compile, Diff, Lint, ProgramFormat, Seccomp, SeccompCommand, Test, argument,
 };
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// The whole command line.
-#[derive(Debug, Parser)]
-#[command(
-    name = "locule",
-    about = "Runs containers that the OCI runtime specification describes: low-level, for engines and scripts",
-    disable_version_flag = true,
-    args_override_self = true,
-    subcommand_required = false,
-    after_help = "Examples:\n  \
-        locule spec --bundle /srv/box; locule run --bundle /srv/box box1\n  \
-        locule --root /run/mine list\n\n\
-        Global options stand before the command. `locule COMMAND --help` explains a command.\n\
-        Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program."
-)]
-struct Cli {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
 
 /// Options that stand before the command.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -139,41 +121,24 @@ fn log_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The commands.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+/// The commands; [`definition`] has what they do.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Make a container from a bundle, up to the point where its program could run
     Create(Create),
-    /// Run the program of a created container
     Start(Start),
-    /// Create and start a container, wait for its program and delete it
     Run(Run),
-    /// Print the state of a container as JSON
     State(State),
-    /// Send a signal to a container
     Kill(Kill),
-    /// Remove what a stopped (or created) container holds: its cgroup and its state
     Delete(Delete),
-    /// List the containers of the state directory
     List(List),
-    /// Stop all processes of a container where they are
     Pause(Pause),
-    /// Let the processes of a paused container run on
     Resume(Resume),
-    /// List the processes of a container
     Ps(Ps),
-    /// Change the limits of a container
     Update(Update),
-    /// Print what a container uses, and when its memory has run out
     Events(Events),
-    /// Write a config.json to start from
     Spec(Spec),
-    /// Print as JSON what this build supports
     Features(Features),
-    /// Compile, check, question and compare system call filters, without any container
     Seccomp(Seccomp),
-    /// Refuses: containers are made by create and run
-    #[command(hide = true)]
     Init(Init),
 }
 
@@ -490,24 +455,34 @@ pub(crate) struct Misuse {
 /// # Errors
 /// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
+    let words: Vec<_> = words.into_iter().collect();
+    match plain::read(&words) {
+        Some((globals, command)) => Ok(Invocation::Command(globals, command)),
+        None => parse_any(words),
+    }
+}
+
+/// In a frame of its own, which a plain line does not touch.
+#[inline(never)]
+fn parse_any(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     // Never freed: this process ends soon, and the tree has thousands of pieces.
-    let definition = Box::leak(Box::new(Cli::command()));
-    let words = spelling::normalize(definition, words.into_iter().collect());
+    let definition = Box::leak(Box::new(definition(&words)));
+    let words = spelling::normalize(definition, words);
     let name = OsString::from("locule");
     let matched = definition.try_get_matches_from_mut([name].into_iter().chain(words));
-    let cli = match matched.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let (globals, command) = match matched.and_then(|matches| read(&matches)) {
+        Ok(read) => read,
         Err(error) => return refused(&error),
     };
-    if cli.globals.version {
+    if globals.version {
         return Ok(Invocation::Version);
     }
-    let Some(command) = cli.command else {
+    let Some(command) = command else {
         definition.build();
         return Ok(Invocation::Print(definition.render_long_help().to_string()));
     };
     let Some(text) = command.miscounted() else {
-        return Ok(Invocation::Command(cli.globals, command));
+        return Ok(Invocation::Command(globals, command));
     };
     definition.build();
     let usage = definition

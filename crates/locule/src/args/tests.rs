@@ -271,7 +271,7 @@ fn help_and_version_are_answers() {
 
 #[test]
 fn every_option_is_explained_with_its_default_and_every_command_with_an_example() {
-    let mut definition = Cli::command();
+    let mut definition = super::definition::whole();
     definition.build();
     for command in [&definition]
         .into_iter()
@@ -348,5 +348,85 @@ fn commands_on_filters_are_explained_and_refuse_other_words() {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);
         assert_eq!(misuse.status, status, "{line}");
+    }
+}
+
+/// What the parser makes of a line must be what [`plain`] makes of it, if that makes anything of it.
+#[track_caller]
+fn alike(words: &[String]) -> bool {
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let Some((globals, command)) = plain::read(&words) else {
+        return false;
+    };
+    let expected = Invocation::Command(globals, command);
+    assert_eq!(parse_any(words.clone()), Ok(expected), "{words:?}");
+    true
+}
+
+#[test]
+fn plain_lines_mean_the_same_to_the_parser() {
+    let words = |line: &str| {
+        line.split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let plain = CALLS.iter().filter(|line| alike(&words(line))).count();
+    assert!(plain > 20, "{plain} of {}", CALLS.len());
+    for line in [
+        "--root=/r --log file:/l --log-level warn --debug --systemd-cgroup --cgroup-manager systemd --rootless 1 state I",
+        "create --config /c --pidfd-socket=/s --preserve-fds 3 I --bundle /b",
+        "run --detach --keep --no-subreaper --config=c I",
+        "kill I --all KILL",
+        "delete I --force",
+        "--root create run I",
+    ] {
+        assert!(alike(&words(line)), "{line}");
+    }
+    for line in [
+        "",
+        "create",
+        "create A B",
+        "create -b /b I",
+        "state -- I",
+        "--version state I",
+        "start --help",
+        "list",
+        "--root",
+        "--root --debug state I",
+        "--debug=true state I",
+        "kill I -9",
+        "create --preserve-fds x I",
+        "--log journald:x state I",
+        "--log-level loud state I",
+        "run --bundle= I",
+        "state --force I",
+    ] {
+        assert!(!alike(&words(line)), "{line}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_line_is_plain_and_means_something_else_to_the_parser(
+        line in proptest::collection::vec(
+            proptest::sample::select(&[
+                "--root", "--root=/r", "--log", "--log=file:/l", "--log-format", "--log-format=json", "--log-level", "debug",
+                "--debug", "--debug=false", "--systemd-cgroup", "--cgroup-manager", "disabled", "--rootless", "auto", "--version",
+                "create", "run", "start", "state", "kill", "delete", "list", "help", "--help", "-h", "--", "-", "", "I", "a=b",
+                "--bundle", "--bundle=/b", "--config", "--console-socket", "--pidfd-socket", "--pid-file", "--no-pivot",
+                "--no-new-keyring", "--preserve-fds", "--preserve-fds=+3", "7", "-1", "--detach", "--keep", "--no-subreaper",
+                "--all", "--force", "-b", "-f", "-d", "-root", "KILL", "9", "--nothing", "4294967296",
+            ][..]),
+            0..8,
+        )
+    ) {
+        let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+        alike(&words);
+        // Most lines that come so are mistakes; this one is only odd.
+        let mut words = words;
+        words.retain(|word| word.starts_with("--"));
+        words.insert(0, "create".to_owned());
+        words.push("I".to_owned());
+        alike(&words);
     }
 }

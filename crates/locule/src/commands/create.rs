@@ -45,6 +45,8 @@ pub(crate) enum Waits {
 pub(crate) struct Made {
     reservation: Reservation,
     record: Record,
+    /// Whether the record with its process is prepared.
+    prepared: Result<(), Error>,
     created: Created,
     pid_file: Option<PathBuf>,
 }
@@ -75,9 +77,10 @@ impl Made {
             reservation: &reservation,
         };
         match making.make(loaded.container, &loaded.bytes, waits) {
-            Ok((record, created)) => Ok(Self {
+            Ok((record, created, prepared)) => Ok(Self {
                 reservation,
                 record,
+                prepared,
                 created,
                 pid_file,
             }),
@@ -95,20 +98,17 @@ impl Made {
     ) -> Result<(T, Reservation, Record), Error> {
         let Self {
             reservation,
-            mut record,
+            record,
+            prepared,
             created,
             pid_file,
         } = self;
-        let pid = created.pid();
-        let recorded = start_time(pid)
-            .ok_or(Error::Launch(launch::Error::InitGone))
-            .and_then(|time| {
-                record.set_process(pid, time);
-                reservation.save(&record)?;
-                pid_file
-                    .as_deref()
-                    .map_or(Ok(()), |path| write_pid_file(path, pid))
-            });
+        let recorded = prepared.and_then(|()| {
+            reservation.show()?;
+            pid_file
+                .as_deref()
+                .map_or(Ok(()), |path| write_pid_file(path, created.pid()))
+        });
         let released = match recorded {
             Ok(()) => release(created).map_err(Error::from),
             Err(error) => {
@@ -125,7 +125,7 @@ impl Made {
                 if let Some(path) = &pid_file {
                     let _absent = fs::remove_file(path);
                 }
-                hooks::poststop(&reservation.config_bytes(), &record);
+                hooks::poststop(|| reservation.config_bytes(), &record);
                 give_back(reservation);
                 Err(error)
             }
@@ -147,7 +147,7 @@ impl Making<'_> {
         container: Container,
         config: &[u8],
         waits: Waits,
-    ) -> Result<(Record, Created), Error> {
+    ) -> Result<(Record, Created, Result<(), Error>), Error> {
         let listen_fds = env::var_os("LISTEN_FDS");
         let keep_fds = descriptors::preserved(self.args.preserve_fds, listen_fds.as_deref());
         let (plan, warnings) = Plan::lower(&launch::Request {
@@ -171,7 +171,7 @@ impl Making<'_> {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let record = Record::of(self.reservation.id(), &container, plan.cgroup());
+        let mut record = Record::of(self.reservation.id(), &container, plan.cgroup());
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
         plan.look_for_others()?;
@@ -181,13 +181,21 @@ impl Making<'_> {
             Waits::ForStart => Moment::OnStart(self.reservation.dir()),
             Waits::ForUs => Moment::WithRuntime,
         };
-        match launch::launch(plan, moment, self.interrupts) {
-            Ok(created) => Ok((record, created)),
+        let prepare = |pid| self.prepare(&mut record, pid);
+        match launch::launch(plan, moment, self.interrupts, prepare) {
+            Ok((created, prepared)) => Ok((record, created, prepared)),
             Err(error) => {
-                hooks::poststop(config, &record);
+                hooks::poststop(|| config.to_vec(), &record);
                 Err(error.into())
             }
         }
+    }
+
+    /// Adds the process to the record. Nobody sees it before all is ready.
+    fn prepare(&self, record: &mut Record, pid: i32) -> Result<(), Error> {
+        let time = start_time(pid).ok_or(Error::Launch(launch::Error::InitGone))?;
+        record.set_process(pid, time);
+        Ok(self.reservation.prepare(record)?)
     }
 }
 

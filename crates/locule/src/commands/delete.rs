@@ -60,8 +60,29 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         if let Some(cgroup) = record.groups() {
             cgroup.remove(PATIENCE)?;
         }
-        hooks::poststop(&entry.config().unwrap_or_default(), record);
+        hooks::poststop(|| entry.config().unwrap_or_default(), record);
     }
+    Ok(entry.remove()?)
+}
+
+/// Deletes a container whose first process the caller has waited for and whose lock it has given back.
+///
+/// # Errors
+/// [`state::Error::Absent`]: somebody else has deleted it.
+pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
+    let entry = entry.acquire()?;
+    if let Some(cgroup) = record.groups() {
+        // Mostly nobody is left in it.
+        if cgroup.remove(Duration::ZERO).is_err() {
+            let ended = Observed {
+                status: Status::Stopped,
+                process: None,
+            };
+            end(entry.id(), record, &ended)?;
+            cgroup.remove(PATIENCE)?;
+        }
+    }
+    hooks::poststop(|| entry.config().unwrap_or_default(), record);
     Ok(entry.remove()?)
 }
 

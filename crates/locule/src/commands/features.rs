@@ -23,6 +23,7 @@ fn features() -> String {
     let capabilities = capabilities();
     let capabilities: Vec<_> = capabilities.iter().map(String::as_str).collect();
     let architectures: Vec<SeccompArch> = Arch::ALL.iter().map(|arch| arch.0).collect();
+    let landlock_abi = spec::landlock::NEWEST_ABI.to_string();
     spec::features::features(&Build {
         mount_options: &mount_options,
         capabilities: &capabilities,
@@ -45,7 +46,10 @@ fn features() -> String {
         apparmor: true,
         selinux: true,
         idmapped_mounts: true,
-        annotations: &[("dev.locule.version", env!("CARGO_PKG_VERSION"))],
+        annotations: &[
+            ("dev.locule.version", env!("CARGO_PKG_VERSION")),
+            ("dev.locule.landlock.abi", &landlock_abi),
+        ],
     })
 }
 
@@ -87,5 +91,6 @@ mod tests {
         assert_eq!(features["linux"]["apparmor"]["enabled"], true);
         assert_eq!(features["linux"]["selinux"]["enabled"], true);
         assert_eq!(features["linux"]["capabilities"][0], "CAP_CHOWN");
+        assert_eq!(features["annotations"]["dev.locule.landlock.abi"], "10");
     }
 }

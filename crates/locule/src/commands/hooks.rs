@@ -13,13 +13,14 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 /// Runs the poststart hooks; stops at the first failure.
-pub(crate) fn poststart(config: &[u8], record: &Record) -> Result<(), Error> {
+pub(crate) fn poststart(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
     if !record.has_poststart {
         return Ok(());
     }
-    let (hooks, text, bundle) = prepare("poststart", config, record, Status::Running, |hooks| {
-        hooks.poststart
-    })?;
+    let (hooks, text, bundle) =
+        prepare("poststart", &config(), record, Status::Running, |hooks| {
+            hooks.poststart
+        })?;
     let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
     let state = State {
         text: &text,
@@ -34,9 +35,9 @@ pub(crate) fn poststart(config: &[u8], record: &Record) -> Result<(), Error> {
 }
 
 /// Runs the poststop hooks, all of them: a failure is a warning (runtime.md#lifecycle).
-pub(crate) fn poststop(config: &[u8], record: &Record) {
+pub(crate) fn poststop(config: impl FnOnce() -> Vec<u8>, record: &Record) {
     if record.has_poststop
-        && let Err(error) = run_poststop(config, record)
+        && let Err(error) = run_poststop(&config(), record)
     {
         tracing::warn!(code = error.code(), "poststop hooks: {}", error.chain());
     }

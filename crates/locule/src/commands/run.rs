@@ -32,11 +32,11 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
     };
     let (started, reservation, record) = made.finish(Created::start)?;
-    let config = reservation.config_bytes();
     // From here on others may signal, pause or even delete the container.
     let entry = reservation.into_entry().release()?;
-    if let Err(error) = start::after_start(&config, &record) {
-        delete_finished(entry.id(), env)?;
+    let config = || entry.config().unwrap_or_default();
+    if let Err(error) = start::after_start(config, &record) {
+        delete_failed(entry.id(), env)?;
         return Err(error);
     }
     let Some(signals) = signals else {
@@ -47,11 +47,12 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         action: "wait for",
         source,
     })?;
-    if !args.keep
-        && let Err(error) = delete_finished(entry.id(), env)
-    {
-        // The program's status is what the caller asked for.
-        tracing::error!(code = error.code(), "delete: {}", error.chain());
+    if !args.keep {
+        match delete::delete_ended(entry, &record) {
+            Ok(()) | Err(Error::State(state::Error::Absent { .. })) => {}
+            // The program's status is what the caller asked for.
+            Err(error) => tracing::error!(code = error.code(), "delete: {}", error.chain()),
+        }
     }
     Ok(ExitCode::from(match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
@@ -59,8 +60,8 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     }))
 }
 
-/// Deletes the container unless somebody has done so already.
-fn delete_finished(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
+/// Kills and deletes the container unless somebody has done so already.
+fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     match delete::delete(id, crate::status::Action::ForceDelete, env) {
         Err(Error::State(state::Error::Absent { .. })) => Ok(()),
         answer => answer,

@@ -11,7 +11,7 @@ use crate::error::{Error, print, print_bytes};
 use seccomp::bpf::{Disassembly, Instruction, LENGTH_MAX};
 use seccomp::inspect::{self, Difference, Inspector};
 use seccomp::syscalls::{Arch, Endian, Syscall};
-use seccomp::{CompileError, Filter, architectures};
+use seccomp::{Filter, architectures};
 use spec::container::Seccomp;
 use spec::load::LoadedSeccomp;
 use std::fmt::Write;
@@ -40,8 +40,7 @@ fn load(path: &Path) -> Result<LoadedSeccomp, Error> {
 fn compile(args: &args::Compile) -> Result<ExitCode, Error> {
     let loaded = load(&args.profile)?;
     let native = args.arch.unwrap_or(Arch::NATIVE);
-    let compiled = seccomp::compile_for(&loaded.seccomp, native);
-    let Filter { program, unknown } = compiled.map_err(|source| filter(&args.profile, source))?;
+    let Filter { program, unknown } = filter(&args.profile, &loaded, native)?;
     for (rule, name) in &unknown {
         let pointer = loaded.pointer;
         tracing::warn!("{pointer}/syscalls/{rule}/names: {name:?} is unknown, it is skipped");
@@ -58,11 +57,12 @@ fn compile(args: &args::Compile) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn filter(path: &Path, source: CompileError) -> Error {
-    Error::Filter {
+/// The program of a profile; none where the kernel would not take it.
+fn filter(path: &Path, loaded: &LoadedSeccomp, native: Arch) -> Result<Filter, Error> {
+    seccomp::compile_for(&loaded.seccomp, native).map_err(|error| Error::Filter {
         path: path.to_owned(),
-        source,
-    }
+        source: error.at(loaded.pointer),
+    })
 }
 
 fn names(archs: &[Arch]) -> String {
@@ -91,8 +91,7 @@ fn lint(args: &args::Lint) -> Result<ExitCode, Error> {
     let text = findings(&loaded, native);
     print(&text)?;
     // A program that cannot be is more than odd.
-    let compiled = seccomp::compile_for(&loaded.seccomp, native);
-    compiled.map_err(|source| filter(&args.profile, source))?;
+    filter(&args.profile, &loaded, native)?;
     Ok(status(text.is_empty()))
 }
 
@@ -124,6 +123,7 @@ fn line(text: &mut String, line: &str) {
 fn test(args: &args::Test) -> Result<ExitCode, Error> {
     let loaded = load(&args.profile)?;
     let arch = args.arch.unwrap_or(Arch::NATIVE);
+    filter(&args.profile, &loaded, machine(arch))?;
     print(&(answer(&loaded, arch, &args.syscall, &args.args)? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -177,6 +177,8 @@ fn number(arch: Arch, syscall: &str) -> Result<u32, Error> {
 fn diff(args: &args::Diff) -> Result<ExitCode, Error> {
     let (left, right) = (load(&args.left)?, load(&args.right)?);
     let native = args.arch.unwrap_or(Arch::NATIVE);
+    filter(&args.left, &left, native)?;
+    filter(&args.right, &right, native)?;
     let text = differences(&left.seccomp, &right.seccomp, native);
     print(&text)?;
     Ok(status(text.is_empty()))

@@ -26,12 +26,12 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     // The container runs. A hook may look at it, and one that hangs must not keep others from deleting it.
     let entry = entry.release()?;
     starting.until_started(|failure| explain(failure, program, &entry, &record))?;
-    after_start(&entry.config().unwrap_or_default(), &record)?;
+    after_start(|| entry.config().unwrap_or_default(), &record)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).
-pub(crate) fn after_start(config: &[u8], record: &Record) -> Result<(), Error> {
+pub(crate) fn after_start(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
     hooks::poststart(config, record).inspect_err(|_failed| {
         if let Ok(Some(process)) = Process::of(record) {
             let _ended = process.signal(signal::KILL);
@@ -39,18 +39,16 @@ pub(crate) fn after_start(config: &[u8], record: &Record) -> Result<(), Error> {
     })
 }
 
-/// The sentence for what init has told; the configuration is needed for the names of hooks only.
+/// The sentence for what init has told; without the configuration it does not name hooks.
 fn explain(
     failure: &launch::failure::Failure,
     program: &str,
     entry: &Entry,
     record: &Record,
 ) -> String {
-    let hooks = entry
+    let container = entry
         .config()
         .ok()
-        .and_then(|config| super::kept_container(&config, record).ok())
-        .map(|container| container.hooks.start_container)
-        .unwrap_or_default();
-    launch::plan::describe_start(failure, program, &hooks)
+        .and_then(|config| super::kept_container(&config, record).ok());
+    launch::plan::describe_start(failure, program, container.as_ref())
 }

@@ -90,9 +90,24 @@ impl Reservation {
         self.entry.write(files::JOURNAL, record)
     }
 
-    /// Writes the record, replacing the one before.
+    /// Writes the record to where nobody looks for it: [`Self::show`].
+    pub(crate) fn prepare(&self, record: &Record) -> Result<(), Error> {
+        let bytes = self.entry.bytes_of(files::STATE, record)?;
+        files::prepare(&self.entry.directory, files::STATE, &bytes)
+            .map_err(|source| failed(&self.entry.id, "write", files::STATE, source))
+    }
+
+    /// Makes the prepared record the container's.
+    pub(crate) fn show(&self) -> Result<(), Error> {
+        files::show(&self.entry.directory, files::STATE)
+            .map_err(|source| failed(&self.entry.id, "write", files::STATE, source))
+    }
+
+    /// Both at once.
+    #[cfg(test)]
     pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
-        self.entry.save(record)
+        self.prepare(record)?;
+        self.show()
     }
 
     /// Keeps the configuration, byte for byte as read.
@@ -217,13 +232,16 @@ impl Entry {
     }
 
     fn write(&self, file: &'static str, record: &Record) -> Result<(), Error> {
-        let bytes = record.to_bytes().map_err(|error| Error::Damaged {
+        files::replace(&self.directory, file, &self.bytes_of(file, record)?)
+            .map_err(|source| failed(&self.id, "write", file, source))
+    }
+
+    fn bytes_of(&self, file: &'static str, record: &Record) -> Result<Vec<u8>, Error> {
+        record.to_bytes().map_err(|error| Error::Damaged {
             id: self.id.clone(),
             file,
             reason: error.to_string(),
-        })?;
-        files::replace(&self.directory, file, &bytes)
-            .map_err(|source| failed(&self.id, "write", file, source))
+        })
     }
 
     /// Whether the first process still waits to be started.
@@ -271,6 +289,24 @@ impl Entry {
         };
         Ok(Self {
             directory: Handle::Free(directory),
+            ..self
+        })
+    }
+
+    /// Takes the right to change it back.
+    ///
+    /// # Errors
+    /// [`Error::Absent`]: somebody has deleted it meanwhile, whoever has the name now. [`Error::Busy`].
+    pub(crate) fn acquire(self) -> Result<Self, Error> {
+        let directory = match self.directory {
+            Handle::Free(directory) => acquire(directory, &self.id, PATIENCE)?,
+            Handle::Locked(directory) => directory,
+        };
+        if !files::is_same(&self.root, self.id.as_str(), &*directory) {
+            return Err(Error::Absent { id: self.id });
+        }
+        Ok(Self {
+            directory: Handle::Locked(directory),
             ..self
         })
     }

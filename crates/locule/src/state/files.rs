@@ -7,7 +7,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The record.
 pub(super) const STATE: &str = "state.json";
@@ -71,6 +71,12 @@ pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
 /// Writes a file beside `name` and renames it, so that a reader sees the old or the new one, whole. Mode
 /// 0600. The caller holds the directory's lock.
 pub(super) fn replace(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    prepare(&directory, name, bytes)?;
+    show(directory, name)
+}
+
+/// The first half of [`replace`]: nobody sees it yet.
+pub(super) fn prepare(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let directory = directory.as_fd();
     let next = format!("{name}.next");
     let flags =
@@ -85,12 +91,20 @@ pub(super) fn replace(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<
         opened => opened,
     };
     let written = File::from(opened?).write_all(bytes).map_err(errno);
-    let renamed = written.and_then(|()| renameat(directory, next.as_str(), directory, name));
-    if renamed.is_err() {
-        // The first error is the one to tell.
-        let _ = unlinkat(directory, next.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-    renamed
+    written.inspect_err(|_error| forget(directory, &next))
+}
+
+/// The second half of [`replace`].
+pub(super) fn show(directory: impl AsFd, name: &str) -> Result<(), Errno> {
+    let directory = directory.as_fd();
+    let next = format!("{name}.next");
+    renameat(directory, next.as_str(), directory, name)
+        .inspect_err(|_error| forget(directory, &next))
+}
+
+/// The error before is the one to tell.
+fn forget(directory: BorrowedFd<'_>, name: &str) {
+    let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
 }
 
 /// Removes the directory `name` and all below it; absent is fine. The record goes last, so that a removal

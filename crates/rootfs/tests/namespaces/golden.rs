@@ -18,6 +18,11 @@ pub(crate) const FACTS: &[Fact] = &[
     ("plan of a pod with a user namespace", of_pod),
     ("plan of an ordinary user's", of_rootless),
     ("plan with bidirectional mounts", of_bidirectional),
+    ("plan with labels", with_labels),
+    (
+        "the annotation chooses the parameter of a label",
+        label_parameter,
+    ),
 ];
 
 fn v2() -> CgroupView {
@@ -53,6 +58,73 @@ fn of_template() {
         include_str!("../golden/template.txt"),
         &request(&container, &view),
     );
+}
+
+/// Which mounts carry `linux.mountLabel`, as a parameter or on their root directory; a label of the mount's own wins, and
+/// stands without the quotes of mount(2).
+fn with_labels() {
+    let root = scratch().join("root");
+    let mut container = template(&root);
+    container.mount_label = Some("u:object_r:web_t:s0:c1,c2".to_owned());
+    container.mounts[4].options.push("ro".to_owned());
+    for (name, option) in [
+        ("own", "context=\"u:object_r:own_t:s0:c3,c4\""),
+        ("default", "defcontext=u:object_r:own_t:s0"),
+        ("both", "rootcontext=u:object_r:own_t:s0"),
+        ("quoted", "size=\"1\""),
+    ] {
+        let destination = format!("/mnt/{name}");
+        let options = [option];
+        container
+            .mounts
+            .push(mount(&destination, "tmpfs", name, &options));
+    }
+    container
+        .mounts
+        .push(mount("/bind", "bind", "/mnt/host", &["bind"]));
+    let view = CgroupView::V1 {
+        hierarchies: vec![CgroupHierarchy {
+            name: "cpu".to_owned(),
+            options: "cpu".to_owned(),
+            group: "/sys/fs/cgroup/cpu/group".into(),
+        }],
+        unified: None,
+    };
+    compare(
+        "labels",
+        include_str!("../golden/labels.txt"),
+        &request(&container, &view),
+    );
+}
+
+fn label_parameter() {
+    let root = scratch().join("root");
+    let mut container = container(&root);
+    container.mounts = vec![mount("/run", "tmpfs", "tmpfs", &[])];
+    container.mount_label = Some("u:object_r:web_t:s0".to_owned());
+    let view = v2();
+    for word in [
+        "context",
+        "fscontext",
+        "defcontext",
+        "rootcontext",
+        "selinux",
+    ] {
+        let key = "run.oci.mount_context_type".to_owned();
+        container.annotations.insert(key, word.to_owned());
+        let parameter = format!("\"{word}\"=\"u:object_r:web_t:s0\"");
+        match Plan::lower(&request(&container, &view)) {
+            Ok(plan) => assert!(plan.to_string().contains(&parameter), "{plan}"),
+            Err(problem) => {
+                let text = problem.to_string();
+                assert!(
+                    text.contains("/annotations/run.oci.mount_context_type"),
+                    "{text}"
+                );
+                assert_eq!(word, "selinux", "{text}");
+            }
+        }
+    }
 }
 
 /// Binds of files that an engine keeps for each container.

@@ -127,6 +127,7 @@ pub(crate) fn container(root: &Path) -> Container {
         readonly_paths: Vec::new(),
         sysctl: Vec::new(),
         seccomp: None,
+        landlock: None,
         mount_label: None,
         personality: None,
         hooks: spec::container::Hooks::default(),

@@ -4,6 +4,7 @@
 mod devices;
 mod hooks;
 mod ids;
+mod landlock;
 mod linux;
 mod mounts;
 mod namespaces;
@@ -63,6 +64,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             .get("annotations")
             .map(|v| annotations(&v))
             .unwrap_or_default();
+        let landlock = landlock::read(&annotations, notes);
         Some(Container {
             bundle: bundle.to_owned(),
             version: version?,
@@ -83,6 +85,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             readonly_paths: linux.readonly_paths,
             sysctl: linux.sysctl,
             seccomp: linux.seccomp,
+            landlock,
             mount_label: linux.mount_label,
             personality: linux.personality,
             hooks,

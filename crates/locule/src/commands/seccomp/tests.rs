@@ -229,12 +229,24 @@ fn a_profile_that_cannot_be_is_refused_with_its_file() {
     );
     stage.file("long.json", &json);
     stage.file("bad.json", r#"{"defaultAction":"SCMP_ACT_DENY"}"#);
-    for line in ["seccomp compile %/long.json", "seccomp lint %/long.json"] {
-        let text = stage.refusal(line);
-        assert!(
-            text.contains("long.json\": ") && text.contains("4096"),
-            "{text}"
-        );
+    stage.file(
+        "whole.json",
+        &format!(r#"{{"linux":{{"seccomp":{json}}}}}"#),
+    );
+    stage.file("short.json", r#"{"defaultAction":"SCMP_ACT_ALLOW"}"#);
+    for line in [
+        "seccomp compile %/long.json",
+        "seccomp lint %/long.json",
+        "seccomp test %/long.json read",
+        "seccomp diff %/long.json %/short.json",
+        "seccomp diff %/short.json %/long.json",
+    ] {
+        for (file, pointer) in [("long.json", ""), ("whole.json", "/linux/seccomp")] {
+            let text = stage.refusal(&line.replace("long.json", file));
+            let start = format!("{file}\": {pointer}/syscalls: the filter needs ");
+            let sound = text.contains(&start) && text.contains("the kernel takes 4096; put");
+            assert!(sound, "{text}");
+        }
     }
     for line in [
         "seccomp compile %/bad.json",

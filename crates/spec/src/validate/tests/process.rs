@@ -166,3 +166,33 @@ fn labels_are_read() {
     assert_eq!(process.selinux_label.as_deref(), Some("s"));
     assert_eq!(process.apparmor_profile, None);
 }
+
+/// What the kernel would cut off or read as the end.
+#[test]
+fn labels_are_one_word_to_the_kernel() {
+    refuses(
+        r#"
+        /process/apparmorProfile = "web\n"
+            -> range /process/apparmorProfile : control characters
+        /process/apparmorProfile = "web\u0000x"
+            -> range /process/apparmorProfile : NUL
+        /process/apparmorProfile = " web"
+            -> range /process/apparmorProfile : white space
+        /process/apparmorProfile = 1
+            -> type /process/apparmorProfile : string
+        /process/selinuxLabel = "a:b:c\nd"
+            -> range /process/selinuxLabel : control characters
+        /process/selinuxLabel = "a:b:c "
+            -> range /process/selinuxLabel : white space
+        /linux/mountLabel = "a:b:c\u0000"
+            -> range /linux/mountLabel : NUL
+        /linux/mountLabel = "\ta:b:c"
+            -> range /linux/mountLabel : control characters
+        "#,
+    );
+    let named = accepted(&[("/process/apparmorProfile", "\":ns:with space//&x\"")]);
+    assert_eq!(
+        named.process.unwrap().apparmor_profile.as_deref(),
+        Some(":ns:with space//&x")
+    );
+}

@@ -1,0 +1,318 @@
+//! A container's ruleset as data, and making and enforcing it.
+//!
+//! Which rights are handled is decided before the clone. The files are looked for in the finished tree of the container, by
+//! init, with a look-up that its caller gives: what a name means there is the caller's matter, and no name is looked up
+//! twice. The ruleset is enforced later, when nothing is left to do but the exec.
+
+use crate::abi::{Abi, Right, linux};
+use kernel::fs::{self, FileKind};
+use kernel::landlock::{self, Handled, RestrictFlags};
+use kernel::{Call, Errno, Failed};
+use spec::landlock::{Landlock, Mode, PathBeneath, fs_name, pointer};
+use spec::{Code, Diagnostic};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// Why a container's ruleset cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The annotation asks for what cannot be.
+    #[error(transparent)]
+    Config(#[from] Diagnostic),
+}
+
+/// What init makes and enforces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    handled: Handled,
+    flags: RestrictFlags,
+    rules: Vec<Rule>,
+    /// Port and LANDLOCK_ACCESS_NET_*.
+    ports: Vec<(u16, u64)>,
+}
+
+/// What is allowed at and beneath one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    path: CString,
+    /// Where it comes from: indices of `pathBeneath` and of its `paths`.
+    place: (usize, usize),
+    /// Of a directory; of another file what makes sense for it.
+    allowed: u64,
+    /// What has to make sense.
+    named: u64,
+    missing: Missing,
+}
+
+/// What becomes of a path that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Fails,
+    IsPassedOver,
+}
+
+/// The rights that a file other than a directory can have: execute, write_file, read_file, truncate, ioctl_dev,
+/// resolve_unix.
+const OF_FILES: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 | 1 << 16;
+
+/// How many paths a failure can tell apart.
+const PATHS: usize = u16::MAX as usize;
+
+impl Plan {
+    /// Decides what a kernel with this interface can restrict. `None`: nothing. Gives the warnings too.
+    ///
+    /// # Errors
+    /// A [`Diagnostic`] with the pointer of what the kernel does not know, unless the mode is best effort; more paths
+    /// than a failure can tell apart.
+    pub fn lower(landlock: &Landlock, abi: Abi) -> Result<(Option<Self>, Vec<String>), Error> {
+        let (known, unknown): (Vec<_>, Vec<_>) = asked(landlock)
+            .into_iter()
+            .partition(|right| right.since() <= abi);
+        let mut warnings = Vec::new();
+        if !unknown.is_empty() {
+            let found = lacking(&unknown, abi);
+            match landlock.mode {
+                Mode::Strict => return Err(found.hint(ADVICE).into()),
+                Mode::BestEffort => warnings.push(format!("{found}; left out")),
+            }
+        }
+        let handled = known.iter().fold(Handled::default(), handle);
+        if handled == Handled::default() {
+            return Ok((None, warnings));
+        }
+        let rules = rules(&landlock.path_beneath, handled.fs);
+        if rules.len() > PATHS {
+            let message = format!("{} paths, more than {PATHS}", rules.len());
+            return Err(Diagnostic::new(Code::Range, pointer("/pathBeneath"), message).into());
+        }
+        let plan = Self {
+            handled,
+            flags: if known.contains(&Right::Audit) {
+                RestrictFlags::LOG_NEW_EXEC_ON
+            } else {
+                RestrictFlags::empty()
+            },
+            rules,
+            ports: ports(&landlock.ports, handled.net),
+        };
+        Ok((Some(plan), warnings))
+    }
+
+    /// Makes the ruleset, in init. `open` gives an O_PATH handle of what a path means in the container's root. Allocates
+    /// nothing.
+    ///
+    /// # Errors
+    /// What [`Self::describe`] tells.
+    pub fn make(&self, open: impl Fn(&CStr) -> Result<OwnedFd, Errno>) -> Result<Ruleset, Failed> {
+        let ruleset =
+            landlock::create_ruleset(self.handled).map_err(Failed::at(Call::LandlockCreate, 0))?;
+        for (index, rule) in self.rules.iter().enumerate() {
+            let file = match open(&rule.path) {
+                Ok(file) => file,
+                Err(Errno::ENOENT | Errno::ENOTDIR) if rule.missing == Missing::IsPassedOver => {
+                    continue;
+                }
+                Err(errno) => return Err(Failed::at(Call::Openat2, index)(errno)),
+            };
+            let kind = fs::stat_at(file.as_fd(), c"").map_err(Failed::at(Call::Stat, index))?;
+            rule.allowed_for(kind.kind)
+                .and_then(|rights| landlock::allow_beneath(ruleset.as_fd(), file.as_fd(), rights))
+                .map_err(Failed::at(Call::LandlockAdd, index))?;
+        }
+        for (port, rights) in &self.ports {
+            landlock::allow_port(ruleset.as_fd(), *port, *rights)
+                .map_err(Failed::at(Call::LandlockPort, usize::from(*port)))?;
+        }
+        Ok(Ruleset {
+            fd: ruleset,
+            flags: self.flags,
+        })
+    }
+
+    /// The sentence for a failure of [`Self::make`].
+    pub fn describe(&self, failed: &Failed) -> String {
+        let why = words(failed.errno);
+        let call = failed.call.name();
+        let rule = self.rules.get(usize::from(failed.index));
+        match (failed.call, rule) {
+            (Call::LandlockPort, _) => {
+                format!("{}: port {}: {call}: {why}", pointer(""), failed.index)
+            }
+            (Call::Openat2 | Call::Stat | Call::LandlockAdd, Some(rule)) => {
+                rule.describe(failed, &why)
+            }
+            _ => format!("{}: {call}: {why}", pointer("")),
+        }
+    }
+}
+
+/// A ruleset that is not in force yet; its descriptor is close-on-exec.
+#[derive(Debug)]
+pub struct Ruleset {
+    fd: OwnedFd,
+    flags: RestrictFlags,
+}
+
+impl Ruleset {
+    /// Restricts this process for good, in init. It needs no_new_privs, or CAP_SYS_ADMIN in its user namespace.
+    ///
+    /// # Errors
+    /// What [`describe_restriction`] tells.
+    pub fn enforce(&self) -> Result<(), Failed> {
+        landlock::restrict_self(self.fd.as_fd(), self.flags)
+            .map_err(Failed::at(Call::LandlockRestrict, 0))
+    }
+}
+
+/// The sentence for a failure of [`Ruleset::enforce`].
+pub fn describe_restriction(errno: Errno) -> String {
+    let hint = match errno {
+        Errno::EPERM => "; it needs /process/noNewPrivileges, or CAP_SYS_ADMIN",
+        Errno::E2BIG => "; the runtime runs below 16 rulesets already, which is the most",
+        Errno::ENOSYS => "; the filter of /linux/seccomp or one around the runtime hides the call",
+        _ => "",
+    };
+    let call = Call::LandlockRestrict.name();
+    format!("{}: {call}: {}{hint}", pointer(""), words(errno))
+}
+
+impl Rule {
+    /// What the kernel takes for a file of this kind.
+    fn allowed_for(&self, kind: FileKind) -> Result<u64, Errno> {
+        match kind {
+            FileKind::Directory => Ok(self.allowed),
+            _ if self.named & !OF_FILES != 0 => Err(Errno::ENOTDIR),
+            _ => Some(self.allowed & OF_FILES)
+                .filter(|rights| *rights != 0)
+                .ok_or(Errno::ENOTDIR),
+        }
+    }
+
+    fn describe(&self, failed: &Failed, why: &str) -> String {
+        let (rule, path) = self.place;
+        let at = |property: String| pointer(&format!("/pathBeneath/{rule}/{property}"));
+        let name = self.path.to_string_lossy();
+        if failed.call == Call::LandlockAdd && failed.errno == Errno::ENOTDIR {
+            let named = bits(self.named & !OF_FILES).map(fs_name).next();
+            let what = named.map_or("of these rights each".to_owned(), |name| {
+                format!("`{name}`")
+            });
+            let place = at("allowedAccess".to_owned());
+            return format!(
+                "{place}: {name:?} is no directory, and {what} is for directories alone"
+            );
+        }
+        let hint = match (failed.call, failed.errno) {
+            (Call::Openat2, Errno::ENOENT | Errno::ENOTDIR) => {
+                "; make it, or give the rule `\"optional\": true`"
+            }
+            (Call::Openat2, Errno::ELOOP) => {
+                "; links of /proc that lead elsewhere are not followed"
+            }
+            _ => "",
+        };
+        let place = at(format!("paths/{path}"));
+        format!("{place}: {name:?}: {}: {why}{hint}", failed.call.name())
+    }
+}
+
+const ADVICE: &str = "leave it out, or set `\"mode\": \"bestEffort\"` to run without it";
+
+/// Everything that the document asks the kernel for.
+fn asked(landlock: &Landlock) -> Vec<Right> {
+    let files = bits(landlock.handled_fs).map(Right::Fs);
+    let ports = landlock.ports.iter().enumerate();
+    let ports = ports.filter_map(|(number, list)| list.as_ref().map(|_| Right::Net(number)));
+    let scopes = (0..64).filter(|number| landlock.scoped & 1 << number != 0);
+    let audit = landlock.audit.then_some(Right::Audit);
+    files
+        .chain(ports)
+        .chain(scopes.map(Right::Scope))
+        .chain(audit)
+        .collect()
+}
+
+/// What to say of rights that the kernel does not know; there is at least one.
+fn lacking(unknown: &[Right], abi: Abi) -> Diagnostic {
+    let place = unknown
+        .first()
+        .map_or_else(|| pointer(""), |right| right.pointer());
+    if abi == Abi(0) {
+        let message = "this kernel has no Landlock: it is not built in, or not in the list `lsm=` of the boot";
+        return Diagnostic::new(Code::Host, pointer(""), message);
+    }
+    let each = unknown.iter().map(|right| {
+        let since = right.since();
+        format!(
+            "`{}` (ABI {}, Linux {})",
+            right.name(),
+            since.0,
+            linux(since)
+        )
+    });
+    let each: Vec<_> = each.collect();
+    let message = format!(
+        "this kernel's Landlock has ABI {} and does not know {}",
+        abi.0,
+        each.join(", ")
+    );
+    Diagnostic::new(Code::Host, place, message)
+}
+
+fn handle(mut handled: Handled, right: &Right) -> Handled {
+    match right {
+        Right::Fs(bit) => handled.fs |= bit,
+        Right::Net(number) => handled.net |= 1 << number,
+        Right::Scope(number) => handled.scoped |= 1 << number,
+        Right::Audit => {}
+    }
+    handled
+}
+
+/// The rules that are left when only `handled` can be allowed. A right that is not handled is not denied either.
+fn rules(list: &[PathBeneath], handled: u64) -> Vec<Rule> {
+    let each = list.iter().enumerate();
+    let each = each.filter(|(_, beneath)| beneath.allowed & handled != 0);
+    each.flat_map(|(number, beneath)| {
+        let paths = beneath.paths.iter().enumerate();
+        paths.map(move |(index, path)| Rule {
+            // Without a NUL, as the configuration was judged.
+            path: CString::new(path.as_os_str().as_bytes()).unwrap_or_default(),
+            place: (number, index),
+            allowed: beneath.allowed & handled,
+            named: beneath.named & handled,
+            missing: if beneath.optional {
+                Missing::IsPassedOver
+            } else {
+                Missing::Fails
+            },
+        })
+    })
+    .collect()
+}
+
+fn ports(lists: &[Option<Vec<u16>>], handled: u64) -> Vec<(u16, u64)> {
+    let mut ports: BTreeMap<u16, u64> = BTreeMap::new();
+    for (number, list) in lists.iter().enumerate() {
+        for port in list.iter().flatten().filter(|_| handled & 1 << number != 0) {
+            *ports.entry(*port).or_default() |= 1 << number;
+        }
+    }
+    ports.into_iter().collect()
+}
+
+/// The bits that are set, each as a number of its own.
+fn bits(all: u64) -> impl Iterator<Item = u64> {
+    (0..64)
+        .map(|number| 1 << number)
+        .filter(move |bit| all & bit != 0)
+}
+
+fn words(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! The last locks before the program: Landlock, then the system call filter.
+//!
+//! Decides when they are shut ([`Plan`]) and in which order, in the one place that does it ([`Locks::shut_before`]).
+//! Landlock comes first: the filter need not know landlock_restrict_self(2), and Landlock does not touch seccomp(2).
+//! Both need no_new_privs or CAP_SYS_ADMIN, so both are as late as the filter can be: ADR 15.
+
+use crate::Error;
+use crate::failure::{Failure, Place};
+use kernel::path::OpenFlags;
+use kernel::{Errno, Failed};
+use landlock::{Abi, Ruleset};
+use rootfs::RootFd;
+use spec::container::Container;
+use spec::{Code, Diagnostic};
+use std::os::fd::OwnedFd;
+
+/// The step that the locks are shut right before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// The capabilities: it needs CAP_SYS_ADMIN.
+    Drop,
+    /// The last word to the runtime, which serves the filter's listener.
+    Ready,
+    /// Only the exec has to pass.
+    Exec,
+}
+
+/// CAP_SYS_ADMIN, where it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SysAdmin {
+    /// Init has it until capabilities are dropped.
+    pub(crate) in_init: bool,
+    /// The program's effective set has it.
+    pub(crate) in_program: bool,
+}
+
+/// When, and the ruleset of Landlock.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) landlock: Option<landlock::Plan>,
+    moment: Before,
+}
+
+impl Plan {
+    /// Decides. Gives the warnings too.
+    pub(crate) fn lower(
+        container: &Container,
+        seccomp: Option<&seccomp::Plan>,
+        sys_admin: SysAdmin,
+    ) -> Result<(Self, Vec<String>), Error> {
+        let (landlock, warnings) = match &container.landlock {
+            Some(asked) => landlock::Plan::lower(asked, Abi::probe())?,
+            None => (None, Vec::new()),
+        };
+        let process = container.process.as_ref();
+        let no_new_privileges = process.is_some_and(|process| process.no_new_privileges);
+        let moment = match seccomp {
+            Some(plan) if plan.moment == seccomp::Moment::BeforeCapabilities => Before::Drop,
+            Some(plan) if plan.listener.is_some() => Before::Ready,
+            Some(_) => Before::Exec,
+            None if no_new_privileges || sys_admin.in_program => Before::Exec,
+            None => Before::Drop,
+        };
+        if landlock.is_some() {
+            if !no_new_privileges && !sys_admin.in_init {
+                return Err(conflict(
+                    "Landlock needs CAP_SYS_ADMIN, which the runtime does not have, or `noNewPrivileges`",
+                    "set /process/noNewPrivileges to true",
+                ));
+            }
+            if moment != Before::Exec && !container.hooks.start_container.is_empty() {
+                return Err(conflict(
+                    "the startContainer hooks would be confined too, since Landlock cannot wait until they have run",
+                    match moment {
+                        Before::Ready => {
+                            "remove /hooks/startContainer or the listener of /linux/seccomp"
+                        }
+                        Before::Drop | Before::Exec => {
+                            "set /process/noNewPrivileges to true, or remove /hooks/startContainer"
+                        }
+                    },
+                ));
+            }
+        }
+        Ok((Self { landlock, moment }, warnings))
+    }
+
+    /// The sentence for a failure of [`Locks::make`].
+    pub(crate) fn describe(&self, failed: &Failed) -> String {
+        match &self.landlock {
+            Some(landlock) => landlock.describe(failed),
+            None => failed.call.name().to_owned(),
+        }
+    }
+
+    /// What to add to the sentence for a failed exec.
+    pub(crate) fn exec_hint(&self, failure: &Failure) -> &'static str {
+        self.landlock.as_ref().map_or("", |_| exec_hint(failure))
+    }
+}
+
+fn conflict(message: &str, hint: &str) -> Error {
+    let place = spec::landlock::pointer("");
+    let found = Diagnostic::new(Code::Conflict, place, message).hint(hint);
+    landlock::Error::Config(found).into()
+}
+
+/// The locks of a container, in init, until they are shut.
+pub(crate) struct Locks<'a> {
+    moment: Before,
+    ruleset: Option<Ruleset>,
+    filter: Option<&'a seccomp::Plan>,
+    listener: Option<OwnedFd>,
+}
+
+impl<'a> Locks<'a> {
+    /// Makes the ruleset from the files of the finished tree, while no filter and no missing privilege is in the way.
+    pub(crate) fn make(
+        plan: &Plan,
+        filter: Option<&'a seccomp::Plan>,
+        root: &RootFd,
+    ) -> Result<Self, Failure> {
+        let ruleset = match &plan.landlock {
+            Some(landlock) => {
+                let made = landlock.make(|path| root.open(path, OpenFlags::PATH));
+                Some(made.map_err(Failure::at(Place::Landlock))?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            moment: plan.moment,
+            ruleset,
+            filter,
+            listener: None,
+        })
+    }
+
+    /// Shuts them if this is the moment.
+    pub(crate) fn shut_before(&mut self, moment: Before) -> Result<(), Failed> {
+        if self.moment != moment {
+            return Ok(());
+        }
+        if let Some(ruleset) = self.ruleset.take() {
+            ruleset.enforce()?;
+        }
+        if let Some(filter) = self.filter {
+            self.listener = filter.apply()?;
+        }
+        Ok(())
+    }
+
+    /// The descriptor of the filter's notifications, if it has been loaded and has one.
+    pub(crate) fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+}
+
+/// What to add to the sentence for a failed exec of a restricted program.
+pub(crate) fn exec_hint(failure: &Failure) -> &'static str {
+    match (failure.place, failure.errno()) {
+        (Place::Exec, Errno::EACCES) => {
+            "; the annotation dev.locule.landlock has to allow `execute` and `read_file` for the program and its interpreter, and `read_file` for libraries"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::Host;
+    use std::path::Path;
+
+    const NOBODY: SysAdmin = SysAdmin {
+        in_init: false,
+        in_program: false,
+    };
+    const INIT: SysAdmin = SysAdmin {
+        in_init: true,
+        in_program: false,
+    };
+    const BOTH: SysAdmin = SysAdmin {
+        in_init: true,
+        in_program: true,
+    };
+
+    /// A container that restricts what every kernel with Landlock knows; `rest` are members of the document.
+    fn container(no_new_privileges: bool, rest: &str) -> Container {
+        let text = format!(
+            r#"{{"ociVersion": "1.2.0", "root": {{"path": "rootfs"}},
+                "process": {{"cwd": "/", "args": ["sh"], "user": {{"uid": 0, "gid": 0}}, "noNewPrivileges": {no_new_privileges}}},
+                "linux": {{"namespaces": [{{"type": "mount"}}]}}{rest},
+                "annotations": {{"dev.locule.landlock": "{{\"handledAccessFs\": [\"make_sym\"]}}"}}}}"#
+        );
+        let loaded = spec::parse(text.as_bytes(), Path::new("/bundle"), Host::Ignore);
+        loaded.unwrap().container
+    }
+
+    fn moment(container: &Container, sys_admin: SysAdmin) -> Result<Before, String> {
+        Plan::lower(container, None, sys_admin)
+            .map(|(plan, _)| plan.moment)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn landlock_begins_as_late_as_its_privilege_lasts() {
+        if Abi::probe() == Abi(0) {
+            println!("skipped: this kernel has no Landlock");
+            return;
+        }
+        let cases = [
+            (true, NOBODY, Before::Exec),
+            (true, INIT, Before::Exec),
+            (false, INIT, Before::Drop),
+            (false, BOTH, Before::Exec),
+        ];
+        for (no_new_privileges, sys_admin, expected) in cases {
+            let container = container(no_new_privileges, "");
+            assert_eq!(moment(&container, sys_admin), Ok(expected), "{sys_admin:?}");
+        }
+        assert_eq!(
+            moment(&container(false, ""), NOBODY),
+            Err("/annotations/dev.locule.landlock#: Landlock needs CAP_SYS_ADMIN, which the runtime does not have, or `noNewPrivileges`; set /process/noNewPrivileges to true [conflict]".into())
+        );
+    }
+
+    #[test]
+    fn hooks_of_the_container_are_refused_where_they_would_be_confined() {
+        if Abi::probe() == Abi(0) {
+            println!("skipped: this kernel has no Landlock");
+            return;
+        }
+        let hooks = r#", "hooks": {"startContainer": [{"path": "/bin/true"}]}"#;
+        assert_eq!(moment(&container(true, hooks), NOBODY), Ok(Before::Exec));
+        assert_eq!(moment(&container(false, hooks), BOTH), Ok(Before::Exec));
+        let said = moment(&container(false, hooks), INIT).unwrap_err();
+        assert!(
+            said.contains("startContainer hooks would be confined"),
+            "{said}"
+        );
+        // With a listener the filter, and so Landlock, cannot wait for them either.
+        let mut container = container(true, hooks);
+        let profile = br#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/x",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+        container.seccomp = Some(spec::load::parse_seccomp(profile).unwrap().seccomp);
+        let filter = seccomp::Plan::lower(&seccomp::Request {
+            container: &container,
+            id: "box",
+            version: spec::VERSION,
+            status: seccomp::notify::Status::Creating,
+        });
+        let filter = filter.unwrap();
+        let refused = Plan::lower(&container, filter.as_ref(), INIT).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("the listener of /linux/seccomp")
+        );
+        container.hooks.start_container.clear();
+        let (plan, _) = Plan::lower(&container, filter.as_ref(), INIT).unwrap();
+        assert_eq!(plan.moment, Before::Ready);
+    }
+}
