@@ -12,6 +12,7 @@ pub mod group;
 pub mod leak;
 pub mod runtime;
 pub mod sandbox;
+pub mod scope;
 pub mod subject;
 
 pub use bundle::Bundle;
