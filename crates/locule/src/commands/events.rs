@@ -196,7 +196,6 @@ mod tests {
                 manager: cgroup::Manager::Cgroupfs,
                 groups: Vec::new(),
                 inherited: Vec::new(),
-                unit: None,
             },
             process: None,
             oom: None,
