@@ -490,6 +490,11 @@ fn an_update_changes_properties_and_files_or_neither() {
         scope.has(&[("cpu.idle", "1")]);
         systemctl(s, &["daemon-reload"]).ok();
         scope.has(&[("cpu.idle", "1")]);
+        scope.command(&["update", "--cpu-idle", "0"]).ok();
+        let other = ["set-property", "--runtime", &scope.unit, "CPUQuota=40%"];
+        systemctl(s, &other).ok();
+        scope.has(&[("cpu.idle", "0"), ("cpu.max", "40000 100000")]);
+        scope.shows(&[("CPUWeight", "100")]);
         scope.remove();
     });
 }
