@@ -65,6 +65,54 @@ fn paused_and_attached_containers_leave_nothing() {
     });
 }
 
+/// A scope goes with its last process, and its name is free: what is said to the former container does nothing to the one that has it now.
+#[test]
+fn a_later_container_in_a_scope_of_the_name_is_left_alone() {
+    sandbox::systemd(|s| {
+        let (bundle, id) = bundle(s, "system.slice");
+        let first = started(s, &bundle, &id);
+        s.runtime(&["kill", &first.id, "9"]).ok();
+        assert!(patiently(
+            || show(s, &first.unit)["LoadState"] == "not-found"
+        ));
+        let other = s.id();
+        create(s, &bundle, &other).ok();
+        let second = Scope {
+            s,
+            unit: first.unit.clone(),
+            id: other,
+        };
+        second.command(&["start"]).ok();
+        let pids = first.command(&["ps", "--format", "json"]).ok().stdout;
+        assert!(!pids.contains(&second.pid().to_string()), "{pids}");
+        first.command(&["delete"]).ok();
+        assert!(second.is("running"));
+        second.shows(&[("ActiveState", "active")]);
+        second.remove();
+        no_state_is_left(s);
+    });
+}
+
+/// Without a PID namespace processes outlive the first. They are killed, and not left to systemd, which would ask them to end and wait.
+#[test]
+fn a_process_that_outlives_the_first_is_killed() {
+    sandbox::systemd(|s| {
+        let (mut bundle, id) = bundle(s, "system.slice");
+        bundle
+            .inherit("pid")
+            .shell("trap '' TERM; sleep 8765 >/dev/null 2>&1 & exit 3");
+        let mut command = s.command();
+        command.args(["--systemd-cgroup", "run", "--bundle"]);
+        command.arg(bundle.write()).arg(&id);
+        let outcome = s.finish(command, Some(&bundle)).exits(3);
+        assert_eq!(outcome.stderr, "");
+        is_gone(s, &format!("p-{id}.scope"));
+        no_state_is_left(s);
+        let left = s.tool("sh", &["-c", "pgrep -f 'sleep 876[5]' || :"]);
+        assert_eq!(left, "");
+    });
+}
+
 /// A slice `a-b.slice` is below `a.slice`; without a path the scope is named by the id; a `-` is the root.
 #[test]
 fn the_path_names_slice_and_scope() {
@@ -261,10 +309,21 @@ fn an_update_changes_properties_and_files_or_neither() {
         scope.shows(&properties);
         systemctl(s, &["daemon-reload"]).ok();
         scope.has(&files);
+        // systemd takes no other policy for a unit that is there; the file is written.
+        fs::write(&change, r#"{"unified":{"memory.oom.group":"1"}}"#).expect("change");
+        scope
+            .command(&["update", "--resources", change.to_str().expect("UTF-8")])
+            .ok();
+        scope.has(&[("memory.oom.group", "1")]);
         scope.command(&["update", "--cpu-idle", "1"]).ok();
         scope.has(&[("cpu.idle", "1")]);
         systemctl(s, &["daemon-reload"]).ok();
         scope.has(&[("cpu.idle", "1")]);
+        scope.command(&["update", "--cpu-idle", "0"]).ok();
+        let other = ["set-property", "--runtime", &scope.unit, "CPUQuota=40%"];
+        systemctl(s, &other).ok();
+        scope.has(&[("cpu.idle", "0"), ("cpu.max", "40000 100000")]);
+        scope.shows(&[("CPUWeight", "100")]);
         scope.remove();
     });
 }

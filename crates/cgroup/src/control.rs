@@ -120,6 +120,9 @@ fn remove_below(top: Directory) -> Result<(), Errno> {
 /// Tries once to remove the group at `place` and all below it. `Ok(false)`: still in use.
 fn remove_once(place: &Place) -> Result<bool, Error> {
     place.check()?;
+    if place.is_taken()? {
+        return Ok(true);
+    }
     let Some(root) = place.root()? else {
         return Ok(true);
     };
@@ -145,6 +148,19 @@ fn remove_once(place: &Place) -> Result<bool, Error> {
         Err(errno) if !is_gone(errno) => Err(failed(errno)),
         _removed => Ok(true),
     }
+}
+
+/// The error that names who is still there.
+fn survivors(place: &Place, deadline: Duration) -> Result<Error, Error> {
+    let pids = match place.open()? {
+        Some(directory) => collect(directory)?.into_iter().collect(),
+        None => Vec::new(),
+    };
+    Ok(Error::Survivors {
+        group: place.host_path(),
+        pids,
+        deadline,
+    })
 }
 
 /// The part of a group that freezes.
@@ -424,6 +440,23 @@ impl Location {
         Ok(())
     }
 
+    /// Waits until no group has a process.
+    fn await_the_last(&self, end: Instant, deadline: Duration) -> Result<(), Error> {
+        for place in &self.groups {
+            let mut pause = Duration::from_micros(100);
+            while let Some(group) = place.open()?
+                && !collect(group)?.is_empty()
+            {
+                if Instant::now() >= end {
+                    return Err(survivors(place, deadline)?);
+                }
+                sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the groups and all groups below them (a scope is stopped first), but no group above, and waits for processes that are
     /// about to end. Groups that are gone are no error; groups that the container only inherits are
     /// never touched.
@@ -431,12 +464,20 @@ impl Location {
     /// # Errors
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
     pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
-        if let Some(unit) = &self.unit
-            && unit.stop() == Remover::Systemd
-        {
-            return self.remove_sub_groups();
-        }
         let end = Instant::now() + deadline;
+        if let Some(unit) = &self.unit {
+            for place in &self.groups {
+                if place.is_taken()? {
+                    tracing::debug!("{:?} is another's by now", place.host_path());
+                    return Ok(());
+                }
+            }
+            // systemd would ask them to end, and wait for longer than we do.
+            self.await_the_last(end, deadline)?;
+            if unit.stop() == Remover::Systemd {
+                return self.remove_sub_groups();
+            }
+        }
         let mut pause = Duration::from_micros(100);
         let mut left: Vec<&Place> = self.groups.iter().collect();
         loop {
@@ -456,16 +497,7 @@ impl Location {
                 return Ok(());
             };
             if Instant::now() >= end {
-                let group = place.host_path();
-                let pids = match place.open()? {
-                    Some(directory) => collect(directory)?.into_iter().collect(),
-                    None => Vec::new(),
-                };
-                return Err(Error::Survivors {
-                    group,
-                    pids,
-                    deadline,
-                });
+                return Err(survivors(place, deadline)?);
             }
             sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));

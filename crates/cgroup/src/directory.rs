@@ -8,7 +8,7 @@ use kernel::Errno;
 use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::sys::uio::pread;
 use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, read, unlinkat, write};
@@ -206,6 +206,11 @@ impl Directory {
     /// For calls that want a directory descriptor; opened with O_PATH.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// The directory's number, which no other of the hierarchy gets while the host runs.
+    pub(crate) fn inode(&self) -> Result<u64, Errno> {
+        fstat(&self.fd).map(|stat| stat.st_ino)
     }
 
     /// For messages.

@@ -20,6 +20,9 @@ pub struct Place {
     pub controllers: String,
     /// The group below the hierarchy's root, with a leading slash.
     pub path: String,
+    /// The inode of the group's directory, where somebody else may remove it: another one at that path is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
 }
 
 /// Where a container's groups are, or would be: known before any of them is made.
@@ -67,8 +70,27 @@ impl Place {
         }
     }
 
-    /// The group's directory; `None` if it is gone.
+    /// The group's directory; `None` if it is gone, and perhaps another one has its path.
     pub(crate) fn open(&self) -> Result<Option<Directory>, Error> {
+        let found = self.find()?;
+        Ok(found.filter(|directory| self.is_own(directory)))
+    }
+
+    fn is_own(&self, directory: &Directory) -> bool {
+        self.inode.is_none() || directory.inode().ok() == self.inode
+    }
+
+    /// Whether a group that was made later has its path.
+    pub(crate) fn is_taken(&self) -> Result<bool, Error> {
+        if self.inode.is_none() {
+            return Ok(false);
+        }
+        let found = self.find()?;
+        Ok(found.is_some_and(|directory| !self.is_own(&directory)))
+    }
+
+    /// Whatever group is there.
+    fn find(&self) -> Result<Option<Directory>, Error> {
         self.check()?;
         let Some(root) = self.root()? else {
             return Ok(None);
@@ -102,6 +124,18 @@ impl Place {
 }
 
 impl Location {
+    /// Notes which groups these are, now that they are there. A scope ends with its last process, and systemd then gives its
+    /// name, and so its path, to whoever asks; a group made by its files stays until it is deleted.
+    pub fn identify(&mut self) {
+        if self.unit.is_none() {
+            return;
+        }
+        for place in &mut self.groups {
+            let found = place.find().ok().flatten();
+            place.inode = found.and_then(|directory| directory.inode().ok());
+        }
+    }
+
     /// Whether the container has no group of its own.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
@@ -125,6 +159,7 @@ impl Location {
             for place in &mut location.groups {
                 place.path.push('/');
                 place.path.push_str(&name);
+                place.inode = None;
             }
         }
         Ok(location)
@@ -147,6 +182,7 @@ impl Location {
             let below = path.strip_prefix(&*place.path).unwrap_or_default();
             if below.starts_with('/') && name::components(below).is_ok() {
                 path.clone_into(&mut place.path);
+                place.inode = None;
             }
         }
         Ok(location)
@@ -238,6 +274,7 @@ mod tests {
             hierarchy: hierarchy.to_owned(),
             controllers: controllers.to_owned(),
             path: "/a/b".to_owned(),
+            inode: None,
         }
     }
 

@@ -183,6 +183,7 @@ impl Plan {
                 hierarchy: hierarchy.name.clone(),
                 controllers: hierarchy.controllers.clone(),
                 path: own,
+                inode: None,
             })
         });
         Self {
@@ -370,6 +371,7 @@ fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
         hierarchy: hierarchy.name.clone(),
         controllers: hierarchy.controllers.clone(),
         path,
+        inode: None,
     })
 }
 

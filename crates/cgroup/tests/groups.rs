@@ -12,6 +12,7 @@ use fixture::{
 use spec::Container;
 use spec::container::{Memory, Resources};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -70,6 +71,49 @@ fn a_group_lives_on_the_host() {
 #[test]
 fn a_group_lives_on_v2() {
     in_v2_view("a_group_lives_on_v2", life);
+}
+
+/// What systemd removes on its own may be made again, by others.
+fn another_of_the_name() {
+    let name = Name::new();
+    let group = name.create();
+    let mut later = Sleeper::inside(&group);
+    let own = group.location().clone();
+    let mut former = own.clone();
+    for place in &mut former.groups {
+        place.inode = Some(1);
+    }
+    assert!(former.pids().unwrap().is_empty());
+    assert!(former.open().is_err());
+    former.signal_all(9).unwrap();
+    former.remove(DEADLINE).unwrap();
+    assert_eq!(own.pids().unwrap(), [later.pid()]);
+    assert!(own.groups.iter().all(|place| place.host_path().is_dir()));
+
+    let mut same = own.clone();
+    for place in &mut same.groups {
+        place.inode = Some(fs::metadata(place.host_path()).unwrap().ino());
+    }
+    assert_eq!(same.pids().unwrap(), [later.pid()]);
+    same.signal_all(9).unwrap();
+    assert_eq!(later.signal(), Some(9));
+    same.remove(DEADLINE).unwrap();
+    assert!(own.groups.iter().all(|place| !place.host_path().exists()));
+}
+
+#[test]
+fn another_group_of_the_name_is_left_alone_on_the_host() {
+    if is_possible() {
+        another_of_the_name();
+    }
+}
+
+#[test]
+fn another_group_of_the_name_is_left_alone_on_v2() {
+    in_v2_view(
+        "another_group_of_the_name_is_left_alone_on_v2",
+        another_of_the_name,
+    );
 }
 
 /// The processor time that a process has had, in ticks.

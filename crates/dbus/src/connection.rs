@@ -83,7 +83,10 @@ pub struct Connection {
     serial: u32,
     /// Interfaces and members of the signals that are kept.
     wanted: Vec<(String, String)>,
-    kept: VecDeque<Signal>,
+    /// The unique name of whoever has answered the last call: on a bus anybody may send signals, and only that one's count.
+    answered: String,
+    /// With their senders.
+    kept: VecDeque<(String, Signal)>,
 }
 
 impl Connection {
@@ -98,6 +101,7 @@ impl Connection {
             peer,
             serial: 0,
             wanted: Vec::new(),
+            answered: String::new(),
             kept: VecDeque::new(),
         };
         connection.authenticate(deadline)?;
@@ -214,6 +218,7 @@ impl Connection {
             let is_answer = message.header.reply_to == serial;
             match message.header.kind {
                 Kind::Reply if is_answer => {
+                    self.answered.clone_from(&message.header.sender);
                     return message.body().map_err(|why| self.malformed(why));
                 }
                 Kind::Error if is_answer => return Err(self.refusal(message)),
@@ -249,22 +254,27 @@ impl Connection {
             return Err(self.malformed(Malformed("it sends signals without end")));
         }
         let body = message.body().map_err(|why| self.malformed(why))?;
-        self.kept.push_back(Signal {
+        let signal = Signal {
             path: header.path.clone(),
             interface: header.interface.clone(),
             member: header.member.clone(),
             body,
-        });
+        };
+        self.kept.push_back((header.sender.clone(), signal));
         Ok(())
     }
 
-    /// The next of the signals that were asked for; `what` it is waited for.
+    /// The next of the signals that were asked for; `what` it is waited for. On a bus only of those from whoever has answered the
+    /// last call.
     ///
     /// # Errors
     /// It does not come in time, or something is wrong with the bus.
     pub fn next_signal(&mut self, what: &str, deadline: Deadline) -> Result<Signal, Error> {
         loop {
-            if let Some(signal) = self.kept.pop_front() {
+            if let Some((sender, signal)) = self.kept.pop_front() {
+                if self.peer == Peer::Bus && sender != self.answered {
+                    continue;
+                }
                 return Ok(signal);
             }
             let message = self.message(what, deadline)?;
@@ -274,7 +284,11 @@ impl Connection {
         }
     }
 
+    /// The next message. A bus that never pauses is no reason to go on for ever.
     fn message(&mut self, what: &str, deadline: Deadline) -> Result<Message, Error> {
+        if deadline.left().is_zero() {
+            return Err(stuck(&self.bus, what, deadline));
+        }
         let mut prefix = [0; PREFIX];
         self.fill(&mut prefix, what, deadline)?;
         let whole = length(&prefix).map_err(|why| self.malformed(why))?;

@@ -26,6 +26,8 @@ pub enum Reaction {
     Signal(&'static str, &'static str, &'static str, Vec<Value>),
     /// Sends these bytes.
     Raw(Vec<u8>),
+    /// Sends these bytes again and again, until the other end goes away.
+    Endless(Vec<u8>),
     /// Closes the connection.
     Close,
 }
@@ -134,6 +136,9 @@ fn serve(
                     stream.write_all(&Message::encode(header, &values))?;
                 }
                 Reaction::Raw(bytes) => stream.write_all(&bytes)?,
+                Reaction::Endless(bytes) => loop {
+                    stream.write_all(&bytes)?;
+                },
                 Reaction::Close => return Ok(()),
             }
         }

@@ -76,6 +76,8 @@ pub struct Header {
     pub error: String,
     /// Whom it is for.
     pub destination: String,
+    /// Who says it: a bus fills it in, and no client can say another's.
+    pub sender: String,
     /// The types of the body.
     pub signature: String,
 }
@@ -92,6 +94,7 @@ impl Header {
             member: String::new(),
             error: String::new(),
             destination: String::new(),
+            sender: String::new(),
             signature: String::new(),
         }
     }
@@ -108,6 +111,7 @@ impl Header {
             text(4, &self.error, Value::Str),
             (self.reply_to != 0).then_some((5, Value::U32(self.reply_to))),
             text(6, &self.destination, Value::Str),
+            text(7, &self.sender, Value::Str),
             text(8, &self.signature, Value::Signature),
         ];
         let field =
@@ -123,9 +127,10 @@ impl Header {
             (4, Value::Str(text)) => self.error = text,
             (5, Value::U32(serial)) => self.reply_to = serial,
             (6, Value::Str(text)) => self.destination = text,
+            (7, Value::Str(text)) => self.sender = text,
             (8, Value::Signature(text)) => self.signature = text,
-            (1..=6 | 8, _) => return Err(Malformed("a field of the header has a wrong type")),
-            // The sender, the number of descriptors, and what later versions add.
+            (1..=8, _) => return Err(Malformed("a field of the header has a wrong type")),
+            // The number of descriptors, and what later versions add.
             (_, _) => {}
         }
         Ok(())

@@ -35,6 +35,7 @@ impl Plan {
                 hierarchy: hierarchy.name.clone(),
                 controllers: hierarchy.controllers.clone(),
                 path: scope.path.clone(),
+                inode: None,
             });
             plan.hierarchies.push(hierarchy);
         }

@@ -74,9 +74,15 @@ impl Unit {
     /// Ends the unit, if systemd still has it. What is left of its groups then is another matter: gives who is to
     /// remove them.
     pub(crate) fn stop(&self) -> Remover {
-        let stopped = self
-            .manager(PATIENCE.stop)
-            .and_then(|mut manager| manager.stop(&self.name));
+        let once = || {
+            self.manager(PATIENCE.stop)
+                .and_then(|mut manager| manager.stop(&self.name))
+        };
+        let stopped = match once() {
+            // systemd has begun anew, and may have stopped the unit before.
+            Err(Error::Bus(dbus::Error::Closed { .. })) => once(),
+            answer => answer,
+        };
         let Err(error) = stopped else {
             return Remover::Runtime;
         };
@@ -241,7 +247,9 @@ impl<'a> Told<'a> {
     pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
         let mut manager = unit.manager(PATIENCE.answer)?;
         let version = manager.version()?;
-        let new = properties(writes, version);
+        let mut new = properties(writes, version);
+        // systemd takes it with a new unit alone; the file is written.
+        new.retain(|property| property.name != "OOMPolicy");
         let former = manager.current(&unit.name, &new)?;
         if !new.is_empty() {
             manager.set(&unit.name, &new)?;

@@ -27,6 +27,9 @@ impl Property {
     }
 }
 
+/// The weight of a group that is not idle. See sched_group_set_idle() in Linux.
+const BUSY: u64 = 100;
+
 /// `None`: this value is left to the file.
 type Convert = fn(&FileWrite) -> Option<Value>;
 
@@ -97,6 +100,7 @@ pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
                 (Some(Value::Array(element, items)), Value::Array(_, more)) if element != "y" => {
                     items.extend(more);
                 }
+                (Some(_weight), Value::U64(BUSY)) if write.file == "cpu.idle" => {}
                 (Some(earlier), value) => *earlier = value,
                 (None, value) => found.push(Property {
                     name: (*name).to_owned(),
@@ -130,9 +134,14 @@ fn limit(write: &FileWrite) -> Option<Value> {
     number(&write.value).map(Value::U64)
 }
 
-/// A weight of 0 is systemd's word for idle.
+/// A weight of 0 is systemd's word for idle. A group that is idle no more has the kernel's default weight; that of
+/// cpu.weight counts more.
 fn idle(write: &FileWrite) -> Option<Value> {
-    (write.value == "1").then_some(Value::U64(0))
+    match &*write.value {
+        "1" => Some(Value::U64(0)),
+        "0" => Some(Value::U64(BUSY)),
+        _ => None,
+    }
 }
 
 fn policy(write: &FileWrite) -> Option<Value> {
@@ -283,6 +292,7 @@ mod tests {
             ),
             ("cpu.weight", "59", "CPUWeight", Value::U64(59)),
             ("cpu.idle", "1", "CPUWeight", Value::U64(0)),
+            ("cpu.idle", "0", "CPUWeight", Value::U64(100)),
             ("pids.max", "max", "TasksMax", Value::U64(u64::MAX)),
             ("pids.max", "7", "TasksMax", Value::U64(7)),
             (
@@ -375,6 +385,14 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_is_not_idle_keeps_its_weight() {
+        let weight = |value| [("CPUWeight".to_owned(), Value::U64(value))];
+        assert_eq!(of(&[("cpu.weight", "59"), ("cpu.idle", "0")]), weight(59));
+        assert_eq!(of(&[("cpu.idle", "0"), ("cpu.weight", "59")]), weight(59));
+        assert_eq!(of(&[("cpu.weight", "59"), ("cpu.idle", "1")]), weight(0));
+    }
+
+    #[test]
     fn a_weight_for_bfq_is_told_in_the_other_unit() {
         let mut write = write("io.bfq.weight", "500");
         assert_eq!(properties(&[write.clone()], 999), []);
@@ -392,7 +410,7 @@ mod tests {
             ("hugetlb.2MB.max", "0"),
             ("rdma.max", "x hca_handle=1"),
             ("cpu.max.burst", "5"),
-            ("cpu.idle", "0"),
+            ("cpu.idle", "2"),
             ("memory.max", "many"),
             ("memory.max", "99999999999999999999"),
             ("cpu.max", "5 0"),

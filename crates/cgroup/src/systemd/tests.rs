@@ -1,5 +1,8 @@
 use super::*;
+use crate::resources::Missing;
 use dbus::fake::{FakeBus, Reaction};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const JOB: &str = "/org/freedesktop/systemd1/job/7";
 
@@ -102,6 +105,51 @@ fn no_other_unit_than_a_scope_is_stopped() {
             "{name:?}"
         );
     }
+}
+
+#[test]
+fn a_systemd_that_begins_anew_is_asked_to_stop_again() {
+    let stops = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&stops);
+    let bus = FakeBus::reacting(move |message| match &*message.header.member {
+        "StopUnit" if counter.fetch_add(1, Ordering::Relaxed) == 0 => vec![Reaction::Close],
+        "StopUnit" => done(),
+        _ => vec![Reaction::Reply(vec![])],
+    });
+    assert_eq!(scope(&bus, "/").unit.stop(), Remover::Runtime);
+    assert_eq!(stops.load(Ordering::Relaxed), 2);
+}
+
+/// systemd takes no other policy for a unit that is there, and refuses the whole call.
+#[test]
+fn an_update_does_not_tell_what_only_a_new_unit_takes() {
+    let bus = FakeBus::reacting(|message| {
+        let body = format!("{:?}", message.body().unwrap());
+        assert!(!body.contains("OOMPolicy"), "{body}");
+        match &*message.header.member {
+            "Get" if body.contains("Version") => {
+                vec![Reaction::Reply(vec![Value::variant(Value::text("257"))])]
+            }
+            "Get" => vec![Reaction::Reply(vec![Value::variant(Value::U64(1))])],
+            "GetUnit" => vec![Reaction::Reply(vec![Value::Path("/u".to_owned())])],
+            "SetUnitProperties" => {
+                assert!(body.contains("MemoryMax"), "{body}");
+                vec![Reaction::Reply(vec![])]
+            }
+            _ => vec![Reaction::Reply(vec![])],
+        }
+    });
+    let write = |file: &str| FileWrite {
+        group: 0,
+        file: file.to_owned(),
+        value: "1".to_owned(),
+        pointer: String::new(),
+        missing: Missing::Fails,
+    };
+    let unit = scope(&bus, "/").unit;
+    let writes = [write("memory.max"), write("memory.oom.group")];
+    let told = Told::tell(&unit, &writes).unwrap();
+    assert_eq!(told.former, [Property::new("MemoryMax", Value::U64(1))]);
 }
 
 #[test]

@@ -68,6 +68,40 @@ fn a_bus_is_greeted_and_asked_for_signals() {
     assert_eq!((&*signal.path, &*signal.body), ("/x", &[Value::U32(1)][..]));
 }
 
+/// The default policy of a system bus lets every user send signals to everybody.
+#[test]
+fn on_a_bus_a_signal_of_somebody_else_is_passed_over() {
+    let bus = FakeBus::reacting(|message| {
+        let said = |kind, serial, sender: &str, body: &[Value]| {
+            let mut header = Header::new(kind, serial);
+            header.reply_to = message.header.serial;
+            if kind == Kind::Signal {
+                header.reply_to = 0;
+                header.path = "/x".to_owned();
+                header.interface = "org.example".to_owned();
+                header.member = "Told".to_owned();
+            }
+            header.sender = sender.to_owned();
+            Reaction::Raw(Message::encode(header, body))
+        };
+        match &*message.header.member {
+            "Ping" => vec![
+                said(Kind::Signal, 1, ":1.66", &[Value::U32(66)]),
+                said(Kind::Reply, 2, ":1.2", &[]),
+                said(Kind::Signal, 3, ":1.66", &[Value::U32(66)]),
+                said(Kind::Signal, 4, ":1.2", &[Value::U32(2)]),
+            ],
+            _ => vec![said(Kind::Reply, 5, "org.freedesktop.DBus", &[])],
+        }
+    });
+    let mut connection = open(&bus, Peer::Bus).unwrap();
+    let deadline = Deadline::after(LONG);
+    connection.listen("org.example", "Told", deadline).unwrap();
+    connection.call(&PING, deadline).unwrap();
+    let signal = connection.next_signal("Told", deadline).unwrap();
+    assert_eq!(signal.body, [Value::U32(2)]);
+}
+
 #[test]
 fn signals_between_a_call_and_its_reply_are_kept() {
     let bus = FakeBus::reacting(|_message| {
@@ -110,6 +144,24 @@ fn a_bus_that_says_nothing_is_named_at_the_deadline() {
         error.contains("did not answer within 200ms (Ping)"),
         "{error}"
     );
+}
+
+/// Signals that nobody asked for, without a pause: there is always something to read.
+#[test]
+fn a_bus_that_tells_without_end_is_given_up_at_the_deadline() {
+    let mut header = Header::new(Kind::Signal, 1);
+    header.path = "/x".to_owned();
+    header.interface = "org.example".to_owned();
+    header.member = "Noise".to_owned();
+    let noise = Message::encode(header, &[]).repeat(1000);
+    let bus = FakeBus::reacting(move |_message| vec![Reaction::Endless(noise.clone())]);
+    let begin = Instant::now();
+    let error = failure(&bus, SHORT);
+    assert!(
+        error.contains("did not answer within 200ms (Ping)"),
+        "{error}"
+    );
+    assert!(begin.elapsed() < LONG);
 }
 
 /// A stopped process accepts nobody: its queue fills, and connect(2) would block.

@@ -195,6 +195,7 @@ impl Making<'_> {
     fn prepare(&self, record: &mut Record, pid: i32) -> Result<(), Error> {
         let time = start_time(pid).ok_or(Error::Launch(launch::Error::InitGone))?;
         record.set_process(pid, time);
+        record.identify_groups();
         Ok(self.reservation.prepare(record)?)
     }
 }

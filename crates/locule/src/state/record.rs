@@ -142,6 +142,13 @@ impl Record {
         .collect();
     }
 
+    /// Notes which groups the container's are, once they are there.
+    pub(crate) fn identify_groups(&mut self) {
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.identify();
+        }
+    }
+
     /// The container's own cgroup; `None` if it has stayed in its maker's.
     pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
         self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())
