@@ -192,7 +192,6 @@ mod tests {
         let mut watch = Watch {
             id: "box",
             group: &Location {
-                unit: None,
                 manager: cgroup::Manager::Cgroupfs,
                 groups: Vec::new(),
                 inherited: Vec::new(),
