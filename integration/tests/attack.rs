@@ -147,6 +147,30 @@ fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
     });
 }
 
+/// CVE-2019-5736: it is the command that counts, not how its line looks. Here what ends the options elsewhere is the value of one.
+#[test]
+fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
+    sandbox::host(|s| {
+        if s.is_control("the way in which locule protects itself") {
+            return;
+        }
+        for option in ["--root", "-root", "--log"] {
+            for word in ["create", "run"] {
+                let trace = s.dir.join("trace");
+                let mut command = Command::new("strace");
+                command.arg("--output").arg(&trace).current_dir(&s.dir);
+                command.args(["--trace", "execveat"]);
+                command.arg(&s.subject.program);
+                command.args([option, "--", word, "--bundle", "/nowhere", "x"]);
+                s.finish(command, None).fails_with(&["/nowhere"]);
+                let text = fs::read_to_string(&trace).expect("trace");
+                let execs = text.lines().filter(|line| line.starts_with("execveat("));
+                assert_eq!(execs.count(), 1, "{option} -- {word}: {text}");
+            }
+        }
+    });
+}
+
 /// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links.
 #[test]
 fn cve_2019_19921_proc_and_sys_are_no_links() {

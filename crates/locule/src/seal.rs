@@ -62,7 +62,8 @@ fn failed(action: &'static str) -> impl Fn(Errno) -> Unsealed {
     move |source| Unsealed { action, source }
 }
 
-/// Whether a command among `words` enters a container. Answering yes too often costs one exec.
+/// Whether a command among `words` enters a container, as far as words say it: before anything is parsed. Answering yes too often
+/// costs one exec; a no is asked again of the parsed command.
 pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
     words
         .into_iter()
