@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use integration::canary::Canary;
 use integration::{Bundle, Outcome, sandbox};
@@ -589,5 +590,35 @@ fn a_created_container_holds_no_directory_of_the_host() {
             );
         }
         container.remove();
+    });
+}
+
+/// The image has a device in place of its passwd file, which the runtime reads for HOME. To open one does something: here a writer wakes up,
+/// elsewhere a watchdog starts.
+#[test]
+fn a_passwd_file_that_is_none_is_not_opened() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 waits for the writer, and reads what it writes") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let passwd = bundle.root().join("etc/passwd");
+        let name = passwd.to_str().expect("UTF-8");
+        fs::remove_file(&passwd).expect("rm");
+        s.tool("mkfifo", &[name]);
+        let mut writer = Command::new("sh")
+            .args(["-c", "exec 3> \"$0\"", name])
+            .spawn()
+            .expect("sh");
+        // The kernel's function that waits for the other end of a FIFO.
+        let path = format!("/proc/{}/wchan", writer.id());
+        let waits = || fs::read_to_string(&path).is_ok_and(|call| call == "wait_for_partner");
+        assert!(sandbox::eventually(waits), "no writer");
+        bundle.args(&["sh", "-c", "echo $HOME"]);
+        s.run(&bundle).prints("/");
+        thread::sleep(Duration::from_millis(200));
+        assert!(waits(), "the runtime has opened it");
+        writer.kill().expect("kill");
+        writer.wait().expect("wait");
     });
 }
