@@ -60,8 +60,9 @@ pub fn launch<T>(
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    // The createContainer hooks are run by init, which says no word before.
-    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+    // The createContainer hooks are run by init, which says no word before; nor does it before it mounts what is on a device.
+    let early = !plan.hooks.create_container.is_empty() || plan.rootfs.may_open_devices();
+    let (mut group, unrestricted) = if !early {
         let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
         (group, Some(unrestricted))
     } else {
