@@ -172,6 +172,33 @@ fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
     });
 }
 
+/// CVE-2019-5736: a mount that is read-only now, as /usr of some hosts, is not taken for a clone, also if systemd or a shell has executed the
+/// program by a descriptor.
+#[test]
+fn cve_2019_5736_a_read_only_mount_of_the_host_is_no_clone() {
+    sandbox::host(|s| {
+        if s.is_control("the way in which locule protects itself") {
+            return;
+        }
+        let (folder, trace) = (s.dir.join("usr"), s.dir.join("trace"));
+        fs::create_dir(&folder).expect("mkdir");
+        let program = folder.join("locule");
+        fs::copy(&s.subject.program, &program).expect("copy");
+        let name = folder.to_str().expect("UTF-8");
+        s.tool("mount", &["--bind", name, name]);
+        s.tool("mount", &["-o", "remount,bind,ro", name]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec 9< \"$0\"; exec strace --trace execveat --output \"$1\" /dev/fd/9 run --bundle /nowhere x"])
+            .args([&program, &trace]);
+        s.finish(command, None).fails_with(&["/nowhere"]);
+        let text = fs::read_to_string(&trace).expect("trace");
+        let execs = text.lines().filter(|line| line.starts_with("execveat("));
+        assert_eq!(execs.count(), 1, "{text}");
+        s.tool("umount", &[name]);
+    });
+}
+
 /// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links.
 #[test]
 fn cve_2019_19921_proc_and_sys_are_no_links() {
