@@ -477,9 +477,11 @@ fn lsms() -> String {
     text.trim().to_owned()
 }
 
-/// Waits up to ten seconds for `condition`; false when it never held.
+/// Waits up to ten seconds, or `LOCULE_PATIENCE`, for `condition`; false when it never held.
 pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let patience = env::var("LOCULE_PATIENCE").ok();
+    let seconds = patience.map_or(10, |text| text.parse().expect("LOCULE_PATIENCE in seconds"));
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < deadline {
         if condition() {
             return true;

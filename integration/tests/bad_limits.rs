@@ -99,11 +99,8 @@ fn a_bad_limit_is_refused_with_its_place_in_the_v2_view() {
     });
 }
 
-fn refuses_bad_limits(s: &Sandbox) {
-    if s.is_control("the pointers are locule's") {
-        return;
-    }
-    for (limits, pointer) in [
+fn of_memory_cpu_and_pids() -> Vec<(Value, &'static str)> {
+    vec![
         (json!([]), ""),
         (json!({ "memory": 5 }), "/memory"),
         (json!({ "memory": { "limit": "1G" } }), "/memory/limit"),
@@ -156,6 +153,16 @@ fn refuses_bad_limits(s: &Sandbox) {
             json!({ "pids": { "limit": 9_223_372_036_854_775_808_u64 } }),
             "/pids/limit",
         ),
+        (json!({ "cpu": { "quota": 1e30 } }), "/cpu/quota"),
+        (json!({ "cpu": { "cpus": "zero" } }), "/cpu/cpus"),
+        (json!({ "cpu": { "idle": 2 } }), "/cpu/idle"),
+        (json!({ "pids": {} }), "/pids"),
+        (json!({ "pids": { "limit": -2 } }), "/pids/limit"),
+    ]
+}
+
+fn of_block_io_and_huge_pages() -> Vec<(Value, &'static str)> {
+    vec![
         (json!({ "blockIO": { "weight": 1001 } }), "/blockIO/weight"),
         (json!({ "blockIO": { "weight": 65546 } }), "/blockIO/weight"),
         (
@@ -186,6 +193,28 @@ fn refuses_bad_limits(s: &Sandbox) {
             json!({ "hugepageLimits": [{ "pageSize": "../2MB", "limit": 1 }] }),
             "/hugepageLimits/0/pageSize",
         ),
+        (json!({ "blockIO": { "weight": 5 } }), "/blockIO/weight"),
+        (
+            json!({ "blockIO": { "throttleReadBpsDevice": [{ "major": 7 }] } }),
+            "/blockIO/throttleReadBpsDevice/0",
+        ),
+        (
+            json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
+            "/hugepageLimits/0/pageSize",
+        ),
+        (
+            json!({ "hugepageLimits": [{ "pageSize": "64TB", "limit": 1 }] }),
+            "/hugepageLimits/0/pageSize",
+        ),
+        (
+            json!({ "hugepageLimits": [{ "pageSize": "4KB", "limit": 1 }] }),
+            "/hugepageLimits/0/pageSize",
+        ),
+    ]
+}
+
+fn of_names_and_rules() -> Vec<(Value, &'static str)> {
+    vec![
         (
             json!({ "network": { "classID": 4_294_967_296_u64 } }),
             "/network/classID",
@@ -205,28 +234,6 @@ fn refuses_bad_limits(s: &Sandbox) {
         (
             json!({ "rdma": { "two words": { "hcaHandles": 1 } } }),
             "/rdma/two words",
-        ),
-        (json!({ "cpu": { "quota": 1e30 } }), "/cpu/quota"),
-        (json!({ "cpu": { "cpus": "zero" } }), "/cpu/cpus"),
-        (json!({ "cpu": { "idle": 2 } }), "/cpu/idle"),
-        (json!({ "pids": {} }), "/pids"),
-        (json!({ "pids": { "limit": -2 } }), "/pids/limit"),
-        (json!({ "blockIO": { "weight": 5 } }), "/blockIO/weight"),
-        (
-            json!({ "blockIO": { "throttleReadBpsDevice": [{ "major": 7 }] } }),
-            "/blockIO/throttleReadBpsDevice/0",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "64TB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
-        ),
-        (
-            json!({ "hugepageLimits": [{ "pageSize": "4KB", "limit": 1 }] }),
-            "/hugepageLimits/0/pageSize",
         ),
         (
             json!({ "unified": { "memory/high": "1" } }),
@@ -266,8 +273,22 @@ fn refuses_bad_limits(s: &Sandbox) {
             json!({ "devices": [{ "allow": true, "access": "q" }] }),
             "/devices/0/access",
         ),
-    ] {
-        let bundle = bundle(s, limits.clone());
+    ]
+}
+
+fn refuses_bad_limits(s: &Sandbox) {
+    if s.is_control("the pointers are locule's") {
+        return;
+    }
+    let mut bundle = s.bundle();
+    bundle.in_group(s);
+    let all = [
+        of_memory_cpu_and_pids(),
+        of_block_io_and_huge_pages(),
+        of_names_and_rules(),
+    ];
+    for (limits, pointer) in all.concat() {
+        bundle.set("/linux/resources", limits.clone());
         let outcome = s.try_create(&bundle, &s.id(), &[]);
         let pointer = format!("/linux/resources{pointer}");
         outcome.fails_with(&[&pointer]);
@@ -366,6 +387,50 @@ fn what_v2_cannot_express_is_refused_there() {
     });
 }
 
+/// Options of `update`, and what the error names: themselves, or the place of what the kernel refuses.
+const BAD_OPTIONS: &[(&str, &str)] = &[
+    ("--memory=9223372036854775808", "--memory"),
+    ("--memory=64 m", "--memory"),
+    ("--memory-swap=1m", "/memory/swap"),
+    ("--cpu-share=-1", "--cpu-share"),
+    ("--cpu-quota=500", "/cpu/quota"),
+    ("--cpu-quota=1e3", "--cpu-quota"),
+    ("--cpu-period=10", "/cpu/period"),
+    ("--cpu-period=-1", "--cpu-period"),
+    ("--cpu-burst=60000", "/cpu/burst"),
+    ("--cpu-idle=2", "--cpu-idle"),
+    ("--cpuset-cpus=1000", "/cpu/cpus"),
+    ("--cpuset-cpus=zero", "--cpuset-cpus"),
+    ("--cpuset-mems=400", "/cpu/mems"),
+    ("--blkio-weight=5", "--blkio-weight"),
+    ("--pids-limit=-2", "--pids-limit"),
+];
+
+fn bad_documents() -> Vec<(Value, &'static str)> {
+    vec![
+        (json!([]), "object"),
+        (json!({ "pids": { "limit": "x" } }), "/pids/limit"),
+        (json!({ "memory": { "limit": -2 } }), "/memory/limit"),
+        (
+            json!({ "memory": { "limit": 4096, "checkBeforeUpdate": true } }),
+            "/memory/limit",
+        ),
+        (json!({ "cpu": { "quota": 500 } }), "/cpu/quota"),
+        (
+            json!({ "unified": { "memory/high": "1" } }),
+            "/unified/memory~1high",
+        ),
+        (
+            json!({ "unified": { "memory.high\n": "1" } }),
+            "/unified/memory.high",
+        ),
+        (
+            json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
+            "/hugepageLimits/0/pageSize",
+        ),
+    ]
+}
+
 /// An update that cannot be says where it is wrong, and the group is as before: by options and by documents.
 #[test]
 fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
@@ -399,23 +464,7 @@ fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
             all.map(|limit| group.limit(limit))
         };
         let before = limits();
-        for (option, word) in [
-            ("--memory=9223372036854775808", "--memory"),
-            ("--memory=64 m", "--memory"),
-            ("--memory-swap=1m", "/memory/swap"),
-            ("--cpu-share=-1", "--cpu-share"),
-            ("--cpu-quota=500", "/cpu/quota"),
-            ("--cpu-quota=1e3", "--cpu-quota"),
-            ("--cpu-period=10", "/cpu/period"),
-            ("--cpu-period=-1", "--cpu-period"),
-            ("--cpu-burst=60000", "/cpu/burst"),
-            ("--cpu-idle=2", "--cpu-idle"),
-            ("--cpuset-cpus=1000", "/cpu/cpus"),
-            ("--cpuset-cpus=zero", "--cpuset-cpus"),
-            ("--cpuset-mems=400", "/cpu/mems"),
-            ("--blkio-weight=5", "--blkio-weight"),
-            ("--pids-limit=-2", "--pids-limit"),
-        ] {
+        for (option, word) in BAD_OPTIONS {
             // What stands before it is taken back, or never set.
             let mut args = vec!["update", "--memory-reservation=32m"];
             args.push(option);
@@ -423,28 +472,7 @@ fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
             assert_eq!(limits(), before, "{option}");
         }
         let file = s.dir.join("update.json");
-        for (document, pointer) in [
-            (json!([]), "object"),
-            (json!({ "pids": { "limit": "x" } }), "/pids/limit"),
-            (json!({ "memory": { "limit": -2 } }), "/memory/limit"),
-            (
-                json!({ "memory": { "limit": 4096, "checkBeforeUpdate": true } }),
-                "/memory/limit",
-            ),
-            (json!({ "cpu": { "quota": 500 } }), "/cpu/quota"),
-            (
-                json!({ "unified": { "memory/high": "1" } }),
-                "/unified/memory~1high",
-            ),
-            (
-                json!({ "unified": { "memory.high\n": "1" } }),
-                "/unified/memory.high",
-            ),
-            (
-                json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 1 }] }),
-                "/hugepageLimits/0/pageSize",
-            ),
-        ] {
+        for (document, pointer) in bad_documents() {
             fs::write(&file, document.to_string()).expect("write");
             let path = file.to_str().expect("a path");
             container

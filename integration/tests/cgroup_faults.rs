@@ -135,6 +135,9 @@ on_both! {
     a_group_that_is_there_is_refused_with_a_reason, a_group_that_is_there_is_refused_in_v2, refuses_groups
 }
 
+/// Where the obstacle is; the file and the value that make it one, else it is a process; what the error says.
+type Case<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [&'a str]);
+
 fn refuses_groups(s: &Sandbox) {
     if s.is_control("runc 1.1 joins an occupied group, and the words are locule's") {
         return;
@@ -145,8 +148,7 @@ fn refuses_groups(s: &Sandbox) {
         ("freezer.state", "FROZEN")
     };
     let threaded = ("cgroup.type", "threaded");
-    // Where the obstacle is, what it is, what the error says.
-    let mut cases: Vec<(&str, Option<(&str, &str)>, &[&str])> = vec![
+    let mut cases: Vec<Case<'_>> = vec![
         ("group", None, &["occupied by other processes"]),
         ("group/inner", None, &["occupied by other processes"]),
         ("group", Some(frozen), &["is frozen; thaw it"]),

@@ -442,3 +442,25 @@ fn a_hook_can_move_an_interface_into_the_container() {
         s.run(&bundle).ok().contains("10.99.0.2/24");
     });
 }
+
+/// Init runs the createContainer hooks without a word to the runtime before: what the runtime does beside has to be done by then.
+#[test]
+fn create_container_hooks_find_the_link_up_and_the_devices_restricted() {
+    sandbox::pure_v2(|s| {
+        let mut bundle = s.bundle();
+        let node = s.dir.join("node");
+        // Loop control: no container may use it, anybody may who is none.
+        let script = format!(
+            "ip link show lo; mknod {0} c 10 237; if (: < {0}) 2> /dev/null; then echo opened; else echo refused; fi",
+            node.display()
+        );
+        hook(s, &mut bundle, "createContainer", &script);
+        for _ in 0..5 {
+            s.run(&bundle).ok();
+            fs::remove_file(&node).expect("node");
+        }
+        let log = logged(s);
+        assert_eq!(log.matches("LOOPBACK,UP").count(), 5, "{log}");
+        assert_eq!(log.matches("refused").count(), 5, "{log}");
+    });
+}

@@ -211,7 +211,6 @@ fn events_prints_one_sample_on_one_line() {
             &event["data"],
             &[
                 "/cpu/usage/total",
-                "/cpu/usage/percpu/0",
                 "/cpu/usage/kernel",
                 "/cpu/usage/user",
                 "/cpu/throttling",
@@ -222,13 +221,23 @@ fn events_prints_one_sample_on_one_line() {
                 "/memory/swap",
                 "/memory/kernel",
                 "/memory/kernelTCP",
-                "/memory/raw/total_rss",
                 "/blkio",
                 "/hugetlb",
                 "/intel_rdt",
                 "/network_interfaces",
             ],
         );
+        let of_version: &[&str] = if s.is_v2() {
+            &[
+                "/memory/raw/anon",
+                "/cpu/psi/some/avg10",
+                "/memory/psi/full/total",
+                "/blkio/psi",
+            ]
+        } else {
+            &["/cpu/usage/percpu/0", "/memory/raw/total_rss"]
+        };
+        has(&event["data"], of_version);
         assert_eq!(event["data"]["memory"]["usage"]["limit"], 64 << 20);
         assert_eq!(event["data"]["pids"], json!({ "current": 1, "limit": 50 }));
         container.remove();

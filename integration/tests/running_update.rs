@@ -156,6 +156,7 @@ fn a_refused_limit_changes_nothing() {
                 &["--memory", "128m", "--pids-limit", "5", "--cpu-period", "1"][..],
                 "period",
             ),
+            // v1 refuses a limit below what is in use; v2 takes it and makes room, or kills.
             (
                 &[
                     "--pids-limit",
@@ -163,9 +164,11 @@ fn a_refused_limit_changes_nothing() {
                     "--cpu-quota",
                     "20000",
                     "--memory",
-                    "4k",
+                    if s.is_v2() { "96m" } else { "4k" },
+                    "--cpu-burst",
+                    if s.is_v2() { "30000" } else { "0" },
                 ],
-                "memory",
+                if s.is_v2() { "burst" } else { "memory" },
             ),
             (
                 &["--pids-limit", "9999999999999999", "--memory", "128m"],

@@ -7,7 +7,7 @@
 #
 # The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf instead of AppArmor.
 #
-# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails, when a chapter ran no test, and when the machine
+# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1800). Fails when a test fails, when a chapter ran no test, and when the machine
 # cannot be made or gives no status: nothing here passes without having run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -56,7 +56,7 @@ while read -r _ source program; do
 done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
-export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=${LOCULE_TIMEOUT:-240}
+export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
 failed=()
 for program in /mnt/share/tests/*; do
     chapter=${program##*/}
@@ -92,7 +92,7 @@ machine() { # LOG COMMAND [OPTION OF vm.sh]...
     for try in 1 2; do
         status=0
         SECONDS=0
-        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1200}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1800}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
         test $status = 125 || break
         say "the machine broke down (try $try)"
     done

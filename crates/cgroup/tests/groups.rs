@@ -356,6 +356,28 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
     }
 }
 
+/// Whatever the host is: nobody is asked about what cannot be.
+#[test]
+fn a_malformed_scope_is_refused_with_its_pointer() {
+    let refused = |named: &Container| {
+        let error = Plan::lower(&Request {
+            manager: Manager::Systemd,
+            ..request(named)
+        });
+        error.unwrap_err().to_string()
+    };
+    let mut named = container();
+    named.cgroups_path = Some("/docker/abc".to_owned());
+    let text = refused(&named);
+    assert!(text.starts_with("/linux/cgroupsPath: "), "{text}");
+    assert!(text.contains("slice:prefix:name"), "{text}");
+    named.cgroups_path = None;
+    let key = "org.systemd.property.KillSignal";
+    named.annotations.insert(key.to_owned(), "x".to_owned());
+    let text = refused(&named);
+    assert!(text.starts_with(&format!("/annotations/{key}: ")), "{text}");
+}
+
 #[test]
 fn the_systemd_manager_says_that_there_is_no_systemd() {
     if Path::new("/run/systemd/system").exists() {

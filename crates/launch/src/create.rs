@@ -6,14 +6,14 @@
 //! have done so already.
 
 use crate::failure::{Failure, words};
-use crate::plan::Plan;
+use crate::plan::{Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
 use crate::stage::runtime::{Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
-use kernel::{Errno, process, socket};
+use kernel::{Errno, link as network, process, socket};
 use namespace::join::Joined;
 use namespace::{Entry, Kind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,6 +84,9 @@ pub fn launch<T>(
         if let Some(unrestricted) = unrestricted {
             stage.plan.cgroup.restrict(stage.group, unrestricted)?;
         }
+        if plan.loopback == Loopback::ByRuntime {
+            loopback_up(stage.child.pidfd.as_fd())?;
+        }
         Ok(meanwhile(stage.child.pid))
     });
     let child = stage.child;
@@ -148,6 +151,22 @@ fn enter_pid_namespace(entry: &Entry) -> Result<Option<Joined>, Error> {
     let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid"))?;
     set_pid_namespace(joined.fd.as_fd())?;
     Ok(Some(own))
+}
+
+/// Brings up the loopback link of init's network namespace, and comes back.
+fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = |errno| Error::Loopback { why: words(errno) };
+    let own = Joined::open(Kind::Network, Path::new("/proc/self/ns/net"))?;
+    match clone::setns(init, NamespaceFlags::NETWORK) {
+        Ok(()) => {}
+        // It has ended, and has said why.
+        Err(Errno::ESRCH) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let up = network::loopback_up();
+    // First of all: hooks run where this process is.
+    clone::setns(own.fd.as_fd(), NamespaceFlags::NETWORK).map_err(failed)?;
+    up.map_err(failed)
 }
 
 fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {

@@ -159,6 +159,12 @@ pub enum Error {
         /// The kernel's answer.
         errno: Errno,
     },
+    /// The network.
+    #[error("bring up the loopback link of the new network namespace: {why}")]
+    Loopback {
+        /// The errno's words.
+        why: String,
+    },
     /// The oom score.
     #[error("/process/oomScoreAdj: set it to {score}: {why}; lowering it needs CAP_SYS_RESOURCE")]
     OomScore {

@@ -21,6 +21,9 @@ const SYS_ADMIN: u8 = 21;
 /// CAP_SYS_RESOURCE.
 const SYS_RESOURCE: u64 = 1 << 24;
 
+/// CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN: to enter the namespace of init, which hides, and to change a link there.
+const ENTER_NETWORK: u64 = 1 << 12 | 1 << 19 | 1 << 21;
+
 /// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
 /// the container's own passwd file knows.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct Plan {
     pub(crate) hooks: Hooks,
     pub(crate) state: State,
     pub(crate) outside: Outside,
+    pub(crate) loopback: Loopback,
     /// Descriptors 3 to this one less three stay open.
     pub(crate) keep_fds: u32,
     /// args[0] as written, for messages.
@@ -58,6 +62,30 @@ pub(crate) struct Hooks {
 pub(crate) struct State {
     pub(crate) creating: StateText,
     pub(crate) created: StateText,
+}
+
+/// Who brings up the loopback link of the container's network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loopback {
+    /// Nobody: the namespace is not new.
+    AsItIs,
+    /// Init, in its turn.
+    ByInit,
+    /// The runtime, while init makes mounts: the kernel takes long for it.
+    ByRuntime,
+}
+
+impl Loopback {
+    fn lower(entry: &Entry, hooks: &Hooks, capabilities: u64) -> Self {
+        let is_able = capabilities & ENTER_NETWORK == ENTER_NETWORK;
+        // Hooks that init runs without asking find the link up.
+        let is_in_time = hooks.create_container.is_empty();
+        match entry.has_new_network() {
+            false => Self::AsItIs,
+            true if is_able && is_in_time && entry.ends_with_the_clone() => Self::ByRuntime,
+            true => Self::ByInit,
+        }
+    }
 }
 
 /// What the runtime sets on init from outside.
@@ -122,7 +150,11 @@ impl Plan {
                 errno,
             })?;
         let (capability, refused) = capability::Plan::lower(container, available);
-        let limits = limits()?;
+        let own = own_capabilities()?;
+        let limits = match own & SYS_RESOURCE {
+            0 => Limits::ByInit,
+            _ => Limits::ByRuntime,
+        };
         let denied = entry
             .id_maps
             .as_ref()
@@ -147,7 +179,9 @@ impl Plan {
         };
         let (locks, warnings) = locks::Plan::lower(container, seccomp.as_ref(), sys_admin)?;
         let process = container.process.as_ref();
+        let hooks = Hooks::lower(container)?;
         let plan = Self {
+            loopback: Loopback::lower(&entry, &hooks, own),
             cgroup,
             entry,
             rootfs,
@@ -156,7 +190,7 @@ impl Plan {
             lsm,
             seccomp,
             locks,
-            hooks: Hooks::lower(container)?,
+            hooks,
             state: State::lower(container, request.id),
             outside: Outside {
                 oom_score_adj: process.and_then(|process| process.oom_score_adj),
@@ -226,16 +260,13 @@ fn left_out(refused: &Refused) -> String {
     )
 }
 
-/// Who may set the resource limits.
-fn limits() -> Result<Limits, Error> {
+/// The runtime's effective set.
+fn own_capabilities() -> Result<u64, Error> {
     let own = ids::capget().map_err(|errno| Error::Probe {
         what: "the own capabilities",
         errno,
     })?;
-    Ok(match own.effective & SYS_RESOURCE {
-        0 => Limits::ByInit,
-        _ => Limits::ByRuntime,
-    })
+    Ok(own.effective)
 }
 
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.

@@ -8,7 +8,7 @@ use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::State;
 use crate::locks::{Before, Locks};
-use crate::plan::Plan;
+use crate::plan::{Loopback, Plan};
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
@@ -74,7 +74,7 @@ fn story(
     }
     let labels = Labels::of(plan)?;
     labels.join_keyring()?;
-    if plan.entry.has_new_network() {
+    if plan.loopback == Loopback::ByInit {
         let failed = Failed::at(Call::Netlink, 0);
         network::loopback_up()
             .map_err(failed)

@@ -192,10 +192,10 @@ mod tests {
         let mut watch = Watch {
             id: "box",
             group: &Location {
+                unit: None,
                 manager: cgroup::Manager::Cgroupfs,
                 groups: Vec::new(),
                 inherited: Vec::new(),
-                unit: None,
             },
             process: None,
             oom: None,
