@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use integration::canary::Canary;
 use integration::{Bundle, Outcome, sandbox};
@@ -144,6 +145,57 @@ fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
             assert_eq!(execs.count(), 2, "{calls:?}");
         }
         assert!(!calls(&["list"]).contains(&"execveat".to_owned()));
+    });
+}
+
+/// CVE-2019-5736: it is the command that counts, not how its line looks. Here what ends the options elsewhere is the value of one.
+#[test]
+fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
+    sandbox::host(|s| {
+        if s.is_control("the way in which locule protects itself") {
+            return;
+        }
+        for option in ["--root", "-root", "--log"] {
+            for word in ["create", "run"] {
+                let trace = s.dir.join("trace");
+                let mut command = Command::new("strace");
+                command.arg("--output").arg(&trace).current_dir(&s.dir);
+                command.args(["--trace", "execveat"]);
+                command.arg(&s.subject.program);
+                command.args([option, "--", word, "--bundle", "/nowhere", "x"]);
+                s.finish(command, None).fails_with(&["/nowhere"]);
+                let text = fs::read_to_string(&trace).expect("trace");
+                let execs = text.lines().filter(|line| line.starts_with("execveat("));
+                assert_eq!(execs.count(), 1, "{option} -- {word}: {text}");
+            }
+        }
+    });
+}
+
+/// CVE-2019-5736: a mount that is read-only now, as /usr of some hosts, is not taken for a clone, also if systemd or a shell has executed the
+/// program by a descriptor.
+#[test]
+fn cve_2019_5736_a_read_only_mount_of_the_host_is_no_clone() {
+    sandbox::host(|s| {
+        if s.is_control("the way in which locule protects itself") {
+            return;
+        }
+        let (folder, trace) = (s.dir.join("usr"), s.dir.join("trace"));
+        fs::create_dir(&folder).expect("mkdir");
+        let program = folder.join("locule");
+        fs::copy(&s.subject.program, &program).expect("copy");
+        let name = folder.to_str().expect("UTF-8");
+        s.tool("mount", &["--bind", name, name]);
+        s.tool("mount", &["-o", "remount,bind,ro", name]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec 9< \"$0\"; exec strace --trace execveat --output \"$1\" /dev/fd/9 run --bundle /nowhere x"])
+            .args([&program, &trace]);
+        s.finish(command, None).fails_with(&["/nowhere"]);
+        let text = fs::read_to_string(&trace).expect("trace");
+        let execs = text.lines().filter(|line| line.starts_with("execveat("));
+        assert_eq!(execs.count(), 1, "{text}");
+        s.tool("umount", &[name]);
     });
 }
 
@@ -565,5 +617,35 @@ fn a_created_container_holds_no_directory_of_the_host() {
             );
         }
         container.remove();
+    });
+}
+
+/// The image has a device in place of its passwd file, which the runtime reads for HOME. To open one does something: here a writer wakes up,
+/// elsewhere a watchdog starts.
+#[test]
+fn a_passwd_file_that_is_none_is_not_opened() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 waits for the writer, and reads what it writes") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let passwd = bundle.root().join("etc/passwd");
+        let name = passwd.to_str().expect("UTF-8");
+        fs::remove_file(&passwd).expect("rm");
+        s.tool("mkfifo", &[name]);
+        let mut writer = Command::new("sh")
+            .args(["-c", "exec 3> \"$0\"", name])
+            .spawn()
+            .expect("sh");
+        // The kernel's function that waits for the other end of a FIFO.
+        let path = format!("/proc/{}/wchan", writer.id());
+        let waits = || fs::read_to_string(&path).is_ok_and(|call| call == "wait_for_partner");
+        assert!(sandbox::eventually(waits), "no writer");
+        bundle.args(&["sh", "-c", "echo $HOME"]);
+        s.run(&bundle).prints("/");
+        thread::sleep(Duration::from_millis(200));
+        assert!(waits(), "the runtime has opened it");
+        writer.kill().expect("kill");
+        writer.wait().expect("wait");
     });
 }

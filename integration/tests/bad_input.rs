@@ -329,6 +329,13 @@ fn a_container_without_a_process_is_created_and_not_started() {
         let container = s.create(&bundle);
         container.start().fails_with(&["process"]);
         container.remove();
+        // A filter is the process', which is not there to have it.
+        let rule = json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" });
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+        bundle.set("/linux/seccomp", profile);
+        let container = s.create(&bundle);
+        container.start().fails_with(&["process"]);
+        container.remove();
     });
 }
 

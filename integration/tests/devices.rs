@@ -142,3 +142,35 @@ fn the_terminals_are_the_containers_own() {
         s.run(&bundle).prints("ptmx");
     });
 }
+
+/// The rules for devices hold for the file systems of `mounts` too, however fast init is. There is no such device; but that is found out
+/// after the rules were asked.
+#[test]
+fn a_file_system_on_a_device_is_below_the_rules() {
+    sandbox::pure_v2(|s| {
+        if s.is_control("runc 1.1 sets the rules after the mounts") {
+            return;
+        }
+        let node = s.dir.join("node");
+        let name = node.to_str().expect("UTF-8");
+        s.tool("mknod", &[name, "b", "240", "77"]);
+        let mut bundle = s.bundle();
+        bundle
+            .mount(
+                json!({ "destination": "/tmp", "type": "ext4", "source": name, "options": ["ro"] }),
+            )
+            .set(
+                "/linux/resources/devices",
+                json!([{ "allow": false, "access": "rwm" }]),
+            );
+        for _ in 0..5 {
+            s.run(&bundle)
+                .fails_with(&["/mounts/", "operation not permitted"]);
+        }
+        bundle.set(
+            "/linux/resources/devices",
+            json!([{ "allow": true, "access": "rwm" }]),
+        );
+        s.run(&bundle).fails_with(&["/mounts/", "no such device"]);
+    });
+}

@@ -222,6 +222,41 @@ fn a_start_with_a_hanging_hook_is_ended_by_delete() {
     });
 }
 
+/// A `run` whose startContainer hook hangs keeps nobody from deleting the container either, and stops when it is asked to.
+#[test]
+fn a_run_with_a_hanging_hook_is_ended_by_delete_and_by_signals() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 waits for the hook") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["echo", "program"]);
+        bundle.set(
+            "/hooks/startContainer/-",
+            json!({ "path": "/bin/sleep", "args": ["sleep", "1000"] }),
+        );
+        for ended_by in ["delete", "signal"] {
+            let id = s.id();
+            let mut command = s.command();
+            command
+                .args(["run", "--bundle"])
+                .arg(bundle.write())
+                .arg(&id);
+            let run = s.spawn(command, None);
+            let state = s.state.join(&id).join("state.json");
+            assert!(sandbox::eventually(|| state.exists()), "no container");
+            if ended_by == "delete" {
+                s.runtime(&["delete", "--force", &id]).ok();
+                run.wait().fails_with(&["killed by signal 9"]);
+            } else {
+                s.tool("kill", &["-TERM", &run.pid().to_string()]);
+                run.wait().fails_with(&["signal 15"]);
+            }
+            assert!(!s.state.join(&id).exists());
+        }
+    });
+}
+
 /// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer "created" and
 /// not deleted without force.
 #[test]

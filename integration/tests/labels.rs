@@ -340,6 +340,30 @@ fn a_runtime_that_may_not_change_profiles_says_so() {
     });
 }
 
+/// A runtime that is confined itself makes containers without the right to trace.
+#[test]
+fn a_confined_runtime_need_not_trace() {
+    sandbox::host(|s| {
+        if s.lacks_lsm("apparmor") {
+            return;
+        }
+        if s.is_control("runc 1.1.5 wants more rights") {
+            return;
+        }
+        let rules = "file, capability, network, mount, umount, remount, signal, pivot_root,";
+        let runtime = Profile::load(s, "", rules);
+        let mut bundle = s.bundle();
+        bundle.args(&["cat", "/sys/class/net/lo/flags"]);
+        let mut command = Command::new("aa-exec");
+        command.args(["--profile", &runtime.name, "--"]);
+        command.arg(&s.subject.program).arg("--root").arg(&s.state);
+        command.args(["run", "--bundle"]).arg(bundle.write());
+        command.arg(s.id()).current_dir(&s.dir);
+        // IFF_UP | IFF_LOOPBACK.
+        s.finish(command, Some(&bundle)).prints("0x9");
+    });
+}
+
 /// startContainer hooks are programs of the image: they run under the profile. createContainer hooks are the host's: they do not.
 #[test]
 fn hooks_of_the_image_run_under_the_profile() {

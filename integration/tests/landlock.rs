@@ -184,6 +184,57 @@ fn single_rights_are_restricted_alone() {
     });
 }
 
+/// LANDLOCK_ACCESS_FS_REFER: from one directory to another nothing is linked or renamed but where that is allowed, also when only something else is
+/// restricted. The kernel says EXDEV.
+#[test]
+fn links_from_directory_to_directory_need_a_right() {
+    sandbox::host(|s| {
+        if lacks(s, 2) {
+            return;
+        }
+        let mut bundle = s.bundle();
+        for name in ["/tmp/one/file", "/tmp/two/file"] {
+            bundle.file(name, "", 0o644);
+        }
+        bundle
+            .writable()
+            .shell("ln /tmp/one/file /tmp/one/same; ln /tmp/one/file /tmp/two/other 2>&1; ls /tmp/one /tmp/two");
+        set(&mut bundle, &json!({ "handledAccessFs": ["make_dir"] }));
+        let outcome = s.run(&bundle).ok();
+        assert!(
+            outcome.stdout.to_lowercase().contains("cross-device"),
+            "{}",
+            outcome.describe("EXDEV")
+        );
+        let listed = "/tmp/one:\nfile\nsame\n\n/tmp/two:\nfile";
+        outcome.contains(listed);
+        bundle.shell("ln /tmp/one/file /tmp/two/other && ls /tmp/two");
+        set(
+            &mut bundle,
+            &json!({ "handledAccessFs": ["refer"], "pathBeneath": [rule("/tmp", &["refer"])] }),
+        );
+        s.run(&bundle).prints("file\nother");
+    });
+}
+
+/// LANDLOCK_ACCESS_FS_IOCTL_DEV: ABI 5.
+#[test]
+fn devices_take_no_commands_without_a_right() {
+    sandbox::host(|s| {
+        if lacks(s, 5) {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.writable().shell(&tries(&["stty -F /dev/ptmx"]));
+        let mut document = json!({ "handledAccessFs": ["ioctl_dev"] });
+        set(&mut bundle, &document);
+        s.run(&bundle).prints("no");
+        document["pathBeneath"] = json!([rule("/dev", &["ioctl_dev"])]);
+        set(&mut bundle, &document);
+        s.run(&bundle).prints("yes");
+    });
+}
+
 /// LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP: ABI 4. A list that is not there restricts nothing.
 #[test]
 fn ports_are_restricted() {

@@ -311,14 +311,21 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     usize::try_from(count).map_err(|_negative| Errno::last())
 }
 
-/// Waits until the other end of a connection is closed, whatever it sends until then. EINTR is given to the caller.
-pub fn wait_for_hang_up(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut fds = [PollFd {
+/// Waits until the other end of a connection is closed, whatever it sends until then, or until there is something to read from `other`. Says whether
+/// it was the former. EINTR is given to the caller.
+pub fn wait_for_hang_up(
+    socket: BorrowedFd<'_>,
+    other: Option<BorrowedFd<'_>>,
+) -> Result<bool, Errno> {
+    let hang_up = PollFd {
         fd: socket.as_raw_fd(),
         events: 0,
         revents: 0,
-    }];
-    poll(&mut fds, None).map(|_one| ())
+    };
+    // poll(2) skips negative numbers.
+    let mut fds = [hang_up, poll_in(other.map_or(-1, |fd| fd.as_raw_fd()))];
+    poll(&mut fds, None)?;
+    Ok(fds[0].revents != 0)
 }
 
 /// Milliseconds of CLOCK_MONOTONIC.

@@ -1,8 +1,9 @@
 //! The story of a creation, as the runtime lives it.
 //!
 //! A lowered plan becomes a process that is set up and waits ([`launch`]); it is released into the container's
-//! program ([`Created::start`]) or left waiting for `start` ([`Created::detach`]). Whatever fails on the way is undone
-//! here: init is killed and waited for, its cgroup removed.
+//! program ([`Created::until_started`]) or left waiting for `start`. Whatever fails before the release is undone
+//! here: init is killed and waited for, its cgroup removed. After it the caller says when ([`Created::discard`]), since others may
+//! have done so already.
 
 use crate::failure::{Failure, words};
 use crate::plan::{Loopback, Plan};
@@ -30,7 +31,7 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 pub enum Moment<'fd> {
     /// When somebody connects to the start socket in this state directory.
     OnStart(BorrowedFd<'fd>),
-    /// When [`Created::start`] says so.
+    /// When [`Created::release`] says so.
     WithRuntime,
 }
 
@@ -59,8 +60,9 @@ pub fn launch<T>(
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    // The createContainer hooks are run by init, which says no word before.
-    let (mut group, unrestricted) = if plan.hooks.create_container.is_empty() {
+    // The createContainer hooks are run by init, which says no word before; nor does it before it mounts what is on a device.
+    let early = !plan.hooks.create_container.is_empty() || plan.rootfs.may_open_devices();
+    let (mut group, unrestricted) = if !early {
         let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
         (group, Some(unrestricted))
     } else {
@@ -210,39 +212,45 @@ impl Created {
         self.child.pidfd.as_fd()
     }
 
-    /// Leaves the container waiting for its start. From here on it lives without the runtime.
-    pub fn detach(self) -> Result<(), Error> {
-        self.release()
+    /// Lets init go on: to wait for its start, or to its program. From here on the container lives without the runtime.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn release(&self) -> Result<(), Error> {
+        self.link.go().map_err(|errno| Error::Link { errno })
     }
 
-    /// Releases init and waits until it has become the program.
-    pub fn start(self) -> Result<Started, Error> {
-        let end = self.release().and_then(|()| end(&self.link));
-        let error = match end {
-            Ok(End::Program) => None,
-            Ok(End::Failure(failure)) => Some(Error::Init {
+    /// Waits until the released init has become the program; the startContainer hooks come before. A signal at `interrupts` ends that.
+    /// After an error init is dead, and its cgroup still there.
+    ///
+    /// # Errors
+    /// [`Error::Init`]; how init was ended; [`Error::Interrupted`]; [`Error::Link`].
+    pub fn until_started(&self, interrupts: &SignalFd) -> Result<(), Error> {
+        let error = match end(&self.link, Some(interrupts)) {
+            Ok(End::Program) => return Ok(()),
+            Ok(End::Failure(failure)) => Error::Init {
                 message: self.plan.describe(&failure),
-            }),
-            Ok(End::Lost) => Some(lost(&self.child, &self.group)),
-            Err(error) => Some(error),
+            },
+            Ok(End::Lost) => lost(&self.child, &self.group),
+            Ok(End::Interrupted(signal)) => Error::Interrupted { signal },
+            Err(error) => error,
         };
-        if let Some(error) = error {
-            return Err(undo(&self.child, &self.group, error));
-        }
-        Ok(Started {
+        kill(&self.child);
+        Err(error)
+    }
+
+    /// What is left to do with a container that runs: to wait for it.
+    pub fn into_started(self) -> Started {
+        Started {
             pid: self.child.pid,
             pidfd: self.child.pidfd,
-        })
+        }
     }
 
     /// Gives the container up: nothing is left of it, or the error says what.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
         Ok(self.group.end(CLEAN_UP)?)
-    }
-
-    fn release(&self) -> Result<(), Error> {
-        self.link.go().map_err(|errno| Error::Link { errno })
     }
 }
 
@@ -286,18 +294,19 @@ impl Starting {
     /// # Errors
     /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::Link`].
     pub fn until_started(self, explain: impl FnOnce(&Failure) -> String) -> Result<(), Error> {
-        match end(&self.0)? {
+        match end(&self.0, None)? {
             End::Program => Ok(()),
             End::Failure(failure) => Err(Error::Init {
                 message: explain(&failure),
             }),
             End::Lost => Err(Error::EndedBefore),
+            End::Interrupted(signal) => Err(Error::Interrupted { signal }),
         }
     }
 }
 
-fn end(link: &Link<Runtime>) -> Result<End, Error> {
-    link.end().map_err(|errno| Error::Link { errno })
+fn end(link: &Link<Runtime>, interrupts: Option<&SignalFd>) -> Result<End, Error> {
+    link.end(interrupts).map_err(|errno| Error::Link { errno })
 }
 
 /// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.

@@ -80,9 +80,11 @@ impl Loopback {
         let is_able = capabilities & ENTER_NETWORK == ENTER_NETWORK;
         // Hooks that init runs without asking find the link up.
         let is_in_time = hooks.create_container.is_empty();
+        let is_alone = entry.ends_with_the_clone();
         match entry.has_new_network() {
             false => Self::AsItIs,
-            true if is_able && is_in_time && entry.ends_with_the_clone() => Self::ByRuntime,
+            // To a profile of AppArmor entering init's namespace is tracing it, which it need not permit.
+            true if is_able && is_in_time && is_alone && !lsm::is_confined() => Self::ByRuntime,
             true => Self::ByInit,
         }
     }

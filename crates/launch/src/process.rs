@@ -223,7 +223,7 @@ impl Plan {
             return Ok(());
         };
         let mut home = Home::default();
-        if let Ok(passwd) = root.open(c"etc/passwd", OpenFlags::NONBLOCK) {
+        if let Ok(passwd) = open_file(root, c"etc/passwd") {
             home.read(&passwd, self.user.uid);
         }
         let text = home.text();
@@ -409,6 +409,16 @@ fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
             directory => text(format!("{directory}/{program}")),
         })
         .collect()
+}
+
+/// Opens a file of the container that must be a regular one. The look comes first: to open a device does something already, a watchdog starts.
+fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    let check = |file: OwnedFd| match fs::stat_at(file.as_fd(), c"")?.kind {
+        FileKind::Regular => Ok(file),
+        _ => Err(Errno::EINVAL),
+    };
+    check(root.open(path, OpenFlags::PATH)?)?;
+    check(root.open(path, OpenFlags::NONBLOCK)?)
 }
 
 /// By calls that every filter knows, since one may be in force already: openat2(2) and faccessat2(2) came later.

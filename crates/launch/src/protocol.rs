@@ -7,6 +7,7 @@
 use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
+use kernel::signal::SignalFd;
 use kernel::{Call, Errno, process, seccomp, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -52,6 +53,8 @@ pub enum End {
     Failure(Failure),
     /// Init was ended before it was the program.
     Lost,
+    /// Somebody wants the runtime to stop; init goes on.
+    Interrupted(i32),
 }
 
 /// The runtime's end.
@@ -175,15 +178,23 @@ impl Link<Runtime> {
         }
     }
 
-    /// Waits until init has closed its end: it has become the program, or is gone. Says which, by the frames that it has left.
+    /// Waits until init has closed its end: it has become the program, or is gone. Says which, by the frames that it has left. A signal
+    /// at `interrupts` ends the wait.
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub fn end(&self) -> Result<End, Errno> {
+    pub fn end(&self, interrupts: Option<&SignalFd>) -> Result<End, Errno> {
         // One wake-up for all of them.
-        while let Err(errno) = process::wait_for_hang_up(self.socket.as_fd()) {
-            if errno != Errno::EINTR {
-                return Err(errno);
+        loop {
+            match process::wait_for_hang_up(self.socket.as_fd(), interrupts.map(AsFd::as_fd)) {
+                Ok(true) => break,
+                Ok(false) => {
+                    if let Some(signal) = interrupts.map(SignalFd::next).transpose()?.flatten() {
+                        return Ok(End::Interrupted(signal));
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
             }
         }
         let mut end = End::Lost;
@@ -393,7 +404,7 @@ mod tests {
                 init.announce(*request).unwrap();
             }
             drop(init);
-            runtime.end()
+            runtime.end(None)
         };
         assert!(matches!(ended(&[Request::Exec]), Ok(End::Program)));
         assert!(matches!(ended(&[]), Ok(End::Lost)));

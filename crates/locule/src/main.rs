@@ -67,7 +67,12 @@ fn execute(
     log::install(globals)?;
     // The caller may have ignored it.
     notice_children().map_err(Error::Harden)?;
-    if let Some(origin) = origin? {
+    let origin = match origin? {
+        // What looked like the end of the options was an option's value: the command alone counts.
+        None if command.enters_a_container() => Some(seal::reexec()?),
+        origin => origin,
+    };
+    if let Some(origin) = origin {
         tracing::debug!("this process runs from {}", origin.as_str());
     }
     let env = Env::new(globals);

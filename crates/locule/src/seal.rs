@@ -16,7 +16,7 @@ use kernel::entry;
 use kernel::memfd::{Seals, add_seals, executed_by_descriptor, memfd_create, seals};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::process::{CStringArray, execve_fd};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, readlink};
 use nix::sys::prctl::set_name;
 use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
@@ -62,7 +62,8 @@ fn failed(action: &'static str) -> impl Fn(Errno) -> Unsealed {
     move |source| Unsealed { action, source }
 }
 
-/// Whether a command among `words` enters a container. Answering yes too often costs one exec.
+/// Whether a command among `words` enters a container, as far as words say it: before anything is parsed. Answering yes too often
+/// costs one exec; a no is asked again of the parsed command.
 pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
     words
         .into_iter()
@@ -79,7 +80,7 @@ pub(crate) fn reexec() -> Result<Origin, Unsealed> {
     let path = "/proc/self/exe";
     let program =
         open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open"))?;
-    if is_read_only(&program)? && executed_by_descriptor() {
+    if is_read_only(&program)? && executed_by_descriptor() && is_detached()? {
         name_again();
         return Ok(Origin::Clone);
     }
@@ -103,6 +104,13 @@ pub(crate) fn reexec() -> Result<Origin, Unsealed> {
 fn is_read_only(program: &OwnedFd) -> Result<bool, Unsealed> {
     let system = fstatvfs(program).map_err(failed("look at"))?;
     Ok(system.flags().contains(FsFlags::ST_RDONLY))
+}
+
+/// Whether no path leads to the mount that this program was executed from. One that is attached could become writable, and whoever has
+/// kept a handle of it could write then. To the kernel the root of a detached mount is `/`.
+fn is_detached() -> Result<bool, Unsealed> {
+    let path = readlink("/proc/self/exe").map_err(failed("find"))?;
+    Ok(path == "/" || path == "/ (deleted)")
 }
 
 /// A mount that no path leads to. It lives as long as somebody runs from it.

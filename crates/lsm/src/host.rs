@@ -5,6 +5,7 @@
     reason = "the runtime's own /proc and the host's selinuxfs, before any clone"
 )]
 
+use crate::apparmor::UNCONFINED;
 use kernel::Errno;
 use kernel::fs::{SELINUX_MAGIC, filesystem_magic};
 use std::fs::{self, File};
@@ -45,6 +46,12 @@ impl Host {
 /// By asking the module about this thread: that works wherever there is a /proc. A module that is off says EINVAL.
 fn apparmor() -> bool {
     fs::read("/proc/thread-self/attr/apparmor/current").is_ok()
+}
+
+/// Whether a profile of AppArmor confines this process: what is root's to do may be forbidden then, such as to look at a process of its own.
+pub fn is_confined() -> bool {
+    fs::read("/proc/thread-self/attr/apparmor/current")
+        .is_ok_and(|label| label.trim_ascii_end() != UNCONFINED.as_bytes())
 }
 
 /// `attr/keycreate` is SELinux's alone; without a policy every process is the kernel's.

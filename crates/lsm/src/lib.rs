@@ -18,5 +18,5 @@ mod host;
 mod plan;
 mod selinux;
 
-pub use host::{Host, Selinux};
+pub use host::{Host, Selinux, is_confined};
 pub use plan::{Keyring, Plan, Request};

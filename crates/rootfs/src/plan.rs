@@ -12,7 +12,7 @@ use kernel::mount::{Depth, MountAttr, Propagation};
 use kernel::process::umask;
 use kernel::{Call, Errno};
 use std::cell::OnceCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Everything that becomes of the container's files, decided. Made by [`Plan::lower`] in the parent and
@@ -32,7 +32,22 @@ pub struct Plan {
     pub(crate) procfs: OnceCell<OwnedFd>,
 }
 
+/// Types of file systems that are on no device.
+const VIRTUAL: [&CStr; 8] = [
+    c"cgroup", c"cgroup2", c"devpts", c"mqueue", c"overlay", c"proc", c"sysfs", c"tmpfs",
+];
+
 impl Plan {
+    /// Whether a file system may be mounted from a block device, which the kernel then opens for init.
+    pub fn may_open_devices(&self) -> bool {
+        self.steps.iter().any(|step| match &step.action {
+            mount::Action::New(new) => !VIRTUAL.contains(&new.kind.as_c_str()),
+            mount::Action::Bind { .. }
+            | mount::Action::Symlink { .. }
+            | mount::Action::Remount(_) => false,
+        })
+    }
+
     /// All that is taken from the host, in a fixed order.
     pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
         let (root, null) = match &self.way {

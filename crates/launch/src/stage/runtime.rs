@@ -162,12 +162,12 @@ impl Stage<'_> {
             })
     }
 
-    /// A filter that is loaded before init is ready must be there now.
+    /// A filter that is loaded before init is ready must be there now. Without a process nothing is ever run that it could be for.
     fn verify_filter(&self) -> Result<(), Error> {
         let early = self.plan.seccomp.as_ref().is_some_and(|plan| {
             plan.listener.is_some() || plan.moment == seccomp::Moment::BeforeCapabilities
         });
-        if !early {
+        if !early || self.plan.process.is_none() {
             return Ok(());
         }
         let path = format!("/proc/{}/status", self.child.pid);

@@ -376,6 +376,11 @@ impl Kill {
 }
 
 impl Command {
+    /// Whether a process of ours will stand in a container.
+    pub(crate) fn enters_a_container(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Run(_))
+    }
+
     /// The command's name, the words it was given, and how few and how many it takes.
     fn arity(&self) -> (&'static str, usize, usize, usize) {
         match self {

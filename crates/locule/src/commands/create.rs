@@ -11,10 +11,10 @@
 use super::{Env, hooks};
 use crate::error::Error;
 use crate::process::start_time;
-use crate::state::{Access, ContainerId, Record, Reservation};
+use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
 use crate::{args, descriptors};
 use kernel::signal::SignalFd;
-use launch::{Created, Keyring, Moment, Plan};
+use launch::{Created, Keyring, Moment, Plan, Started};
 use spec::Container;
 use std::env::{self, current_dir};
 use std::fs;
@@ -27,7 +27,7 @@ const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 /// Makes one container.
 pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
     let made = Made::make(args, env, Waits::ForStart)?;
-    made.finish(Created::detach)?;
+    made.release()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -49,6 +49,7 @@ pub(crate) struct Made {
     prepared: Result<(), Error>,
     created: Created,
     pid_file: Option<PathBuf>,
+    interrupts: SignalFd,
 }
 
 impl Made {
@@ -83,6 +84,7 @@ impl Made {
                 prepared,
                 created,
                 pid_file,
+                interrupts,
             }),
             Err(error) => {
                 give_back(reservation);
@@ -91,17 +93,15 @@ impl Made {
         }
     }
 
-    /// Records the process, tells its pid and releases it by `release`.
-    pub(crate) fn finish<T>(
-        self,
-        release: impl FnOnce(Created) -> Result<T, launch::Error>,
-    ) -> Result<(T, Reservation, Record), Error> {
+    /// Records the process, tells its pid and releases it.
+    pub(crate) fn release(self) -> Result<Released, Error> {
         let Self {
             reservation,
             record,
             prepared,
             created,
             pid_file,
+            interrupts,
         } = self;
         let recorded = prepared.and_then(|()| {
             reservation.show()?;
@@ -109,27 +109,66 @@ impl Made {
                 .as_deref()
                 .map_or(Ok(()), |path| write_pid_file(path, created.pid()))
         });
-        let released = match recorded {
-            Ok(()) => release(created).map_err(Error::from),
-            Err(error) => {
-                let undone = created.discard();
-                if let Err(left) = undone {
-                    tracing::error!("{left}");
-                }
-                Err(error)
-            }
-        };
-        match released {
-            Ok(released) => Ok((released, reservation, record)),
-            Err(error) => {
-                if let Some(path) = &pid_file {
-                    let _absent = fs::remove_file(path);
-                }
-                hooks::poststop(|| reservation.config_bytes(), &record);
-                give_back(reservation);
-                Err(error)
-            }
+        let released = recorded.and_then(|()| Ok(created.release()?));
+        let entry = reservation.into_entry();
+        if let Err(error) = released {
+            undo(entry, created, &record, pid_file.as_deref());
+            return Err(error);
         }
+        Ok(Released {
+            // From here on others may start, signal, pause or even delete the container.
+            entry: entry.release()?,
+            record,
+            created,
+            pid_file,
+            interrupts,
+        })
+    }
+}
+
+/// A container that lives without us. Nobody is kept from working on it.
+#[derive(Debug)]
+pub(crate) struct Released {
+    entry: Entry,
+    record: Record,
+    created: Created,
+    pid_file: Option<PathBuf>,
+    interrupts: SignalFd,
+}
+
+impl Released {
+    /// Waits until its program runs. What fails on the way is undone, unless somebody else has done so.
+    pub(crate) fn until_started(self) -> Result<(Started, Entry, Record), Error> {
+        let Self {
+            entry,
+            record,
+            created,
+            pid_file,
+            interrupts,
+        } = self;
+        if let Err(error) = created.until_started(&interrupts) {
+            match entry.acquire() {
+                Ok(entry) => undo(entry, created, &record, pid_file.as_deref()),
+                Err(state::Error::Absent { .. }) => {}
+                Err(left) => tracing::error!(code = left.code(), "{left}"),
+            }
+            return Err(error.into());
+        }
+        Ok((created.into_started(), entry, record))
+    }
+}
+
+/// Ends a recorded container, whose lock the caller holds, and gives its name back.
+fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&Path>) {
+    if let Err(left) = created.discard() {
+        tracing::error!("{left}");
+    }
+    if let Some(path) = pid_file {
+        let _absent = fs::remove_file(path);
+    }
+    hooks::poststop(|| entry.config().unwrap_or_default(), record);
+    if let Err(error) = entry.remove() {
+        tracing::error!(code = error.code(), "{error}");
     }
 }
 

@@ -12,7 +12,7 @@ use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
 use kernel::process::{self, poll_in, set_child_subreaper};
 use kernel::signal::{SignalFd, catchable};
-use launch::{Created, Started};
+use launch::Started;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 
@@ -31,9 +31,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     } else {
         Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
     };
-    let (started, reservation, record) = made.finish(Created::start)?;
-    // From here on others may signal, pause or even delete the container.
-    let entry = reservation.into_entry().release()?;
+    let (started, entry, record) = made.release()?.until_started()?;
     let config = || entry.config().unwrap_or_default();
     if let Err(error) = start::after_start(config, &record) {
         delete_failed(entry.id(), env)?;

@@ -126,12 +126,7 @@ impl Reservation {
         &self.entry.id
     }
 
-    /// The configuration as [`Self::config`] has kept it; empty if it cannot be read.
-    pub(crate) fn config_bytes(&self) -> Vec<u8> {
-        self.entry.config().unwrap_or_default()
-    }
-
-    /// The same as an entry, still locked: for `run`, which goes on to start and delete.
+    /// The same as an entry, still locked: for what comes after the making.
     pub(crate) fn into_entry(self) -> Entry {
         self.entry
     }
