@@ -17,7 +17,8 @@ const MOUNT: &str = "/sys/fs/cgroup";
 /// A container whose group systemd makes.
 #[derive(Debug)]
 pub struct Scope<'a> {
-    s: &'a Sandbox,
+    /// Where it lives.
+    pub s: &'a Sandbox,
     /// Its id.
     pub id: String,
     /// Its unit.

@@ -2,7 +2,7 @@
 //!
 //! Decides when they are shut ([`Plan`]) and in which order, in the one place that does it ([`Locks::shut_before`]).
 //! Landlock comes first: the filter need not know landlock_restrict_self(2), and Landlock does not touch seccomp(2).
-//! Both need no_new_privs or CAP_SYS_ADMIN, so both are as late as the filter can be: ADR 15.
+//! Both need no_new_privs or CAP_SYS_ADMIN, so both are as late as the filter can be: ADR 14.
 
 use crate::Error;
 use crate::failure::{Failure, Place};

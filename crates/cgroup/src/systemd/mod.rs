@@ -2,7 +2,7 @@
 //!
 //! systemd makes the group, moves the container's first process there and keeps the limits that it has properties
 //! for. The scope is delegated: what is below it, and every file that systemd has no word for, is ours. See
-//! docs/adr/0016-systemd.md for how systemd is reached.
+//! docs/adr/0015-systemd.md for how systemd is reached.
 
 mod annotation; // properties that the configuration names
 mod bus; // where systemd is reached
