@@ -498,6 +498,33 @@ fn state_without_record_and_journal_is_cleaned_by_its_configuration() {
     });
 }
 
+/// A runtime that died before it wrote a record has made nothing: what is at the configuration's cgroup path is another's, and lives on.
+#[test]
+fn a_container_that_never_was_takes_no_other_with_it() {
+    sandbox::host(|s| {
+        if s.is_control("how locule keeps its state") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/cgroupsPath", json!(format!("/{}", s.id())))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let id = s.id();
+        let state = s.state.join(&id);
+        fs::create_dir(&state).expect("mkdir");
+        fs::copy(
+            s.state.join(&container.id).join("config.json"),
+            state.join("config.json"),
+        )
+        .expect("copy");
+        s.runtime(&["delete", "--force", &id]).ok();
+        assert!(!state.exists());
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
 /// A record with a flipped byte is not believed.
 #[test]
 fn flipped_state_is_cleaned_all_the_same() {

@@ -92,6 +92,22 @@ fn delete_by_force_ends_the_scope_of_a_killed_runtime() {
     });
 }
 
+/// The record is damaged and there is no journal: the form of the path tells whose the group is, whatever `delete` is told.
+#[test]
+fn delete_by_force_ends_the_scope_of_a_damaged_record() {
+    sandbox::systemd(|s| {
+        let (bundle, id) = bundle(s, "system.slice");
+        let scope = started(s, &bundle, &id);
+        let pid = scope.pid();
+        fs::write(s.state.join(&id).join("state.json"), "{").expect("write");
+        fs::remove_file(s.state.join(&id).join("journal.json")).expect("rm");
+        s.runtime(&["delete", "--force", &id]).ok();
+        is_gone(s, &scope.unit);
+        assert!(!Path::new("/proc").join(pid.to_string()).exists());
+        no_state_is_left(s);
+    });
+}
+
 /// An ordinary user's container is a scope of the user's own systemd, with the controllers that it was given.
 #[test]
 fn a_user_has_scopes_of_their_own() {

@@ -90,6 +90,10 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
 /// cgroup is.
 fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
     tracing::warn!(code = error.code(), "{error}");
+    if matches!(error, state::Error::Unrecorded { .. }) {
+        // Nothing was made yet: what is where the configuration says is somebody else's.
+        return None;
+    }
     let error = match entry.journal() {
         Ok(record) => return Some(record),
         Err(error) => error,
@@ -106,10 +110,16 @@ fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
 fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
     let config = entry.config().ok()?;
     let loaded = spec::load::parse(&config, Path::new("/"), Host::Ignore).ok()?;
+    // Engines say --systemd-cgroup to `create` alone, and this form of path means nothing else.
+    let is_scope = |path: &str| !path.starts_with('/') && path.split(':').count() == 3;
+    let manager = match &loaded.container.cgroups_path {
+        Some(path) if is_scope(path) => cgroup::Manager::Systemd,
+        _ => env.cgroup_manager,
+    };
     let plan = cgroup::Plan::lower(&cgroup::Request {
         container: &loaded.container,
         id: entry.id().as_str(),
-        manager: env.cgroup_manager,
+        manager,
         rootless: env.rootless,
     });
     Some(Record::of(
