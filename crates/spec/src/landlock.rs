@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// The name of the annotation.
 pub const ANNOTATION: &str = "dev.locule.landlock";
 
+/// What the names of all annotations begin with that have a meaning of their own here.
+pub(crate) const OWN: &str = "dev.locule.";
+
 /// The newest ABI whose rights have a word here.
 pub const NEWEST_ABI: u32 = 10;
 

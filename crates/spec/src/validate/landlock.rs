@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::landlock::{
-    ANNOTATION, DEFAULT_HANDLED_FS, FS, Landlock, MODES, Mode, PORT_KEYS, PathBeneath, SCOPES,
+    ANNOTATION, DEFAULT_HANDLED_FS, FS, Landlock, MODES, Mode, OWN, PORT_KEYS, PathBeneath, SCOPES,
     pointer,
 };
 use crate::node::{self, escape};
 use crate::reader::{Notes, Object, Value};
 
-/// Reads the annotation and refuses others whose names begin as its own.
+/// Reads the annotation and refuses others of our own prefix: one that is misspelt would restrict nothing.
 pub(crate) fn read(annotations: &BTreeMap<String, String>, notes: &Notes) -> Option<Landlock> {
     for key in annotations.keys() {
-        if key.starts_with(ANNOTATION) && key != ANNOTATION {
+        if key.starts_with(OWN) && key != ANNOTATION {
             notes.error(|| {
                 let place = format!("/annotations/{}", escape(key));
                 Diagnostic::new(Code::UnknownValue, place, "the annotation is unknown")
@@ -360,9 +360,9 @@ mod tests {
     }
 
     #[test]
-    fn annotations_with_the_name_as_a_prefix_are_unknown() {
+    fn other_annotations_of_ours_are_unknown() {
         let notes = Notes::default();
-        let names = ["dev.locule.landlock.paths", "dev.locule.landlocks"];
+        let names = ["dev.locule.landlock.paths", "dev.locule.landlok"];
         let pairs = names.map(|name| (name.to_owned(), "{}".to_owned()));
         assert_eq!(read(&BTreeMap::from(pairs), &notes), None);
         let errors = notes.into_report().errors;
