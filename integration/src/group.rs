@@ -6,13 +6,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::runtime::Container;
 use crate::sandbox::Sandbox;
 
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// A bundle in the test's own group with these limits.
+pub fn limited(s: &Sandbox, resources: Value) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle.in_group(s).set("/linux/resources", resources);
+    bundle
+}
 
 /// Something that `linux.resources` sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

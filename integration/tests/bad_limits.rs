@@ -2,17 +2,11 @@
 
 use std::fs;
 
-use integration::{Bundle, Group, Limit, Sandbox, sandbox};
+use integration::group::limited;
+use integration::{Group, Limit, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
-
-/// A bundle in the test's own group with these limits.
-fn bundle(s: &Sandbox, resources: Value) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.in_group(s).set("/linux/resources", resources);
-    bundle
-}
 
 /// "unified (object, OPTIONAL)": files of cgroup v2; where the controller is not in v2 they cannot be had.
 #[test]
@@ -21,7 +15,7 @@ fn a_unified_key_without_its_controller_is_an_error() {
         if s.lacks_v1(&["memory"]) {
             return;
         }
-        let bundle = bundle(s, json!({ "unified": { "memory.high": "1000000" } }));
+        let bundle = limited(s, json!({ "unified": { "memory.high": "1000000" } }));
         let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
         if s.subject.is_locule() {
             outcome.fails_with(&[
@@ -73,11 +67,8 @@ fn a_missing_controller_is_an_error() {
             }
             let pointer = format!("/linux/resources{pointer}");
             let name = format!("controller {controller} ");
-            s.try_create(&bundle(s, limits), &s.id(), &[]).fails_with(&[
-                &pointer,
-                &name,
-                "not available",
-            ]);
+            s.try_create(&limited(s, limits), &s.id(), &[])
+                .fails_with(&[&pointer, &name, "not available"]);
         }
     });
 }
@@ -330,7 +321,7 @@ fn a_limit_that_the_kernel_refuses_leaves_no_group() {
             ),
         ] {
             let pointer = format!("/linux/resources{pointer}: ");
-            let bundle = bundle(s, limits);
+            let bundle = limited(s, limits);
             s.try_create(&bundle, &s.id(), &[]).fails_with(&[&pointer]);
             assert!(!Group::of_test(s).exists(), "{pointer}");
         }
@@ -380,7 +371,7 @@ fn what_v2_cannot_express_is_refused_there() {
             ),
         ] {
             let pointer = format!("/linux/resources{pointer}: ");
-            let bundle = bundle(s, limits);
+            let bundle = limited(s, limits);
             s.try_create(&bundle, &s.id(), &[]).fails_with(&[&pointer]);
             assert!(!Group::of_test(s).exists(), "{pointer}");
         }
@@ -440,7 +431,7 @@ fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
         {
             return;
         }
-        let mut bundle = bundle(
+        let mut bundle = limited(
             s,
             json!({
                 "memory": { "limit": 64 * MIB },

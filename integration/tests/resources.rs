@@ -2,19 +2,13 @@
 
 use std::fs;
 
-use integration::{Bundle, Group, Limit, Sandbox, sandbox};
+use integration::group::limited;
+use integration::{Group, Limit, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// The status of a program that SIGKILL has ended.
 const KILLED: i32 = 128 + 9;
 const MIB: u64 = 1 << 20;
-
-/// A bundle in the test's own group with these limits.
-fn bundle(s: &Sandbox, resources: Value) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.in_group(s).set("/linux/resources", resources);
-    bundle
-}
 
 /// "memory ... limit (int64, OPTIONAL) - sets limit of memory usage in bytes": a program that uses more is killed.
 #[test]
@@ -23,7 +17,7 @@ fn the_memory_limit_ends_a_program_that_uses_more() {
         if s.lacks(&["memory"]) {
             return;
         }
-        let mut bundle = bundle(
+        let mut bundle = limited(
             s,
             json!({ "memory": { "limit": 32 * MIB, "swap": 32 * MIB } }),
         );
@@ -46,9 +40,9 @@ fn a_small_memory_limit_starts_a_small_program_and_a_tiny_one_says_why_not() {
         if s.is_control("runc 1.1 does not start with so little, and says less") {
             return;
         }
-        let mut small = bundle(s, limit(MIB / 2));
+        let mut small = limited(s, limit(MIB / 2));
         s.run(small.args(&["true"])).ok();
-        let mut tiny = bundle(s, limit(4096));
+        let mut tiny = limited(s, limit(4096));
         s.run(tiny.args(&["true"]))
             .fails_with(&["memory", "4096 bytes"]);
     });
@@ -61,7 +55,7 @@ fn the_pids_limit_stops_a_fork_bomb() {
         if s.lacks(&["pids"]) {
             return;
         }
-        let mut bundle = bundle(s, json!({ "pids": { "limit": 12 } }));
+        let mut bundle = limited(s, json!({ "pids": { "limit": 12 } }));
         bundle.mount(json!({ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }));
         bundle.shell(
             "(while :; do sleep 1000 & done) 2> /tmp/error; \
@@ -89,7 +83,7 @@ fn the_cpu_quota_throttles() {
         if s.lacks(&["cpu"]) {
             return;
         }
-        let mut bundle = bundle(s, json!({ "cpu": { "quota": 2000, "period": 20000 } }));
+        let mut bundle = limited(s, json!({ "cpu": { "quota": 2000, "period": 20000 } }));
         bundle.shell("while :; do :; done");
         let container = s.started(&bundle);
         let group = Group::of_test(s);
@@ -107,7 +101,7 @@ fn the_program_runs_on_the_given_cpus() {
         if s.lacks(&["cpuset"]) {
             return;
         }
-        let mut bundle = bundle(s, json!({ "cpu": { "cpus": "0", "mems": "0" } }));
+        let mut bundle = limited(s, json!({ "cpu": { "cpus": "0", "mems": "0" } }));
         bundle.shell("grep -h -o 'list:.*' /proc/self/status | tr '\\t' ' '");
         s.run(&bundle).prints("list: 0\nlist: 0");
     });
@@ -135,7 +129,7 @@ fn limits_are_read_back() {
             limits["memory"]["swappiness"] = json!(10); // v2 has no such file
         }
         let burst = limits["cpu"]["burst"].to_string();
-        let mut bundle = bundle(s, limits);
+        let mut bundle = limited(s, limits);
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
         let group = Group::of_test(s);
@@ -172,7 +166,7 @@ fn unlimited_and_absent_values_limit_nothing() {
             json!({ "memory": {}, "cpu": { "shares": 0 } }),
             json!({}),
         ] {
-            let mut bundle = bundle(s, limits);
+            let mut bundle = limited(s, limits);
             bundle.args(&["sleep", "1000"]);
             let container = s.started(&bundle);
             let group = Group::of_test(s);
@@ -205,7 +199,7 @@ fn unified_values_are_read_back() {
             .iter()
             .map(|(file, value)| ((*file).to_owned(), json!(value)))
             .collect();
-        let mut bundle = bundle(s, json!({ "unified": unified }));
+        let mut bundle = limited(s, json!({ "unified": unified }));
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
         for (file, value) in values {
@@ -252,7 +246,7 @@ fn devices_are_refused(s: &Sandbox) {
             true,
         ),
     ] {
-        let mut bundle = bundle(s, json!({ "devices": rules }));
+        let mut bundle = limited(s, json!({ "devices": rules }));
         bundle.set("/linux/devices", node.clone());
         for (script, works) in [("true < /dev/other", reads), ("true >> /dev/other", writes)] {
             bundle.shell(script);
@@ -287,7 +281,7 @@ fn huge_pages_are_limited_in_the_v2_view() {
                 6 * MIB,
             ),
         ] {
-            let mut bundle = bundle(s, limits);
+            let mut bundle = limited(s, limits);
             bundle.args(&["sleep", "1000"]);
             let container = s.started(&bundle);
             assert_eq!(
