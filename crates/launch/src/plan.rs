@@ -83,7 +83,7 @@ impl Loopback {
         let is_alone = entry.ends_with_the_clone();
         match entry.has_new_network() {
             false => Self::AsItIs,
-            // To a profile of AppArmor entering init's namespace is tracing it, which it need not permit.
+            // To AppArmor and SELinux entering init's namespace is tracing it, which they need not permit.
             true if is_able && is_in_time && is_alone && !lsm::is_confined() => Self::ByRuntime,
             true => Self::ByInit,
         }

@@ -48,10 +48,12 @@ fn apparmor() -> bool {
     fs::read("/proc/thread-self/attr/apparmor/current").is_ok()
 }
 
-/// Whether a profile of AppArmor confines this process: what is root's to do may be forbidden then, such as to look at a process of its own.
+/// Whether a profile of AppArmor or a policy of SELinux may confine this process: what is root's to do may be forbidden then, such as to
+/// look at a process of its own.
 pub fn is_confined() -> bool {
-    fs::read("/proc/thread-self/attr/apparmor/current")
-        .is_ok_and(|label| label.trim_ascii_end() != UNCONFINED.as_bytes())
+    let by_profile = fs::read("/proc/thread-self/attr/apparmor/current")
+        .is_ok_and(|label| label.trim_ascii_end() != UNCONFINED.as_bytes());
+    by_profile || selinux() == Selinux::On
 }
 
 /// `attr/keycreate` is SELinux's alone; without a policy every process is the kernel's.
