@@ -57,6 +57,10 @@ done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
 export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
+# The kernel rewrites its own code when the first quota comes and the last one goes. The emulated processors now and then execute what was
+# there before, and panic; while this group is there, no test is the first or the last.
+mkdir /sys/fs/cgroup/quota
+echo '1000000 1000000' > /sys/fs/cgroup/quota/cpu.max || echo 'no quota is kept; the machine may panic'
 failed=()
 for program in /mnt/share/tests/*; do
     chapter=${program##*/}
@@ -89,7 +93,7 @@ log=target/vm/test.log
 machine() { # LOG COMMAND [OPTION OF vm.sh]...
     local try log=$1 command=$2
     shift 2
-    for try in 1 2; do
+    for try in 1 2 3; do
         status=0
         SECONDS=0
         integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1800}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
