@@ -139,7 +139,9 @@ pub enum Error {
     #[error("container process is already dead; delete the container")]
     InitGone,
     /// Somebody has ended init between the start and the program.
-    #[error("container process was killed before its program ran, while it was started")]
+    #[error(
+        "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container anew"
+    )]
     EndedBefore,
     /// A hook of the runtime's namespaces.
     #[error("{message}")]
