@@ -16,7 +16,7 @@ cd "$(dirname "$0")/../.."
 elsewhere=(layers rows)
 # The same on every kind of machine, and too slow under emulation for every run; `all` has them.
 by_hand=(
-    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process seccomp seccomp_listener sysctl user
+    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process races seccomp seccomp_listener sysctl user
 )
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long a command waits for another to finish with the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a creation makes its directory again after another command has removed it.
+const ATTEMPTS: u32 = 100;
+
 /// What a command holds while it works on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
@@ -64,24 +67,33 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     pub(super) fn make(root: &OwnedFd, id: &ContainerId) -> Result<Self, Error> {
-        match mkdirat(root, id.as_str(), Mode::S_IRWXU) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => {
-                return Err(Error::Exists {
-                    id: id.clone(),
-                    detail: occupant(root, id),
-                });
+        for _attempt in 0..ATTEMPTS {
+            let spare = hold(root, id)?;
+            match mkdirat(root, id.as_str(), Mode::S_IRWXU) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) => return Err(exists(root, id)),
+                Err(source) => return Err(failed(id, "make", "its directory", source)),
             }
-            Err(source) => return Err(failed(id, "make", "its directory", source)),
+            // Its number is free for the directory: the lack of one would leave the directory behind.
+            drop(spare);
+            let entry = match Entry::open(root, id, Lock::Exclusive) {
+                Ok(entry) => entry,
+                // `delete --force` was faster: nothing has been made in it yet.
+                Err(Error::Absent { .. }) => continue,
+                // Nothing is removed without the lock: the name may be another creation's by now.
+                Err(error) => return Err(error),
+            };
+            // The lock can come late, after another creation that found this directory empty.
+            return match files::names(&entry.directory) {
+                Ok(names) if names.is_empty() => Ok(Self { entry }),
+                Ok(_used) => {
+                    drop(entry);
+                    Err(exists(root, id))
+                }
+                Err(source) => Err(failed(id, "list", "its directory", source)),
+            };
         }
-        match Entry::open(root, id, Lock::Exclusive) {
-            Ok(entry) => Ok(Self { entry }),
-            Err(error) => {
-                // It is empty, or it has been taken over by somebody else and then it stays.
-                let _ = unlinkat(root, id.as_str(), UnlinkatFlags::RemoveDir);
-                Err(error)
-            }
-        }
+        Err(Error::Contested { id: id.clone() })
     }
 
     /// Writes the journal: what `delete --force` must clean if nothing more gets written. Call it before the
@@ -140,6 +152,7 @@ impl Reservation {
 impl Entry {
     pub(super) fn open(root: &OwnedFd, id: &ContainerId, lock: Lock) -> Result<Self, Error> {
         let absent = || Error::Absent { id: id.clone() };
+        let own_root = hold(root, id)?;
         let directory = match files::directory(root, id.as_str()) {
             Ok(directory) => directory,
             // A stray file or link of that name is no container.
@@ -154,12 +167,9 @@ impl Entry {
         if !files::is_same(root, id.as_str(), &directory) {
             return Err(absent());
         }
-        let root = root
-            .try_clone()
-            .map_err(|_no_descriptor| failed(id, "hold", "the root", Errno::EMFILE))?;
         Ok(Self {
             id: id.clone(),
-            root,
+            root: own_root,
             directory,
         })
     }
@@ -306,10 +316,35 @@ impl Entry {
         })
     }
 
-    /// Removes the directory and all in it: the container is no more.
+    /// Removes the directory and all in it: the container is no more. A directory that is no longer the
+    /// one of the id stays as it is, and so does whatever has the id by now.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: another command holds the lock. [`Error::File`]: what cannot be removed.
     pub(crate) fn remove(self) -> Result<(), Error> {
-        files::remove_tree(&self.root, self.id.as_str())
-            .map_err(|source| failed(&self.id, "remove", "its directory", source))
+        // The lock first: every removal holds it, so the name stays this directory's until the end.
+        let entry = match self.acquire() {
+            Ok(entry) => entry,
+            Err(Error::Absent { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        files::clear(&entry.directory)
+            .and_then(|()| files::remove_directory(&entry.root, entry.id.as_str()))
+            .map_err(|source| failed(&entry.id, "remove", "its directory", source))
+    }
+}
+
+/// A descriptor of the root of one's own.
+fn hold(root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd, Error> {
+    root.try_clone()
+        .map_err(|_no_descriptor| failed(id, "hold", "the root", Errno::EMFILE))
+}
+
+/// The name is taken.
+fn exists(root: &OwnedFd, id: &ContainerId) -> Error {
+    Error::Exists {
+        id: id.clone(),
+        detail: occupant(root, id),
     }
 }
 

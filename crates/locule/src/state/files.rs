@@ -107,31 +107,30 @@ fn forget(directory: BorrowedFd<'_>, name: &str) {
     let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
 }
 
-/// Removes the directory `name` and all below it; absent is fine. The record goes last, so that a removal
-/// that is cut short can be done again.
-pub(super) fn remove_tree(parent: impl AsFd, name: &str) -> Result<(), Errno> {
-    remove_below(&parent, name, DEEPEST)?;
-    absent_is_fine(unlinkat(&parent, name, UnlinkatFlags::RemoveDir))
+/// Removes all that is in `directory`. The record goes last, so that a removal that is cut short can be
+/// done again.
+pub(super) fn clear(directory: impl AsFd) -> Result<(), Errno> {
+    clear_below(&directory, DEEPEST)
 }
 
-fn remove_below(parent: &impl AsFd, name: &str, depth: u32) -> Result<(), Errno> {
-    let directory = match directory(parent, name) {
-        Ok(directory) => directory,
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(errno) => return Err(errno),
-    };
-    let mut names = names(&directory)?;
+/// Removes the empty directory `name`; absent is fine.
+pub(super) fn remove_directory(parent: impl AsFd, name: &str) -> Result<(), Errno> {
+    absent_is_fine(unlinkat(parent, name, UnlinkatFlags::RemoveDir))
+}
+
+fn clear_below(parent: &impl AsFd, depth: u32) -> Result<(), Errno> {
+    let mut names = names(parent)?;
     names.sort_by_key(|name| (name == JOURNAL, name == STATE));
     for name in names {
-        match unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir) {
+        match unlinkat(parent, name.as_str(), UnlinkatFlags::NoRemoveDir) {
             Err(Errno::EISDIR) if depth == 0 => return Err(Errno::ELOOP),
             Err(Errno::EISDIR) => {
-                remove_below(&directory, &name, depth - 1)?;
-                absent_is_fine(unlinkat(
-                    &directory,
-                    name.as_str(),
-                    UnlinkatFlags::RemoveDir,
-                ))?;
+                match directory(parent, &name) {
+                    Ok(below) => clear_below(&below, depth - 1)?,
+                    Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(errno),
+                }
+                remove_directory(parent, &name)?;
             }
             result => absent_is_fine(result)?,
         }

@@ -37,6 +37,8 @@ pub(crate) enum Error {
         holder: String,
         seconds: u64,
     },
+    #[error("container {id}: other commands keep removing its new directory; create it again")]
+    Contested { id: ContainerId },
     #[error("container {id}: {file} is damaged: {reason}; `locule delete --force {id}` cleans up")]
     Damaged {
         id: ContainerId,
@@ -75,7 +77,7 @@ impl Error {
             Self::Id { .. } => "invalid-id",
             Self::Absent { .. } => "not-found",
             Self::Exists { .. } => "exists",
-            Self::Busy { .. } => "busy",
+            Self::Busy { .. } | Self::Contested { .. } => "busy",
             Self::Damaged { .. } | Self::Unrecorded { .. } => "state-damaged",
             Self::File { .. } => "state-file",
             Self::RootIsSlash { .. } | Self::RootUntrusted { .. } | Self::Root { .. } => {

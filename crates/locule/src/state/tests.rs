@@ -318,3 +318,87 @@ proptest! {
         prop_assert!(Record::from_bytes(&bytes, "box").is_err());
     }
 }
+
+#[test]
+fn a_removal_leaves_who_has_the_name_by_now() {
+    let directory = Directory::new();
+    let store = store(&directory);
+    let first = store.reserve(&id("box")).unwrap();
+    let own = directory.path().join("root/box");
+    fs::rename(&own, directory.path().join("moved")).unwrap();
+    let second = store.reserve(&id("box")).unwrap();
+    second.journal(&testing::record("box")).unwrap();
+    first.discard().unwrap();
+    assert!(own.join("journal.json").exists());
+    second.discard().unwrap();
+    assert!(!own.exists());
+}
+
+#[test]
+fn a_removal_without_the_lock_takes_it_first() {
+    let directory = Directory::new();
+    let store = store(&directory);
+    let reservation = store.reserve(&id("box")).unwrap();
+    let entry = reservation.into_entry().release().unwrap();
+    let other = store.container(&id("box"), Lock::Exclusive).unwrap();
+    let removal = std::thread::spawn(move || entry.remove());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(directory.path().join("root/box").exists());
+    drop(other);
+    removal.join().unwrap().unwrap();
+    assert!(!directory.path().join("root/box").exists());
+}
+
+/// Creations and forced deletions of one id at once: at no time do two creations hold it, and no holder's
+/// directory is removed by another.
+#[test]
+fn of_many_commands_on_one_id_one_has_it_at_a_time() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let directory = Directory::new();
+    let path = directory.path().join("root");
+    drop(store(&directory));
+    let (holders, made) = (AtomicU32::new(0), AtomicU32::new(0));
+    let create = |ends_well: bool| {
+        let store = Store::open(Some(&path), Access::Look).unwrap();
+        for round in 0..400 {
+            let reservation = match store.reserve(&id("box")) {
+                Ok(reservation) => reservation,
+                Err(Error::Exists { .. }) => continue,
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+            made.fetch_add(1, Ordering::SeqCst);
+            let mut record = testing::record("box");
+            record.oci_version = format!("{ends_well} {round}");
+            reservation.journal(&record).unwrap();
+            std::thread::yield_now();
+            let named = store.container(&id("box"), Lock::None).unwrap();
+            assert_eq!(named.journal().unwrap(), record);
+            holders.fetch_sub(1, Ordering::SeqCst);
+            if ends_well {
+                drop(reservation);
+            } else {
+                reservation.discard().unwrap();
+            }
+        }
+    };
+    let delete = || {
+        let store = Store::open(Some(&path), Access::Look).unwrap();
+        for _ in 0..2000 {
+            match store.container(&id("box"), Lock::Exclusive) {
+                Ok(entry) => entry.remove().unwrap(),
+                Err(Error::Absent { .. }) => std::thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for ends_well in [true, false, true, false] {
+            scope.spawn(move || create(ends_well));
+        }
+        for _ in 0..2 {
+            scope.spawn(delete);
+        }
+    });
+    assert!(made.load(Ordering::SeqCst) > 0);
+}
