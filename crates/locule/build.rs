@@ -1,4 +1,4 @@
-//! Makes `kernel::entry` the entry point of the program.
+//! Makes `entry` of the crate `seal` the entry point of the program.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

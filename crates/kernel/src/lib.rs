@@ -1,9 +1,9 @@
 //! System calls of locule.
 //!
-//! The only crate with `unsafe` code and the only door to the kernel for calls that std and nix do not
-//! have. A wrapper has a safe signature, typed fds and flags, and no policy: no retries (but for
-//! EINTR where the man page allows it), no fallbacks, no allocation, so that init may call every one
-//! of them after the clone. Knows nothing of containers.
+//! The only door to the kernel for calls that std and nix do not have, and, besides `seal`, the only
+//! crate with `unsafe` code. A wrapper has a safe signature, typed fds and flags, and no policy: no
+//! retries (but for EINTR where the man page allows it), no fallbacks, no allocation, so that init may
+//! call every one of them after the clone. Knows nothing of containers.
 
 #![cfg_attr(
     test,
@@ -12,7 +12,6 @@
 
 pub mod bpf; // BPF_PROG_LOAD and attach for device programs
 pub mod clone; // clone3, pidfds, wait
-pub mod entry; // before the C library: execute a read-only clone of the own file
 pub mod errno; // Errno, Failed, decoders of return values
 pub mod fs; // *at calls on names below a directory fd, reads and writes
 pub mod heap; // a guard against allocating in init
@@ -20,7 +19,6 @@ pub mod ids; // users, groups, capabilities
 pub mod keyring; // the session keyring
 pub mod landlock; // rulesets by which a process restricts itself
 pub mod link; // bring a network link up
-pub mod memfd; // sealed files in memory
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
 pub mod path; // openat2
 pub mod pipe; // pipes and other streams

@@ -226,22 +226,6 @@ pub fn execve(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
     Errno::last()
 }
 
-/// Replaces this program by the file behind `fd`. Returns only on failure. See execveat(2).
-pub fn execve_fd(fd: BorrowedFd<'_>, args: &CStringArray, env: &CStringArray) -> Errno {
-    // SAFETY: as in `execve`; the empty path is a static C string.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            args.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
-    Errno::last()
-}
-
 /// Ends this process at once: no destructors, no exit handlers, no flushing.
 pub fn exit_now(status: u8) -> ! {
     // SAFETY: ends the process; nothing runs after it.

@@ -2,7 +2,7 @@
 
 use crate::commands::update::Misgiven;
 use crate::state::ContainerId;
-use crate::{log, seal, signal, state, status};
+use crate::{log, signal, state, status};
 use kernel::Errno;
 use spec::Diagnostic;
 use std::error::Error as StdError;

@@ -16,7 +16,6 @@ mod error;
 mod log;
 mod moment;
 mod process;
-mod seal;
 mod signal;
 mod state;
 mod status;

@@ -1,22 +1,25 @@
 //! The program's entry point: what comes before the C library, the standard library and `main`.
 //!
-//! A program that enters containers executes itself again from a read-only clone of its own file, and whatever it does before that is done
-//! twice. So that is the first thing done here, when one of the [`WORDS`] is among the arguments: three system calls, before relocations,
-//! heap and locks are set up, which cost far more. Whether it has worked is for `main` to find out; any failure leads there as if nothing had
-//! been tried. On other processors than x86_64 the C library's entry point stays.
+//! A program that enters containers executes itself again from a read-only clone of its own file, and
+//! whatever it does before that is done twice. So that comes first, when one of the [`WORDS`] is among
+//! the arguments: three system calls, before relocations, heap and locks are set up, which cost far
+//! more. `main` finds out whether it has worked; any failure leads there as if nothing had been tried.
+//! On other processors than x86_64 the C library's entry point stays.
 //!
-//! Nothing here may need a relocation, thread-local storage or a function of the C library, since none of them works yet: no `errno`, no
-//! panics, no tables of pointers, no loops that a compiler takes for `strlen` or `memcmp` (hence the volatile reads).
+//! Nothing here may need a relocation, thread-local storage or a function of the C library, since none
+//! of them works yet: no `errno`, no panics, no tables of pointers, no loops that a compiler takes for
+//! `strlen` or `memcmp` (hence the volatile reads).
 
 /// The commands that enter a container.
-pub const WORDS: [&str; 2] = ["create", "run"];
+pub(crate) const WORDS: [&str; 2] = ["create", "run"];
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::{asm, global_asm};
     use std::ptr;
 
-    // RDX holds what the dynamic loader wants to be called at the end, if there is one; the stack is aligned as for a call.
+    // RDX holds what the dynamic loader wants to be called at the end, if there is one; the stack is
+    // aligned as for a call.
     global_asm!(
         ".globl locule_entry",
         ".type locule_entry, @function",
@@ -42,7 +45,8 @@ mod x86_64 {
     fn starts_with<const N: usize>(word: *const u8, start: &[u8; N]) -> bool {
         let mut at = 0;
         while at < N {
-            // SAFETY: the bytes before were equal to those of `start`, which has no NUL but at its end, so the word reaches to here.
+            // SAFETY: the bytes before were equal to those of `start`, which has no NUL but at its
+            // end, so the word reaches to here.
             let byte = unsafe { ptr::read_volatile(word.wrapping_add(at)) };
             if byte != start[at] {
                 return false;
@@ -77,8 +81,8 @@ mod x86_64 {
         answer
     }
 
-    /// Where the strings' addresses start that the kernel has put on the stack: a number, so many arguments, a null, the environment, a
-    /// null, pairs of auxiliary values.
+    /// Gets what the kernel has put on the stack: the number of arguments, their addresses, a null, the
+    /// environment, a null, pairs of auxiliary values.
     extern "C" fn before_start(stack: *const usize) {
         let arguments = stack.wrapping_add(1);
         if !is_wanted(arguments) {
@@ -109,7 +113,7 @@ mod x86_64 {
         }
     }
 
-    /// As [`crate::memfd::executed_by_descriptor`], which needs the C library.
+    /// As [`crate::executed_by_descriptor`], which needs the C library.
     fn was_executed_by_descriptor(environment: *const usize) -> bool {
         let mut at = environment;
         // SAFETY: no null was met on the way here.

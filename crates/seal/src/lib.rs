@@ -1,35 +1,44 @@
 //! Keeps the program file out of the container's reach (CVE-2019-5736).
 //!
-//! Until the container's program is executed, a process of ours stands in the container, and
-//! /proc/PID/exe leads from it to our file on the host. So whatever enters a container first executes itself again from something
-//! that nobody can write: a detached read-only copy of the mount it was found on, which costs two calls
-//! more than the exec itself; without CAP_SYS_ADMIN a sealed copy in memory; or as it is, where the
-//! container's ids cannot write the file anyway.
+//! Until the container's program is executed, a process of the runtime is in the container, and
+//! /proc/PID/exe of it leads to the runtime's file on the host. So a command that enters a container
+//! first executes the program again from something that nobody can write: a detached read-only clone
+//! of the mount it was found on, which costs two calls more than the exec itself; without
+//! CAP_SYS_ADMIN a sealed copy in memory; or the file as it is, where the container's ids cannot
+//! write it anyway. On x86_64 [`entry`] does the first of these before the C library starts.
+//!
+//! Besides `kernel` the only crate with unsafe code: the entry point and the auxiliary values.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the runtime's own program, through its own /proc"
 )]
 
+mod entry; // before the C library: execute a read-only clone of the own file
+
 use kernel::Errno;
-use kernel::entry;
-use kernel::memfd::{Seals, add_seals, executed_by_descriptor, memfd_create, seals};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
-use kernel::process::{CStringArray, execve_fd};
-use nix::fcntl::{OFlag, open, readlink};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open, readlink};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_name;
 use nix::sys::stat::{FileStat, Mode, fstat};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
-use nix::unistd::geteuid;
-use std::ffi::{CString, OsStr, OsString};
+use nix::unistd::{execveat, geteuid};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::{env, io};
+use std::{env, io, ptr};
+
+/// Together they make a file in memory as good as one that nobody can write.
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
 
 /// What this process runs from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A detached read-only mount.
     Clone,
     /// A sealed file in memory.
@@ -40,7 +49,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// For messages.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Clone => "a read-only clone",
             Self::Memory => "a sealed copy in memory",
@@ -49,10 +58,10 @@ impl Origin {
     }
 }
 
-/// The program file stays within reach.
+/// The program file could not be protected.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} the own program file, to keep containers from changing it")]
-pub(crate) struct Unsealed {
+pub struct Unsealed {
     action: &'static str,
     #[source]
     source: Errno,
@@ -64,7 +73,7 @@ fn failed(action: &'static str) -> impl Fn(Errno) -> Unsealed {
 
 /// Whether a command among `words` enters a container, as far as words say it: before anything is parsed. Answering yes too often
 /// costs one exec; a no is asked again of the parsed command.
-pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
+pub fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
     words
         .into_iter()
         .take_while(|word| *word != "--")
@@ -74,8 +83,8 @@ pub(crate) fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool 
 /// Executes this program again from what cannot be written. Returns when it already runs from there.
 ///
 /// # Errors
-/// Nothing of that can be had.
-pub(crate) fn reexec() -> Result<Origin, Unsealed> {
+/// None of the three can be had.
+pub fn reexec() -> Result<Origin, Unsealed> {
     // By descriptor, not by name: the name may lead to another file by now, or to one below a mount.
     let path = "/proc/self/exe";
     let program =
@@ -93,7 +102,7 @@ pub(crate) fn reexec() -> Result<Origin, Unsealed> {
     }
     let program =
         open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("read"))?;
-    if seals(program.as_fd()) == Ok(Seals::all()) {
+    if is_sealed(&program) {
         name_again();
         return Ok(Origin::Memory);
     }
@@ -133,12 +142,45 @@ fn is_ours_to_write(stat: &FileStat, uid: u32) -> bool {
     others_may || !stranger
 }
 
+fn is_sealed(file: &OwnedFd) -> bool {
+    // Other kinds of files have no seals: EINVAL.
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+    seals.is_ok_and(|seals| seals.contains(SEALS))
+}
+
 fn sealed_copy(program: OwnedFd) -> Result<OwnedFd, Errno> {
-    let mut copy = File::from(memfd_create(c"locule")?);
+    let mut copy = File::from(file_in_memory()?);
     io::copy(&mut File::from(program), &mut copy)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))?;
-    add_seals(copy.as_fd(), Seals::all())?;
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(copy.into())
+}
+
+/// Empty, executable, close-on-exec, and can be sealed.
+fn file_in_memory() -> Result<OwnedFd, Errno> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    match memfd_create(c"locule", flags | executable) {
+        // Before Linux 6.3 every such file is executable and the flag is unknown.
+        Err(Errno::EINVAL) => memfd_create(c"locule", flags),
+        result => result,
+    }
+}
+
+/// Whether this program was executed through a descriptor (execveat with an empty path, fexecve): the
+/// kernel then calls it /dev/fd/N. See AT_EXECFN in [getauxval(3)].
+///
+/// [getauxval(3)]: https://man7.org/linux/man-pages/man3/getauxval.3.html
+fn executed_by_descriptor() -> bool {
+    // SAFETY: no memory is passed.
+    let address = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let name = ptr::with_exposed_provenance::<libc::c_char>(usize::try_from(address).unwrap_or(0));
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: the kernel has put a C string there, on the stack's end, where it stays.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_bytes().starts_with(b"/dev/fd/")
 }
 
 /// With the same arguments and environment. Returns only on failure.
@@ -152,11 +194,16 @@ fn execute(program: &OwnedFd) -> Errno {
         })
         .collect::<Result<Vec<_>, _>>();
     match (arguments, environment) {
-        (Ok(arguments), Ok(environment)) => execve_fd(
-            program.as_fd(),
-            &CStringArray::new(arguments),
-            &CStringArray::new(environment),
-        ),
+        (Ok(arguments), Ok(environment)) => {
+            let Err(errno) = execveat(
+                program,
+                c"",
+                &arguments,
+                &environment,
+                AtFlags::AT_EMPTY_PATH,
+            );
+            errno
+        }
         (Err(errno), _) | (_, Err(errno)) => errno,
     }
 }
@@ -167,7 +214,7 @@ fn c_string(text: OsString) -> Result<CString, Errno> {
 
 /// Kernels before 6.14 call a process that was executed by descriptor after the descriptor's number.
 fn name_again() {
-    // For `ps` and its like only.
+    // Only for `ps` and the like.
     let _ = set_name(c"locule");
 }
 
@@ -186,6 +233,22 @@ mod tests {
         assert!(!wanted("start x"));
         assert!(!wanted("state -- run"));
         assert!(!wanted(""));
+    }
+
+    #[test]
+    fn a_sealed_file_cannot_be_written() {
+        let (reader, _writer) = io::pipe().unwrap();
+        assert!(!is_sealed(&reader.into()), "a pipe has no seals");
+        assert!(!is_sealed(&file_in_memory().unwrap()));
+        let copy = sealed_copy(File::open("/proc/self/exe").unwrap().into()).unwrap();
+        assert!(is_sealed(&copy));
+        let error = io::copy(&mut &b"again"[..], &mut File::from(copy)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn a_program_that_was_named_was_not_executed_by_descriptor() {
+        assert!(!executed_by_descriptor());
     }
 
     #[test]
