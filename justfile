@@ -39,6 +39,10 @@ control runtime="runc":
 faults:
     LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults -- --nocapture
 
+# take out one protection after the other and expect its tests to fail: just mutants [NAME...]; see integration/mutants/README.md
+mutants *names:
+    integration/mutants/run.sh {{ names }}
+
 # look for inputs that break the readers and the filter compiler, so many seconds for each target; see docs/testing.md
 fuzz seconds="60":
     command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz

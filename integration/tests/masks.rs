@@ -136,3 +136,19 @@ fn many_masked_directories_share_one_file_system() {
         s.run(&bundle).prints("1");
     });
 }
+
+/// A path that cannot be looked up may be there all the same: an error, not a mask that is missing.
+#[test]
+fn a_path_that_cannot_be_looked_up_is_an_error() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 passes over some of them") {
+            return;
+        }
+        for list in ["maskedPaths", "readonlyPaths"] {
+            let mut bundle = s.bundle();
+            symlink("round", bundle.root().join("round")).expect("symlink");
+            bundle.set(&format!("/linux/{list}"), json!(["/etc", "/round/file"]));
+            s.run(&bundle).fails_with(&["/round/file", "ELOOP"]);
+        }
+    });
+}

@@ -1,0 +1,99 @@
+#!/bin/bash
+# Takes out one protection at a time and expects the tests that its patch names to fail; README.md here. `run.sh [NAME...]`, as root.
+#
+# Works on a copy of the working tree below target/mutants, with a build folder of its own. Exits with 1 when a mutant survives or when a
+# patch cannot be tried: it no longer applies, does not build, or names a test that does not pass without it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+mutants=$PWD/integration/mutants
+work=$PWD/target/mutants
+tree=$work/tree
+export CARGO_TARGET_DIR=$work/build
+export GIT_CEILING_DIRECTORIES=$work # `git apply` must not take the copy for a part of this repository
+
+# Files that differ are written anew, so that cargo sees a new time; the others stay as they are.
+copy_tree() {
+    local file
+    mkdir -p "$tree"
+    git ls-files --cached --others --exclude-standard | sort > "$work/files"
+    (cd "$tree" && find . -type f -printf '%P\n' | sort | comm -13 "$work/files" - | xargs -r -d '\n' rm --)
+    while IFS= read -r file; do
+        test -e "$file" || continue
+        cmp -s "$file" "$tree/$file" && continue
+        mkdir -p "$tree/$(dirname "$file")"
+        cp -- "$file" "$tree/$file"
+        chmod --reference="$file" "$tree/$file"
+    done < "$work/files"
+}
+
+tests_of() { sed -n 's/^# test: *//p' "$mutants/$1.patch"; }
+
+# One test, as its header line names it; its output is in $work/log. `test_in_tree --no-run` only builds.
+test_in_tree() {
+    local run=$1
+    shift
+    local arguments environment=host name
+    if test "$1" = -p; then
+        arguments=(--package "$2") name=$3
+    else
+        arguments=(--package integration --test "${1%%::*}") name=${1#*::} environment=${2:-host}
+    fi
+    cd "$tree"
+    if test "$run" = --no-run; then
+        cargo build --quiet --package locule && cargo test --quiet "${arguments[@]}" --no-run
+    else
+        LOCULE_ENVIRONMENT=$environment timeout 600 cargo test "${arguments[@]}" -- --exact "$name"
+    fi > "$work/log" 2>&1
+}
+
+row() { printf '%-12s %-40s %s\n' "$@"; }
+
+# Whether the tests of a patch pass without it: one that always fails catches nothing, and one that is skipped neither.
+declare -A known
+passes() {
+    local test=$1
+    if test -z "${known[$test]:-}"; then
+        known[$test]=no
+        # shellcheck disable=SC2086 # words
+        if test_in_tree --run $test && grep -q '^test result: ok. 1 passed' "$work/log" && ! grep -q 'skipped: ' "$work/log"; then
+            known[$test]=yes
+        fi
+    fi
+    test "${known[$test]}" = yes
+}
+
+# Tries one patch and says what came of it.
+try() {
+    local name=$1 patch=$mutants/$1.patch test verdict=caught detail=
+    test -f "$patch" || { row ERROR "$name" "there is no integration/mutants/$name.patch"; return 1; }
+    mapfile -t tests < <(tests_of "$name")
+    test ${#tests[@]} -gt 0 || { row ERROR "$name" 'no line "# test: ..."'; return 1; }
+    for test in "${tests[@]}"; do
+        passes "$test" || { row ERROR "$name" "$test does not pass without the patch: $(reason)"; return 1; }
+    done
+    (cd "$tree" && git apply --recount "$patch") 2> "$work/log" || { row ERROR "$name" "does not apply: $(head -1 "$work/log")"; return 1; }
+    for test in "${tests[@]}"; do
+        # shellcheck disable=SC2086 # words
+        if ! test_in_tree --no-run $test; then
+            verdict=ERROR detail="does not build: $(grep -m1 '^error' "$work/log" || true)"
+            break
+        elif test_in_tree --run $test; then
+            verdict=SURVIVED detail="$detail $test"
+        fi
+        cp "$work/log" "$work/$name.log"
+    done
+    (cd "$tree" && git apply --recount --reverse "$patch")
+    row "$verdict" "$name" "$detail"
+    test "$verdict" = caught
+}
+
+reason() { grep -m1 -o -e 'skipped: .*' -e '^error.*' -e 'test result: .*' "$work/log" || tail -1 "$work/log"; }
+
+copy_tree
+# What a run that was interrupted left changed was replaced just now.
+test $# -gt 0 || mapfile -t all < <(cd "$mutants" && printf '%s\n' *.patch | sed 's/\.patch$//')
+failed=0
+for name in "${@:-${all[@]}}"; do
+    try "$name" || failed=$((failed + 1))
+done
+test $failed -eq 0 || { echo "$failed of the mutants failed; the output of their tests is in target/mutants/NAME.log" >&2; exit 1; }
