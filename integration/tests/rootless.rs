@@ -103,6 +103,38 @@ fn a_single_id_needs_no_newuidmap() {
     });
 }
 
+/// crun's `run.oci.keep_original_groups`: an ordinary user's container keeps that user's groups, which are not mapped.
+#[test]
+fn an_annotation_keeps_the_groups_of_the_user() {
+    sandbox::user(|s| {
+        if s.is_control("an annotation of crun") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["id", "-G"]);
+        for (value, groups) in [("0", "0"), ("1", "0 65534")] {
+            bundle.set("/annotations/run.oci.keep_original_groups", json!(value));
+            let full = s.command();
+            let args = full.get_args().map(|arg| match arg.to_str() {
+                Some("--clear-groups") => "--groups=5555".into(),
+                _ => arg.to_owned(),
+            });
+            let mut command = Command::new(full.get_program());
+            command.args(args).current_dir(&s.dir);
+            command.envs(
+                full.get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            );
+            command
+                .arg("run")
+                .arg("--bundle")
+                .arg(bundle.write())
+                .arg(s.id());
+            s.finish(command, Some(&bundle)).prints(groups);
+        }
+    });
+}
+
 /// Row S15: setgroups is denied where the kernel demands it (one gid, no helper) and allowed with a range.
 #[test]
 fn setgroups_is_denied_only_where_it_must_be() {

@@ -126,3 +126,46 @@ fn the_error_codes_are_listed() {
     assert!(!codes.is_empty());
     assert_eq!(listed, codes);
 }
+
+/// Every annotation of crun's that a room reads, but for tests.
+fn annotations(file: &Path) -> BTreeSet<String> {
+    let source = fs::read_to_string(file).expect("source");
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let quoted = source.split('"').skip(1).step_by(2);
+    let named = quoted.filter(|text| text.len() > PREFIX.len() && text.starts_with(PREFIX));
+    named.map(str::to_owned).collect()
+}
+
+/// The prefix of crun's annotations.
+const PREFIX: &str = "run.oci.";
+
+/// R20: an annotation that is read is told by `features`, and docs/security.md says what it widens or narrows.
+#[test]
+fn every_annotation_is_in_features_and_in_the_table() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let features = top.join("crates/spec/src/features.rs");
+    let listed = annotations(&features);
+    let mut read = BTreeSet::new();
+    let mut folders = vec![top.join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = entry.file_name();
+            let is_source = path.extension().is_some_and(|end| end == "rs");
+            if path.is_dir() && name != "tests" {
+                folders.push(path);
+            } else if is_source && name != "tests.rs" && name != "features.rs" {
+                read.append(&mut annotations(&path));
+            }
+        }
+    }
+    assert!(read.len() >= 4, "{read:?}");
+    assert_eq!(read, listed, "read, and listed by features");
+    let table = fs::read_to_string(top.join("docs/security.md")).expect("docs/security.md");
+    for name in read {
+        assert!(
+            table.contains(&format!("| `{name}` |")),
+            "{name} has no row"
+        );
+    }
+}

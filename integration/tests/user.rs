@@ -55,6 +55,35 @@ fn groups_of_the_caller_are_dropped() {
     });
 }
 
+/// R20: an annotation widens only what an ordinary user could do by himself. The groups of the host's root are no container's.
+#[test]
+fn no_annotation_keeps_the_groups_of_the_hosts_root() {
+    sandbox::host(|s| {
+        if s.is_control("an annotation of crun") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.user(1000, 1000).args(&["id", "-G"]);
+        let key = "/annotations/run.oci.keep_original_groups";
+        for user_namespace in [false, true] {
+            if user_namespace {
+                bundle.user_namespace(&[(0, 100_000, 65_536)]);
+            }
+            bundle.set(key, json!("1"));
+            s.try_create(&bundle, &s.id(), &[]).fails_with(&[
+                key,
+                "the host's root",
+                "additionalGids",
+            ]);
+        }
+        bundle.inherit("user").set(key, json!("0"));
+        bundle
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings");
+        s.run(&bundle).prints("1000");
+    });
+}
+
 /// CVE-2022-2989 and relatives: a file that its group may not read is not read by a process of that group.
 #[test]
 fn a_group_without_permission_is_denied() {

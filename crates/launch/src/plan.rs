@@ -4,7 +4,7 @@ use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
-use crate::process::{self, Limits, Options};
+use crate::process::{self, Limits, Options, OwnGroups};
 use capability::plan::Refused;
 use kernel::{Call, Errno, ids};
 use lsm::{Host, Keyring};
@@ -18,6 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u8 = 21;
+/// CAP_SETGID.
+const SETGID: u64 = 1 << 6;
 /// CAP_SYS_RESOURCE.
 const SYS_RESOURCE: u64 = 1 << 24;
 
@@ -165,6 +167,10 @@ impl Plan {
             listen_fds: request.listen_fds,
             setgroups: process::setgroups(container, denied),
             limits,
+            own_groups: match own & SETGID != 0 && crate::tree::in_initial_user_namespace() {
+                true => OwnGroups::OfRoot,
+                false => OwnGroups::OfUser,
+            },
         };
         let seccomp = seccomp::Plan::lower(&seccomp::Request {
             container,

@@ -51,6 +51,20 @@ pub struct Options {
     pub setgroups: Setgroups,
     /// Who sets the resource limits.
     pub limits: Limits,
+    /// Whose supplementary groups the runtime has.
+    pub own_groups: OwnGroups,
+}
+
+/// The annotation by which a container keeps the runtime's supplementary groups: crun's. Any value but `0`.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Whose supplementary groups the runtime has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnGroups {
+    /// Those of an ordinary user: what a process of his has without a container too.
+    OfUser,
+    /// Those of a process that could change them: its container's user never logged in with them.
+    OfRoot,
 }
 
 /// Who sets the resource limits. Somebody with CAP_SYS_RESOURCE may raise those of any process from outside; others
@@ -86,6 +100,11 @@ pub enum Error {
         "/process/user/additionalGids: supplementary groups cannot be set in this user namespace; map a range of groups (newgidmap, /etc/subgid) or remove them"
     )]
     GroupsDenied,
+    /// The groups of the host's root for the container's user.
+    #[error(
+        "/annotations/{KEEP_GROUPS}: it would give the container the supplementary groups of the host's root; remove it and list groups in /process/user/additionalGids (an ordinary user's runtime keeps that user's groups)"
+    )]
+    GroupsOfRoot,
 }
 
 /// Room for HOME= and a path of this many bytes.
@@ -134,7 +153,7 @@ impl Plan {
                 Personality::Linux => 0,
                 Personality::Linux32 => 8,
             }),
-            user: User::lower(container, options.setgroups)?,
+            user: User::lower(container, options)?,
             no_new_privileges: process.no_new_privileges,
             cwd: CString::new(cwd).map_err(nul("/process/cwd".to_owned()))?,
             candidates: candidates(&process.args, &process.env),
@@ -299,7 +318,7 @@ pub fn differing(index: u16) -> &'static str {
 }
 
 impl User {
-    fn lower(container: &Container, setgroups: Setgroups) -> Result<Self, Error> {
+    fn lower(container: &Container, options: Options) -> Result<Self, Error> {
         let user = container
             .process
             .as_ref()
@@ -314,9 +333,12 @@ impl User {
         };
         let keep = container
             .annotations
-            .get("run.oci.keep_original_groups")
+            .get(KEEP_GROUPS)
             .is_some_and(|value| value != "0");
-        let groups = match setgroups {
+        if keep && options.own_groups == OwnGroups::OfRoot {
+            return Err(Error::GroupsOfRoot);
+        }
+        let groups = match options.setgroups {
             Setgroups::Allowed if !keep => Some(user.additional_gids),
             Setgroups::Denied if !keep && !user.additional_gids.is_empty() => {
                 return Err(Error::GroupsDenied);

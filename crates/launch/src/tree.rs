@@ -12,6 +12,11 @@ const SYS_ADMIN: u64 = 1 << 21;
 /// make another namespace the initial one.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
+/// Whether this process is in the initial user namespace.
+pub(crate) fn in_initial_user_namespace() -> bool {
+    namespace::join::own_inode(namespace::Kind::User) == Some(INITIAL_USER_NAMESPACE)
+}
+
 /// Lowers the file system tree.
 pub(crate) fn lower(
     request: &Request<'_>,
@@ -22,12 +27,10 @@ pub(crate) fn lower(
         what: "the own capabilities",
         errno,
     })?;
-    let in_initial =
-        namespace::join::own_inode(namespace::Kind::User) == Some(INITIAL_USER_NAMESPACE);
     Ok(rootfs::Plan::lower(&rootfs::Request {
         container: request.container,
         privileged: sets.effective & SYS_ADMIN != 0 && namespace::join::owns_mounts(),
-        user_namespace: !in_initial || entry.changes_user_namespace(),
+        user_namespace: !in_initial_user_namespace() || entry.changes_user_namespace(),
         pivot: request.pivot,
         cgroup: &view(cgroup.location()),
     })?)

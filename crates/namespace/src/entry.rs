@@ -54,6 +54,8 @@ pub struct Entry {
     joined: Vec<(Kind, u64)>,
     /// The kinds that are new.
     new: NamespaceFlags,
+    /// Whether the runtime's supplementary groups stay: an ordinary user's may.
+    keeps_groups: bool,
 }
 
 /// How the container's first process gets into its cgroup.
@@ -95,6 +97,7 @@ impl Entry {
             id_maps: IdMaps::lower(container)?,
             joined,
             new,
+            keeps_groups: container.keeps_groups(),
         };
         if cgroup == CgroupEntry::ByRuntime {
             entry.hops.push(Hop::AwaitCgroup);
@@ -210,11 +213,24 @@ impl Entry {
             Some(Hop::Join(joined)) => join(joined).map_err(at(Call::Setns)),
             Some(Hop::JoinRefused) => self.join_refused(refused),
             Some(Hop::Unshare(flags)) => clone::unshare(*flags).map_err(at(Call::Unshare)),
-            Some(Hop::BecomeRoot(uid, gid)) => become_ids(*uid, *gid, index),
+            Some(Hop::BecomeRoot(uid, gid)) => self.become_ids(*uid, *gid, index),
             Some(Hop::TimeOffsets(text)) => {
                 kernel::pipe::write_file(c"/proc/self/timens_offsets", text)
                     .map_err(at(Call::TimeOffsets))
             }
+        }
+    }
+
+    fn become_ids(&self, uid: u32, gid: u32, index: usize) -> Result<(), Failed> {
+        ids::setresgid(gid).map_err(Failed::at(Call::Setgid, index))?;
+        ids::setresuid(uid).map_err(Failed::at(Call::Setuid, index))?;
+        if self.keeps_groups {
+            return Ok(());
+        }
+        // Groups of the host would give access to its files; where setgroups is denied they stay, as they must.
+        match ids::setgroups(&[]) {
+            Err(Errno::EPERM) => Ok(()),
+            answer => answer.map_err(Failed::at(Call::Setgroups, index)),
         }
     }
 
@@ -309,16 +325,6 @@ pub struct Refused(u64);
 fn join(joined: &Joined) -> Result<(), Errno> {
     let fd: BorrowedFd<'_> = joined.fd.as_fd();
     clone::setns(fd, joined.kind.flag())
-}
-
-fn become_ids(uid: u32, gid: u32, index: usize) -> Result<(), Failed> {
-    ids::setresgid(gid).map_err(Failed::at(Call::Setgid, index))?;
-    ids::setresuid(uid).map_err(Failed::at(Call::Setuid, index))?;
-    // Groups of the host would give access to its files; where setgroups is denied they stay, as they must.
-    match ids::setgroups(&[]) {
-        Err(Errno::EPERM) => Ok(()),
-        answer => answer.map_err(Failed::at(Call::Setgroups, index)),
-    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,17 @@ pub struct Container {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The annotation by which a container keeps the runtime's supplementary groups: crun's. Any value but `0`.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+impl Container {
+    /// Whether [`KEEP_GROUPS`] asks for it.
+    pub fn keeps_groups(&self) -> bool {
+        let value = self.annotations.get(KEEP_GROUPS);
+        value.is_some_and(|value| value != "0")
+    }
+}
+
 /// `root`: an existing directory of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {

@@ -25,9 +25,13 @@ const HOOKS: [&str; 6] = [
 ];
 
 /// Annotations by which an unprivileged user could change what happens on the host. A trailing dot
-/// means every annotation with this prefix.
-const UNSAFE: [&str; 4] = [
+/// means every annotation with this prefix; of `run.oci.` those that are read stand beside it.
+const UNSAFE: [&str; 8] = [
     "run.oci.",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.seccomp_fail_unknown_syscall",
+    "run.oci.systemd.subgroup",
     "org.criu.",
     "org.systemd.property.",
     "dev.locule.",
