@@ -34,12 +34,39 @@ fn env_is_the_whole_environment() {
     });
 }
 
+/// Of two entries with one name the last counts, as with runc and crun; a program would choose either.
+#[test]
+fn of_two_variables_with_one_name_the_last_counts() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 gives both") {
+            return;
+        }
+        let env = [
+            "A=1",
+            "PATH=/nowhere",
+            "HOME=/given",
+            "A=2",
+            "PATH=/bin",
+            "HOME=",
+        ];
+        let mut bundle = s.bundle();
+        bundle.set("/process/env", json!(env)).args(&["env"]);
+        s.run(&bundle).prints("A=2\nPATH=/bin\nHOME=/root");
+        for bad in ["=x", "A"] {
+            bundle.set("/process/env/0", json!(bad));
+            let words = ["/process/env/0", "invalid environment variable", bad];
+            s.try_create(&bundle, &s.id(), &[]).fails_with(&words);
+        }
+    });
+}
+
 /// HOME is that of the user in the container's /etc/passwd, else `/`; one that is given stays.
 #[test]
 fn home_comes_from_the_containers_passwd() {
     sandbox::host(|s| {
         for (uid, env, home) in [
             (0, json!(["PATH=/bin"]), "/root"),
+            (1000, json!(["PATH=/bin", "HOME="]), "/home/user"),
             (1000, json!(["PATH=/bin"]), "/home/user"),
             (4242, json!(["PATH=/bin"]), "/"),
             (0, json!(["PATH=/bin", "HOME=/given"]), "/given"),

@@ -62,19 +62,32 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
     })?
 }
 
-/// `env` of a process or a hook: `NAME=value` each.
+/// `env` of a process or a hook: `NAME=value` each. Of two entries with one name the last counts.
 pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
-    o.list("env", |item| {
+    let mut entries = o.list("env", |item| {
         let text = item.text()?;
-        if !text.contains('=') {
+        if name(text).is_empty() {
             item.error(
                 Code::Range,
-                format!("expected NAME=value, found {}", quote(text)),
+                format!(
+                    "invalid environment variable: expected NAME=value, found {}",
+                    quote(text)
+                ),
             );
             return None;
         }
         Some(text.to_owned())
-    })
+    });
+    let mut names = HashSet::new();
+    entries.reverse();
+    entries.retain(|entry| names.insert(name(entry).to_owned()));
+    entries.reverse();
+    entries
+}
+
+/// What stands before the `=`; nothing where there is none.
+fn name(entry: &str) -> &str {
+    entry.split_once('=').map_or("", |(name, _)| name)
 }
 
 fn console_size(value: &Value<'_>) -> Option<(u16, u16)> {

@@ -20,6 +20,10 @@ fn the_program_and_its_surroundings_are_checked() {
             -> path /process/cwd : absolute
         /process/env = ["A=1", "B"]
             -> range /process/env/1 : NAME=value
+        /process/env = ["A=1", "=x"]
+            -> range /process/env/1 : invalid environment variable
+        /process/env = [""]
+            -> range /process/env/0 : invalid environment variable
         /process/env = ["A=\u0000"]
             -> range /process/env/0 : NUL
         /process/terminal = "no"
@@ -152,6 +156,16 @@ fn hooks_have_an_absolute_path_and_time() {
         (found[1].args.as_slice(), &found[1].env, found[1].timeout),
         (&["z".into()][..], &Some(vec![]), Some(3))
     );
+}
+
+#[test]
+fn of_two_variables_with_one_name_the_last_counts() {
+    let env = r#"["A=1", "B=2", "A=", "C=x=y", "AB=1", "C=3"]"#;
+    let hooks = format!("{{\"poststop\": [{{\"path\": \"/x\", \"env\": {env}}}]}}");
+    let found = accepted(&[("/process/env", env), ("/hooks", &hooks)]);
+    let last = ["B=2", "A=", "AB=1", "C=3"];
+    assert_eq!(found.process.unwrap().env, last);
+    assert_eq!(found.hooks.poststop[0].env.as_ref().unwrap(), &last);
 }
 
 #[test]
