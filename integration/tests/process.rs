@@ -81,6 +81,50 @@ fn home_comes_from_the_containers_passwd() {
     });
 }
 
+/// execve(2) says "no such file" of a program that is there when its interpreter is not: the error names that.
+#[test]
+fn a_missing_interpreter_is_named() {
+    sandbox::host(|s| {
+        if s.is_control("runc says no such file or directory") {
+            return;
+        }
+        let loader = "/lib64/ld-linux-x86-64.so.2";
+        let dynamic = fs::read("/bin/ls").expect("/bin/ls");
+        let cases: [(&[u8], &str, &str); 3] = [
+            (
+                b"#!/bin/bash -e\necho\n",
+                "\"/bin/bash\"",
+                "in the container",
+            ),
+            (
+                b"#!/bin/sh\r\necho\r\n",
+                "\"/bin/sh\\r\"",
+                "carriage return",
+            ),
+            (&dynamic, loader, "in the container"),
+        ];
+        for (text, interpreter, hint) in cases {
+            let mut bundle = s.bundle();
+            bundle.file("/opt/tool", text, 0o755);
+            bundle.set("/process/env", json!(["PATH=/opt"]));
+            for name in ["tool", "/opt/tool"] {
+                bundle.args(&[name]);
+                let words = [
+                    &format!("exec: \"{name}\": no such file or directory: "),
+                    interpreter,
+                    hint,
+                ];
+                let outcome = s.run(&bundle).fails_with(&words);
+                assert!(!outcome.last_line().contains("stat"), "{}", outcome.stderr);
+                // Where the start is a command of its own too.
+                let container = s.create(&bundle);
+                container.start().fails_with(&words);
+                container.remove();
+            }
+        }
+    });
+}
+
 /// The program is found by the PATH of `process.env`, not by the caller's.
 #[test]
 fn the_program_is_found_by_the_containers_path() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use integration::sandbox;
+use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
 
 /// Row S42: "uid ... gid ... additionalGids": exactly these, no group of the caller.
@@ -96,6 +96,73 @@ fn a_group_without_permission_is_denied() {
         s.run(&bundle).fails();
         bundle.user(1000, 2001);
         s.run(&bundle).prints("text");
+    });
+}
+
+/// A bundle of user 1000 with a program that only root may reach or execute, and what may be done about it.
+fn private_program(s: &Sandbox, directory: u32, program: u32, capability: &str) -> Bundle {
+    let mut bundle = s.bundle();
+    let path = bundle.root().join("opt/private");
+    fs::create_dir_all(&path).expect("mkdir");
+    fs::copy(integration::bundle::busybox(), path.join("busybox")).expect("copy");
+    for (path, mode) in [(path.join("busybox"), program), (path, directory)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+    bundle.user(1000, 1000);
+    bundle.set("/process/env", json!(["PATH=/nowhere:/opt/private"]));
+    bundle.capabilities(&["bounding", "permitted", "effective"], &[capability]);
+    bundle
+}
+
+/// execve(2) takes the effective capabilities into account; so does the look-up before it.
+#[test]
+fn capabilities_open_the_way_to_the_program() {
+    sandbox::host(|s| {
+        for (directory, program, capability, runs) in [
+            (0o700, 0o700, "CAP_DAC_OVERRIDE", true),
+            (0o700, 0o755, "CAP_DAC_READ_SEARCH", true),
+            (0o755, 0o700, "CAP_DAC_READ_SEARCH", false),
+            (0o755, 0o600, "CAP_DAC_OVERRIDE", false),
+            (0o700, 0o755, "CAP_KILL", false),
+            (0o755, 0o700, "CAP_KILL", false),
+        ] {
+            let mut bundle = private_program(s, directory, program, capability);
+            for name in ["/opt/private/busybox", "busybox"] {
+                bundle.args(&[name, "id", "-u"]);
+                if runs {
+                    s.run(&bundle).prints("1000");
+                } else {
+                    // Engines make exit status 126 of these words.
+                    s.try_create(&bundle, &s.id(), &[]).fails_with(&[
+                        "exec:",
+                        name,
+                        "permission denied",
+                    ]);
+                }
+            }
+        }
+    });
+}
+
+/// The same under a filter that ends whoever asks by faccessat2(2) or opens the program: init asks by older calls then.
+#[test]
+fn capabilities_open_the_way_to_the_program_under_a_filter() {
+    sandbox::host(|s| {
+        for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ERRNO"] {
+            let mut bundle = private_program(s, 0o700, 0o700, "CAP_DAC_OVERRIDE");
+            bundle
+                .set("/process/noNewPrivileges", json!(false))
+                .set(
+                    "/linux/seccomp",
+                    json!({
+                        "defaultAction": "SCMP_ACT_ALLOW",
+                        "architectures": ["SCMP_ARCH_X86_64"],
+                        "syscalls": [{ "names": ["faccessat2", "openat2"], "action": action }]
+                    }),
+                )
+                .args(&["busybox", "id", "-u"]);
+            s.run(&bundle).prints("1000");
+        }
     });
 }
 

@@ -61,6 +61,22 @@ pub struct FileStat {
     pub modified: (i64, i64),
 }
 
+impl FileStat {
+    fn of(stat: &libc::stat) -> Self {
+        Self {
+            kind: FileKind::of(stat.st_mode),
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            node: (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)),
+            accessed: (stat.st_atime, stat.st_atime_nsec),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+}
+
 /// What is at `path` from `directory`; a link as the last component is not followed, an empty path is
 /// `directory` itself.
 pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno> {
@@ -80,18 +96,7 @@ pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno
     }
     .into())?;
     // SAFETY: a successful fstatat(2) has filled the whole buffer.
-    let stat = unsafe { stat.assume_init() };
-    Ok(FileStat {
-        kind: FileKind::of(stat.st_mode),
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        node: (libc::major(stat.st_rdev), libc::minor(stat.st_rdev)),
-        accessed: (stat.st_atime, stat.st_atime_nsec),
-        modified: (stat.st_mtime, stat.st_mtime_nsec),
-    })
+    Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
 }
 
 /// What the descriptor refers to.
@@ -101,12 +106,15 @@ pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat, Errno> {
 
 /// What `path` leads to, links followed. By stat(2). Not for names that a container controls, but by a process that is
 /// confined to the container.
-pub fn kind_of(path: &CStr) -> Result<FileKind, Errno> {
+///
+/// # Errors
+/// ENOENT, ENOTDIR: there is nothing. EACCES: a directory on the way is closed to this process' effective ids.
+pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path is a C string and the buffer is a whole `stat`.
     ret(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) }.into())?;
     // SAFETY: a successful stat(2) has filled the whole buffer.
-    Ok(FileKind::of(unsafe { stat.assume_init() }.st_mode))
+    Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
 }
 
 /// The magic number of a procfs, as [`filesystem_magic`] gives it.

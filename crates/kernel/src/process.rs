@@ -42,6 +42,21 @@ pub fn personality(domain: u32) -> Result<(), Errno> {
     ret(unsafe { libc::personality(domain.into()) }.into())
 }
 
+/// CPUs that a mask has room for: more than any kernel is built for (CONFIG_NR_CPUS, at most 8192).
+const CPUS: usize = 8192;
+
+/// Takes back what sched_setaffinity(2) has narrowed: this process may run on every CPU of its cpuset, now and when the
+/// cpuset changes. For a process that is in its cgroups already.
+///
+/// # Errors
+/// EPERM: a filter forbids it. See
+/// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
+pub fn allow_every_cpu() -> Result<(), Errno> {
+    let mask = [u8::MAX; CPUS / 8];
+    // SAFETY: the pointer and the size are of one array. The kernel takes as much of it as it has CPUs for.
+    ret(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) })
+}
+
 /// Makes this process the leader of a new session.
 pub fn setsid() -> Result<(), Errno> {
     // SAFETY: no memory is passed.
@@ -250,9 +265,30 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
     usize::try_from(length).map_err(|_too_large| Errno::ERANGE)
 }
 
-/// Whether this process, with its *real* ids, may execute the file `path`. See access(2). Not for names that a
-/// container controls, but by a process that is confined to the container.
+/// Whether this process may execute the file `path`, with its effective ids and capabilities. Linux 5.8. See
+/// [faccessat2(2)](https://man7.org/linux/man-pages/man2/access.2.html). Not for names that a container controls, but by
+/// a process that is confined to the container.
+///
+/// # Errors
+/// EACCES: it may not. ENOSYS, EPERM: a system call filter does not know the call.
 pub fn may_execute(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_faccessat2,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    })
+}
+
+/// The same by access(2), which every filter knows: with the *real* ids and, unless they are root's, without capabilities.
+///
+/// # Errors
+/// EACCES: it may not, or needs its capabilities for it.
+pub fn may_execute_without_capabilities(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path is a C string.
     ret(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())
 }

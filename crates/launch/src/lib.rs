@@ -12,10 +12,12 @@
 
 pub mod create;
 pub mod failure;
+mod home;
 pub mod hooks;
 mod locks;
 pub mod plan;
 pub mod process;
+pub mod program;
 pub mod protocol;
 mod stage;
 mod tree;

@@ -85,6 +85,11 @@ impl Plan {
         Ok((Self { landlock, moment }, warnings))
     }
 
+    /// Whether the locks are shut when the program is looked up.
+    pub(crate) fn precede_look_up(&self) -> bool {
+        self.moment == Before::Drop
+    }
+
     /// The sentence for a failure of [`Locks::make`].
     pub(crate) fn describe(&self, failed: &Failed) -> String {
         match &self.landlock {

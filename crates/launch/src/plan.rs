@@ -5,6 +5,7 @@ use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups};
+use crate::program::{Filter, Overrides};
 use capability::plan::Refused;
 use kernel::{Call, Errno, ids};
 use lsm::{Host, Keyring};
@@ -16,6 +17,10 @@ use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
+/// CAP_DAC_OVERRIDE.
+const DAC_OVERRIDE: u8 = 1;
+/// CAP_DAC_READ_SEARCH.
+const DAC_READ_SEARCH: u8 = 2;
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u8 = 21;
 /// CAP_SETGID.
@@ -163,29 +168,23 @@ impl Plan {
             .id_maps
             .as_ref()
             .is_some_and(namespace::IdMaps::denies_setgroups);
-        let options = Options {
-            listen_fds: request.listen_fds,
-            setgroups: process::setgroups(container, denied),
-            limits,
-            own_groups: match own & SETGID != 0 && crate::tree::in_initial_user_namespace() {
-                true => OwnGroups::OfRoot,
-                false => OwnGroups::OfUser,
-            },
-        };
-        let seccomp = seccomp::Plan::lower(&seccomp::Request {
-            container,
-            id: request.id,
-            version: spec::VERSION,
-            status: seccomp::notify::Status::Creating,
-        })?;
-        for (pointer, name) in seccomp.iter().flat_map(|plan| &plan.unknown) {
-            tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
-        }
+        let seccomp = filter(request)?;
         let sys_admin = SysAdmin {
             in_init: available.obtainable.has(SYS_ADMIN),
             in_program: capability.has_effective(SYS_ADMIN),
         };
         let (locks, warnings) = locks::Plan::lower(container, seccomp.as_ref(), sys_admin)?;
+        let options = Options {
+            listen_fds: request.listen_fds,
+            setgroups: process::setgroups(container, denied),
+            limits,
+            own_groups: own_groups(own),
+            filter: match seccomp.is_some() && locks.precede_look_up() {
+                true => Filter::InForce,
+                false => Filter::Later,
+            },
+            overrides: overrides(&capability),
+        };
         let process = container.process.as_ref();
         let hooks = Hooks::lower(container)?;
         let plan = Self {
@@ -250,6 +249,37 @@ impl Plan {
     }
 }
 
+/// The system call filter.
+fn filter(request: &Request<'_>) -> Result<Option<seccomp::Plan>, Error> {
+    let plan = seccomp::Plan::lower(&seccomp::Request {
+        container: request.container,
+        id: request.id,
+        version: spec::VERSION,
+        status: seccomp::notify::Status::Creating,
+    })?;
+    for (pointer, name) in plan.iter().flat_map(|plan| &plan.unknown) {
+        tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
+    }
+    Ok(plan)
+}
+
+/// What the program's capabilities open.
+fn overrides(capability: &capability::Plan) -> Overrides {
+    let any = [DAC_OVERRIDE, DAC_READ_SEARCH].map(|number| capability.has_effective(number));
+    match any.contains(&true) {
+        true => Overrides::ModeBits,
+        false => Overrides::Nothing,
+    }
+}
+
+/// Whose groups a runtime with these effective capabilities has.
+fn own_groups(capabilities: u64) -> OwnGroups {
+    match capabilities & SETGID != 0 && crate::tree::in_initial_user_namespace() {
+        true => OwnGroups::OfRoot,
+        false => OwnGroups::OfUser,
+    }
+}
+
 /// Keyring, profile and labels, as this host can give them.
 fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
     Ok(lsm::Plan::lower(&lsm::Request {
@@ -305,25 +335,46 @@ fn describe_program_or(
         (Place::StartContainer, _) => hooks.describe(&failure.hook()),
         (_, Call::LandlockRestrict) => landlock::describe_restriction(errno),
         (_, Call::Seccomp) => format!("/linux/seccomp: seccomp: {}", words(errno)),
-        _ => format!("{}{hint}", describe_program(program, errno)),
+        _ => format!("{}{hint}", describe_program(program, failure)),
     }
 }
 
 /// The sentence for a program that cannot be run, in the words that engines look for.
-fn describe_program(program: &str, errno: Errno) -> String {
-    let why = match errno {
-        Errno::ENOENT | Errno::ENOTDIR if !program.contains('/') => {
+fn describe_program(program: &str, failure: &Failure) -> String {
+    let errno = failure.errno();
+    let said = words(errno);
+    let why = match (failure.place, errno) {
+        // The look-up has found it.
+        (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
+        (Place::Exec, Errno::ENOEXEC) => format!(
+            "{said}: it is no program for this machine's processor, and no script with `#!` in its first line"
+        ),
+        (_, Errno::ENOENT | Errno::ENOTDIR) if !program.contains('/') => {
             "executable file not found in $PATH".to_owned()
         }
-        Errno::ENOENT | Errno::ENOTDIR => format!("stat {program}: {}", words(errno)),
+        (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
         // Files answer EACCES.
-        Errno::EPERM => format!(
-            "{}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call",
-            words(errno)
+        (_, Errno::EPERM) => format!(
+            "{said}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call"
         ),
-        errno => words(errno),
+        _ => said,
     };
     format!("exec: \"{}\": {why}", program.escape_debug())
+}
+
+/// Why execve(2) does not find a program that is there.
+fn missing_interpreter(failure: &Failure) -> String {
+    let interpreter = String::from_utf8_lossy(failure.tail.as_bytes());
+    let hint = match interpreter.ends_with('\r') {
+        true => "; the first line of the script ends with a carriage return, as on Windows",
+        false => "",
+    };
+    match interpreter.is_empty() {
+        true => "the file is there, but the interpreter that it names is not".to_owned(),
+        false => format!(
+            "the file is there, but its interpreter {interpreter:?}, or what that needs, is not in the container{hint}"
+        ),
+    }
 }
 
 /// The sentence for a limit that cannot be set.

@@ -4,13 +4,16 @@
 //! this room: whatever needs privileges comes before the ids change, what the change clears comes after.
 //! Limits and the oom score are set from outside, by the runtime. Runtime-spec config.md#process.
 
+use crate::failure::Failure;
+use crate::home::{self, Home};
+use crate::program::{Filter, Overrides, Program};
 use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
 use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed, ids, pipe};
 use rootfs::RootFd;
 use spec::Container;
-use spec::container::{Namespace, Personality, Rlimit};
+use spec::container::{KEEP_GROUPS, Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,7 +27,7 @@ pub struct Plan {
     no_new_privileges: bool,
     /// Relative to the root.
     cwd: CString,
-    candidates: Vec<CString>,
+    program: Program,
     args: CStringArray,
     env: CStringArray,
     /// Lowered by init itself; what only the runtime may raise is set by it.
@@ -53,10 +56,11 @@ pub struct Options {
     pub limits: Limits,
     /// Whose supplementary groups the runtime has.
     pub own_groups: OwnGroups,
+    /// Whether a filter is in force when the program is looked up.
+    pub filter: Filter,
+    /// What the program's capabilities open.
+    pub overrides: Overrides,
 }
-
-/// The annotation by which a container keeps the runtime's supplementary groups: crun's. Any value but `0`.
-const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Whose supplementary groups the runtime has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,11 +111,6 @@ pub enum Error {
     GroupsOfRoot,
 }
 
-/// Room for HOME= and a path of this many bytes.
-const HOME_ROOM: usize = 256;
-/// The size up to which the container's passwd file is read, bytes.
-const PASSWD_LIMIT: usize = 1 << 20;
-
 impl Plan {
     /// The plan; `None` for a container without a process, which can be created but not started.
     pub fn lower(container: &Container, options: Options) -> Result<Option<Self>, Error> {
@@ -142,7 +141,7 @@ impl Plan {
         };
         let home = (!env.iter().any(is_home)).then(|| {
             env.retain(|entry| !entry.as_bytes().starts_with(b"HOME="));
-            env.push(text(format!("HOME={}", " ".repeat(HOME_ROOM))));
+            env.push(text(format!("HOME={}", " ".repeat(home::ROOM))));
             env.len() - 1
         });
         let cwd = process.cwd.as_os_str().as_encoded_bytes();
@@ -156,7 +155,7 @@ impl Plan {
             user: User::lower(container, options)?,
             no_new_privileges: process.no_new_privileges,
             cwd: CString::new(cwd).map_err(nul("/process/cwd".to_owned()))?,
-            candidates: candidates(&process.args, &process.env),
+            program: Program::lower(process, options.filter, options.overrides),
             args: CStringArray::new(args),
             env: CStringArray::new(env),
             limits: match options.limits {
@@ -252,16 +251,8 @@ impl Plan {
     }
 
     /// Finds the program, as the user that will run it. The index of the answer is for [`Self::exec`].
-    pub fn look_up(&self) -> Result<usize, Failed> {
-        let mut denied = None;
-        for (index, candidate) in self.candidates.iter().enumerate() {
-            match executable(candidate) {
-                Ok(()) => return Ok(index),
-                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
-                Err(errno) => denied = denied.or(Some(Failed::at(Call::Lookup, index)(errno))),
-            }
-        }
-        Err(denied.unwrap_or_else(|| Failed::at(Call::Lookup, 0)(Errno::ENOENT)))
+    pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
+        self.program.look_up()
     }
 
     /// Sets the limits, last: they would hold for the set-up too.
@@ -296,12 +287,8 @@ impl Plan {
     }
 
     /// Becomes the program. Returns only on failure.
-    pub fn exec(&self, candidate: usize) -> Failed {
-        let Some(path) = self.candidates.get(candidate) else {
-            return Failed::at(Call::Lookup, candidate)(Errno::ENOENT);
-        };
-        let errno = process::execve(path, &self.args, &self.env);
-        Failed::at(Call::Exec, candidate)(errno)
+    pub(crate) fn exec(&self, candidate: usize) -> Failure {
+        self.program.exec(candidate, &self.args, &self.env)
     }
 }
 
@@ -331,10 +318,7 @@ impl User {
                 umask: 0o022,
             });
         };
-        let keep = container
-            .annotations
-            .get(KEEP_GROUPS)
-            .is_some_and(|value| value != "0");
+        let keep = container.keeps_groups();
         if keep && options.own_groups == OwnGroups::OfRoot {
             return Err(Error::GroupsOfRoot);
         }
@@ -410,29 +394,6 @@ fn text(text: String) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// The paths to try, in order: the program itself if it names a directory, else PATH of the *container's*
-/// environment before it.
-fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
-    let Some(program) = args.first().filter(|program| !program.is_empty()) else {
-        return Vec::new();
-    };
-    if program.contains('/') {
-        return vec![text(program.clone())];
-    }
-    let path = env
-        .iter()
-        .rev()
-        .find_map(|entry| entry.strip_prefix("PATH="))
-        .unwrap_or_default();
-    let directories = path.split(':').filter(|_| !path.is_empty());
-    directories
-        .map(|directory| match directory {
-            "" => text(format!("./{program}")),
-            directory => text(format!("{directory}/{program}")),
-        })
-        .collect()
-}
-
 /// Opens a file of the container that must be a regular one. The look comes first: to open a device does something already, a watchdog starts.
 fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
     let check = |file: OwnedFd| match fs::stat_at(file.as_fd(), c"")?.kind {
@@ -441,182 +402,4 @@ fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
     };
     check(root.open(path, OpenFlags::PATH)?)?;
     check(root.open(path, OpenFlags::NONBLOCK)?)
-}
-
-/// By calls that every filter knows, since one may be in force already: openat2(2) and faccessat2(2) came later.
-fn executable(candidate: &CStr) -> Result<(), Errno> {
-    match fs::kind_of(candidate)? {
-        FileKind::Directory => Err(Errno::EISDIR),
-        FileKind::Regular => process::may_execute(candidate),
-        _ => Err(Errno::EACCES),
-    }
-}
-
-/// The home directory of one user, read off a passwd file in pieces.
-struct Home {
-    text: [u8; HOME_ROOM + 5],
-    length: usize,
-}
-
-impl Default for Home {
-    fn default() -> Self {
-        let mut home = Self {
-            text: [0; HOME_ROOM + 5],
-            length: 0,
-        };
-        home.set(b"/");
-        home
-    }
-}
-
-impl Home {
-    fn text(&self) -> &[u8] {
-        self.text.get(..self.length).unwrap_or_default()
-    }
-
-    /// Takes `directory` if there is room for it.
-    fn set(&mut self, directory: &[u8]) {
-        for (at, part) in [(0, b"HOME=".as_slice()), (5, directory)] {
-            let Some(place) = self.text.get_mut(at..at + part.len()) else {
-                return;
-            };
-            place.copy_from_slice(part);
-        }
-        self.length = 5 + directory.len();
-    }
-
-    /// Looks for the first line of `uid`. What is no line of seven fields, or longer than the buffer, is
-    /// skipped: the file is the container's.
-    fn read(&mut self, passwd: &OwnedFd, uid: u32) {
-        let mut buffer = [0_u8; 2048];
-        let mut filled = 0;
-        let mut left = PASSWD_LIMIT;
-        loop {
-            let Some(room) = buffer.get_mut(filled..) else {
-                return;
-            };
-            let count = match fs::read(passwd.as_fd(), room) {
-                Ok(0) | Err(_) => {
-                    self.line(buffer.get(..filled).unwrap_or_default(), uid);
-                    return;
-                }
-                Ok(count) => count,
-            };
-            filled += count;
-            let Some(after) = left.checked_sub(count) else {
-                return;
-            };
-            left = after;
-            while let Some(end) = buffer.iter().take(filled).position(|byte| *byte == b'\n') {
-                if self.line(buffer.get(..end).unwrap_or_default(), uid) {
-                    return;
-                }
-                buffer.copy_within(end + 1..filled, 0);
-                filled -= end + 1;
-            }
-            if filled == buffer.len() {
-                filled = 0;
-            }
-        }
-    }
-
-    /// Takes the directory of this line if it is that of `uid`, and says so.
-    fn line(&mut self, line: &[u8], uid: u32) -> bool {
-        let mut fields = line.split(|byte| *byte == b':');
-        let (number, home) = (fields.nth(2), fields.nth(2));
-        if number.and_then(decimal) != Some(uid) {
-            return false;
-        }
-        if let Some(home) = home.filter(|home| home.starts_with(b"/")) {
-            self.set(home);
-        }
-        true
-    }
-}
-
-/// A number as passwd files have it: digits only, below 2^32.
-fn decimal(text: &[u8]) -> Option<u32> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(*byte - b'0'));
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0_u32, |number, byte| {
-        number.checked_mul(10)?.checked_add(digit(byte)?)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn home_of(uid: u32, passwd: &[u8]) -> String {
-        let pipe = kernel::pipe::pipe().unwrap();
-        let mut write = std::fs::File::from(pipe.write);
-        let passwd = passwd.to_vec();
-        let writer = std::thread::spawn(move || write.write_all(&passwd));
-        let mut home = Home::default();
-        home.read(&pipe.read, uid);
-        drop(pipe.read);
-        let _closed_early = writer.join();
-        String::from_utf8(home.text().to_vec()).unwrap()
-    }
-
-    #[test]
-    fn home_is_the_sixth_field_of_the_first_line_of_the_user() {
-        let passwd = b"root:x:0:0:root:/root:/bin/sh\nme:x:5:5::/home/me:\nme2:x:5:5::/other:\n";
-        assert_eq!(home_of(0, passwd), "HOME=/root");
-        assert_eq!(home_of(5, passwd), "HOME=/home/me");
-        assert_eq!(home_of(6, passwd), "HOME=/");
-    }
-
-    #[test]
-    fn a_numeric_name_is_never_a_user_id() {
-        assert_eq!(home_of(1000, b"1000:x:0:0::/root:\n"), "HOME=/");
-    }
-
-    #[test]
-    fn malformed_passwd_lines_are_skipped() {
-        let mut passwd = vec![b'x'; 10_000];
-        passwd.extend(b"\n\n:::\na:b:+7:0::/plus:\na:b:4294967303:0::/wrapped:\nme:x:7:7::/seven");
-        assert_eq!(home_of(7, &passwd), "HOME=/seven");
-    }
-
-    #[test]
-    fn a_home_that_has_no_room_or_is_relative_is_the_root_directory() {
-        let long = format!("me:x:7:7::/{}:\n", "h".repeat(HOME_ROOM));
-        assert_eq!(home_of(7, long.as_bytes()), "HOME=/");
-        assert_eq!(home_of(7, b"me:x:7:7::relative:\n"), "HOME=/");
-    }
-
-    fn list(strings: &[&str]) -> Vec<String> {
-        strings.iter().map(|s| (*s).to_owned()).collect()
-    }
-
-    #[test]
-    fn the_program_is_looked_for_in_the_path_of_the_container_only() {
-        let env = list(&["PATH=/old", "PATH=/a::/b"]);
-        assert_eq!(
-            candidates(&list(&["sh"]), &env),
-            [c"/a/sh".to_owned(), c"./sh".to_owned(), c"/b/sh".to_owned()]
-        );
-        assert!(candidates(&list(&["sh"]), &[]).is_empty());
-        assert!(candidates(&list(&[""]), &env).is_empty());
-    }
-
-    #[test]
-    fn a_program_with_a_slash_is_not_looked_for() {
-        assert_eq!(
-            candidates(&list(&["bin/sh"]), &list(&["PATH=/a"])),
-            [c"bin/sh".to_owned()]
-        );
-    }
-
-    #[test]
-    fn directories_and_plain_files_are_no_programs() {
-        assert_eq!(executable(c"/etc"), Err(Errno::EISDIR));
-        assert_eq!(executable(c"/etc/passwd"), Err(Errno::EACCES));
-        assert_eq!(executable(c"/etc/missing"), Err(Errno::ENOENT));
-        assert_eq!(executable(c"/bin/sh"), Ok(()));
-    }
 }

@@ -284,7 +284,7 @@ fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result
     locks
         .shut_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
-    Err(Failure::at(Place::Exec)(process.exec(candidate)).into())
+    Err(process.exec(candidate).into())
 }
 
 /// The plan of the labels, and the procfs that they are written through.
