@@ -6,7 +6,7 @@
 //! have done so already.
 
 use crate::failure::{Failure, words};
-use crate::plan::{Loopback, Plan};
+use crate::plan::{Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
 use crate::stage::runtime::{Stage, lost};
@@ -48,6 +48,7 @@ pub struct Created {
 /// while init is at work.
 pub fn launch<T>(
     plan: Plan,
+    handles: Handles,
     moment: Moment<'_>,
     interrupts: &SignalFd,
     meanwhile: impl FnOnce(i32) -> T,
@@ -68,7 +69,7 @@ pub fn launch<T>(
     } else {
         (plan.cgroup.create()?, None)
     };
-    let (plan, child, link) = match make_init(plan, start, &group, &thread) {
+    let (plan, child, link) = match make_init(plan, handles, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
@@ -107,6 +108,7 @@ pub fn launch<T>(
 /// Clones. In the new process this does not return.
 fn make_init(
     plan: Plan,
+    handles: Handles,
     start: Start,
     group: &cgroup::Group,
     thread: &SingleThread,
@@ -121,7 +123,7 @@ fn make_init(
     match clone::clone(thread, options) {
         Ok(Side::Child(thread)) => {
             drop(runtime);
-            init::run(plan, start, init, thread)
+            init::run(plan, handles, start, init, thread)
         }
         Ok(Side::Parent(child)) => {
             match back.map_or(Ok(()), |own| set_pid_namespace(own.fd.as_fd())) {

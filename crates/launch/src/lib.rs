@@ -24,7 +24,7 @@ mod tree;
 
 pub use create::{Created, Moment, START_SOCKET, Started, launch};
 pub use lsm::Keyring;
-pub use plan::{Plan, Request};
+pub use plan::{Handles, Plan, Request};
 
 use kernel::Errno;
 use std::os::fd::OwnedFd;

@@ -53,6 +53,12 @@ pub struct Plan {
     pub(crate) program: String,
 }
 
+/// What is opened before a plan is carried out. Made by [`Plan::open`] in the runtime, before the clone.
+#[derive(Debug)]
+pub struct Handles {
+    pub(crate) rootfs: rootfs::Handles,
+}
+
 /// The hooks of create and start.
 #[derive(Debug)]
 pub(crate) struct Hooks {
@@ -136,7 +142,17 @@ impl Plan {
         Ok(self.cgroup.look_for_others()?)
     }
 
-    /// Decides everything. Opens namespaces and mount sources; changes nothing. Gives the warnings too.
+    /// Opens what the plan takes from the host.
+    ///
+    /// # Errors
+    /// [`Error::Rootfs`]: the first thing that cannot be opened.
+    pub fn open(&self) -> Result<Handles, Error> {
+        Ok(Handles {
+            rootfs: self.rootfs.open()?,
+        })
+    }
+
+    /// Decides everything. Opens namespaces; changes nothing. Gives the warnings too.
     pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
         let lsm = labels(request)?;

@@ -4,10 +4,14 @@ use crate::{Error, Request};
 use cgroup::CgroupMount;
 use kernel::ids;
 use namespace::Entry;
-use rootfs::{CgroupHierarchy, CgroupView};
+use rootfs::{CgroupHierarchy, CgroupView, Host};
+use spec::container::IdMapping;
+use std::path::Path;
 
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u64 = 1 << 21;
+/// CAP_MKNOD.
+const MKNOD: u64 = 1 << 27;
 /// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity map does not
 /// make another namespace the initial one.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
@@ -27,13 +31,49 @@ pub(crate) fn lower(
         what: "the own capabilities",
         errno,
     })?;
+    let in_initial = in_initial_user_namespace();
+    let host = Host {
+        privileged: sets.effective & SYS_ADMIN != 0 && namespace::join::owns_mounts(),
+        user_namespace: !in_initial || entry.changes_user_namespace(),
+        makes_nodes: sets.effective & MKNOD != 0,
+        has_kcore: has_kcore(),
+        gid_map: match in_initial {
+            true => None,
+            false => gid_map(),
+        },
+    };
     Ok(rootfs::Plan::lower(&rootfs::Request {
         container: request.container,
-        privileged: sets.effective & SYS_ADMIN != 0 && namespace::join::owns_mounts(),
-        user_namespace: !in_initial_user_namespace() || entry.changes_user_namespace(),
+        host: &host,
         pivot: request.pivot,
         cgroup: &view(cgroup.location()),
     })?)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own /proc, never a container's"
+)]
+fn has_kcore() -> bool {
+    Path::new("/proc/kcore").exists()
+}
+
+/// The group map of the runtime's own user namespace.
+fn gid_map() -> Option<Vec<IdMapping>> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's own /proc, never a container's"
+    )]
+    let table = std::fs::read_to_string("/proc/self/gid_map").ok()?;
+    let extent = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some(IdMapping {
+            container: numbers.next()?.ok()?,
+            host: numbers.next()?.ok()?,
+            size: numbers.next()?.ok()?,
+        })
+    };
+    table.lines().map(extent).collect()
 }
 
 fn view(location: &cgroup::Location) -> CgroupView {

@@ -4,23 +4,17 @@
 //! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
 //! A devpts group that does not exist in the user namespace is left out.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
-)]
-
 use crate::label::{self, Label};
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
 use crate::lower_mount::{Element, MountContext, wants_id_map};
 use crate::mount::{Action, Change, Inherit, NewMount};
 use crate::options::Param;
 use crate::root::Form;
-use crate::tree::Tree;
+use crate::tree::{Bind, Role, Source, Tree};
 use kernel::mount::{Depth, Follow, MountAttr};
 use spec::container::{IdMapping, Namespace};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -86,10 +80,7 @@ fn new(
 ) -> Result<Option<Action>, Error> {
     let fallback = match host_stand_in(context, kind) {
         StandIn::Always => return Ok(None),
-        StandIn::WhenRefused => {
-            let (tree, changes) = host_tree(context, element, kind)?;
-            Some((tree, changes))
-        }
+        StandIn::WhenRefused => Some(host_tree(context, element, kind)),
         StandIn::Never => None,
     };
     let source = element.mount.source.as_deref().unwrap_or(Path::new(kind));
@@ -123,11 +114,9 @@ fn new(
         }
         Label::Root(label) => Some(label),
     };
-    let id_map = if wants_id_map(element) {
-        let fd = context.user_namespace(element)?.try_clone_to_owned();
-        Some(fd.map_err(|error| element.problem(Code::Host, "uidMappings", error.to_string()))?)
-    } else {
-        None
+    let id_map = match wants_id_map(element) {
+        true => Some(context.id_map(element)?),
+        false => None,
     };
     Ok(Some(Action::New(NewMount {
         kind: c_string(element, "type", kind.as_bytes())?,
@@ -176,7 +165,7 @@ fn host_stand_in(context: &MountContext<'_>, kind: &str) -> StandIn {
         (Namespace::Inherit, true) => StandIn::Always,
         (Namespace::Join(_), true) => StandIn::WhenRefused,
         // A user namespace made by others, around us: nobody knows whose the other one is.
-        (Namespace::Inherit | Namespace::Join(_), false) if context.request.user_namespace => {
+        (Namespace::Inherit | Namespace::Join(_), false) if context.request.host.user_namespace => {
             StandIn::WhenRefused
         }
         _ => StandIn::Never,
@@ -190,26 +179,29 @@ fn host_path(kind: &str) -> &'static CStr {
 /// The host's mount with all below, all of it with the attributes asked for: a read-only /sys has no writable
 /// cgroups in it (CVE-2023-25809).
 fn host_tree(
-    context: &MountContext<'_>,
+    context: &mut MountContext<'_>,
     element: &Element<'_>,
     kind: &str,
-) -> Result<(Tree, Vec<Change>), Error> {
-    let tree = Tree::new(host_path(kind).into(), Depth::Tree, Follow::Yes);
-    if context.request.privileged {
-        tree.open().map_err(|fault| Error::Source {
+) -> (Source, Vec<Change>) {
+    let tree = Tree {
+        path: host_path(kind).into(),
+        depth: Depth::Tree,
+        follow: Follow::Yes,
+        role: Role::Bind(Bind {
             pointer: element.pointer.clone(),
-            path: Path::new("/").join(if kind == "proc" { "proc" } else { "sys" }),
             destination: element.mount.destination.clone(),
-            source: crate::Reason(fault.errno),
-        })?;
-    }
+            copy_link: false,
+            procfs: false,
+            id_map: None,
+        }),
+    };
     let (mut changes, _) = context.bind_changes(&element.options, Depth::Tree);
     for change in &mut changes {
         change.depth = Depth::Tree;
         // What the host's mounts forbid stays forbidden.
         change.clear &= MountAttr::ATIME;
     }
-    Ok((tree, changes))
+    (context.shared.take(tree), changes)
 }
 
 fn host_view(
@@ -217,11 +209,12 @@ fn host_view(
     element: &Element<'_>,
     kind: &str,
 ) -> Result<(), Error> {
-    let (tree, changes) = host_tree(context, element, kind)?;
+    let (source, changes) = host_tree(context, element, kind);
     let action = Action::Bind {
-        tree,
+        source,
         changes,
         after: context.propagation(&element.options, Depth::Tree),
+        link: None,
     };
     Ok(context.push(element, action, Some(Form::Directory))?)
 }
@@ -233,19 +226,7 @@ fn group_map(context: &MountContext<'_>) -> Option<Vec<IdMapping>> {
         let map = &container.gid_mappings;
         return (!map.is_empty()).then(|| map.clone());
     }
-    if !context.request.user_namespace {
-        return None;
-    }
-    let table = fs::read_to_string("/proc/self/gid_map").ok()?;
-    let extent = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse);
-        Some(IdMapping {
-            container: numbers.next()?.ok()?,
-            host: numbers.next()?.ok()?,
-            size: numbers.next()?.ok()?,
-        })
-    };
-    table.lines().map(extent).collect()
+    context.request.host.gid_map.clone()
 }
 
 /// Whether the parameter is no `gid=` of a group that is not in the map.
@@ -342,16 +323,23 @@ fn one_cgroup2(
 
 /// The container's own group, which does not exist yet: init opens it.
 fn group_bind(
-    context: &MountContext<'_>,
+    context: &mut MountContext<'_>,
     element: &Element<'_>,
     group: &Path,
 ) -> Result<Action, Error> {
     let path = absolute(group, "/linux/cgroupsPath")?;
     let (changes, after) = context.bind_changes(&element.options, Depth::Top);
+    let source = context.shared.take(Tree {
+        path,
+        depth: Depth::Top,
+        follow: Follow::Yes,
+        role: Role::Group,
+    });
     Ok(Action::Bind {
-        tree: Tree::new(path, Depth::Top, Follow::Yes),
+        source,
         changes,
         after,
+        link: None,
     })
 }
 
@@ -402,12 +390,11 @@ fn cgroup_v1(
         };
         context.push_at(element, &destination, action, form, MountAttr::empty())?;
         for controller in name.split(',').filter(|controller| *controller != name) {
+            let destination = element.destination.join(controller);
             let action = Action::Symlink {
-                parent: crate::lower::inside(&element.destination, &element.pointer)?,
-                name: c_string(element, "type", controller.as_bytes())?,
+                spot: context.spot(&destination, &element.pointer)?,
                 text: c_string(element, "type", name.as_bytes())?,
             };
-            let destination = element.destination.join(controller);
             context.push_at(element, &destination, action, None, MountAttr::empty())?;
         }
     }

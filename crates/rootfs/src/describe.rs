@@ -6,6 +6,7 @@ use crate::mount::{Action, Links, Step};
 use crate::pivot::{Pivot, Way};
 use crate::place::{List, Place};
 use crate::plan::Plan;
+use crate::tree::Shown;
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -32,15 +33,17 @@ impl Plan {
         let index = usize::from(place.index);
         let what = match place.list {
             List::Attach => match &self.way {
-                Way::Attached(way) => format!("attach root {}", Safe(&way.tree.path)),
+                Way::Attached(way) => format!("attach root {:?}", way.path),
                 Way::Chroot(path) => format!("open root {}", Safe(path)),
             },
-            List::Source => match self.trees().nth(index) {
+            List::Source => match self.sources.get(index) {
                 Some(tree) => format!("open {} of the host", Safe(&tree.path)),
                 None => "open a source".to_owned(),
             },
             List::Mount => match self.steps.get(index) {
-                Some(step) => format!("{}: {}", step.pointer, describe_step(step, place)),
+                Some(step) => {
+                    format!("{}: {}", step.pointer, self.describe_step(step, place))
+                }
                 None => "mount".to_owned(),
             },
             List::Device => match self.nodes.get(index) {
@@ -85,6 +88,37 @@ impl Plan {
         format!("{what}: {}: {reason}{hint}", place.call.name())
     }
 
+    fn describe_step(&self, step: &Step, place: &Place) -> String {
+        let destination = &step.destination;
+        match &step.action {
+            Action::New(new) => {
+                let mut text = format!("mount {} on {destination:?}", Safe(&new.kind));
+                let param = new.params.get(usize::from(place.detail));
+                if let (Call::FsconfigSet, Some(param)) = (place.call, param) {
+                    text += &match &param.value {
+                        None => format!(": option {}", Safe(&param.key)),
+                        Some(value) => {
+                            let word = format!(
+                                "{}={}",
+                                param.key.to_string_lossy(),
+                                value.to_string_lossy()
+                            );
+                            format!(": option {word:?}")
+                        }
+                    };
+                }
+                text
+            }
+            Action::Bind { source, .. } => {
+                let path = self.sources.get(source.0).map(|tree| Safe(&tree.path));
+                let path = path.map(|path| path.to_string()).unwrap_or_default();
+                format!("bind mount {path} on {destination:?}")
+            }
+            Action::Symlink { text, .. } => format!("link {destination:?} to {}", Safe(text)),
+            Action::Remount(_) => format!("remount {destination:?}"),
+        }
+    }
+
     /// What the errno alone does not say.
     fn hint(&self, place: &Place) -> Option<&'static str> {
         let step = self.steps.get(usize::from(place.index));
@@ -121,6 +155,9 @@ impl Plan {
                 Some(" (of another type or with other numbers)")
             }
             (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
+            (_, Call::Verify, Errno::EMEDIUMTYPE) => {
+                Some(" (it is no procfs, and nothing else may be mounted on /proc)")
+            }
             _ => None,
         }
     }
@@ -134,42 +171,14 @@ fn labelled(step: &Step) -> bool {
     }
 }
 
-fn describe_step(step: &Step, place: &Place) -> String {
-    let destination = &step.destination;
-    match &step.action {
-        Action::New(new) => {
-            let mut text = format!("mount {} on {destination:?}", Safe(&new.kind));
-            let param = new.params.get(usize::from(place.detail));
-            if let (Call::FsconfigSet, Some(param)) = (place.call, param) {
-                text += &match &param.value {
-                    None => format!(": option {}", Safe(&param.key)),
-                    Some(value) => {
-                        let word = format!(
-                            "{}={}",
-                            param.key.to_string_lossy(),
-                            value.to_string_lossy()
-                        );
-                        format!(": option {word:?}")
-                    }
-                };
-            }
-            text
-        }
-        Action::Bind { tree, .. } => {
-            format!("bind mount {} on {destination:?}", Safe(&tree.path))
-        }
-        Action::Symlink { text, .. } => format!("link {destination:?} to {}", Safe(text)),
-        Action::Remount(_) => format!("remount {destination:?}"),
-    }
-}
-
 impl fmt::Display for Plan {
     /// A text that depends on the configuration and the host's facts only: no numbers of descriptors.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = self.sources.as_slice();
         match &self.way {
             Way::Chroot(path) => writeln!(f, "root {path:?} by chroot")?,
             Way::Attached(way) => {
-                writeln!(f, "root {}", way.tree)?;
+                writeln!(f, "root {}", Shown(way.source, sources))?;
                 writeln!(
                     f,
                     "    inherited mounts {:?}, root {:?}",
@@ -180,18 +189,18 @@ impl fmt::Display for Plan {
                 }
                 match way.pivot {
                     Pivot::PivotRoot => writeln!(f, "    by pivot_root")?,
-                    Pivot::Move => writeln!(f, "    by move, hides {:?}", way.exposed)?,
+                    Pivot::Move => writeln!(f, "    by move, hides the host's proc and sysfs")?,
                 }
                 if let Some(covers) = &way.covers {
-                    writeln!(f, "    {covers}")?;
+                    writeln!(f, "    {}", Shown(covers, sources))?;
                 }
             }
         }
         for step in &self.steps {
-            writeln!(f, "{step}")?;
+            writeln!(f, "{}", Shown(step, sources))?;
         }
         for node in &self.nodes {
-            writeln!(f, "{node}")?;
+            writeln!(f, "{}", Shown(node, sources))?;
         }
         for link in &self.links {
             writeln!(f, "{link}")?;

@@ -4,10 +4,11 @@
 //! checked, is placed on an empty file. A node that is there already must be the right one, and is left
 //! alone. Source: runtime-spec config-linux.md#default-devices, runtime-linux.md#dev-symbolic-links.
 
-use crate::mount::{Base, Step};
+use crate::handles::Handles;
+use crate::mount::Base;
 use crate::place::Fault;
 use crate::root::{self, Form, LINKS_INSIDE, RootFd};
-use crate::tree::Tree;
+use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount;
 use kernel::path::{OpenFlags, Resolve};
@@ -37,7 +38,7 @@ pub(crate) const LINKS: [(&CStr, &CStr); 6] = [
 ];
 
 /// Where a name is made.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spot {
     /// The directory, relative to the root.
     pub(crate) parent: CString,
@@ -48,7 +49,7 @@ pub(crate) struct Spot {
 }
 
 /// One device node.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) spot: Spot,
     pub(crate) kind: NodeKind,
@@ -57,19 +58,19 @@ pub(crate) struct Node {
     /// Owner and group, where they are not those of a new file.
     pub(crate) owner: Option<(u32, u32)>,
     /// The host's node, where none may be made.
-    pub(crate) bind: Option<Tree>,
+    pub(crate) bind: Option<Source>,
 }
 
 /// One link.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) spot: Spot,
     pub(crate) text: CString,
 }
 
 /// Either the descriptor that a step has kept, or one of our own.
-enum Directory<'plan> {
-    Kept(BorrowedFd<'plan>),
+pub(crate) enum Directory<'handles> {
+    Kept(BorrowedFd<'handles>),
     Opened(OwnedFd),
 }
 
@@ -83,13 +84,17 @@ impl AsFd for Directory<'_> {
 }
 
 impl Spot {
-    fn open<'plan>(&self, steps: &'plan [Step], root: &RootFd) -> Result<Directory<'plan>, Fault> {
+    pub(crate) fn open<'handles>(
+        &self,
+        handles: &'handles Handles,
+        root: &RootFd,
+    ) -> Result<Directory<'handles>, Fault> {
         let kept = self
             .base
             .as_ref()
-            .and_then(|base| steps.get(base.step)?.placed.get());
+            .and_then(|base| handles.placed(base.step));
         if let Some(fd) = kept {
-            return Ok(Directory::Kept(fd.as_fd()));
+            return Ok(Directory::Kept(fd));
         }
         let flags = OpenFlags::DIRECTORY;
         root::make(
@@ -113,17 +118,21 @@ fn file_kind(kind: NodeKind) -> FileKind {
 
 impl Node {
     /// Makes the node. The umask must be 0.
-    pub(crate) fn apply(&self, steps: &[Step], root: &RootFd) -> Result<(), Fault> {
-        let parent = self.spot.open(steps, root)?;
+    pub(crate) fn apply(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Fault> {
+        let source = match self.bind {
+            Some(source) => Some(handles.take_tree(source)?),
+            None => None,
+        };
+        let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();
         let name = &self.spot.name;
-        if let Some(tree) = &self.bind {
+        if let Some(source) = source {
             let target = match root::make_one(parent, name, Form::File)? {
                 Some(fd) => fd,
                 None => self.open(parent)?,
             };
-            let source = tree.open()?;
-            return mount::move_mount(source, target.as_fd()).map_err(Fault::of(Call::MoveMount));
+            return mount::move_mount(source.as_fd(), target.as_fd())
+                .map_err(Fault::of(Call::MoveMount));
         }
         match fs::mknod_at(parent, name, self.kind, self.numbers, self.mode) {
             Ok(()) => match self.owner {
@@ -162,8 +171,8 @@ impl Node {
 impl Link {
     /// Makes the link. Something else of that name stays, but for `ptmx`: a node there would lead to the
     /// host's terminals.
-    pub(crate) fn apply(&self, steps: &[Step], root: &RootFd) -> Result<(), Fault> {
-        let parent = self.spot.open(steps, root)?;
+    pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
+        let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();
         let name = &self.spot.name;
         match fs::symlink_at(&self.text, parent, name) {
@@ -186,18 +195,19 @@ impl fmt::Display for Spot {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for Shown<'_, &Node> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (major, minor) = self.numbers;
-        let Self {
+        let Self(node, sources) = self;
+        let (major, minor) = node.numbers;
+        let Node {
             spot, kind, mode, ..
-        } = self;
+        } = node;
         write!(f, "node {spot}: {kind:?} {major}:{minor} mode {mode:04o}")?;
-        if let Some((uid, gid)) = self.owner {
+        if let Some((uid, gid)) = node.owner {
             write!(f, " of {uid}:{gid}")?;
         }
-        if let Some(tree) = &self.bind {
-            write!(f, " bind {tree}")?;
+        if let Some(source) = node.bind {
+            write!(f, " bind {}", Shown(source, sources))?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 /// Why no namespace was made.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,15 @@ pub enum IdMapError {
     /// The namespace cannot be opened.
     #[error("open a user namespace for an id map")]
     Open(#[source] io::Error),
+}
+
+/// The id map of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    pub(crate) uids: Vec<IdMapping>,
+    pub(crate) gids: Vec<IdMapping>,
+    /// Of the first mount that wants it.
+    pub(crate) destination: PathBuf,
 }
 
 /// Makes a user namespace with these maps.

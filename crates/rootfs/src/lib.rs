@@ -1,8 +1,9 @@
 //! The container's file system tree: mounts, devices, masks, pivot_root.
 //!
-//! Decides at lowering, in the parent, everything that becomes of `root`, `mounts`, `linux.devices`,
-//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.rootfsPropagation`, `linux.mountLabel` and `linux.sysctl`; init then applies four
-//! flat lists by system calls only. Decides nothing about namespaces, cgroups or the process.
+//! [`Plan::lower`] decides what becomes of `root`, `mounts`, `linux.devices`, `linux.maskedPaths`,
+//! `linux.readonlyPaths`, `linux.rootfsPropagation`, `linux.mountLabel` and `linux.sysctl`, and touches nothing.
+//! [`Plan::open`] opens what the plan takes from the host, in the parent. Init then applies four flat lists by
+//! system calls only. Decides nothing about namespaces, cgroups or the process.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -14,6 +15,7 @@ mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
+mod handles; // what is opened before a plan is carried out
 mod idmapped; // user namespaces that carry an id map
 mod label; // which mounts carry linux.mountLabel
 mod lower; // Container -> Plan
@@ -29,8 +31,9 @@ mod procfs; // a trusted /proc for sysctls and labels
 mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 
+pub use handles::Handles;
 pub use idmapped::IdMapError;
-pub use lower::{CgroupHierarchy, CgroupView, Error, Request};
+pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
 pub use options::option_names;
 pub use pivot::Pivot;
 pub use place::{List, Place};

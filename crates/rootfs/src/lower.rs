@@ -1,29 +1,22 @@
-//! `Container` to [`Plan`]: every decision about files, in the parent.
-
-#![expect(
-    clippy::disallowed_methods,
-    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
-)]
+//! `Container` to [`Plan`]: every decision about files. No system call.
 
 use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
-use crate::idmapped::IdMapError;
+use crate::idmapped::{IdMap, IdMapError};
 use crate::lower_mount::MountContext;
 use crate::mask::Covers;
 use crate::mount::{Action, Base, Inherit};
 use crate::path::{c_path, clean, split};
 use crate::pivot::{Attached, Pivot, Way};
-use crate::plan::Plan;
+use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
-use crate::tree::Tree;
+use crate::tree::{Role, Source, Tree};
 use crate::{Reason, options};
 use kernel::Errno;
 use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
-use spec::container::{Container, DeviceKind, Namespace, PropagationKind};
+use spec::container::{Container, DeviceKind, IdMapping, Namespace, PropagationKind};
 use spec::{Code, Diagnostic};
-use std::cell::OnceCell;
 use std::ffi::CString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -32,14 +25,27 @@ use std::path::{Path, PathBuf};
 pub struct Request<'a> {
     /// The configuration.
     pub container: &'a Container,
-    /// Whether this process has CAP_SYS_ADMIN over its mount namespace: it then opens all sources itself.
-    pub privileged: bool,
-    /// Whether the container's user namespace is not the initial one: no device node can be made.
-    pub user_namespace: bool,
+    /// The host and the caller.
+    pub host: &'a Host,
     /// How the root becomes `/`.
     pub pivot: Pivot,
     /// What mounts of type `cgroup` show.
     pub cgroup: &'a CgroupView,
+}
+
+/// What lowering needs to know of the host and of the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Whether the caller has CAP_SYS_ADMIN over its mount namespace: it then opens all sources itself.
+    pub privileged: bool,
+    /// Whether the container's user namespace is not the initial one: no device node can be made.
+    pub user_namespace: bool,
+    /// Whether the caller has CAP_MKNOD.
+    pub makes_nodes: bool,
+    /// Whether there is a `/proc/kcore`.
+    pub has_kcore: bool,
+    /// The group map of the caller's user namespace; `None`: every group exists, or nobody knows.
+    pub gid_map: Option<Vec<IdMapping>>,
 }
 
 /// The host's cgroup layout, as far as mounts show it.
@@ -135,6 +141,21 @@ pub enum Error {
     },
 }
 
+/// What the parts of a plan refer to by number.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) sources: Vec<Tree>,
+    pub(crate) id_maps: Vec<IdMap>,
+}
+
+impl Shared {
+    /// Notes what is taken from the host.
+    pub(crate) fn take(&mut self, tree: Tree) -> Source {
+        self.sources.push(tree);
+        Source(self.sources.len() - 1)
+    }
+}
+
 /// What is known about /dev.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dev {
@@ -147,8 +168,7 @@ pub(crate) enum Dev {
 }
 
 impl Plan {
-    /// Decides. Opens, where it may, everything that is taken from the host; has no other effect, but that an
-    /// id map wants a short-lived process.
+    /// Decides. The same request gives the same plan.
     ///
     /// # Errors
     /// The first thing that cannot be.
@@ -160,13 +180,15 @@ impl Plan {
         for index in 0..container.mounts.len() {
             context.lower(index)?;
         }
-        let (steps, dev) = context.finish();
-        let bind_nodes =
-            request.user_namespace || container.namespaces.user.is_own() || !may_make_nodes();
-        let devices = Devices {
+        let (steps, dev, mut taken) = context.finish();
+        let bind_nodes = request.host.user_namespace
+            || container.namespaces.user.is_own()
+            || !request.host.makes_nodes;
+        let mut devices = Devices {
             request,
             dev,
             bind: bind_nodes,
+            taken: &mut taken,
         };
         let (nodes, links) = match (own_mounts, dev) {
             (true, Dev::Bound) => (Vec::new(), Vec::new()),
@@ -174,12 +196,18 @@ impl Plan {
             (false, _) => (devices.configured()?, Vec::new()),
         };
         let way = if own_mounts {
-            Way::Attached(lower_root(request, bind_nodes)?)
+            Way::Attached(lower_root(request, bind_nodes, &mut taken)?)
         } else {
             Way::Chroot(absolute(&container.root.path, "/root/path")?)
         };
         Ok(Self {
             way,
+            sources: taken.sources,
+            opener: match request.host.privileged {
+                true => Opener::Runtime,
+                false => Opener::Init,
+            },
+            id_maps: taken.id_maps,
             steps,
             nodes,
             links,
@@ -192,7 +220,6 @@ impl Plan {
                 Some(PropagationKind::Private | PropagationKind::Slave) | None => None,
             },
             sysctls: sysctls(container)?,
-            procfs: OnceCell::new(),
         })
     }
 }
@@ -221,11 +248,6 @@ fn check(container: &Container) -> Result<(), Diagnostic> {
         )
         .hint("add {\"type\": \"mount\"} to linux.namespaces")),
     }
-}
-
-fn may_make_nodes() -> bool {
-    const CAP_MKNOD: u32 = 27;
-    kernel::ids::capget().is_ok_and(|sets| sets.effective >> CAP_MKNOD & 1 == 1)
 }
 
 fn nul(pointer: &str) -> Diagnostic {
@@ -266,16 +288,19 @@ fn sysctls(container: &Container) -> Result<Vec<Sysctl>, Diagnostic> {
         .collect()
 }
 
-fn lower_root(request: &Request<'_>, bind_nodes: bool) -> Result<Attached, Error> {
+fn lower_root(
+    request: &Request<'_>,
+    bind_nodes: bool,
+    taken: &mut Shared,
+) -> Result<Attached, Error> {
     let container = request.container;
     let path = &container.root.path;
-    let tree = Tree::new(absolute(path, "/root/path")?, Depth::Tree, Follow::Yes);
-    if request.privileged {
-        tree.open().map_err(|fault| Error::Root {
-            path: path.clone(),
-            source: Reason(fault.errno),
-        })?;
-    }
+    let source = taken.take(Tree {
+        path: absolute(path, "/root/path")?,
+        depth: Depth::Tree,
+        follow: Follow::Yes,
+        role: Role::Root,
+    });
     let kind = container.rootfs_propagation.map(|given| given.kind);
     let inherited = inherited_propagation(kind);
     let ancestors = if inherited == Propagation::Shared {
@@ -291,19 +316,17 @@ fn lower_root(request: &Request<'_>, bind_nodes: bool) -> Result<Attached, Error
         let label = container.mount_label.as_deref().map(CString::new);
         Some(Covers {
             null: match bind_nodes {
-                true => Some(host_node(
-                    request,
-                    Path::new("/dev/null"),
-                    FileKind::Char,
-                    (1, 3),
-                )?),
+                true => {
+                    Some(taken.take(host_node(Path::new("/dev/null"), FileKind::Char, (1, 3))?))
+                }
                 false => None,
             },
             label: label.transpose().map_err(|_nul| nul("/linux/mountLabel"))?,
         })
     };
     Ok(Attached {
-        tree,
+        source,
+        path: path.clone(),
         inherited,
         own: match inherited {
             Propagation::Slave => Propagation::Slave,
@@ -314,10 +337,6 @@ fn lower_root(request: &Request<'_>, bind_nodes: bool) -> Result<Attached, Error
         ancestors,
         covers,
         pivot: request.pivot,
-        exposed: match request.pivot {
-            Pivot::PivotRoot => Vec::new(),
-            Pivot::Move => exposed(path),
-        },
     })
 }
 
@@ -332,66 +351,20 @@ pub(crate) fn inherited_propagation(kind: Option<PropagationKind>) -> Propagatio
     }
 }
 
-/// The host's procfs and sysfs mounts outside the root, the last one first.
-fn exposed(root: &Path) -> Vec<CString> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut found: Vec<CString> = table
-        .lines()
-        .filter_map(|line| {
-            let (fields, rest) = line.split_once(" - ")?;
-            let kind = rest.split(' ').next()?;
-            let point = fields.split(' ').nth(4)?;
-            let wanted = matches!(kind, "proc" | "sysfs") && !Path::new(point).starts_with(root);
-            wanted.then(|| CString::new(unescape(point)).ok())?
-        })
-        .collect();
-    found.reverse();
-    found
-}
-
-/// A path of mountinfo: blanks and the like are three octal digits. See proc_pid_mountinfo(5).
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
-}
-
-fn host_node(
-    request: &Request<'_>,
-    path: &Path,
-    kind: FileKind,
-    numbers: (u32, u32),
-) -> Result<Tree, Error> {
-    let tree = Tree::of_node(absolute(path, "/linux/devices")?, kind, numbers);
-    if request.privileged {
-        tree.open().map_err(|fault| Error::Device {
-            path: path.to_path_buf(),
-            source: Reason(fault.errno),
-        })?;
-    }
-    Ok(tree)
+fn host_node(path: &Path, kind: FileKind, numbers: (u32, u32)) -> Result<Tree, Error> {
+    Ok(Tree {
+        path: absolute(path, "/linux/devices")?,
+        depth: Depth::Top,
+        follow: Follow::Yes,
+        role: Role::Node(kind, numbers),
+    })
 }
 
 struct Devices<'a> {
     request: &'a Request<'a>,
     dev: Dev,
     bind: bool,
+    taken: &'a mut Shared,
 }
 
 impl Devices<'_> {
@@ -416,7 +389,7 @@ impl Devices<'_> {
     }
 
     /// The default devices, then those of the configuration, which may replace them.
-    fn nodes(&self) -> Result<Vec<Node>, Error> {
+    fn nodes(&mut self) -> Result<Vec<Node>, Error> {
         let configured = &self.request.container.devices;
         let mut nodes = Vec::new();
         for (name, major, minor) in DEFAULT_NODES {
@@ -435,7 +408,7 @@ impl Devices<'_> {
                 mode: 0o666,
                 owner: None,
                 bind: match self.bind {
-                    true => Some(host_node(self.request, &path, FileKind::Char, numbers)?),
+                    true => Some(self.taken.take(host_node(&path, FileKind::Char, numbers)?)),
                     false => None,
                 },
             });
@@ -445,7 +418,7 @@ impl Devices<'_> {
     }
 
     /// `linux.devices`.
-    fn configured(&self) -> Result<Vec<Node>, Error> {
+    fn configured(&mut self) -> Result<Vec<Node>, Error> {
         let mut nodes = Vec::new();
         for (index, device) in self.request.container.devices.iter().enumerate() {
             let pointer = format!("/linux/devices/{index}/path");
@@ -462,7 +435,10 @@ impl Devices<'_> {
                 mode: device.mode & 0o777,
                 owner: ((device.uid, device.gid) != (0, 0)).then_some((device.uid, device.gid)),
                 bind: match self.bind && kind != NodeKind::Fifo {
-                    true => Some(host_node(self.request, &device.path, file_kind, numbers)?),
+                    true => {
+                        let node = host_node(&device.path, file_kind, numbers)?;
+                        Some(self.taken.take(node))
+                    }
                     false => None,
                 },
             });
@@ -473,7 +449,7 @@ impl Devices<'_> {
     fn links(&self) -> Vec<Link> {
         LINKS
             .iter()
-            .filter(|(name, _)| *name != c"core" || Path::new("/proc/kcore").exists())
+            .filter(|(name, _)| *name != c"core" || self.request.host.has_kcore)
             .map(|(name, text)| Link {
                 spot: Spot {
                     parent: c"dev".into(),

@@ -1,29 +1,20 @@
 //! One element of `mounts` to steps: options, destination, source, id maps, propagation.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "paths of the host, before the clone; what is opened is kept by descriptor"
-)]
-
-use crate::Reason;
 use crate::default_mounts;
-use crate::idmapped;
+use crate::device::Spot;
+use crate::idmapped::IdMap;
 use crate::lower::{
-    Dev, Error, Request, absolute, any_shared, errno_of, inherited_propagation, inside, is_empty,
+    Dev, Error, Request, Shared, absolute, any_shared, inherited_propagation, inside, is_empty,
 };
-use crate::mount::{Action, Base, Change, Keep, Links, Step, Target, form_of};
+use crate::mount::{Action, Base, Change, Keep, Links, Step, Target};
 use crate::options::{self, Attributes, Options};
 use crate::path::{clean, split};
 use crate::root::Form;
-use crate::tree::Tree;
-use kernel::mount::{self, AttrChange, Depth, Follow, MountAttr, Propagation};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use spec::container::{IdMapping, Mount};
+use crate::tree::{Bind, Role, Tree};
+use kernel::mount::{Depth, Follow, MountAttr, Propagation};
+use spec::container::Mount;
 use spec::{Code, Diagnostic};
-use std::cell::OnceCell;
-use std::ffi::CString;
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -49,8 +40,8 @@ pub(crate) struct MountContext<'a> {
     /// What a tree from the host becomes before anything else; `None`: it stays a peer.
     inherited: Option<Propagation>,
     /// Whether a mount point may be shared, which would make a mount on it shared too.
-    shared: bool,
-    user_namespaces: Vec<(Vec<IdMapping>, Vec<IdMapping>, OwnedFd)>,
+    any_shared: bool,
+    pub(crate) shared: Shared,
 }
 
 /// One element of `mounts`, read.
@@ -84,13 +75,13 @@ impl<'a> MountContext<'a> {
             steps: Vec::new(),
             dev: Dev::Old,
             inherited: (inherited != Propagation::Shared).then_some(inherited),
-            shared: any_shared(container),
-            user_namespaces: Vec::new(),
+            any_shared: any_shared(container),
+            shared: Shared::default(),
         }
     }
 
-    pub(crate) fn finish(self) -> (Vec<Step>, Dev) {
-        (self.steps, self.dev)
+    pub(crate) fn finish(self) -> (Vec<Step>, Dev, Shared) {
+        (self.steps, self.dev, self.shared)
     }
 
     /// Lowers element `index` of `mounts` to one step or more.
@@ -179,7 +170,6 @@ impl<'a> MountContext<'a> {
             } else {
                 Keep::No
             },
-            placed: OnceCell::new(),
         });
         Ok(())
     }
@@ -203,75 +193,59 @@ impl<'a> MountContext<'a> {
             let message = "is missing; a bind mount needs one".to_owned();
             return Err(element.problem(Code::Missing, "source", message).into());
         };
-        if element.options.copy_symlink
-            && let Ok(text) = fs::read_link(source)
-        {
-            return self.lower_symlink(element, &text);
-        }
         let depth = element.options.bind.unwrap_or(Depth::Top);
-        let path = absolute(source, &format!("{}/source", element.pointer))?;
-        let tree = Tree::new(path, depth, element.options.source);
-        let form = if self.request.privileged {
-            let mount = tree
-                .open()
-                .map_err(|fault| source_error(element, source, fault.errno))?;
-            if element.destination == Path::new("proc") {
-                require_procfs(element, mount)?;
-            }
-            self.map_ids(element, mount)?;
-            form_of(mount).ok()
-        } else {
-            self.look_at_source(element, source)?
+        let copy_link = element.options.copy_symlink;
+        let bind = Bind {
+            pointer: element.pointer.clone(),
+            destination: element.mount.destination.clone(),
+            copy_link,
+            procfs: element.destination == Path::new("proc"),
+            id_map: self.id_map_of_bind(element)?,
+        };
+        let source = self.shared.take(Tree {
+            path: absolute(source, &format!("{}/source", element.pointer))?,
+            depth,
+            follow: element.options.source,
+            role: Role::Bind(bind),
+        });
+        let link = match copy_link {
+            true => Some(self.spot(&element.destination, &element.pointer)?),
+            false => None,
         };
         let (changes, after) = self.bind_changes(&element.options, depth);
         let action = Action::Bind {
-            tree,
+            source,
             changes,
             after,
+            link,
         };
-        Ok(self.push(element, action, form)?)
+        Ok(self.push(element, action, None)?)
     }
 
-    /// What an unprivileged parent can say of a source. What it may not look at, init looks at.
-    fn look_at_source(&self, element: &Element<'_>, source: &Path) -> Result<Option<Form>, Error> {
-        if wants_id_map(element) {
+    /// Where a link goes. `destination` is cleaned and not the root.
+    pub(crate) fn spot(&self, destination: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
+        let property = format!("{pointer}/destination");
+        let nul = |_nul| Diagnostic::new(Code::Path, &property, "holds a NUL byte");
+        let (parent, name) = split(destination).unwrap_or((Path::new(""), OsStr::new("")));
+        Ok(Spot {
+            parent: inside(parent, &property)?,
+            name: CString::new(name.as_bytes()).map_err(nul)?,
+            base: self.base(destination, &property)?,
+        })
+    }
+
+    fn id_map_of_bind(&mut self, element: &Element<'_>) -> Result<Option<(Depth, usize)>, Error> {
+        if !wants_id_map(element) {
+            return Ok(None);
+        }
+        if !self.request.host.privileged {
             let message = "ids can be mapped by a privileged runtime only".to_owned();
             return Err(element
                 .problem(Code::Unsupported, "options", message)
                 .into());
         }
-        let metadata = match element.options.source {
-            Follow::Yes => fs::metadata(source),
-            Follow::No => fs::symlink_metadata(source),
-        };
-        if element.destination == Path::new("proc") {
-            let path = absolute(source, &format!("{}/source", element.pointer))?;
-            let fd = openat2(CWD, &path, OpenFlags::PATH, 0, Resolve::empty())
-                .map_err(|errno| source_error(element, source, errno))?;
-            require_procfs(element, fd.as_fd())?;
-        }
-        match metadata {
-            Ok(metadata) if metadata.is_dir() => Ok(Some(Form::Directory)),
-            Ok(_) => Ok(Some(Form::File)),
-            Err(error) => match errno_of(&error) {
-                kernel::Errno::EACCES => Ok(None),
-                errno => Err(source_error(element, source, errno)),
-            },
-        }
-    }
-
-    fn lower_symlink(&mut self, element: &Element<'_>, text: &Path) -> Result<(), Error> {
-        let property = format!("{}/destination", element.pointer);
-        let Some((parent, name)) = split(&element.destination) else {
-            return Ok(());
-        };
-        let action = Action::Symlink {
-            parent: inside(parent, &property)?,
-            name: CString::new(name.as_bytes())
-                .map_err(|_nul| Diagnostic::new(Code::Path, &property, "holds a NUL byte"))?,
-            text: absolute(text, &format!("{}/source", element.pointer))?,
-        };
-        Ok(self.push(element, action, None)?)
+        let depth = element.options.id_map.unwrap_or(Depth::Top);
+        Ok(Some((depth, self.id_map(element)?)))
     }
 
     /// The changes of a bind mount before and after it is attached, as few calls as can be.
@@ -289,11 +263,11 @@ impl<'a> MountContext<'a> {
                         || self.inherited != Some(Propagation::Private)))
         });
         if let Some(kind) = self.inherited
-            && (!covers || self.shared)
+            && (!covers || self.any_shared)
         {
             add(&mut before, Change::propagation(depth, kind));
         }
-        if self.shared {
+        if self.any_shared {
             return (before, own);
         }
         for change in own {
@@ -315,29 +289,8 @@ impl<'a> MountContext<'a> {
             .collect()
     }
 
-    fn map_ids(&mut self, element: &Element<'_>, mount: BorrowedFd<'_>) -> Result<(), Error> {
-        if !wants_id_map(element) {
-            return Ok(());
-        }
-        let depth = element.options.id_map.unwrap_or(Depth::Top);
-        let user_namespace = self.user_namespace(element)?;
-        let change = AttrChange {
-            set: MountAttr::IDMAP,
-            id_map: Some(user_namespace),
-            ..AttrChange::default()
-        };
-        mount::mount_setattr(mount, c"", depth, change).map_err(|errno| Error::IdMapped {
-            path: element.mount.source.clone().unwrap_or_default(),
-            destination: element.mount.destination.clone(),
-            source: Reason(errno),
-        })
-    }
-
-    /// A user namespace with the element's maps, or else with the container's.
-    pub(crate) fn user_namespace(
-        &mut self,
-        element: &Element<'_>,
-    ) -> Result<BorrowedFd<'_>, Error> {
+    /// The number of the id map that has the element's mappings, or else the container's.
+    pub(crate) fn id_map(&mut self, element: &Element<'_>) -> Result<usize, Error> {
         let container = self.request.container;
         let (uids, gids) = if element.mount.uid_mappings.is_empty() {
             (&container.uid_mappings, &container.gid_mappings)
@@ -351,48 +304,24 @@ impl<'a> MountContext<'a> {
                 .problem(Code::Missing, "uidMappings", message.to_owned())
                 .into());
         }
-        let known = self
-            .user_namespaces
+        let maps = &mut self.shared.id_maps;
+        let known = maps
             .iter()
-            .position(|(known_uids, known_gids, _)| (known_uids, known_gids) == (uids, gids));
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let fd = idmapped::user_namespace(uids, gids).map_err(|source| Error::IdMap {
-                    destination: element.mount.destination.clone(),
-                    source,
-                })?;
-                self.user_namespaces.push((uids.clone(), gids.clone(), fd));
-                self.user_namespaces.len() - 1
-            }
-        };
-        Ok(self.user_namespaces[index].2.as_fd())
+            .position(|known| (&known.uids, &known.gids) == (uids, gids));
+        Ok(known.unwrap_or_else(|| {
+            maps.push(IdMap {
+                uids: uids.clone(),
+                gids: gids.clone(),
+                destination: element.mount.destination.clone(),
+            });
+            maps.len() - 1
+        }))
     }
 }
 
 /// Whether ids are to be mapped: by option, or by mappings alone.
 pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
     element.options.id_map.is_some() || !element.mount.uid_mappings.is_empty()
-}
-
-fn source_error(element: &Element<'_>, path: &Path, errno: kernel::Errno) -> Error {
-    Error::Source {
-        pointer: element.pointer.clone(),
-        path: path.to_path_buf(),
-        destination: element.mount.destination.clone(),
-        source: Reason(errno),
-    }
-}
-
-fn require_procfs(element: &Element<'_>, source: BorrowedFd<'_>) -> Result<(), Diagnostic> {
-    if kernel::fs::filesystem_magic(source) == Ok(kernel::fs::PROC_MAGIC) {
-        return Ok(());
-    }
-    let message = format!(
-        "{:?} is no procfs, and nothing else may be mounted on /proc",
-        element.mount.source
-    );
-    Err(element.problem(Code::Conflict, "source", message))
 }
 
 /// What is wrong with an element before its kind is looked at.

@@ -6,10 +6,11 @@
 //! path that is proven absent is skipped; whatever else goes wrong is fatal, since a mask that is silently
 //! missing is a hole. Source: runtime-spec config-linux.md#masked-paths.
 
+use crate::handles::Handles;
 use crate::mount::{Change, Names};
 use crate::place::Fault;
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
-use crate::tree::Tree;
+use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::OpenFlags;
@@ -19,10 +20,10 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the masks are made of.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Covers {
     /// The host's null device, where none may be made.
-    pub(crate) null: Option<Tree>,
+    pub(crate) null: Option<Source>,
     /// `linux.mountLabel`, for the tmpfs.
     pub(crate) label: Option<CString>,
 }
@@ -38,7 +39,7 @@ pub(crate) struct Made {
 impl Covers {
     /// Makes both on a tmpfs that is attached at `place`: before Linux 6.15 only what is attached can be cloned. The
     /// umask must be 0.
-    pub(crate) fn make(&self, place: BorrowedFd<'_>) -> Result<Made, Fault> {
+    pub(crate) fn make(&self, place: BorrowedFd<'_>, handles: &mut Handles) -> Result<Made, Fault> {
         let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
         let set = |key, value| {
             mount::fsconfig_string(context.as_fd(), key, value)
@@ -67,13 +68,13 @@ impl Covers {
                 .map_err(Fault::of(Call::OpenTree))
         };
         let empty = copy(c"empty")?;
-        let null = match &self.null {
+        let null = match self.null {
             None => copy(c"null")?,
-            Some(tree) => {
-                let null = tree.open()?;
-                Change::set(Depth::Top, attributes | MountAttr::RDONLY).apply(null)?;
-                null.try_clone_to_owned()
-                    .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?
+            Some(source) => {
+                let null = handles.take_tree(source)?;
+                let attributes = attributes | MountAttr::RDONLY;
+                Change::set(Depth::Top, attributes).apply(null.as_fd())?;
+                null
             }
         };
         Ok(Made {
@@ -136,14 +137,15 @@ pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Fault> {
     mount::move_mount(copy.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))
 }
 
-impl fmt::Display for Covers {
+impl fmt::Display for Shown<'_, &Covers> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(covers, sources) = self;
         write!(f, "covers {}", Names(MountAttr::RDONLY))?;
-        match &self.null {
+        match covers.null {
             None => f.write_str(" null made")?,
-            Some(tree) => write!(f, " null bind {tree}")?,
+            Some(source) => write!(f, " null bind {}", Shown(source, sources))?,
         }
-        if let Some(label) = &self.label {
+        if let Some(label) = &covers.label {
             write!(f, " label {label:?}")?;
         }
         Ok(())

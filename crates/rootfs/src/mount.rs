@@ -4,22 +4,23 @@
 //! descriptor. What is done to it later goes through the descriptor of the mount, never through its name.
 
 use crate::copyup;
+use crate::device::Spot;
+use crate::handles::{Handles, Taken};
 use crate::options::Param;
 use crate::place::Fault;
 use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
-use crate::tree::Tree;
+use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind};
 use kernel::mount::{self, AttrChange, Depth, MountAttr, Propagation};
 use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno};
-use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// One mount of the plan.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     /// JSON pointer of the element of `mounts`.
     pub(crate) pointer: String,
@@ -33,8 +34,6 @@ pub(crate) struct Step {
     pub(crate) late: MountAttr,
     /// Whether the mount's descriptor is needed later.
     pub(crate) keep: Keep,
-    /// That descriptor.
-    pub(crate) placed: OnceCell<OwnedFd>,
 }
 
 /// Whether a descriptor is kept.
@@ -42,12 +41,12 @@ pub(crate) struct Step {
 pub(crate) enum Keep {
     /// It is closed.
     No,
-    /// It is kept in the step.
+    /// It is kept in the handles.
     Yes,
 }
 
 /// Where a mount goes.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Cleaned and relative to the root.
     pub(crate) path: CString,
@@ -60,7 +59,7 @@ pub(crate) struct Target {
 }
 
 /// A name right below a mount that an earlier step has made and kept.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base {
     pub(crate) step: usize,
     pub(crate) name: CString,
@@ -78,25 +77,25 @@ pub(crate) enum Links {
 }
 
 /// What a step makes.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A file system.
     New(NewMount),
     /// A copy of a tree.
     Bind {
         /// The source.
-        tree: Tree,
+        source: Source,
         /// Done before it is attached.
         changes: Vec<Change>,
         /// Done after.
         after: Vec<Change>,
+        /// Where the link goes, if the source is one that is to be copied.
+        link: Option<Spot>,
     },
     /// A symbolic link.
     Symlink {
-        /// The directory of the link, relative to the root.
-        parent: CString,
-        /// The name.
-        name: CString,
+        /// Where.
+        spot: Spot,
         /// What it says.
         text: CString,
     },
@@ -105,7 +104,7 @@ pub(crate) enum Action {
 }
 
 /// A file system to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewMount {
     /// The type.
     pub(crate) kind: CString,
@@ -117,12 +116,12 @@ pub(crate) struct NewMount {
     pub(crate) after: Vec<Change>,
     /// What a tmpfs takes from the directory that it covers.
     pub(crate) inherit: Inherit,
-    /// The user namespace that maps its ids.
-    pub(crate) id_map: Option<OwnedFd>,
+    /// Which of the plan's id maps it gets.
+    pub(crate) id_map: Option<usize>,
     /// What its root directory is labelled with.
     pub(crate) label: Option<CString>,
     /// What stands in for it where the kernel says EPERM.
-    pub(crate) fallback: Option<(Tree, Vec<Change>)>,
+    pub(crate) fallback: Option<(Source, Vec<Change>)>,
 }
 
 /// What a tmpfs takes from the directory that it covers.
@@ -188,50 +187,52 @@ fn apply_all(changes: &[Change], mount: BorrowedFd<'_>) -> Result<(), Fault> {
     changes.iter().try_for_each(|change| change.apply(mount))
 }
 
-/// Makes the mount number `index` of `steps`.
-pub(crate) fn apply(steps: &[Step], index: usize, root: &RootFd) -> Result<(), Fault> {
-    let Some(step) = steps.get(index) else {
-        return Ok(());
-    };
+/// Makes mount number `index` of the plan.
+pub(crate) fn apply(
+    step: &Step,
+    index: usize,
+    handles: &mut Handles,
+    root: &RootFd,
+) -> Result<(), Fault> {
     match &step.action {
-        Action::New(new) => apply_new(steps, step, new, root),
+        Action::New(new) => apply_new(step, index, new, handles, root),
         Action::Bind {
-            tree,
+            source,
             changes,
             after,
+            link,
         } => {
-            let mount = tree.open()?;
+            let mount = match (handles.take(*source)?, link) {
+                (Taken::Tree(mount), _) => mount,
+                (Taken::Link(text), Some(spot)) => {
+                    let parent = spot.open(handles, root)?;
+                    return make_link(parent.as_fd(), &spot.name, &text);
+                }
+                (Taken::Link(_), None) => return Err(Fault::of(Call::Verify)(Errno::ELOOP)),
+            };
+            let mount = mount.as_fd();
             apply_all(changes, mount)?;
             let form = match step.target.form {
                 Some(form) => form,
                 None => form_of(mount)?,
             };
-            let (target, _) = open_target(steps, &step.target, form, root)?;
+            let (target, _) = open_target(&step.target, form, handles, root)?;
             mount::move_mount(mount, target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
             apply_all(after, mount)
         }
-        Action::Symlink { parent, name, text } => {
-            if let Some(base) = base_of(steps, &step.target) {
-                return link(base, name, text);
-            }
-            let (parent, _) = root::make(
-                root.as_fd(),
-                parent,
-                Form::Directory,
-                OpenFlags::DIRECTORY,
-                LINKS_INSIDE,
-            )?;
-            link(parent.as_fd(), name, text)
+        Action::Symlink { spot, text } => {
+            let parent = spot.open(handles, root)?;
+            make_link(parent.as_fd(), &spot.name, text)
         }
         Action::Remount(changes) => {
-            let (target, _) = open_target(steps, &step.target, Form::Directory, root)?;
+            let (target, _) = open_target(&step.target, Form::Directory, handles, root)?;
             apply_all(changes, target.as_fd())
         }
     }
 }
 
 /// What a mount point for this tree must be.
-pub(crate) fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
+fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
     let stat = fs::stat(mount).map_err(Fault::of(Call::Stat))?;
     Ok(match stat.kind {
         FileKind::Directory => Form::Directory,
@@ -240,7 +241,7 @@ pub(crate) fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
 }
 
 /// Makes a symbolic link, or is content with an equal one.
-pub(crate) fn link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
+fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
     match fs::symlink_at(text, parent, name) {
         Err(Errno::EEXIST) => {
             let mut there = [0_u8; 4096];
@@ -253,19 +254,15 @@ pub(crate) fn link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(
     }
 }
 
-fn base_of<'plan>(steps: &'plan [Step], target: &Target) -> Option<BorrowedFd<'plan>> {
-    let base = target.base.as_ref()?;
-    Some(steps.get(base.step)?.placed.get()?.as_fd())
-}
-
 /// Opens the mount point and makes it if it is missing.
 fn open_target(
-    steps: &[Step],
     target: &Target,
     form: Form,
+    handles: &Handles,
     root: &RootFd,
 ) -> Result<(OwnedFd, Age), Fault> {
-    if let (Some(parent), Some(base)) = (base_of(steps, target), &target.base)
+    if let Some(base) = &target.base
+        && let Some(parent) = handles.placed(base.step)
         && let Some(fd) = root::make_one(parent, &base.name, form)?
     {
         return Ok((fd, Age::New));
@@ -291,22 +288,22 @@ fn open_target(
     Ok((fd, age))
 }
 
-fn apply_new(steps: &[Step], step: &Step, new: &NewMount, root: &RootFd) -> Result<(), Fault> {
-    let (target, age) = open_target(steps, &step.target, Form::Directory, root)?;
-    let mount = match new.make(target.as_fd(), age) {
-        Err(Fault {
-            errno: Errno::EPERM,
-            ..
-        }) if new.fallback.is_some() => {
-            let Some((tree, changes)) = &new.fallback else {
-                return Ok(());
-            };
-            let mount = tree.open()?;
-            apply_all(changes, mount)?;
-            mount::move_mount(mount, target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
-            return apply_all(&new.after, mount);
+fn apply_new(
+    step: &Step,
+    index: usize,
+    new: &NewMount,
+    handles: &mut Handles,
+    root: &RootFd,
+) -> Result<(), Fault> {
+    let (target, age) = open_target(&step.target, Form::Directory, handles, root)?;
+    let mount = match (new.make(target.as_fd(), age, handles), &new.fallback) {
+        (Err(fault), Some((source, changes))) if fault.errno == Errno::EPERM => {
+            let mount = handles.take_tree(*source)?;
+            apply_all(changes, mount.as_fd())?;
+            mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            return apply_all(&new.after, mount.as_fd());
         }
-        made => made?,
+        (made, _) => made?,
     };
     if matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent) && age == Age::Old {
         copyup::copy(target.as_fd(), mount.as_fd())?;
@@ -314,15 +311,14 @@ fn apply_new(steps: &[Step], step: &Step, new: &NewMount, root: &RootFd) -> Resu
     mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
     apply_all(&new.after, mount.as_fd())?;
     if step.keep == Keep::Yes {
-        // Cannot be full: each step is applied once.
-        let _ = step.placed.set(mount);
+        handles.keep(index, mount);
     }
     Ok(())
 }
 
 impl NewMount {
     /// Builds it, detached. A parameter's fault carries its index.
-    fn make(&self, target: BorrowedFd<'_>, age: Age) -> Result<OwnedFd, Fault> {
+    fn make(&self, target: BorrowedFd<'_>, age: Age, handles: &Handles) -> Result<OwnedFd, Fault> {
         let context = mount::fsopen(&self.kind).map_err(Fault::of(Call::Fsopen))?;
         let context = context.as_fd();
         for (index, param) in self.params.iter().enumerate() {
@@ -345,10 +341,10 @@ impl NewMount {
         if let Some(label) = &self.label {
             label_root(mount.as_fd(), label)?;
         }
-        if let Some(id_map) = &self.id_map {
+        if let Some(id_map) = self.id_map {
             let change = AttrChange {
                 set: MountAttr::IDMAP,
-                id_map: Some(id_map.as_fd()),
+                id_map: Some(handles.id_map(id_map)?),
                 ..AttrChange::default()
             };
             mount::mount_setattr(mount.as_fd(), c"", Depth::Top, change)
@@ -411,17 +407,18 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, changes: &[Change]) -> fmt::Res
     Ok(())
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Shown<'_, &Step> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mount {:?}", self.target.path)?;
-        match &self.target.base {
+        let Self(step, sources) = self;
+        write!(f, "mount {:?}", step.target.path)?;
+        match &step.target.base {
             Some(base) => write!(f, " in mount {} as {:?}", base.step, base.name)?,
-            None => write!(f, " links {:?}", self.target.links)?,
+            None => write!(f, " links {:?}", step.target.links)?,
         }
-        if let Some(form) = self.target.form {
+        if let Some(form) = step.target.form {
             write!(f, " {form:?}")?;
         }
-        match &self.action {
+        match &step.action {
             Action::New(new) => {
                 write!(f, "\n    new {:?}", new.kind)?;
                 for Param { key, value } in &new.params {
@@ -437,31 +434,32 @@ impl fmt::Display for Step {
                 if let Some(label) = &new.label {
                     write!(f, "\n    root labelled {label:?}")?;
                 }
-                if new.id_map.is_some() {
-                    write!(f, "\n    ids mapped")?;
+                if let Some(map) = new.id_map {
+                    write!(f, "\n    ids mapped by {map}")?;
                 }
-                if let Some((tree, changes)) = &new.fallback {
-                    write!(f, "\n    or bind {tree}")?;
+                if let Some((source, changes)) = &new.fallback {
+                    write!(f, "\n    or bind {}", Shown(*source, sources))?;
                     list(f, "or change", changes)?;
                 }
                 list(f, "then change", &new.after)?;
             }
             Action::Bind {
-                tree,
+                source,
                 changes,
                 after,
+                link: _,
             } => {
-                write!(f, "\n    bind {tree}")?;
+                write!(f, "\n    bind {}", Shown(*source, sources))?;
                 list(f, "change", changes)?;
                 list(f, "then change", after)?;
             }
             Action::Symlink { text, .. } => write!(f, "\n    link to {text:?}")?,
             Action::Remount(changes) => list(f, "change", changes)?,
         }
-        if !self.late.is_empty() {
-            write!(f, "\n    at the end {}", Names(self.late))?;
+        if !step.late.is_empty() {
+            write!(f, "\n    at the end {}", Names(step.late))?;
         }
-        if self.keep == Keep::Yes {
+        if step.keep == Keep::Yes {
             write!(f, "\n    kept")?;
         }
         Ok(())

@@ -5,17 +5,19 @@
 //! host's root), the root is moved over the old one. Without a mount namespace of its own the container is
 //! only changed into its root.
 
+use crate::handles::Handles;
 use crate::mask::Covers;
 use crate::mount::Change;
 use crate::place::Fault;
 use crate::root::RootFd;
-use crate::tree::Tree;
+use crate::tree::{Source, Tree};
 use kernel::fs;
 use kernel::mount::{self, Depth, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 /// Which way is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Pivot {
 }
 
 /// The way of the root.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Way {
     /// With a mount namespace.
     Attached(Attached),
@@ -36,9 +38,11 @@ pub(crate) enum Way {
 }
 
 /// A root in a mount namespace.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attached {
-    pub(crate) tree: Tree,
+    pub(crate) source: Source,
+    /// Its path on the host.
+    pub(crate) path: PathBuf,
     /// The propagation of all that the namespace has inherited.
     pub(crate) inherited: Propagation,
     /// The root's own, before the pivot.
@@ -48,13 +52,11 @@ pub(crate) struct Attached {
     /// Where masks come from, if there are any.
     pub(crate) covers: Option<Covers>,
     pub(crate) pivot: Pivot,
-    /// Procfs and sysfs mounts of the host that a moved root would not hide.
-    pub(crate) exposed: Vec<CString>,
 }
 
 impl Attached {
     /// Readies the mount namespace, and attaches the root. The umask must be 0.
-    pub(crate) fn attach(&self) -> Result<RootFd, Fault> {
+    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
         Change::propagation(Depth::Tree, self.inherited).apply_at(CWD, c"/")?;
         for ancestor in &self.ancestors {
             match Change::propagation(Depth::Top, Propagation::Private).apply_at(CWD, ancestor) {
@@ -64,35 +66,39 @@ impl Attached {
                 Err(fault) => return Err(fault),
             }
         }
-        let tree = self.tree.open()?;
-        Change::propagation(Depth::Tree, self.own).apply(tree)?;
+        let path = sources
+            .get(self.source.0)
+            .map_or(c"", |tree| tree.path.as_c_str());
+        let tree = handles.take_tree(self.source)?;
+        Change::propagation(Depth::Tree, self.own).apply(tree.as_fd())?;
         // The one look-up by a host path: a hook may want the root there. It must be the same directory.
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-        let place = openat2(CWD, &self.tree.path, flags, 0, Resolve::empty())
-            .map_err(Fault::of(Call::Openat2))?;
+        let place =
+            openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;
         let identity = |fd| {
             fs::stat(fd)
                 .map(|stat| (stat.device, stat.inode))
                 .map_err(Fault::of(Call::Stat))
         };
-        if identity(tree)? != identity(place.as_fd())? {
+        if identity(tree.as_fd())? != identity(place.as_fd())? {
             return Err(Fault::of(Call::Verify)(Errno::ESTALE));
         }
         let covers = match &self.covers {
             None => None,
-            Some(covers) => Some(covers.make(place.as_fd())?),
+            Some(covers) => Some(covers.make(place.as_fd(), handles)?),
         };
         // On top of the tmpfs of the covers, if there is one: it goes away with the old root.
         let place = covers.as_ref().map_or(&place, |covers| &covers.ground);
-        mount::move_mount(tree, place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
-        let fd = tree
-            .try_clone_to_owned()
-            .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?;
+        mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
         let (null, empty) = covers.map(|covers| (covers.null, covers.empty)).unzip();
-        Ok(RootFd { fd, null, empty })
+        Ok(RootFd {
+            fd: tree,
+            null,
+            empty,
+        })
     }
 
-    fn pivot(&self, root: &RootFd) -> Result<(), Fault> {
+    fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         match self.pivot {
             Pivot::PivotRoot => {
                 let old = match self.inherited {
@@ -114,7 +120,7 @@ impl Attached {
                 if self.inherited == Propagation::Shared {
                     Change::propagation(Depth::Tree, Propagation::Slave).apply_at(CWD, c"/")?;
                 }
-                for (index, path) in self.exposed.iter().enumerate() {
+                for (index, path) in handles.exposed.iter().enumerate() {
                     hide(path).map_err(|fault| Fault {
                         detail: u16::try_from(index).unwrap_or(u16::MAX),
                         ..fault
@@ -148,9 +154,9 @@ fn hide(path: &CStr) -> Result<(), Fault> {
 }
 
 impl Way {
-    pub(crate) fn attach(&self) -> Result<RootFd, Fault> {
+    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
         match self {
-            Self::Attached(attached) => attached.attach(),
+            Self::Attached(attached) => attached.attach(sources, handles),
             Self::Chroot(path) => {
                 let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
                 openat2(CWD, path, flags, 0, Resolve::empty())
@@ -160,9 +166,9 @@ impl Way {
         }
     }
 
-    pub(crate) fn pivot(&self, root: &RootFd) -> Result<(), Fault> {
+    pub(crate) fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         match self {
-            Self::Attached(attached) => attached.pivot(root),
+            Self::Attached(attached) => attached.pivot(handles, root),
             Self::Chroot(_) => {
                 fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 fs::chroot_here().map_err(Fault::of(Call::Chroot))?;

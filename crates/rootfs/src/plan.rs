@@ -1,25 +1,31 @@
 //! What will be done, and the four doors through which init does it.
 
 use crate::device::{Link, Node};
+use crate::handles::Handles;
+use crate::idmapped::IdMap;
 use crate::mask;
 use crate::mount::{self, Change, Step};
 use crate::pivot::Way;
 use crate::place::{Fault, List, Place};
-use crate::procfs::{self, Sysctl};
+use crate::procfs::Sysctl;
 use crate::root::RootFd;
 use crate::tree::Tree;
 use kernel::mount::{Depth, MountAttr, Propagation};
 use kernel::process::umask;
-use kernel::{Call, Errno};
-use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
-/// Everything that becomes of the container's files, decided. Made by [`Plan::lower`] in the parent and
-/// applied in init, which allocates nothing on the way.
-#[derive(Debug)]
+/// Everything that becomes of the container's files, decided: plain data, the same for the same input. Made by
+/// [`Plan::lower`] in the parent and applied in init, which allocates nothing on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub(crate) way: Way,
+    /// All that is taken from the host, in the order in which it is opened.
+    pub(crate) sources: Vec<Tree>,
+    /// Who opens it.
+    pub(crate) opener: Opener,
+    /// The id maps of mounts.
+    pub(crate) id_maps: Vec<IdMap>,
     pub(crate) steps: Vec<Step>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
@@ -29,7 +35,16 @@ pub struct Plan {
     /// The root's own propagation type, where pivot_root(2) would not have taken it.
     pub(crate) final_propagation: Option<Propagation>,
     pub(crate) sysctls: Vec<Sysctl>,
-    pub(crate) procfs: OnceCell<OwnedFd>,
+}
+
+/// Who opens what is taken from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opener {
+    /// The runtime, before the clone: it has the rights of the host.
+    Runtime,
+    /// Init, right after it has its mount namespace and before the first mount, so that no source can lie below a
+    /// mount that the container's files have led astray (CVE-2021-30465).
+    Init,
 }
 
 /// Types of file systems that are on no device.
@@ -48,100 +63,74 @@ impl Plan {
         })
     }
 
-    /// All that is taken from the host, in a fixed order.
-    pub(crate) fn trees(&self) -> impl Iterator<Item = &Tree> {
-        let (root, null) = match &self.way {
-            Way::Attached(way) => (
-                Some(&way.tree),
-                way.covers.as_ref().and_then(|covers| covers.null.as_ref()),
-            ),
-            Way::Chroot(_) => (None, None),
-        };
-        let steps = self.steps.iter().filter_map(|step| match &step.action {
-            mount::Action::Bind { tree, .. } => Some(tree),
-            mount::Action::New(new) => new.fallback.as_ref().map(|(tree, _)| tree),
-            mount::Action::Symlink { .. } | mount::Action::Remount(_) => None,
-        });
-        let nodes = self.nodes.iter().filter_map(|node| node.bind.as_ref());
-        root.into_iter().chain(null).chain(steps).chain(nodes)
-    }
-
     /// Readies the mount namespace that this process has just got: opens what the parent could not, sets the
     /// propagation of what was inherited, attaches the root at its host path.
     ///
     /// # Errors
     /// The place of the failure; [`Plan::describe`] says it in words.
-    pub fn attach(&self) -> Result<RootFd, Place> {
-        for (index, tree) in self.trees().enumerate() {
-            tree.open().map_err(Fault::at(List::Source, index))?;
-        }
+    pub fn attach(&self, handles: &mut Handles) -> Result<RootFd, Place> {
+        handles
+            .open_rest(&self.sources)
+            .map_err(|(index, fault)| Fault::at(List::Source, index)(fault))?;
         let mask = umask(0);
-        let root = self.way.attach().map_err(Fault::at(List::Attach, 0));
+        let root = self.way.attach(&self.sources, handles);
         umask(mask);
-        root
+        root.map_err(Fault::at(List::Attach, 0))
     }
 
     /// Makes all mounts, device nodes and links below the root.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn mount(&self, root: &RootFd) -> Result<(), Place> {
+    pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Place> {
         let mask = umask(0);
-        let done = self.mount_all(root);
+        let done = self.mount_all(handles, root);
         umask(mask);
         done
     }
 
-    fn mount_all(&self, root: &RootFd) -> Result<(), Place> {
-        for index in 0..self.steps.len() {
-            mount::apply(&self.steps, index, root).map_err(Fault::at(List::Mount, index))?;
+    fn mount_all(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Place> {
+        for (index, step) in self.steps.iter().enumerate() {
+            mount::apply(step, index, handles, root).map_err(Fault::at(List::Mount, index))?;
         }
         for (index, node) in self.nodes.iter().enumerate() {
-            node.apply(&self.steps, root)
+            node.apply(handles, root)
                 .map_err(Fault::at(List::Device, index))?;
         }
         for (index, link) in self.links.iter().enumerate() {
-            link.apply(&self.steps, root)
+            link.apply(handles, root)
                 .map_err(Fault::at(List::Link, index))?;
         }
         if !self.sysctls.is_empty() {
-            self.procfs()?;
+            self.make_procfs(handles)?;
         }
         Ok(())
     }
 
-    /// The private procfs, made at the first call: in init, when it is in its PID namespace and nothing is masked yet.
-    /// The container's own may be covered, or be something else.
+    /// Makes the private procfs, at the first call: in init, when it is in its PID namespace and nothing is masked
+    /// yet. The container's own may be covered, or be something else.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn procfs(&self) -> Result<BorrowedFd<'_>, Place> {
-        if self.procfs.get().is_none() {
-            let made = procfs::make().map_err(Fault::at(List::Procfs, 0))?;
-            // Cannot be full: there is one thread.
-            let _ = self.procfs.set(made);
-        }
-        match self.procfs.get() {
-            Some(procfs) => Ok(procfs.as_fd()),
-            None => Err(Fault::at(List::Procfs, 0)(Fault::of(Call::Verify)(
-                Errno::EBADF,
-            ))),
-        }
+    pub fn make_procfs(&self, handles: &mut Handles) -> Result<(), Place> {
+        handles.make_procfs().map_err(Fault::at(List::Procfs, 0))
     }
 
     /// Makes the root `/` and takes the host's files away. The working directory is then `/`.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn pivot(&self, root: &RootFd) -> Result<(), Place> {
-        self.way.pivot(root).map_err(Fault::at(List::Pivot, 0))
+    pub fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Place> {
+        self.way
+            .pivot(handles, root)
+            .map_err(Fault::at(List::Pivot, 0))
     }
 
     /// Makes read-only and hides what shall be, and writes the sysctls.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn seal(&self, root: &RootFd) -> Result<(), Place> {
+    pub fn seal(&self, handles: &Handles, root: &RootFd) -> Result<(), Place> {
         for (index, path) in self.readonly_paths.iter().enumerate() {
             mask::seal(root, path).map_err(Fault::at(List::ReadOnlyPath, index))?;
         }
@@ -151,19 +140,19 @@ impl Plan {
         }
         for (index, step) in self.steps.iter().enumerate() {
             if !step.late.is_empty()
-                && let Some(placed) = step.placed.get()
+                && let Some(placed) = handles.placed(index)
             {
                 Change::set(Depth::Top, step.late)
-                    .apply(placed.as_fd())
+                    .apply(placed)
                     .map_err(Fault::at(List::LateReadOnly, index))?;
             }
         }
         self.seal_root(root)
             .map_err(Fault::at(List::Root, usize::from(self.readonly_root)))?;
-        if let Some(procfs) = self.procfs.get() {
+        if let Some(procfs) = handles.procfs() {
             for (index, sysctl) in self.sysctls.iter().enumerate() {
                 sysctl
-                    .apply(procfs.as_fd())
+                    .apply(procfs)
                     .map_err(Fault::at(List::Sysctl, index))?;
             }
         }

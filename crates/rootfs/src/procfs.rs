@@ -22,7 +22,7 @@ pub(crate) fn make() -> Result<OwnedFd, Fault> {
 }
 
 /// One value to be written.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sysctl {
     /// Below the root of a procfs: `sys/net/ipv4/ip_forward`.
     pub(crate) path: CString,

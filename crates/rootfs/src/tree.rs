@@ -1,21 +1,24 @@
-//! Trees of mounts that are taken from the host: the root, bind sources, device nodes.
+//! What is taken from the host: the root, bind sources, device nodes.
 //!
-//! A tree is a detached copy. The parent opens it before the clone where it may; else init does, right after
-//! it has its mount namespace and before the first mount, so that no source can lie below a mount that the
-//! container's files have led astray (CVE-2021-30465).
+//! A plan names trees of mounts by path, in one list; [`Source`] is a place in it. What they become when they are
+//! opened is in [`crate::Handles`].
 
 use crate::place::Fault;
 use kernel::fs::{self, FileKind};
 use kernel::mount::{Depth, Follow, clone_tree};
 use kernel::path::CWD;
 use kernel::{Call, Errno};
-use std::cell::OnceCell;
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
-/// One tree.
-#[derive(Debug)]
+/// The number of a tree in the plan's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source(pub(crate) usize);
+
+/// One tree of mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tree {
     /// Its path on the host.
     pub(crate) path: CString,
@@ -23,44 +26,60 @@ pub(crate) struct Tree {
     pub(crate) depth: Depth,
     /// Whether the path may end in a link to it.
     pub(crate) follow: Follow,
-    /// The device node that it must be.
-    pub(crate) node: Option<(FileKind, (u32, u32))>,
-    slot: OnceCell<OwnedFd>,
+    /// What it is for.
+    pub(crate) role: Role,
+}
+
+/// What a tree is for, and so what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The root file system.
+    Root,
+    /// A device node with these numbers.
+    Node(FileKind, (u32, u32)),
+    /// The source of a bind mount.
+    Bind(Bind),
+    /// A cgroup of the container, which exists when init does.
+    Group,
+}
+
+/// The source of a bind mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// JSON pointer of the element of `mounts`.
+    pub(crate) pointer: String,
+    /// In the container, as written.
+    pub(crate) destination: PathBuf,
+    /// Whether a symbolic link is copied instead of followed.
+    pub(crate) copy_link: bool,
+    /// Whether it must be a procfs.
+    pub(crate) procfs: bool,
+    /// Which of the plan's id maps the mount gets, and how far.
+    pub(crate) id_map: Option<(Depth, usize)>,
 }
 
 impl Tree {
-    pub(crate) fn new(path: CString, depth: Depth, follow: Follow) -> Self {
-        Self {
-            path,
-            depth,
-            follow,
-            node: None,
-            slot: OnceCell::new(),
-        }
-    }
-
-    /// The tree of one device node, which must have these numbers.
-    pub(crate) fn of_node(path: CString, kind: FileKind, numbers: (u32, u32)) -> Self {
-        Self {
-            node: Some((kind, numbers)),
-            ..Self::new(path, Depth::Top, Follow::Yes)
-        }
-    }
-
-    /// Opens it, if that is not done yet.
-    pub(crate) fn open(&self) -> Result<BorrowedFd<'_>, Fault> {
-        if let Some(fd) = self.slot.get() {
-            return Ok(fd.as_fd());
-        }
+    /// Makes a detached copy.
+    pub(crate) fn open(&self) -> Result<OwnedFd, Fault> {
         let fd = clone_tree(CWD, &self.path, self.depth, self.follow)
             .map_err(Fault::of(Call::OpenTree))?;
-        if let Some((kind, numbers)) = self.node {
-            let stat = fs::stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?;
-            if (stat.kind, stat.node) != (kind, numbers) {
-                return Err(Fault::of(Call::Verify)(Errno::ENXIO));
+        let wrong = |errno| Err(Fault::of(Call::Verify)(errno));
+        match &self.role {
+            Role::Node(kind, numbers) => {
+                let stat = fs::stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?;
+                if (stat.kind, stat.node) != (*kind, *numbers) {
+                    return wrong(Errno::ENXIO);
+                }
             }
+            Role::Bind(bind) if bind.procfs => {
+                let magic = fs::filesystem_magic(fd.as_fd()).map_err(Fault::of(Call::Statfs))?;
+                if magic != fs::PROC_MAGIC {
+                    return wrong(Errno::EMEDIUMTYPE);
+                }
+            }
+            Role::Root | Role::Bind(_) | Role::Group => {}
         }
-        Ok(self.slot.get_or_init(|| fd).as_fd())
+        Ok(fd)
     }
 }
 
@@ -74,9 +93,30 @@ impl fmt::Display for Tree {
         if self.follow == Follow::No {
             f.write_str(" nofollow")?;
         }
-        if let Some((kind, (major, minor))) = self.node {
-            write!(f, " ({kind:?} {major}:{minor})")?;
+        match &self.role {
+            Role::Node(kind, (major, minor)) => write!(f, " ({kind:?} {major}:{minor})"),
+            Role::Bind(bind) => {
+                if bind.copy_link {
+                    f.write_str(" or a copy of the link")?;
+                }
+                if let Some((_, map)) = bind.id_map {
+                    write!(f, " ids mapped by {map}")?;
+                }
+                Ok(())
+            }
+            Role::Root | Role::Group => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// A part of a plan with the list that its sources are in, to be shown.
+pub(crate) struct Shown<'a, T>(pub(crate) T, pub(crate) &'a [Tree]);
+
+impl fmt::Display for Shown<'_, Source> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1.get(self.0.0) {
+            Some(tree) => tree.fmt(f),
+            None => Ok(()),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::State;
 use crate::locks::{Before, Locks};
-use crate::plan::{Loopback, Plan};
+use crate::plan::{Handles, Loopback, Plan};
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
@@ -44,10 +44,16 @@ impl From<Lost> for End {
 }
 
 /// Carries out the plan and becomes the program.
-pub(crate) fn run(mut plan: Plan, start: Start, link: Link<Init>, thread: SingleThread) -> ! {
+pub(crate) fn run(
+    mut plan: Plan,
+    mut handles: Handles,
+    start: Start,
+    link: Link<Init>,
+    thread: SingleThread,
+) -> ! {
     kernel::heap::forbid();
     let mut link = link;
-    match story(&mut plan, start, &mut link, thread) {
+    match story(&mut plan, &mut handles, start, &mut link, thread) {
         Ok(never) => match never {},
         Err(End::Failure(failure)) => {
             link.tell(&failure);
@@ -60,6 +66,7 @@ pub(crate) fn run(mut plan: Plan, start: Start, link: Link<Init>, thread: Single
 
 fn story(
     plan: &mut Plan,
+    handles: &mut Handles,
     start: Start,
     link: &mut Link<Init>,
     thread: SingleThread,
@@ -72,8 +79,12 @@ fn story(
             .leave_caller()
             .map_err(Failure::at(Place::Process))?;
     }
-    let labels = Labels::of(plan)?;
-    labels.join_keyring()?;
+    let files = &mut handles.rootfs;
+    if plan.lsm.needs_procfs() {
+        plan.rootfs.make_procfs(files).map_err(rootfs_failure)?;
+    }
+    let joined = plan.lsm.join_keyring(files.procfs());
+    joined.map_err(Failure::at(Place::Label))?;
     if plan.loopback == Loopback::ByInit {
         let failed = Failed::at(Call::Netlink, 0);
         network::loopback_up()
@@ -81,8 +92,8 @@ fn story(
             .map_err(Failure::at(Place::Process))?;
     }
 
-    let root = plan.rootfs.attach().map_err(rootfs_failure)?;
-    plan.rootfs.mount(&root).map_err(rootfs_failure)?;
+    let root = plan.rootfs.attach(files).map_err(rootfs_failure)?;
+    plan.rootfs.mount(files, &root).map_err(rootfs_failure)?;
     if let Some(process) = &plan.process {
         process
             .make_cwd(&root)
@@ -92,13 +103,14 @@ fn story(
         link.ask(Request::RunHooks)?;
     }
     create_container_hooks(plan, &thread)?;
-    plan.rootfs.pivot(&root).map_err(rootfs_failure)?;
+    plan.rootfs.pivot(files, &root).map_err(rootfs_failure)?;
 
     if let Some(process) = &plan.process {
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
-    plan.rootfs.seal(&root).map_err(rootfs_failure)?;
-    labels.apply()?;
+    plan.rootfs.seal(files, &root).map_err(rootfs_failure)?;
+    let labelled = plan.lsm.apply(files.procfs());
+    labelled.map_err(Failure::at(Place::Label))?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
     let mut candidate = 0;
@@ -238,8 +250,8 @@ fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
 }
 
 /// Closes every descriptor but those of the container, those that the start needs (which the exec closes) and the
-/// root, which comes back. Before the filter, which may not know close_range(2). The handles in the plan are
-/// never used again.
+/// root, which comes back. Before the filter, which may not know close_range(2). The handles are never used
+/// again.
 fn close_all_but(
     plan: &Plan,
     link: &Link<Init>,
@@ -285,34 +297,6 @@ fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result
         .shut_before(Before::Exec)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(process.exec(candidate).into())
-}
-
-/// The plan of the labels, and the procfs that they are written through.
-struct Labels<'a> {
-    plan: &'a lsm::Plan,
-    procfs: Option<BorrowedFd<'a>>,
-}
-
-impl<'a> Labels<'a> {
-    fn of(plan: &'a Plan) -> Result<Self, Failure> {
-        Ok(Self {
-            plan: &plan.lsm,
-            procfs: match plan.lsm.needs_procfs() {
-                true => Some(plan.rootfs.procfs().map_err(rootfs_failure)?),
-                false => None,
-            },
-        })
-    }
-
-    fn join_keyring(&self) -> Result<(), Failure> {
-        let joined = self.plan.join_keyring(self.procfs);
-        joined.map_err(Failure::at(Place::Label))
-    }
-
-    fn apply(&self) -> Result<(), Failure> {
-        let applied = self.plan.apply(self.procfs);
-        applied.map_err(Failure::at(Place::Label))
-    }
 }
 
 fn rootfs_failure(place: rootfs::Place) -> Failure {

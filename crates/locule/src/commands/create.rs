@@ -210,6 +210,7 @@ impl Making<'_> {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        let handles = plan.open()?;
         let mut record = Record::of(self.reservation.id(), &container, plan.cgroup());
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
@@ -221,7 +222,7 @@ impl Making<'_> {
             Waits::ForUs => Moment::WithRuntime,
         };
         let prepare = |pid| self.prepare(&mut record, pid);
-        match launch::launch(plan, moment, self.interrupts, prepare) {
+        match launch::launch(plan, handles, moment, self.interrupts, prepare) {
             Ok((created, prepared)) => Ok((record, created, prepared)),
             Err(error) => {
                 hooks::poststop(|| config.to_vec(), &record);

@@ -113,8 +113,10 @@ fn bind_file(root: &Path, destination: &str) -> Result<(), String> {
     )];
     let view = CgroupView::Absent;
     let plan = rootfs::Plan::lower(&request(&container, &view)).unwrap();
-    let fd = plan.attach().unwrap();
-    plan.mount(&fd).map_err(|place| plan.describe(&place))
+    let mut handles = plan.open().unwrap();
+    let fd = plan.attach(&mut handles).unwrap();
+    plan.mount(&mut handles, &fd)
+        .map_err(|place| plan.describe(&place))
 }
 
 fn linked_parent() {
@@ -204,10 +206,11 @@ fn planted_null() {
         let view = CgroupView::Absent;
         let view_request = request(&container, &view);
         let plan = rootfs::Plan::lower(&view_request).unwrap();
-        let fd = plan.attach().unwrap();
-        plan.mount(&fd).unwrap();
+        let mut handles = plan.open().unwrap();
+        let fd = plan.attach(&mut handles).unwrap();
+        plan.mount(&mut handles, &fd).unwrap();
         // Seen from outside, since a pivot happens once.
-        plan.seal(&fd).unwrap();
+        plan.seal(&handles, &fd).unwrap();
         let stat = fs::metadata("/mnt/root/proc/keys").unwrap();
         assert!(stat.file_type().is_char_device(), "kind {kind}");
         assert_eq!(stat.rdev(), 0x103, "kind {kind}");
@@ -241,8 +244,9 @@ fn linked_ptmx() {
     let view = CgroupView::Absent;
     let container = container(&root);
     let plan = rootfs::Plan::lower(&request(&container, &view)).unwrap();
-    let fd = plan.attach().unwrap();
-    plan.mount(&fd).unwrap();
+    let mut handles = plan.open().unwrap();
+    let fd = plan.attach(&mut handles).unwrap();
+    plan.mount(&mut handles, &fd).unwrap();
     assert_eq!(
         fs::read_link(root.join("dev/ptmx")).unwrap().to_str(),
         Some("pts/ptmx")
@@ -260,9 +264,10 @@ fn linked_mask() {
     let before = canary();
     let view = CgroupView::Absent;
     let plan = rootfs::Plan::lower(&request(&container, &view)).unwrap();
-    let fd = plan.attach().unwrap();
-    plan.mount(&fd).unwrap();
-    plan.seal(&fd).unwrap();
+    let mut handles = plan.open().unwrap();
+    let fd = plan.attach(&mut handles).unwrap();
+    plan.mount(&mut handles, &fd).unwrap();
+    plan.seal(&handles, &fd).unwrap();
     assert_eq!(fs::read(root.join("mnt/host/file")).unwrap(), b"");
     assert_eq!(canary(), before);
 }

@@ -2,10 +2,10 @@
 
 use crate::Fact;
 use crate::stage::{
-    container, default_mounts, mount, mount_at, request, scratch, start, template, try_start,
+    HOST, container, default_mounts, mount, mount_at, request, scratch, start, template, try_start,
 };
 use kernel::clone::{NamespaceFlags, unshare};
-use rootfs::{CgroupHierarchy, CgroupView, Plan};
+use rootfs::{CgroupHierarchy, CgroupView, Host, Plan, Request};
 use spec::container::{Device, DeviceKind, IdMapping, Namespace};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -170,7 +170,9 @@ fn recursive_options() {
         .push(mount("/x/below", "tmpfs", "tmpfs", &["strictatime"]));
     let none = CgroupView::Absent;
     let plan = Plan::lower(&request(&first, &none)).unwrap();
-    plan.mount(&plan.attach().unwrap()).unwrap();
+    let mut handles = plan.open().unwrap();
+    let fd = plan.attach(&mut handles).unwrap();
+    plan.mount(&mut handles, &fd).unwrap();
     start(&outer);
     assert!(options_at("/top").starts_with("ro,"));
     assert!(options_at("/top/below").starts_with("rw"));
@@ -340,11 +342,12 @@ fn cgroup_v1() {
             unified: Some("/sys/fs/cgroup/unified".into()),
         };
         let plan = Plan::lower(&request(&container, &view)).unwrap();
-        let fd = plan.attach().unwrap();
-        plan.mount(&fd)
+        let mut handles = plan.open().unwrap();
+        let fd = plan.attach(&mut handles).unwrap();
+        plan.mount(&mut handles, &fd)
             .map_err(|place| plan.describe(&place))
             .unwrap();
-        plan.seal(&fd).unwrap();
+        plan.seal(&handles, &fd).unwrap();
         let at = |path: &str| format!("/mnt/root/sys/fs/cgroup{path}");
         assert!(options_at(&at("")).starts_with("ro,"), "{namespace:?}");
         let pids = mount_at(&at("/pids,extra")).unwrap();
@@ -446,7 +449,11 @@ fn user_namespace() {
     container.mounts.remove(6);
     let view = CgroupView::Absent;
     let mut request = request(&container, &view);
-    request.user_namespace = true;
+    let host = Host {
+        user_namespace: true,
+        ..HOST
+    };
+    request.host = &host;
     let plan = Plan::lower(&request).unwrap();
     assert!(plan.to_string().contains("bind tree \"/sys\""), "{plan}");
     unshare(NamespaceFlags::USER | NamespaceFlags::MOUNT | NamespaceFlags::IPC).unwrap();
@@ -457,7 +464,12 @@ fn user_namespace() {
     let mut inherited = container.clone();
     inherited.namespaces.pid = Namespace::Inherit;
     request.container = &inherited;
-    request.privileged = false;
+    let host = Host {
+        privileged: false,
+        user_namespace: true,
+        ..HOST
+    };
+    request.host = &host;
     try_start(&request).unwrap();
     assert!(
         fs::metadata("/dev/null")
@@ -487,9 +499,12 @@ fn missing_source() {
     let mut container = container(&root);
     container.mounts = vec![mount("/x", "bind", "/mnt/none", &["bind"])];
     let view = view();
-    let mut request = request(&container, &view);
     for privileged in [true, false] {
-        request.privileged = privileged;
+        let host = Host { privileged, ..HOST };
+        let request = Request {
+            host: &host,
+            ..request(&container, &view)
+        };
         let said = try_start(&request).unwrap_err();
         assert_eq!(
             said,
@@ -538,7 +553,8 @@ fn refused_early() {
         let mut container = container(&root);
         container.mounts = vec![element.clone()];
         let view = view();
-        match Plan::lower(&request(&container, &view)) {
+        let plan = Plan::lower(&request(&container, &view));
+        match plan.and_then(|plan| plan.open()) {
             Err(rootfs::Error::Config(problem)) => assert_eq!(problem.pointer, pointer),
             other => panic!("{element:?}: {other:?}"),
         }

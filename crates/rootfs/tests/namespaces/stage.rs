@@ -2,7 +2,7 @@
 
 use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
 use kernel::path::CWD;
-use rootfs::{CgroupView, Pivot, Place, Plan, Request};
+use rootfs::{CgroupView, Handles, Host, Pivot, Place, Plan, Request};
 use spec::Container;
 use spec::container::{Mount, Namespace, Namespaces, Root};
 use std::ffi::CStr;
@@ -162,29 +162,38 @@ pub(crate) fn template(root: &Path) -> Container {
     }
 }
 
+/// A privileged caller on a plain host.
+pub(crate) const HOST: Host = Host {
+    privileged: true,
+    user_namespace: false,
+    makes_nodes: true,
+    has_kcore: true,
+    gid_map: None,
+};
+
 /// A privileged request.
 pub(crate) fn request<'a>(container: &'a Container, cgroup: &'a CgroupView) -> Request<'a> {
     Request {
         container,
-        privileged: true,
-        user_namespace: false,
+        host: &HOST,
         pivot: Pivot::PivotRoot,
         cgroup,
     }
 }
 
 /// All four doors, one after the other.
-pub(crate) fn enter(plan: &Plan) -> Result<(), Place> {
-    let root = plan.attach()?;
-    plan.mount(&root)?;
-    plan.pivot(&root)?;
-    plan.seal(&root)
+pub(crate) fn enter(plan: &Plan, mut handles: Handles) -> Result<(), Place> {
+    let root = plan.attach(&mut handles)?;
+    plan.mount(&mut handles, &root)?;
+    plan.pivot(&handles, &root)?;
+    plan.seal(&handles, &root)
 }
 
 /// Lowers and enters, or says in words what failed.
 pub(crate) fn try_start(request: &Request<'_>) -> Result<(), String> {
     let plan = Plan::lower(request).map_err(|error| chain(&error))?;
-    enter(&plan).map_err(|place| {
+    let handles = plan.open().map_err(|error| chain(&error))?;
+    enter(&plan, handles).map_err(|place| {
         let copy = Place::from_bytes(place.to_bytes()).unwrap();
         plan.describe(&copy)
     })

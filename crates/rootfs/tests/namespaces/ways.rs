@@ -44,7 +44,7 @@ fn many_masks() {
         group: "/sys/fs/cgroup/unified".into(),
     };
     let plan = Plan::lower(&request(&container, &view)).unwrap();
-    enter(&plan).unwrap();
+    enter(&plan, plan.open().unwrap()).unwrap();
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let devices: std::collections::BTreeSet<_> = table
         .lines()
@@ -114,9 +114,12 @@ fn through() {
         let before = mount_lines();
         let view = view();
         let plan = Plan::lower(&request(&container, &view)).unwrap();
+        let handles = plan.open().unwrap();
         let host = fs::File::open("/proc/self/ns/mnt").unwrap();
         unshare(NamespaceFlags::MOUNT).unwrap();
-        enter(&plan).map_err(|place| plan.describe(&place)).unwrap();
+        enter(&plan, handles)
+            .map_err(|place| plan.describe(&place))
+            .unwrap();
         setns(host.as_fd(), NamespaceFlags::MOUNT).unwrap();
         assert_eq!(
             mount_at("/mnt/host/new").is_some(),
