@@ -10,13 +10,13 @@ use seccomp::syscalls::{Arch, Syscall};
 use spec::container::{Seccomp, SeccompAction, SeccompArg, SeccompOp, SeccompRule};
 
 const OPERATORS: [SeccompOp; 7] = [
-    SeccompOp::NotEqual,
-    SeccompOp::Less,
-    SeccompOp::LessOrEqual,
-    SeccompOp::Equal,
-    SeccompOp::GreaterOrEqual,
-    SeccompOp::Greater,
-    SeccompOp::MaskedEqual,
+    SeccompOp::ScmpCmpNe,
+    SeccompOp::ScmpCmpLt,
+    SeccompOp::ScmpCmpLe,
+    SeccompOp::ScmpCmpEq,
+    SeccompOp::ScmpCmpGe,
+    SeccompOp::ScmpCmpGt,
+    SeccompOp::ScmpCmpMaskedEq,
 ];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -149,8 +149,8 @@ impl Plan {
             hostname: container.hostname.clone().map(String::into_bytes),
             domainname: container.domainname.clone().map(String::into_bytes),
             personality: container.personality.map(|personality| match personality {
-                Personality::Linux => 0,
-                Personality::Linux32 => 8,
+                Personality::PerLinux => 0,
+                Personality::PerLinux32 => 8,
             }),
             user: User::lower(container, options)?,
             no_new_privileges: process.no_new_privileges,

@@ -135,7 +135,10 @@ pub fn answers_newer(default: SeccompAction) -> bool {
 /// Number 0 on s390 stands for every call whose number was given in a register and is unknown to the kernel, so
 /// it has the answer of a newer call.
 pub(crate) fn zero_is_newer(arch: Arch) -> bool {
-    matches!(arch.0, SeccompArch::S390 | SeccompArch::S390X)
+    matches!(
+        arch.0,
+        SeccompArch::ScmpArchS390 | SeccompArch::ScmpArchS390x
+    )
 }
 
 /// From `start` to the next range's start.
@@ -195,8 +198,8 @@ impl<'a> Compiler<'a> {
     /// The ranges of all architectures with this AUDIT_ARCH number.
     fn section(&mut self, archs: &[Arch], audit: u32) -> Vec<Range> {
         let here = || archs.iter().copied().filter(|arch| arch.audit() == audit);
-        let x32 = here().find(|arch| arch.0 == SeccompArch::X32);
-        let plain = here().find(|arch| arch.0 != SeccompArch::X32);
+        let x32 = here().find(|arch| arch.0 == SeccompArch::ScmpArchX32);
+        let plain = here().find(|arch| arch.0 != SeccompArch::ScmpArchX32);
         let bad = self.emitter.answer(return_value(BAD_ARCHITECTURE));
         let mut ranges = Vec::with_capacity(128);
         match plain {
@@ -206,7 +209,7 @@ impl<'a> Compiler<'a> {
                 label: bad,
             }),
         }
-        if plain.is_none_or(|arch| arch.0 == SeccompArch::X86_64) {
+        if plain.is_none_or(|arch| arch.0 == SeccompArch::ScmpArchX86_64) {
             ranges.retain(|range| range.start < X32_BIT);
             match x32 {
                 Some(arch) => self.ranges(arch, &mut ranges),
@@ -235,7 +238,7 @@ impl<'a> Compiler<'a> {
             }
         }
         numbers.sort_unstable();
-        let start = if arch.0 == SeccompArch::X32 {
+        let start = if arch.0 == SeccompArch::ScmpArchX32 {
             X32_BIT
         } else {
             0

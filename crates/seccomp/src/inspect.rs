@@ -57,8 +57,8 @@ impl<'a> Inspector<'a> {
     /// Which rule answers the call with this number. A number of x32 on x86_64 is taken as a call of x32.
     pub fn test_number(&self, arch: Arch, number: u32, args: &[u64; 6]) -> Answer {
         let arch = match arch.0 {
-            SeccompArch::X86_64 if number >= X32_BIT => Arch(SeccompArch::X32),
-            SeccompArch::X32 if number < X32_BIT => Arch(SeccompArch::X86_64),
+            SeccompArch::ScmpArchX86_64 if number >= X32_BIT => Arch(SeccompArch::ScmpArchX32),
+            SeccompArch::ScmpArchX32 if number < X32_BIT => Arch(SeccompArch::ScmpArchX86_64),
             _ => arch,
         };
         let default = self.rules.profile().default_action;
@@ -71,8 +71,8 @@ impl<'a> Inspector<'a> {
             let native = self
                 .archs
                 .iter()
-                .any(|(other, _)| other.0 == SeccompArch::X86_64);
-            return if arch.0 == SeccompArch::X32 && number == u32::MAX && native {
+                .any(|(other, _)| other.0 == SeccompArch::ScmpArchX86_64);
+            return if arch.0 == SeccompArch::ScmpArchX32 && number == u32::MAX && native {
                 unanswered
             } else {
                 Answer {
@@ -177,16 +177,12 @@ pub struct Difference {
 /// name. Clauses in another order count as a difference.
 pub fn diff(left: &Seccomp, right: &Seccomp, native: Arch) -> Vec<Difference> {
     let (left, right) = (Inspector::new(left, native), Inspector::new(right, native));
-    let mut archs: Vec<Arch> = left
-        .archs
-        .iter()
-        .chain(&right.archs)
-        .map(|(arch, _)| *arch)
-        .collect();
-    archs.sort_unstable();
-    archs.dedup();
+    let has = |arch| move |known: &(Arch, _)| known.0 == arch;
     let mut differences = Vec::new();
-    for arch in archs {
+    for arch in Arch::ALL {
+        if !left.archs.iter().chain(&right.archs).any(has(arch)) {
+            continue;
+        }
         for syscall in Syscall::all() {
             let outlines = (left.outline(arch, syscall), right.outline(arch, syscall));
             if let (Some(left), Some(right)) = outlines
@@ -259,13 +255,16 @@ pub enum Finding {
 /// The 32-bit relatives whose programs a kernel of this architecture runs.
 pub fn relatives(native: Arch) -> &'static [SeccompArch] {
     match native.0 {
-        SeccompArch::X86_64 => &[SeccompArch::X86, SeccompArch::X32],
-        SeccompArch::Aarch64 => &[SeccompArch::Arm],
-        SeccompArch::S390X => &[SeccompArch::S390],
-        SeccompArch::Ppc64 => &[SeccompArch::Ppc],
-        SeccompArch::Parisc64 => &[SeccompArch::Parisc],
-        SeccompArch::Mips64 => &[SeccompArch::Mips, SeccompArch::Mips64N32],
-        SeccompArch::Mipsel64 => &[SeccompArch::Mipsel, SeccompArch::Mipsel64N32],
+        SeccompArch::ScmpArchX86_64 => &[SeccompArch::ScmpArchX86, SeccompArch::ScmpArchX32],
+        SeccompArch::ScmpArchAarch64 => &[SeccompArch::ScmpArchArm],
+        SeccompArch::ScmpArchS390x => &[SeccompArch::ScmpArchS390],
+        SeccompArch::ScmpArchPpc64 => &[SeccompArch::ScmpArchPpc],
+        SeccompArch::ScmpArchParisc64 => &[SeccompArch::ScmpArchParisc],
+        SeccompArch::ScmpArchMips64 => &[SeccompArch::ScmpArchMips, SeccompArch::ScmpArchMips64n32],
+        SeccompArch::ScmpArchMipsel64 => &[
+            SeccompArch::ScmpArchMipsel,
+            SeccompArch::ScmpArchMipsel64n32,
+        ],
         _ => &[],
     }
 }

@@ -131,10 +131,12 @@ fn flags(profile: &Seccomp, listening: bool) -> FilterFlags {
         Some(listed) => listed.iter().fold(FilterFlags::empty(), |flags, flag| {
             flags
                 | match flag {
-                    SeccompFlag::Tsync => FilterFlags::empty(),
-                    SeccompFlag::Log => FilterFlags::LOG,
-                    SeccompFlag::SpecAllow => FilterFlags::SPEC_ALLOW,
-                    SeccompFlag::WaitKillableRecv => FilterFlags::WAIT_KILLABLE_RECV,
+                    SeccompFlag::SeccompFilterFlagTsync => FilterFlags::empty(),
+                    SeccompFlag::SeccompFilterFlagLog => FilterFlags::LOG,
+                    SeccompFlag::SeccompFilterFlagSpecAllow => FilterFlags::SPEC_ALLOW,
+                    SeccompFlag::SeccompFilterFlagWaitKillableRecv => {
+                        FilterFlags::WAIT_KILLABLE_RECV
+                    }
                 }
         }),
     };

@@ -50,13 +50,13 @@ impl Condition {
     fn new(arg: &SeccompArg, width: Width) -> Option<Self> {
         let word = word(width);
         let (test, mask, value) = match arg.op {
-            SeccompOp::MaskedEqual => (Test::MaskedEqual, arg.value, arg.value_two),
-            SeccompOp::NotEqual => (Test::NotEqual, u64::MAX, arg.value),
-            SeccompOp::Less => (Test::Less, u64::MAX, arg.value),
-            SeccompOp::LessOrEqual => (Test::LessOrEqual, u64::MAX, arg.value),
-            SeccompOp::Equal => (Test::Equal, u64::MAX, arg.value),
-            SeccompOp::GreaterOrEqual => (Test::GreaterOrEqual, u64::MAX, arg.value),
-            SeccompOp::Greater => (Test::Greater, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpMaskedEq => (Test::MaskedEqual, arg.value, arg.value_two),
+            SeccompOp::ScmpCmpNe => (Test::NotEqual, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpLt => (Test::Less, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpLe => (Test::LessOrEqual, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpEq => (Test::Equal, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpGe => (Test::GreaterOrEqual, u64::MAX, arg.value),
+            SeccompOp::ScmpCmpGt => (Test::Greater, u64::MAX, arg.value),
         };
         let mask = mask & word;
         (mask != 0).then_some(Self {

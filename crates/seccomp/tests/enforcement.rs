@@ -69,7 +69,7 @@ fn run_under(profile: &Seccomp, words: &[&str]) -> Exit {
 }
 
 fn blocked_call_gets_its_errno() {
-    let args = &[(0, SeccompOp::Equal, 8, 0)];
+    let args = &[(0, SeccompOp::ScmpCmpEq, 8, 0)];
     let profile = profile(
         ALLOW,
         vec![rule(&["personality"], SeccompAction::Errno(71), args)],
@@ -181,10 +181,10 @@ fn probe(profile: &Seccomp, entry: &str, number: u32, first: &str) -> Result<i64
 }
 
 fn every_entry_of_x86_64_is_filtered() {
-    if Arch::NATIVE != Arch(SeccompArch::X86_64) {
+    if Arch::NATIVE != Arch(SeccompArch::ScmpArchX86_64) {
         return;
     }
-    let args = &[(0, SeccompOp::Equal, 0xffff_ffff, 0)];
+    let args = &[(0, SeccompOp::ScmpCmpEq, 0xffff_ffff, 0)];
     let mut profile = profile(
         ALLOW,
         vec![rule(&["personality"], SeccompAction::Errno(71), args)],
@@ -197,21 +197,21 @@ fn every_entry_of_x86_64_is_filtered() {
             & 0xffff
     };
     let (x86_64, x86, x32) = (
-        number(SeccompArch::X86_64),
-        number(SeccompArch::X86),
-        number(SeccompArch::X32),
+        number(SeccompArch::ScmpArchX86_64),
+        number(SeccompArch::ScmpArchX86),
+        number(SeccompArch::ScmpArchX32),
     );
     let killed = Err(Exit::Signal(libc::SIGSYS));
     assert_eq!(probe(&profile, "64", x86_64, "0xffffffff"), Ok(-71));
     assert_eq!(probe(&profile, "32", x86, "0xffffffff"), killed);
     assert_eq!(probe(&profile, "x32", x32, "0xffffffff"), killed);
-    profile.architectures = vec![SeccompArch::X86, SeccompArch::X32];
+    profile.architectures = vec![SeccompArch::ScmpArchX86, SeccompArch::ScmpArchX32];
     assert_eq!(probe(&profile, "32", x86, "0xffffffff"), Ok(-71));
     assert_eq!(probe(&profile, "x32", x32, "0xffffffff"), Ok(-71));
 }
 
 fn newer_call_than_the_profile_gets_enosys() {
-    if Arch::NATIVE != Arch(SeccompArch::X86_64) {
+    if Arch::NATIVE != Arch(SeccompArch::ScmpArchX86_64) {
         return;
     }
     let mut docker = read(DOCKER);

@@ -20,13 +20,13 @@ use std::io::{self, Write};
 
 fn operator() -> impl Strategy<Value = SeccompOp> {
     prop_oneof![
-        Just(SeccompOp::NotEqual),
-        Just(SeccompOp::Less),
-        Just(SeccompOp::LessOrEqual),
-        Just(SeccompOp::Equal),
-        Just(SeccompOp::GreaterOrEqual),
-        Just(SeccompOp::Greater),
-        Just(SeccompOp::MaskedEqual),
+        Just(SeccompOp::ScmpCmpNe),
+        Just(SeccompOp::ScmpCmpLt),
+        Just(SeccompOp::ScmpCmpLe),
+        Just(SeccompOp::ScmpCmpEq),
+        Just(SeccompOp::ScmpCmpGe),
+        Just(SeccompOp::ScmpCmpGt),
+        Just(SeccompOp::ScmpCmpMaskedEq),
     ]
 }
 
@@ -101,7 +101,7 @@ fn one_rule_each() -> impl Strategy<Value = Vec<SeccompRule>> {
 
 /// Rules of one comparison of one argument, as in the profiles of engines.
 fn equalities() -> impl Strategy<Value = Vec<SeccompRule>> {
-    let arg = (0..6_u8, value()).prop_map(|(index, value)| (index, SeccompOp::Equal, value, 0));
+    let arg = (0..6_u8, value()).prop_map(|(index, value)| (index, SeccompOp::ScmpCmpEq, value, 0));
     let one =
         (name(), action(), arg).prop_map(|(name, action, arg)| rule(&[&name], action, &[arg]));
     proptest::collection::vec(one, 0..24)

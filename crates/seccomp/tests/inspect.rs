@@ -10,9 +10,9 @@ use seccomp::inspect::{Answer, Finding, Inspector, Reason, diff, lint};
 use seccomp::syscalls::{Arch, Syscall};
 use spec::container::{SeccompAction, SeccompArch, SeccompOp};
 
-const X86_64: Arch = Arch(SeccompArch::X86_64);
-const X86: Arch = Arch(SeccompArch::X86);
-const X32: Arch = Arch(SeccompArch::X32);
+const X86_64: Arch = Arch(SeccompArch::ScmpArchX86_64);
+const X86: Arch = Arch(SeccompArch::ScmpArchX86);
+const X32: Arch = Arch(SeccompArch::ScmpArchX32);
 const ALLOW: SeccompAction = SeccompAction::Allow;
 const EPERM: SeccompAction = SeccompAction::Errno(1);
 const ENOSYS: SeccompAction = SeccompAction::Errno(38);
@@ -43,7 +43,7 @@ fn test_names_the_rule_that_answers() {
 #[test]
 fn test_tells_default_newer_and_foreign_apart() {
     let mut docker = read(DOCKER);
-    docker.architectures = vec![SeccompArch::X86_64];
+    docker.architectures = vec![SeccompArch::ScmpArchX86_64];
     let inspector = Inspector::new(&docker, X86_64);
     let answer = |arch, number| inspector.test_number(arch, number, &[0; 6]);
     let kexec = call("kexec_load").number(X86_64).unwrap();
@@ -94,7 +94,7 @@ fn diff_of_a_profile_with_itself_is_empty() {
 fn diff_lists_the_calls_that_differ_on_each_architecture() {
     let one = profile(EPERM, vec![rule(&["read", "write", "lstat"], ALLOW, &[])]);
     let mut other = one.clone();
-    other.architectures = vec![SeccompArch::X86];
+    other.architectures = vec![SeccompArch::ScmpArchX86];
     other.syscalls[0].names.retain(|name| name != "write");
     let found = diff(&one, &other, X86_64);
     let here: Vec<_> = found.iter().filter(|found| found.arch == X86_64).collect();
@@ -114,7 +114,10 @@ fn diff_lists_the_calls_that_differ_on_each_architecture() {
 
 #[test]
 fn lint_finds_what_says_nothing() {
-    let args = &[(1, SeccompOp::Equal, 1, 0), (1, SeccompOp::Equal, 2, 0)];
+    let args = &[
+        (1, SeccompOp::ScmpCmpEq, 1, 0),
+        (1, SeccompOp::ScmpCmpEq, 2, 0),
+    ];
     let mut profile = profile(
         EPERM,
         vec![
@@ -124,7 +127,7 @@ fn lint_finds_what_says_nothing() {
             rule(&["ioctl"], ALLOW, args),
         ],
     );
-    profile.architectures = vec![SeccompArch::X86];
+    profile.architectures = vec![SeccompArch::ScmpArchX86];
     let expected = [
         Finding::UnknownName {
             rule: 0,
@@ -193,13 +196,19 @@ fn calls_of_2026_are_known() {
         ("rseq_slice_yield", 471),
         ("file_setattr", 469),
     ] {
-        assert_eq!(call(name).number(Arch(SeccompArch::Aarch64)), Some(number));
+        assert_eq!(
+            call(name).number(Arch(SeccompArch::ScmpArchAarch64)),
+            Some(number)
+        );
         assert_eq!(call(name).number(X32), Some(0x4000_0000 | number));
     }
     let breakpoint = call("breakpoint");
-    assert_eq!(breakpoint.number(Arch(SeccompArch::Arm)), Some(0x000f_0001));
     assert_eq!(
-        call("read").number(Arch(SeccompArch::Mips64N32)),
+        breakpoint.number(Arch(SeccompArch::ScmpArchArm)),
+        Some(0x000f_0001)
+    );
+    assert_eq!(
+        call("read").number(Arch(SeccompArch::ScmpArchMips64n32)),
         Some(6000)
     );
 }

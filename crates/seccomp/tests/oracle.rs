@@ -96,14 +96,14 @@ fn rule_for_the_default_action_says_nothing() {
         EPERM,
         vec![
             rule(&["read"], EPERM, &[]),
-            rule(&["read"], EINVAL, &[(0, SeccompOp::Equal, 3, 0)]),
+            rule(&["read"], EINVAL, &[(0, SeccompOp::ScmpCmpEq, 3, 0)]),
         ],
     );
 }
 
 #[test]
 fn first_rule_without_conditions_wins_wherever_it_stands() {
-    let args = &[(0, SeccompOp::Equal, 3, 0)];
+    let args = &[(0, SeccompOp::ScmpCmpEq, 3, 0)];
     edge(
         EPERM,
         vec![
@@ -125,12 +125,12 @@ fn first_rule_without_conditions_wins_wherever_it_stands() {
 #[test]
 fn every_operator_compares_both_words_of_every_argument() {
     let operators = [
-        SeccompOp::NotEqual,
-        SeccompOp::Less,
-        SeccompOp::LessOrEqual,
-        SeccompOp::Equal,
-        SeccompOp::GreaterOrEqual,
-        SeccompOp::Greater,
+        SeccompOp::ScmpCmpNe,
+        SeccompOp::ScmpCmpLt,
+        SeccompOp::ScmpCmpLe,
+        SeccompOp::ScmpCmpEq,
+        SeccompOp::ScmpCmpGe,
+        SeccompOp::ScmpCmpGt,
     ];
     for op in operators {
         for index in 0..6 {
@@ -164,7 +164,7 @@ fn masked_comparison_ignores_bits_outside_the_mask() {
                 vec![rule(
                     &["clone"],
                     ALLOW,
-                    &[(0, SeccompOp::MaskedEqual, mask, value)],
+                    &[(0, SeccompOp::ScmpCmpMaskedEq, mask, value)],
                 )],
             );
         }
@@ -174,9 +174,9 @@ fn masked_comparison_ignores_bits_outside_the_mask() {
 #[test]
 fn argument_twice_in_a_rule_is_a_rule_each() {
     let args = &[
-        (0, SeccompOp::Equal, 1, 0),
-        (0, SeccompOp::Equal, 5, 0),
-        (2, SeccompOp::Equal, 9, 0),
+        (0, SeccompOp::ScmpCmpEq, 1, 0),
+        (0, SeccompOp::ScmpCmpEq, 5, 0),
+        (2, SeccompOp::ScmpCmpEq, 9, 0),
     ];
     edge(EPERM, vec![rule(&["socket", "fcntl"], ALLOW, args)]);
 }
@@ -189,14 +189,17 @@ fn calls_behind_socketcall_and_ipc_keep_their_rules() {
             rule(
                 &["socket"],
                 ALLOW,
-                &[(0, SeccompOp::NotEqual, 40, 0), (2, SeccompOp::Equal, 9, 0)],
+                &[
+                    (0, SeccompOp::ScmpCmpNe, 40, 0),
+                    (2, SeccompOp::ScmpCmpEq, 9, 0),
+                ],
             ),
             rule(
                 &["recv", "accept4", "sendmmsg", "semtimedop", "shmctl"],
                 ALLOW,
                 &[],
             ),
-            rule(&["msgget"], EINVAL, &[(1, SeccompOp::Greater, 3, 0)]),
+            rule(&["msgget"], EINVAL, &[(1, SeccompOp::ScmpCmpGt, 3, 0)]),
         ],
     );
     edge(
@@ -210,16 +213,19 @@ fn calls_behind_socketcall_and_ipc_keep_their_rules() {
 
 #[test]
 fn rule_for_fewer_conditions_of_the_same_action_is_a_union() {
-    let one = (1, SeccompOp::Equal, 3, 0);
+    let one = (1, SeccompOp::ScmpCmpEq, 3, 0);
     edge(
         EPERM,
         vec![
-            rule(&["ioctl"], ALLOW, &[one, (2, SeccompOp::Equal, 4, 0)]),
+            rule(&["ioctl"], ALLOW, &[one, (2, SeccompOp::ScmpCmpEq, 4, 0)]),
             rule(&["ioctl"], ALLOW, &[one]),
             rule(
                 &["ioctl"],
                 ALLOW,
-                &[(0, SeccompOp::Less, 2, 0), (5, SeccompOp::Equal, 0, 0)],
+                &[
+                    (0, SeccompOp::ScmpCmpLt, 2, 0),
+                    (5, SeccompOp::ScmpCmpEq, 0, 0),
+                ],
             ),
         ],
     );

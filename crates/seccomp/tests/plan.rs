@@ -123,9 +123,9 @@ fn absent_flags_mean_spec_allow_and_empty_ones_nothing() {
     profile.flags = Some(Vec::new());
     assert_eq!(plan(profile.clone()).flags, FilterFlags::empty());
     profile.flags = Some(vec![
-        SeccompFlag::Tsync,
-        SeccompFlag::Log,
-        SeccompFlag::WaitKillableRecv,
+        SeccompFlag::SeccompFilterFlagTsync,
+        SeccompFlag::SeccompFilterFlagLog,
+        SeccompFlag::SeccompFilterFlagWaitKillableRecv,
     ]);
     assert_eq!(plan(profile).flags, FilterFlags::LOG);
 }
@@ -133,7 +133,7 @@ fn absent_flags_mean_spec_allow_and_empty_ones_nothing() {
 #[test]
 fn notify_asks_for_a_listener() {
     let mut profile = notifying(&["mkdir"]);
-    profile.flags = Some(vec![SeccompFlag::WaitKillableRecv]);
+    profile.flags = Some(vec![SeccompFlag::SeccompFilterFlagWaitKillableRecv]);
     profile.listener_metadata = Some("note".into());
     let plan = plan(profile);
     assert_eq!(
@@ -219,7 +219,7 @@ fn unknown_name_is_skipped_unless_an_annotation_forbids_it() {
 
 #[test]
 fn profile_that_is_too_long_is_refused_with_the_count() {
-    let equal = |value| rule(&["read"], EPERM, &[(0, SeccompOp::Equal, value, 0)]);
+    let equal = |value| rule(&["read"], EPERM, &[(0, SeccompOp::ScmpCmpEq, value, 0)]);
     let profile = profile(ALLOW, (0..3000).map(equal).collect());
     let (pointer, message) = refused(&container(Some(profile)));
     assert_eq!(pointer, "/linux/seccomp/syscalls");

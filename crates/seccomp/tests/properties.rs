@@ -128,7 +128,7 @@ fn profile_beyond_4096_instructions_is_refused_with_the_count() {
             rule(
                 &["read"],
                 SeccompAction::Allow,
-                &[(0, SeccompOp::Equal, value, 0)],
+                &[(0, SeccompOp::ScmpCmpEq, value, 0)],
             )
         })
         .collect();
@@ -147,7 +147,7 @@ fn many_equal_conditions_of_different_actions_count_once() {
     let actions = [SeccompAction::Allow, SeccompAction::Trap];
     let many = actions.into_iter().cycle().take(60_000);
     let rules = many
-        .map(|action| rule(&["read"], action, &[(0, SeccompOp::Equal, 7, 0)]))
+        .map(|action| rule(&["read"], action, &[(0, SeccompOp::ScmpCmpEq, 7, 0)]))
         .collect();
     let length = compile(&profile(SeccompAction::Errno(1), rules))
         .unwrap()
@@ -161,7 +161,7 @@ fn argument_beyond_the_sixth_is_refused() {
     let rule = rule(
         &["read"],
         SeccompAction::Allow,
-        &[(6, SeccompOp::Equal, 0, 0)],
+        &[(6, SeccompOp::ScmpCmpEq, 0, 0)],
     );
     let refused = compile(&profile(SeccompAction::Errno(1), vec![rule]));
     assert_eq!(

@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// `linux.personality.domain`.
+pub use oci_spec::runtime::LinuxPersonalityDomain as Personality;
+/// An operator of `seccomp.syscalls[].args`, unsigned 64-bit.
+pub use oci_spec::runtime::LinuxSeccompOperator as SeccompOp;
+/// `seccomp.architectures` and `seccomp.flags`.
+pub use oci_spec::runtime::{Arch as SeccompArch, LinuxSeccompFilterFlag as SeccompFlag};
+
 /// One container, as its bundle describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
@@ -282,15 +289,6 @@ pub enum PropagationKind {
     Unbindable,
 }
 
-/// `linux.personality.domain`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Personality {
-    /// PER_LINUX.
-    Linux,
-    /// PER_LINUX32.
-    Linux32,
-}
-
 /// `hooks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hooks {
@@ -540,65 +538,4 @@ pub struct SeccompArg {
     pub value: u64,
     /// `valueTwo`; what the masked argument is compared with.
     pub value_two: u64,
-}
-
-/// An operator of `args`, unsigned 64-bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SeccompOp {
-    /// SCMP_CMP_NE.
-    NotEqual,
-    /// SCMP_CMP_LT.
-    Less,
-    /// SCMP_CMP_LE.
-    LessOrEqual,
-    /// SCMP_CMP_EQ.
-    Equal,
-    /// SCMP_CMP_GE.
-    GreaterOrEqual,
-    /// SCMP_CMP_GT.
-    Greater,
-    /// SCMP_CMP_MASKED_EQ: (argument & value) == valueTwo.
-    MaskedEqual,
-}
-
-/// `seccomp.flags`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SeccompFlag {
-    /// SECCOMP_FILTER_FLAG_TSYNC.
-    Tsync,
-    /// SECCOMP_FILTER_FLAG_LOG.
-    Log,
-    /// SECCOMP_FILTER_FLAG_SPEC_ALLOW.
-    SpecAllow,
-    /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
-    WaitKillableRecv,
-}
-
-/// `seccomp.architectures`, the SCMP_ARCH_* of the specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "each is the specification's word")]
-pub enum SeccompArch {
-    X86,
-    X86_64,
-    X32,
-    Arm,
-    Aarch64,
-    Mips,
-    Mips64,
-    Mips64N32,
-    Mipsel,
-    Mipsel64,
-    Mipsel64N32,
-    Ppc,
-    Ppc64,
-    Ppc64Le,
-    S390,
-    S390X,
-    Parisc,
-    Parisc64,
-    Riscv64,
-    Loongarch64,
-    M68k,
-    Sh,
-    Sheb,
 }

@@ -7,12 +7,10 @@
 
 use oci_spec::runtime as oci;
 use serde::de::DeserializeOwned;
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as WordError, StrDeserializer};
 
 use crate::VERSION;
-use crate::container::{SeccompArch, SeccompFlag};
-use crate::words::{ACTIONS, ARCHITECTURES, FLAGS, NAMESPACES, OPERATORS};
+use crate::container::{SeccompArch, SeccompFlag, SeccompOp};
+use crate::words;
 
 /// Hook lists that are run, by their names in `hooks`.
 const HOOKS: [&str; 6] = [
@@ -101,12 +99,7 @@ pub fn features(build: &Build<'_>) -> String {
 
 fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     let mut out = oci::LinuxFeature::default();
-    out.set_namespaces(Some(
-        NAMESPACES
-            .iter()
-            .filter_map(|(name, _)| word(name))
-            .collect(),
-    ));
+    out.set_namespaces(Some(every()));
     out.set_capabilities(Some(owned(build.capabilities)));
     out.set_cgroup(Some(cgroup(build.cgroups)));
     out.set_seccomp(Some(seccomp(build.seccomp)));
@@ -151,30 +144,19 @@ fn seccomp(filters: Option<Filters<'_>>) -> oci::Seccomp {
     let Some(filters) = filters else {
         return out;
     };
-    let has_arch = |row: &&(&str, SeccompArch)| filters.architectures.contains(&row.1);
-    let has_flag = |row: &&(&str, SeccompFlag)| filters.flags.contains(&row.1);
-    let flags = FLAGS
-        .iter()
-        .filter(has_flag)
-        .map(|row| row.0.to_owned())
-        .collect();
-    let archs = ARCHITECTURES
-        .iter()
-        .filter(has_arch)
-        .filter_map(|row| word(row.0))
-        .collect();
-    out.set_actions(Some(ACTIONS.iter().filter_map(|row| word(row.0)).collect()))
-        .set_operators(Some(OPERATORS.iter().map(|row| row.0.to_owned()).collect()))
-        .set_archs(Some(archs))
-        .set_known_flags(Some(FLAGS.iter().map(|row| row.0.to_owned()).collect()))
-        .set_supported_flags(Some(flags));
+    let supported = filters.flags.iter().map(|flag| words::of(*flag).to_owned());
+    out.set_actions(Some(every()))
+        .set_operators(Some(owned(words::all::<SeccompOp>())))
+        .set_archs(Some(filters.architectures.to_vec()))
+        .set_known_flags(Some(owned(words::all::<SeccompFlag>())))
+        .set_supported_flags(Some(supported.collect()));
     out
 }
 
-/// The specification crate's variant with this name.
-fn word<T: DeserializeOwned>(name: &str) -> Option<T> {
-    let input: StrDeserializer<'_, WordError> = name.into_deserializer();
-    T::deserialize(input).ok()
+/// Every value of a type.
+fn every<T: DeserializeOwned>() -> Vec<T> {
+    let words = words::all::<T>().iter();
+    words.filter_map(|word| words::parse(word).ok()).collect()
 }
 
 fn owned(words: &[&str]) -> Vec<String> {
@@ -251,11 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn every_word_of_the_seccomp_tables_is_one_of_the_specification() {
-        let architectures: Vec<_> = ARCHITECTURES.iter().map(|row| row.1).collect();
+    fn seccomp_tells_its_words_and_what_is_supported_of_them() {
         let filters = Filters {
-            architectures: &architectures,
-            flags: &[SeccompFlag::Log],
+            architectures: &[SeccompArch::ScmpArchX86],
+            flags: &[SeccompFlag::SeccompFilterFlagLog],
         };
         let answer = answer(&Build {
             seccomp: Some(filters),
@@ -263,11 +244,11 @@ mod tests {
         });
         let seccomp = &answer["linux"]["seccomp"];
         assert_eq!(seccomp["enabled"], true);
-        let names = |rows: &[&str]| json!(rows);
-        assert_eq!(seccomp["archs"], names(&ARCHITECTURES.map(|row| row.0)));
-        assert_eq!(seccomp["actions"], names(&ACTIONS.map(|row| row.0)));
-        assert_eq!(seccomp["operators"], names(&OPERATORS.map(|row| row.0)));
-        assert_eq!(seccomp["knownFlags"], names(&FLAGS.map(|row| row.0)));
+        assert_eq!(seccomp["archs"], json!(["SCMP_ARCH_X86"]));
+        assert_eq!(seccomp["actions"][0], "SCMP_ACT_KILL");
+        assert_eq!(seccomp["actions"].as_array().map(Vec::len), Some(9));
+        assert_eq!(seccomp["operators"][6], "SCMP_CMP_MASKED_EQ");
+        assert_eq!(seccomp["knownFlags"].as_array().map(Vec::len), Some(4));
         assert_eq!(
             seccomp["supportedFlags"],
             json!(["SECCOMP_FILTER_FLAG_LOG"])

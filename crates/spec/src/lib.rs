@@ -27,7 +27,7 @@ mod suggestion;
 pub mod template;
 mod unsupported;
 mod validate;
-mod words;
+pub mod words;
 
 pub use container::Container;
 pub use diagnostic::{Code, Diagnostic, Report};

@@ -10,10 +10,13 @@ use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{Node, escape};
 use crate::quote::quote;
 use crate::suggestion::meant;
+use crate::words::{self, Unknown};
 
 /// How many errors, and how many warnings, one report keeps.
 pub(crate) const KEPT: usize = 100;
@@ -141,10 +144,12 @@ impl<'p> Value<'p> {
     }
 
     /// Reports a warning about a word that is none of `words`.
-    pub(crate) fn warn_word(&self, message: &str, word: &str, words: &[&str]) {
+    pub(crate) fn warn_word(&self, message: &str, word: &str, mut known: Vec<String>) {
         self.notes.warn(|| {
             let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
-            match meant(word, words.iter().copied()) {
+            // The crate's set has no order, and of two that are as near the first is named.
+            known.sort_unstable();
+            match meant(word, known.iter().map(String::as_str)) {
                 Some(known) => found.hint(format!("did you mean `{known}`?")),
                 None => found,
             }
@@ -268,29 +273,38 @@ impl<'p> Value<'p> {
         Some(id)
     }
 
-    /// A word of `table`.
-    pub(crate) fn word<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
-        let text = self.verbatim()?;
-        let found = table
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
-        if found.is_none() {
-            self.notes.error(|| {
-                let message = format!("{} is none of the property's values", quote(text));
-                let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
-                let words = || table.iter().map(|(word, _)| *word);
-                match meant(text, words()) {
-                    Some(word) => found.hint(format!("did you mean `{word}`?")),
-                    None if table.len() <= 10 => found.hint(format!(
-                        "expected {}",
-                        words().collect::<Vec<_>>().join(", ")
-                    )),
-                    None => found,
-                }
-            });
+    /// A word of a type of the specification.
+    pub(crate) fn word<T: DeserializeOwned>(&self) -> Option<T> {
+        match words::parse(self.verbatim()?) {
+            Ok(value) => Some(value),
+            Err(Unknown(known)) => {
+                self.unknown_word(known);
+                None
+            }
         }
-        found
+    }
+
+    /// A word of `table`, for what the specification's crate has no type for.
+    pub(crate) fn word_in<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
+        let text = self.verbatim()?;
+        let found = table.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            self.unknown_word(&table.iter().map(|row| row.0).collect::<Vec<_>>());
+        }
+        found.map(|row| row.1)
+    }
+
+    fn unknown_word(&self, known: &[&str]) {
+        let Some(text) = self.verbatim() else { return };
+        self.notes.error(|| {
+            let message = format!("{} is none of the property's values", quote(text));
+            let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
+            match meant(text, known.iter().copied()) {
+                Some(word) => found.hint(format!("did you mean `{word}`?")),
+                None if known.len() <= 10 => found.hint(format!("expected {}", known.join(", "))),
+                None => found,
+            }
+        });
     }
 
     /// What `read` makes of each element that it can read.

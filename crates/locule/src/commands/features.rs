@@ -37,10 +37,10 @@ fn features() -> String {
         seccomp: Some(Filters {
             architectures: &architectures,
             flags: &[
-                SeccompFlag::Tsync,
-                SeccompFlag::Log,
-                SeccompFlag::SpecAllow,
-                SeccompFlag::WaitKillableRecv,
+                SeccompFlag::SeccompFilterFlagTsync,
+                SeccompFlag::SeccompFilterFlagLog,
+                SeccompFlag::SeccompFilterFlagSpecAllow,
+                SeccompFlag::SeccompFilterFlagWaitKillableRecv,
             ],
         }),
         apparmor: true,

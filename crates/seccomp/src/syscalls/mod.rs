@@ -213,56 +213,56 @@ const LITTLE: u32 = 0x4000_0000;
 const N32: u32 = 0x2000_0000;
 
 /// An architecture with all that a filter needs to know of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arch(pub SeccompArch);
 
 impl Arch {
     /// The one that this program was built for.
     pub const NATIVE: Self = Self(if cfg!(target_arch = "x86_64") {
-        SeccompArch::X86_64
+        SeccompArch::ScmpArchX86_64
     } else if cfg!(target_arch = "x86") {
-        SeccompArch::X86
+        SeccompArch::ScmpArchX86
     } else if cfg!(target_arch = "aarch64") {
-        SeccompArch::Aarch64
+        SeccompArch::ScmpArchAarch64
     } else if cfg!(target_arch = "arm") {
-        SeccompArch::Arm
+        SeccompArch::ScmpArchArm
     } else if cfg!(target_arch = "riscv64") {
-        SeccompArch::Riscv64
+        SeccompArch::ScmpArchRiscv64
     } else if cfg!(target_arch = "loongarch64") {
-        SeccompArch::Loongarch64
+        SeccompArch::ScmpArchLoongarch64
     } else if cfg!(target_arch = "s390x") {
-        SeccompArch::S390X
+        SeccompArch::ScmpArchS390x
     } else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
-        SeccompArch::Ppc64Le
+        SeccompArch::ScmpArchPpc64le
     } else {
         panic!("no table for this architecture")
     });
 
     /// Every architecture of the specification.
     pub const ALL: [Self; 23] = [
-        Self(SeccompArch::X86),
-        Self(SeccompArch::X86_64),
-        Self(SeccompArch::X32),
-        Self(SeccompArch::Arm),
-        Self(SeccompArch::Aarch64),
-        Self(SeccompArch::Mips),
-        Self(SeccompArch::Mips64),
-        Self(SeccompArch::Mips64N32),
-        Self(SeccompArch::Mipsel),
-        Self(SeccompArch::Mipsel64),
-        Self(SeccompArch::Mipsel64N32),
-        Self(SeccompArch::Ppc),
-        Self(SeccompArch::Ppc64),
-        Self(SeccompArch::Ppc64Le),
-        Self(SeccompArch::S390),
-        Self(SeccompArch::S390X),
-        Self(SeccompArch::Parisc),
-        Self(SeccompArch::Parisc64),
-        Self(SeccompArch::Riscv64),
-        Self(SeccompArch::Loongarch64),
-        Self(SeccompArch::M68k),
-        Self(SeccompArch::Sh),
-        Self(SeccompArch::Sheb),
+        Self(SeccompArch::ScmpArchX86),
+        Self(SeccompArch::ScmpArchX86_64),
+        Self(SeccompArch::ScmpArchX32),
+        Self(SeccompArch::ScmpArchArm),
+        Self(SeccompArch::ScmpArchAarch64),
+        Self(SeccompArch::ScmpArchMips),
+        Self(SeccompArch::ScmpArchMips64),
+        Self(SeccompArch::ScmpArchMips64n32),
+        Self(SeccompArch::ScmpArchMipsel),
+        Self(SeccompArch::ScmpArchMipsel64),
+        Self(SeccompArch::ScmpArchMipsel64n32),
+        Self(SeccompArch::ScmpArchPpc),
+        Self(SeccompArch::ScmpArchPpc64),
+        Self(SeccompArch::ScmpArchPpc64le),
+        Self(SeccompArch::ScmpArchS390),
+        Self(SeccompArch::ScmpArchS390x),
+        Self(SeccompArch::ScmpArchParisc),
+        Self(SeccompArch::ScmpArchParisc64),
+        Self(SeccompArch::ScmpArchRiscv64),
+        Self(SeccompArch::ScmpArchLoongarch64),
+        Self(SeccompArch::ScmpArchM68k),
+        Self(SeccompArch::ScmpArchSh),
+        Self(SeccompArch::ScmpArchSheb),
     ];
 
     /// The table's column, EM_* number, byte order, width, first number and old habits.
@@ -273,29 +273,30 @@ impl Arch {
         use Width::{Bits32, Bits64};
         let abi = |column, audit, base, width, multiplexing| Abi { column, audit, base, width, multiplexing };
         match self.0 {
-            A::X86 => abi(Column::X86, LITTLE | 3, 0, Bits32, SocketAndIpc),
-            A::X86_64 => abi(Column::X86_64, BITS64 | LITTLE | 62, 0, Bits64, None),
-            A::X32 => abi(Column::X32, BITS64 | LITTLE | 62, X32_BIT, Bits32, None),
-            A::Arm => abi(Column::Arm, LITTLE | 40, 0, Bits32, None),
-            A::Aarch64 => abi(Column::Aarch64, BITS64 | LITTLE | 183, 0, Bits64, None),
-            A::Mips => abi(Column::Mips, 8, 4000, Bits32, SocketAndIpc),
-            A::Mips64 => abi(Column::Mips64, BITS64 | 8, 5000, Bits64, None),
-            A::Mips64N32 => abi(Column::Mips64N32, BITS64 | N32 | 8, 6000, Bits32, None),
-            A::Mipsel => abi(Column::Mips, LITTLE | 8, 4000, Bits32, SocketAndIpc),
-            A::Mipsel64 => abi(Column::Mips64, BITS64 | LITTLE | 8, 5000, Bits64, None),
-            A::Mipsel64N32 => abi(Column::Mips64N32, BITS64 | LITTLE | N32 | 8, 6000, Bits32, None),
-            A::Ppc => abi(Column::Ppc, 20, 0, Bits32, SocketAndIpc),
-            A::Ppc64 => abi(Column::Ppc64, BITS64 | 21, 0, Bits64, SocketAndIpc),
-            A::Ppc64Le => abi(Column::Ppc64, BITS64 | LITTLE | 21, 0, Bits64, SocketAndIpc),
-            A::S390 => abi(Column::S390, 22, 0, Bits32, SocketAndIpc),
-            A::S390X => abi(Column::S390X, BITS64 | 22, 0, Bits64, SocketAndIpc),
-            A::Parisc => abi(Column::Parisc, 15, 0, Bits32, None),
-            A::Parisc64 => abi(Column::Parisc64, BITS64 | 15, 0, Bits64, None),
-            A::Riscv64 => abi(Column::Riscv64, BITS64 | LITTLE | 243, 0, Bits64, None),
-            A::Loongarch64 => abi(Column::Loongarch64, BITS64 | LITTLE | 258, 0, Bits64, None),
-            A::M68k => abi(Column::M68k, 4, 0, Bits32, SocketAndIpc),
-            A::Sh => abi(Column::Sh, LITTLE | 42, 0, Bits32, SocketAndIpc),
-            A::Sheb => abi(Column::Sh, 42, 0, Bits32, SocketAndIpc),
+            A::ScmpArchNative => Self::NATIVE.abi(),
+            A::ScmpArchX86 => abi(Column::X86, LITTLE | 3, 0, Bits32, SocketAndIpc),
+            A::ScmpArchX86_64 => abi(Column::X86_64, BITS64 | LITTLE | 62, 0, Bits64, None),
+            A::ScmpArchX32 => abi(Column::X32, BITS64 | LITTLE | 62, X32_BIT, Bits32, None),
+            A::ScmpArchArm => abi(Column::Arm, LITTLE | 40, 0, Bits32, None),
+            A::ScmpArchAarch64 => abi(Column::Aarch64, BITS64 | LITTLE | 183, 0, Bits64, None),
+            A::ScmpArchMips => abi(Column::Mips, 8, 4000, Bits32, SocketAndIpc),
+            A::ScmpArchMips64 => abi(Column::Mips64, BITS64 | 8, 5000, Bits64, None),
+            A::ScmpArchMips64n32 => abi(Column::Mips64N32, BITS64 | N32 | 8, 6000, Bits32, None),
+            A::ScmpArchMipsel => abi(Column::Mips, LITTLE | 8, 4000, Bits32, SocketAndIpc),
+            A::ScmpArchMipsel64 => abi(Column::Mips64, BITS64 | LITTLE | 8, 5000, Bits64, None),
+            A::ScmpArchMipsel64n32 => abi(Column::Mips64N32, BITS64 | LITTLE | N32 | 8, 6000, Bits32, None),
+            A::ScmpArchPpc => abi(Column::Ppc, 20, 0, Bits32, SocketAndIpc),
+            A::ScmpArchPpc64 => abi(Column::Ppc64, BITS64 | 21, 0, Bits64, SocketAndIpc),
+            A::ScmpArchPpc64le => abi(Column::Ppc64, BITS64 | LITTLE | 21, 0, Bits64, SocketAndIpc),
+            A::ScmpArchS390 => abi(Column::S390, 22, 0, Bits32, SocketAndIpc),
+            A::ScmpArchS390x => abi(Column::S390X, BITS64 | 22, 0, Bits64, SocketAndIpc),
+            A::ScmpArchParisc => abi(Column::Parisc, 15, 0, Bits32, None),
+            A::ScmpArchParisc64 => abi(Column::Parisc64, BITS64 | 15, 0, Bits64, None),
+            A::ScmpArchRiscv64 => abi(Column::Riscv64, BITS64 | LITTLE | 243, 0, Bits64, None),
+            A::ScmpArchLoongarch64 => abi(Column::Loongarch64, BITS64 | LITTLE | 258, 0, Bits64, None),
+            A::ScmpArchM68k => abi(Column::M68k, 4, 0, Bits32, SocketAndIpc),
+            A::ScmpArchSh => abi(Column::Sh, LITTLE | 42, 0, Bits32, SocketAndIpc),
+            A::ScmpArchSheb => abi(Column::Sh, 42, 0, Bits32, SocketAndIpc),
         }
     }
 
@@ -326,32 +327,7 @@ impl Arch {
 
     /// The word of the specification without its prefix.
     pub fn name(self) -> &'static str {
-        use SeccompArch as A;
-        match self.0 {
-            A::X86 => "X86",
-            A::X86_64 => "X86_64",
-            A::X32 => "X32",
-            A::Arm => "ARM",
-            A::Aarch64 => "AARCH64",
-            A::Mips => "MIPS",
-            A::Mips64 => "MIPS64",
-            A::Mips64N32 => "MIPS64N32",
-            A::Mipsel => "MIPSEL",
-            A::Mipsel64 => "MIPSEL64",
-            A::Mipsel64N32 => "MIPSEL64N32",
-            A::Ppc => "PPC",
-            A::Ppc64 => "PPC64",
-            A::Ppc64Le => "PPC64LE",
-            A::S390 => "S390",
-            A::S390X => "S390X",
-            A::Parisc => "PARISC",
-            A::Parisc64 => "PARISC64",
-            A::Riscv64 => "RISCV64",
-            A::Loongarch64 => "LOONGARCH64",
-            A::M68k => "M68K",
-            A::Sh => "SH",
-            A::Sheb => "SHEB",
-        }
+        spec::words::of(self.0).trim_start_matches("SCMP_ARCH_")
     }
 }
 

@@ -68,7 +68,10 @@ fn expected(theirs: &[Instruction], newest: &[(Arch, Option<u32>)], data: &Data)
     let x32 = data.arch == X32.audit() && data.number >= 0x4000_0000;
     let here = |arch: Arch| arch.audit() == data.arch && (arch == X32) == x32;
     if let Some((arch, Some(newest))) = newest.iter().find(|(arch, _)| here(*arch)) {
-        let s390 = matches!(arch.0, SeccompArch::S390 | SeccompArch::S390X);
+        let s390 = matches!(
+            arch.0,
+            SeccompArch::ScmpArchS390 | SeccompArch::ScmpArchS390x
+        );
         if data.number > *newest || s390 && data.number == 0 {
             return return_value(SeccompAction::Errno(38));
         }
@@ -183,9 +186,9 @@ pub(crate) fn with_archs(profile: &Seccomp, archs: &[Arch]) -> Seccomp {
 /// libseccomp has `_llseek` on parisc64, the kernel's header does not.
 const LLSEEK: (u32, u32) = (0x8000_000f, 140);
 
-const X86_64: Arch = Arch(SeccompArch::X86_64);
-const X86: Arch = Arch(SeccompArch::X86);
-pub(crate) const X32: Arch = Arch(SeccompArch::X32);
+const X86_64: Arch = Arch(SeccompArch::ScmpArchX86_64);
+const X86: Arch = Arch(SeccompArch::ScmpArchX86);
+pub(crate) const X32: Arch = Arch(SeccompArch::ScmpArchX32);
 
 /// The sets of architectures that a kernel can have at once.
 pub(crate) const KERNELS: &[&[Arch]] = &[
@@ -194,21 +197,33 @@ pub(crate) const KERNELS: &[&[Arch]] = &[
     &[X86_64, X32],
     &[X86_64],
     &[X86],
-    &[Arch(SeccompArch::Aarch64), Arch(SeccompArch::Arm)],
-    &[Arch(SeccompArch::Arm)],
-    &[Arch(SeccompArch::Riscv64)],
-    &[Arch(SeccompArch::S390X), Arch(SeccompArch::S390)],
-    &[Arch(SeccompArch::Ppc64Le)],
-    &[Arch(SeccompArch::Ppc64), Arch(SeccompArch::Ppc)],
     &[
-        Arch(SeccompArch::Mips64),
-        Arch(SeccompArch::Mips64N32),
-        Arch(SeccompArch::Mips),
+        Arch(SeccompArch::ScmpArchAarch64),
+        Arch(SeccompArch::ScmpArchArm),
+    ],
+    &[Arch(SeccompArch::ScmpArchArm)],
+    &[Arch(SeccompArch::ScmpArchRiscv64)],
+    &[
+        Arch(SeccompArch::ScmpArchS390x),
+        Arch(SeccompArch::ScmpArchS390),
+    ],
+    &[Arch(SeccompArch::ScmpArchPpc64le)],
+    &[
+        Arch(SeccompArch::ScmpArchPpc64),
+        Arch(SeccompArch::ScmpArchPpc),
     ],
     &[
-        Arch(SeccompArch::Mipsel64),
-        Arch(SeccompArch::Mipsel64N32),
-        Arch(SeccompArch::Mipsel),
+        Arch(SeccompArch::ScmpArchMips64),
+        Arch(SeccompArch::ScmpArchMips64n32),
+        Arch(SeccompArch::ScmpArchMips),
     ],
-    &[Arch(SeccompArch::Parisc64), Arch(SeccompArch::Parisc)],
+    &[
+        Arch(SeccompArch::ScmpArchMipsel64),
+        Arch(SeccompArch::ScmpArchMipsel64n32),
+        Arch(SeccompArch::ScmpArchMipsel),
+    ],
+    &[
+        Arch(SeccompArch::ScmpArchParisc64),
+        Arch(SeccompArch::ScmpArchParisc),
+    ],
 ];

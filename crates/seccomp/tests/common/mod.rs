@@ -20,6 +20,7 @@ use serde_json::Value;
 use spec::container::{
     Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompFlag, SeccompOp, SeccompRule,
 };
+use spec::words;
 use std::io::Read;
 use std::sync::mpsc::channel;
 use std::thread::spawn;
@@ -46,16 +47,7 @@ fn action(word: &str, number: Option<u64>) -> SeccompAction {
 }
 
 fn operator(word: &str) -> SeccompOp {
-    match word {
-        "SCMP_CMP_NE" => SeccompOp::NotEqual,
-        "SCMP_CMP_LT" => SeccompOp::Less,
-        "SCMP_CMP_LE" => SeccompOp::LessOrEqual,
-        "SCMP_CMP_EQ" => SeccompOp::Equal,
-        "SCMP_CMP_GE" => SeccompOp::GreaterOrEqual,
-        "SCMP_CMP_GT" => SeccompOp::Greater,
-        "SCMP_CMP_MASKED_EQ" => SeccompOp::MaskedEqual,
-        _ => panic!("operator {word}"),
-    }
+    words::parse(word).unwrap()
 }
 
 fn elements(value: &Value) -> &[Value] {
@@ -88,9 +80,12 @@ pub(crate) fn read(json: &str) -> Seccomp {
                     .0
             })
             .collect(),
-        flags: root
-            .get("flags")
-            .map(|flags| elements(flags).iter().map(|_| SeccompFlag::Log).collect()),
+        flags: root.get("flags").map(|flags| {
+            elements(flags)
+                .iter()
+                .map(|_| SeccompFlag::SeccompFilterFlagLog)
+                .collect()
+        }),
         listener_path: None,
         listener_metadata: None,
         syscalls: elements(&root["syscalls"])
@@ -153,26 +148,30 @@ fn scmp_action(action: SeccompAction) -> ScmpAction {
 /// libseccomp's word for an architecture. `None`: version 2.5 has no such.
 pub(crate) fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
     Some(match arch.0 {
-        SeccompArch::X86 => ScmpArch::X86,
-        SeccompArch::X86_64 => ScmpArch::X8664,
-        SeccompArch::X32 => ScmpArch::X32,
-        SeccompArch::Arm => ScmpArch::Arm,
-        SeccompArch::Aarch64 => ScmpArch::Aarch64,
-        SeccompArch::Mips => ScmpArch::Mips,
-        SeccompArch::Mips64 => ScmpArch::Mips64,
-        SeccompArch::Mips64N32 => ScmpArch::Mips64N32,
-        SeccompArch::Mipsel => ScmpArch::Mipsel,
-        SeccompArch::Mipsel64 => ScmpArch::Mipsel64,
-        SeccompArch::Mipsel64N32 => ScmpArch::Mipsel64N32,
-        SeccompArch::Ppc => ScmpArch::Ppc,
-        SeccompArch::Ppc64 => ScmpArch::Ppc64,
-        SeccompArch::Ppc64Le => ScmpArch::Ppc64Le,
-        SeccompArch::S390 => ScmpArch::S390,
-        SeccompArch::S390X => ScmpArch::S390X,
-        SeccompArch::Parisc => ScmpArch::Parisc,
-        SeccompArch::Parisc64 => ScmpArch::Parisc64,
-        SeccompArch::Riscv64 => ScmpArch::Riscv64,
-        SeccompArch::Loongarch64 | SeccompArch::M68k | SeccompArch::Sh | SeccompArch::Sheb => {
+        SeccompArch::ScmpArchNative => ScmpArch::native(),
+        SeccompArch::ScmpArchX86 => ScmpArch::X86,
+        SeccompArch::ScmpArchX86_64 => ScmpArch::X8664,
+        SeccompArch::ScmpArchX32 => ScmpArch::X32,
+        SeccompArch::ScmpArchArm => ScmpArch::Arm,
+        SeccompArch::ScmpArchAarch64 => ScmpArch::Aarch64,
+        SeccompArch::ScmpArchMips => ScmpArch::Mips,
+        SeccompArch::ScmpArchMips64 => ScmpArch::Mips64,
+        SeccompArch::ScmpArchMips64n32 => ScmpArch::Mips64N32,
+        SeccompArch::ScmpArchMipsel => ScmpArch::Mipsel,
+        SeccompArch::ScmpArchMipsel64 => ScmpArch::Mipsel64,
+        SeccompArch::ScmpArchMipsel64n32 => ScmpArch::Mipsel64N32,
+        SeccompArch::ScmpArchPpc => ScmpArch::Ppc,
+        SeccompArch::ScmpArchPpc64 => ScmpArch::Ppc64,
+        SeccompArch::ScmpArchPpc64le => ScmpArch::Ppc64Le,
+        SeccompArch::ScmpArchS390 => ScmpArch::S390,
+        SeccompArch::ScmpArchS390x => ScmpArch::S390X,
+        SeccompArch::ScmpArchParisc => ScmpArch::Parisc,
+        SeccompArch::ScmpArchParisc64 => ScmpArch::Parisc64,
+        SeccompArch::ScmpArchRiscv64 => ScmpArch::Riscv64,
+        SeccompArch::ScmpArchLoongarch64
+        | SeccompArch::ScmpArchM68k
+        | SeccompArch::ScmpArchSh
+        | SeccompArch::ScmpArchSheb => {
             return None;
         }
     })
@@ -196,13 +195,13 @@ pub(crate) fn oracle_has(arch: Arch, number: u32) -> bool {
 
 fn comparison(arg: &SeccompArg) -> ScmpArgCompare {
     let (op, value) = match arg.op {
-        SeccompOp::NotEqual => (ScmpCompareOp::NotEqual, arg.value),
-        SeccompOp::Less => (ScmpCompareOp::Less, arg.value),
-        SeccompOp::LessOrEqual => (ScmpCompareOp::LessOrEqual, arg.value),
-        SeccompOp::Equal => (ScmpCompareOp::Equal, arg.value),
-        SeccompOp::GreaterOrEqual => (ScmpCompareOp::GreaterEqual, arg.value),
-        SeccompOp::Greater => (ScmpCompareOp::Greater, arg.value),
-        SeccompOp::MaskedEqual => (ScmpCompareOp::MaskedEqual(arg.value), arg.value_two),
+        SeccompOp::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value),
+        SeccompOp::ScmpCmpLt => (ScmpCompareOp::Less, arg.value),
+        SeccompOp::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value),
+        SeccompOp::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value),
+        SeccompOp::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value),
+        SeccompOp::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value),
+        SeccompOp::ScmpCmpMaskedEq => (ScmpCompareOp::MaskedEqual(arg.value), arg.value_two),
     };
     ScmpArgCompare::new(arg.index.into(), op, value)
 }

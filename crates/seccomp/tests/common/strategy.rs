@@ -20,13 +20,13 @@ fn action() -> impl Strategy<Value = SeccompAction> {
 
 fn operator() -> impl Strategy<Value = SeccompOp> {
     proptest::sample::select(vec![
-        SeccompOp::NotEqual,
-        SeccompOp::Less,
-        SeccompOp::LessOrEqual,
-        SeccompOp::Equal,
-        SeccompOp::GreaterOrEqual,
-        SeccompOp::Greater,
-        SeccompOp::MaskedEqual,
+        SeccompOp::ScmpCmpNe,
+        SeccompOp::ScmpCmpLt,
+        SeccompOp::ScmpCmpLe,
+        SeccompOp::ScmpCmpEq,
+        SeccompOp::ScmpCmpGe,
+        SeccompOp::ScmpCmpGt,
+        SeccompOp::ScmpCmpMaskedEq,
     ])
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn nodes(o: &Object<'_>) -> Vec<Device> {
 
 fn node(o: &Object<'_>) -> Option<Device> {
     let path = o.required("path").and_then(|v| v.absolute());
-    let kind = o.required("type").and_then(|v| v.word(&NODES));
+    let kind = o.required("type").and_then(|v| v.word_in(&NODES));
     let (major, minor) = match kind {
         Some(DeviceKind::Fifo) | None => {
             o.ignore(&["major", "minor"]);
@@ -74,7 +74,7 @@ pub(crate) fn rules(o: &Object<'_>) -> Vec<DeviceRule> {
 
 fn rule(o: &Object<'_>) -> Option<DeviceRule> {
     let allow = o.required("allow").and_then(|v| v.flag());
-    let kind = o.get("type").map_or(Some(None), |v| v.word(&RULES));
+    let kind = o.get("type").map_or(Some(None), |v| v.word_in(&RULES));
     let major = o
         .get("major")
         .map_or(Some(None), |v| number_or_all(&v, MAJOR));

@@ -58,7 +58,7 @@ fn in_annotation(mut found: Diagnostic) -> Diagnostic {
 
 fn document(o: &Object<'_>) -> Option<Landlock> {
     let mode = match o.get("mode") {
-        Some(mode) => mode.word(&MODES),
+        Some(mode) => mode.word_in(&MODES),
         None => Some(Mode::Strict),
     };
     let rules = o.get("pathBeneath");
@@ -93,7 +93,7 @@ fn document(o: &Object<'_>) -> Option<Landlock> {
 
 /// The bits of a list of words.
 fn bits(list: &Value<'_>, table: &[(&str, u64)]) -> u64 {
-    let words = list.list(|item| item.word(table));
+    let words = list.list(|item| item.word_in(table));
     words.iter().fold(0, |all, bits| all | bits)
 }
 
@@ -106,7 +106,7 @@ fn rule(o: &Object<'_>, handled: u64) -> Option<PathBeneath> {
     if let Some(list) = o.required("allowedAccess") {
         refuse_empty(&list, "right");
         list.list(|item| {
-            let bits = item.word(&FS)?;
+            let bits = item.word_in(&FS)?;
             if bits & handled == 0 {
                 let message = "the right is not restricted, so it cannot be allowed";
                 let hint = "add it to `handledAccessFs`, or leave it out here";

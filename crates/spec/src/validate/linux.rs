@@ -8,7 +8,7 @@ use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
 use crate::validate::{devices, ids, namespaces, resources, seccomp, sysctl};
-use crate::words::{PERSONALITIES, PROPAGATIONS};
+use crate::words::PROPAGATIONS;
 use std::path::PathBuf;
 
 /// What `linux` says, before it is put beside the other sections.
@@ -110,12 +110,12 @@ fn rootfs_propagation(o: &Object<'_>) -> Option<Propagation> {
         o.ignore(&["rootfsPropagation"]);
         return None;
     }
-    o.get("rootfsPropagation")?.word(&PROPAGATIONS)
+    o.get("rootfsPropagation")?.word_in(&PROPAGATIONS)
 }
 
 fn personality(value: &Value<'_>) -> Option<Personality> {
     value.object(|o| {
-        let domain = o.required("domain").and_then(|v| v.word(&PERSONALITIES));
+        let domain = o.required("domain").and_then(|v| v.word());
         if let Some(flags) = o.get("flags").filter(|flags| !flags.is_empty_list()) {
             let message = "the specification defines no flags for a personality";
             flags.error_hint(Code::UnknownValue, message, "leave `flags` out");

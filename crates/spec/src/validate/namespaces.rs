@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
+use oci_spec::runtime::LinuxNamespaceType as Kind;
+
 use crate::container::{Namespace, Namespaces, TimeOffsets};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use crate::words::{Kind, NAMESPACES};
 
 /// Reads `linux.namespaces`; a type that is not listed is inherited.
 pub(crate) fn read(o: &Object<'_>) -> Namespaces {
     let mut out = Namespaces::default();
     o.list("namespaces", |item| {
         item.object(|o| {
-            let kind = o.required("type").and_then(|v| v.word(&NAMESPACES));
+            let kind = o.required("type").and_then(|v| v.word());
             let path = if o.absent("path") {
                 o.ignore(&["path"]);
                 None

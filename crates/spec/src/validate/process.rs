@@ -1,12 +1,13 @@
 //! `process`: user, program, capabilities, limits. Source: config.md#process.
 
+use caps::Capability;
 use std::collections::HashSet;
 
 use crate::container::{Capabilities, Process, Rlimit, User};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use crate::words::{CAPABILITIES, RLIMITS};
+use crate::words::resource;
 
 /// umask(2) when `process.user.umask` is absent, as in the other runtimes.
 const UMASK: u32 = 0o022;
@@ -119,7 +120,7 @@ fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
     o.list("rlimits", |item| {
         item.object(|o| {
             let resource = o.required("type").and_then(|v| {
-                let resource = v.word(&RLIMITS)?;
+                let resource = resource(v.word()?);
                 if !seen.insert(resource) {
                     v.error(Code::Conflict, "this limit stands twice in the list");
                 }
@@ -156,16 +157,14 @@ fn capability_set(o: &Object<'_>, key: &'static str) -> u64 {
     let mut set = 0;
     o.list(key, |item| {
         let name = item.text()?;
-        match CAPABILITIES.iter().position(|known| *known == name) {
-            Some(number) => set |= 1 << number,
-            None => item.warn_word(
-                &format!(
-                    "the capability {} does not exist and is not given",
-                    quote(name)
-                ),
-                name,
-                &CAPABILITIES,
-            ),
+        match name.parse::<Capability>() {
+            Ok(capability) => set |= capability.bitmask(),
+            Err(_unknown) => {
+                let quoted = quote(name);
+                let message = format!("the capability {quoted} does not exist and is not given");
+                let known = caps::all().iter().map(Capability::to_string).collect();
+                item.warn_word(&message, name, known);
+            }
         }
         Some(())
     });

@@ -3,10 +3,11 @@
 //! System call names are not looked up here: which of them exist depends on the architecture, and a
 //! profile may well name some that this kernel lacks.
 
+use oci_spec::runtime::LinuxSeccompAction as Action;
+
 use crate::container::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompFlag, SeccompRule};
 use crate::diagnostic::Code;
 use crate::reader::{Object, Value};
-use crate::words::{ACTIONS, ARCHITECTURES, Action, FLAGS, OPERATORS};
 
 /// MAX_ERRNO of linux/err.h: the kernel cuts a larger one to it.
 const MAX_ERRNO: u16 = 4095;
@@ -53,9 +54,7 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
     value.object(|o| {
         let default_action = action(o, "defaultAction", "defaultErrnoRet");
         let architectures = architectures(o);
-        let flags = o
-            .get("flags")
-            .map(|value| value.list(|item| item.word(&FLAGS)));
+        let flags = o.get("flags").map(|value| value.list(|item| item.word()));
         let listener = o.get("listenerPath").filter(|_| !o.absent("listenerPath"));
         let listener_path = listener.and_then(|value| value.absolute());
         let syscalls = o.list("syscalls", rule);
@@ -76,7 +75,8 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
             o.value
                 .error(Code::Conflict, "SCMP_ACT_NOTIFY needs `listenerPath`");
         }
-        let waits = |flags: &Vec<_>| flags.contains(&SeccompFlag::WaitKillableRecv);
+        let waits =
+            |flags: &Vec<_>| flags.contains(&SeccompFlag::SeccompFilterFlagWaitKillableRecv);
         if flags.as_ref().is_some_and(waits) && !notifies {
             let message =
                 "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY";
@@ -109,41 +109,39 @@ fn metadata(value: &Value<'_>, listener: Option<Value<'_>>) -> Option<String> {
 
 fn architectures(o: &Object<'_>) -> Vec<SeccompArch> {
     let mut out: Vec<SeccompArch> = Vec::new();
-    for word in o.list("architectures", |item| item.word(&ARCHITECTURES)) {
-        if !out.contains(&word) {
+    o.list("architectures", |item| {
+        let word = item.word()?;
+        if word == SeccompArch::ScmpArchNative {
+            let message = "SCMP_ARCH_NATIVE is no architecture of the specification";
+            let hint = "leave it out: the native architecture is always part of the filter";
+            item.error_hint(Code::UnknownValue, message, hint);
+        } else if !out.contains(&word) {
             out.push(word);
         }
-    }
+        Some(())
+    });
     out
 }
 
 fn action(o: &Object<'_>, key: &'static str, number: &'static str) -> Option<SeccompAction> {
-    let action = o.required(key).and_then(|v| v.word(&ACTIONS));
+    let action = o.required(key).and_then(|v| v.word());
     let errno = o.get(number);
     let number = |most| errno.map_or(Some(EPERM), |v| v.number(0..=most));
-    Some(match action? {
-        Action::Errno => return number(MAX_ERRNO).map(SeccompAction::Errno),
-        Action::Trace => return number(u16::MAX).map(SeccompAction::Trace),
-        other => {
-            if let Some(value) = errno {
-                let message = "a number, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one";
-                value.error(Code::Conflict, message);
-            }
-            plain(other)?
-        }
-    })
-}
-
-fn plain(action: Action) -> Option<SeccompAction> {
-    match action {
-        Action::KillProcess => Some(SeccompAction::KillProcess),
-        Action::KillThread => Some(SeccompAction::KillThread),
-        Action::Trap => Some(SeccompAction::Trap),
-        Action::Log => Some(SeccompAction::Log),
-        Action::Allow => Some(SeccompAction::Allow),
-        Action::Notify => Some(SeccompAction::Notify),
-        Action::Errno | Action::Trace => None,
+    let plain = match action? {
+        Action::ScmpActErrno => return number(MAX_ERRNO).map(SeccompAction::Errno),
+        Action::ScmpActTrace => return number(u16::MAX).map(SeccompAction::Trace),
+        Action::ScmpActKillProcess => SeccompAction::KillProcess,
+        Action::ScmpActKill | Action::ScmpActKillThread => SeccompAction::KillThread,
+        Action::ScmpActTrap => SeccompAction::Trap,
+        Action::ScmpActLog => SeccompAction::Log,
+        Action::ScmpActAllow => SeccompAction::Allow,
+        Action::ScmpActNotify => SeccompAction::Notify,
+    };
+    if let Some(value) = errno {
+        let message = "a number, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one";
+        value.error(Code::Conflict, message);
     }
+    Some(plain)
 }
 
 fn rule(value: &Value<'_>) -> Option<SeccompRule> {
@@ -176,7 +174,7 @@ fn arg(o: &Object<'_>) -> Option<SeccompArg> {
     let index = o.required("index").and_then(|v| v.number(0..=5_u8));
     let value = o.required("value").and_then(|v| v.number(0..=u64::MAX));
     let value_two = o.number("valueTwo", 0..=u64::MAX).unwrap_or_default();
-    let op = o.required("op").and_then(|v| v.word(&OPERATORS));
+    let op = o.required("op").and_then(|v| v.word());
     Some(SeccompArg {
         index: index?,
         op: op?,

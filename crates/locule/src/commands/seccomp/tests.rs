@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-const X86_64: Arch = Arch(SeccompArch::X86_64);
-const X86: Arch = Arch(SeccompArch::X86);
-const S390X: Arch = Arch(SeccompArch::S390X);
+const X86_64: Arch = Arch(SeccompArch::ScmpArchX86_64);
+const X86: Arch = Arch(SeccompArch::ScmpArchX86);
+const S390X: Arch = Arch(SeccompArch::ScmpArchS390x);
 
 const PROFILE: &str = r#"{
     "defaultAction": "SCMP_ACT_ERRNO",
@@ -82,7 +82,7 @@ fn calls_that_do_not_exist_are_refused() {
         refusal(X86_64, "no_such_call"),
         "system call \"no_such_call\" is unknown on every architecture"
     );
-    let foreign = refusal(Arch(SeccompArch::Aarch64), "mkdir");
+    let foreign = refusal(Arch(SeccompArch::ScmpArchAarch64), "mkdir");
     assert!(
         foreign.starts_with("system call \"mkdir\" does not exist on AARCH64, only on X86, "),
         "{foreign}"

@@ -5,6 +5,7 @@ use seccomp::inspect::{Answer, Finding, Outline, Reason};
 use seccomp::rule::{Clause, Condition, Test};
 use seccomp::syscalls::Arch;
 use spec::container::{Seccomp, SeccompAction, SeccompFlag};
+use spec::words;
 
 /// An action in the word of the specification, with its number and what that means.
 pub(super) fn action(action: SeccompAction) -> String {
@@ -116,12 +117,7 @@ pub(super) fn finding(finding: &Finding, pointer: &str) -> String {
 }
 
 fn flags(flags: Option<&Vec<SeccompFlag>>) -> String {
-    let word = |flag: &SeccompFlag| match flag {
-        SeccompFlag::Tsync => "SECCOMP_FILTER_FLAG_TSYNC",
-        SeccompFlag::Log => "SECCOMP_FILTER_FLAG_LOG",
-        SeccompFlag::SpecAllow => "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-        SeccompFlag::WaitKillableRecv => "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-    };
+    let word = |flag: &SeccompFlag| words::of(*flag);
     match flags {
         None => "absent".to_owned(),
         Some(flags) if flags.is_empty() => "none".to_owned(),

@@ -147,5 +147,5 @@ fn propagation_and_personality_are_words() {
         "/linux/personality",
         "{\"domain\": \"LINUX32\", \"flags\": []}",
     )]);
-    assert_eq!(found.personality, Some(Personality::Linux32));
+    assert_eq!(found.personality, Some(Personality::PerLinux32));
 }

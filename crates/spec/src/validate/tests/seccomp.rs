@@ -31,6 +31,8 @@ fn filters_are_words_and_numbers() {
             -> path /linux/seccomp/listenerPath : absolute
         /linux/seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "m"}
             -> conflict /linux/seccomp/listenerMetadata : listenerPath
+        /linux/seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_NATIVE"]}
+            -> unknown-value /linux/seccomp/architectures/0 : leave it out
         "#,
     );
     let seccomp =
@@ -40,7 +42,7 @@ fn filters_are_words_and_numbers() {
     assert_eq!(found.default_action, SeccompAction::Trace(65535));
     assert_eq!(
         found.architectures,
-        [SeccompArch::X86, SeccompArch::Aarch64]
+        [SeccompArch::ScmpArchX86, SeccompArch::ScmpArchAarch64]
     );
     assert_eq!(found.flags, Some(vec![]));
     let found = accepted(&[(place, "{\"defaultAction\": \"SCMP_ACT_ERRNO\"}")])
@@ -135,7 +137,7 @@ fn rules_of_filters_have_names_and_sound_arguments() {
     );
     let arg = rule.args[0];
     assert_eq!((arg.index, arg.value, arg.value_two), (5, u64::MAX, 2));
-    assert_eq!(arg.op, SeccompOp::MaskedEqual);
+    assert_eq!(arg.op, SeccompOp::ScmpCmpMaskedEq);
 }
 
 #[test]
@@ -150,7 +152,10 @@ fn notifications_need_a_listener_and_spare_write() {
     let found = accepted(&[("/linux/seccomp", &notify("mkdir", listener))])
         .seccomp
         .unwrap();
-    assert_eq!(found.flags, Some(vec![SeccompFlag::WaitKillableRecv]));
+    assert_eq!(
+        found.flags,
+        Some(vec![SeccompFlag::SeccompFilterFlagWaitKillableRecv])
+    );
     assert_eq!(found.listener_metadata.as_deref(), Some("m"));
     for (json, place, words) in [
         (
