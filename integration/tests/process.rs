@@ -238,6 +238,44 @@ fn the_oom_score_is_inherited() {
     });
 }
 
+/// The CPUs that a process may use, as the kernel lists them.
+fn cpus(status: &str) -> String {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    line.expect("Cpus_allowed_list").trim().to_owned()
+}
+
+/// The caller may be pinned (systemd's CPUAffinity=, taskset(1)); the container may use the CPUs of its cpuset.
+#[test]
+fn the_cpus_of_the_caller_are_not_the_containers() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 keeps them") {
+            return;
+        }
+        let all = cpus(&fs::read_to_string("/proc/self/status").expect("status"));
+        if all == "0" {
+            s.skip("one CPU");
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["grep", "Cpus_allowed_list", "/proc/self/status"]);
+        let run = |bundle: &integration::Bundle| {
+            let mut command = std::process::Command::new("taskset");
+            command.args(["-c", "0"]).arg(&s.subject.program);
+            command.arg("--root").arg(&s.state).arg("run");
+            command.arg("--bundle").arg(bundle.write()).arg(s.id());
+            cpus(&s.finish(command, Some(bundle)).ok().stdout)
+        };
+        assert_eq!(run(&bundle), all);
+        if s.lacks(&["cpuset"]) {
+            return;
+        }
+        bundle.set("/linux/resources/cpu/cpus", json!("1"));
+        assert_eq!(run(&bundle), "1");
+    });
+}
+
 /// "noNewPrivileges (bool, OPTIONAL) setting noNewPrivileges to true prevents the process from gaining additional privileges."
 #[test]
 fn no_new_privileges_is_set_when_asked() {

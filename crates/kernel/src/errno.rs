@@ -56,7 +56,7 @@ calls! {
     Setdomainname "setdomainname", Setgroups "setgroups", Setgid "setresgid", Setuid "setresuid",
     Prctl "prctl", Capget "capget", Capset "capset", BoundingDrop "prctl(PR_CAPBSET_DROP)",
     AmbientRaise "prctl(PR_CAP_AMBIENT_RAISE)", NoNewPrivs "prctl(PR_SET_NO_NEW_PRIVS)",
-    Personality "personality", Affinity "sched_setaffinity", Prlimit "prlimit", Seccomp "seccomp", Keyctl "keyctl(KEYCTL_JOIN_SESSION_KEYRING)",
+    Personality "personality", Prlimit "prlimit", Seccomp "seccomp", Keyctl "keyctl(KEYCTL_JOIN_SESSION_KEYRING)",
     KeyPermissions "keyctl(KEYCTL_SETPERM)", Setxattr "fsetxattr", Attribute "attribute write",
     Netlink "netlink", Socket "socket", Send "send", Receive "recv", Poll "poll", Wait "waitid",
     Kill "kill", CloseRange "close_range", Dup "dup3", Fcntl "fcntl", Ioctl "ioctl", Exec "execve",

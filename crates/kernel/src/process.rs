@@ -49,7 +49,7 @@ const CPUS: usize = 8192;
 /// cpuset changes. For a process that is in its cgroups already.
 ///
 /// # Errors
-/// EPERM: a filter forbids it. See
+/// ENOSYS, EPERM, EACCES: a filter or a security module forbids it. See
 /// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
 pub fn allow_every_cpu() -> Result<(), Errno> {
     let mask = [u8::MAX; CPUS / 8];
