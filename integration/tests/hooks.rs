@@ -1,6 +1,7 @@
 //! Hooks: config.md "POSIX-platform Hooks" and runtime.md "Lifecycle".
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -148,13 +149,7 @@ fn create_container_hooks_run_in_the_namespaces_on_the_hosts_files() {
         let text = logged(s);
         let lines: Vec<_> = text.lines().collect();
         assert_ne!(Path::new(lines[1]), own, "another mount namespace: {text}");
-        // locule keeps hooks out of a directory that the image controls: CVE-2025-23266.
-        let cwd = if s.subject.is_locule() {
-            bundle.path.clone()
-        } else {
-            bundle.root()
-        };
-        assert_eq!(Path::new(lines[2]), cwd);
+        assert_eq!(Path::new(lines[2]), bundle.root());
         assert_eq!(lines[3], "host");
         container.remove();
     });
@@ -243,34 +238,105 @@ fn hooks_get_exactly_their_environment() {
     });
 }
 
-/// CVE-2025-23266: without `env` a hook in the container's namespaces inherits neither the runtime's
-/// environment nor the container's; one of the host inherits the runtime's, as engines expect, and
-/// never the container's.
+/// CVE-2025-23266: without `env` a hook on the host's files inherits nothing of the container's environment, and of the runtime's
+/// PATH alone, and that only in the runtime's namespaces (ADR 9).
 #[test]
-fn hooks_without_env_inherit_nothing_of_the_container() {
+fn hooks_without_env_inherit_nothing_but_the_path() {
     sandbox::host(|s| {
         if s.is_control("runc 1.1 gives every hook its own environment") {
             return;
         }
         let mut bundle = s.bundle();
-        bundle.set("/process/env/-", json!("LD_PRELOAD=./evil.so"));
-        for kind in ["createRuntime", "createContainer"] {
-            let line = format!(
-                "echo ${{SECRET-none}} ${{LD_PRELOAD-none}} >> {}",
-                log(s).display()
-            );
+        bundle
+            .set("/process/env/-", json!("LD_PRELOAD=./evil.so"))
+            .args(&["sleep", "1000"]);
+        for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {
+            let line = format!("echo {kind} >> {0}; /usr/bin/env >> {0}", log(s).display());
             let entry = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
             bundle.set(&format!("/hooks/{kind}/-"), entry);
         }
-        let mut command = s.command();
-        command
-            .env("SECRET", "caller")
-            .arg("run")
-            .arg("--bundle")
-            .arg(bundle.write())
-            .arg(s.id());
-        s.finish(command, Some(&bundle)).ok();
-        assert_eq!(logged(s), "caller none\nnone none\n");
+        bundle.write();
+        let id = s.id();
+        let path = std::env::var("PATH").expect("PATH");
+        let commands: [&[&str]; 3] = [
+            &[
+                "create",
+                "--bundle",
+                bundle.path.to_str().expect("UTF-8"),
+                &id,
+            ],
+            &["start", &id],
+            &["delete", "--force", &id],
+        ];
+        for arguments in commands {
+            let mut command = s.command();
+            command.env("SECRET", "caller").args(arguments);
+            s.finish(command, Some(&bundle)).ok();
+        }
+        let expected = format!(
+            "createRuntime\nPATH={path}\ncreateContainer\npoststart\nPATH={path}\npoststop\nPATH={path}\n"
+        );
+        assert_eq!(without_those_of_the_shell(&logged(s)), expected);
+    });
+}
+
+/// The lines but for variables that shells add.
+fn without_those_of_the_shell(text: &str) -> String {
+    let added = ["PWD=", "SHLVL=", "_=", "OLDPWD="];
+    let lines = text
+        .lines()
+        .filter(|line| !added.iter().any(|name| line.starts_with(name)));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A startContainer hook runs inside: without `env` it has the environment of the container's process, as with runc.
+#[test]
+fn start_container_hooks_without_env_have_that_of_the_process() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.user(1000, 1000);
+        bundle.set("/process/env", json!(["PATH=/bin", "ONE=1"]));
+        let folder = s.dir.join("inner");
+        fs::create_dir_all(&folder).expect("mkdir");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("chmod");
+        bundle.bind(&folder, "/mnt", &["rw"]);
+        for env in [json!(null), json!(["TWO=2"])] {
+            let mut entry =
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", "/bin/env >> /mnt/log"] });
+            if !env.is_null() {
+                entry["env"] = env;
+            }
+            bundle.set("/hooks/startContainer/-", entry);
+        }
+        s.run(&bundle).ok();
+        let text = fs::read_to_string(folder.join("log")).expect("log");
+        let text = without_those_of_the_shell(&text);
+        let mut lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.starts_with("PATH=/sbin"))
+            .collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["HOME=/home/user", "ONE=1", "PATH=/bin", "TWO=2"]);
+    });
+}
+
+/// createContainer hooks start in the container's root: the bundle need not be open to the mapped root.
+#[test]
+fn create_container_hooks_do_not_enter_the_bundle() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.user_namespace(&[(0, 100_000, 65_536)]);
+        let root = s.dir.join("elsewhere");
+        fs::rename(bundle.root(), &root).expect("rename");
+        bundle.writable().set("/root/path", json!(root));
+        chown(&root, Some(100_000), Some(100_000)).expect("chown");
+        let entry = json!({ "path": "/bin/sh", "args": ["sh", "-c", "id -u > made; test -e /run/sandbox && echo host >> made"] });
+        bundle.set("/hooks/createContainer/-", entry);
+        bundle.write();
+        fs::set_permissions(&bundle.path, fs::Permissions::from_mode(0o700)).expect("chmod");
+        s.run(&bundle).ok();
+        let made = fs::read_to_string(root.join("made")).expect("made");
+        assert_eq!(made, "0\nhost\n");
     });
 }
 

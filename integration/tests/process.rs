@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use integration::sandbox;
+use integration::{Bundle, sandbox};
 use serde_json::json;
 
 /// "args (array of strings, OPTIONAL) with similar semantics to IEEE Std 1003.1-2008 execvp's argv."
@@ -260,7 +260,7 @@ fn the_cpus_of_the_caller_are_not_the_containers() {
         }
         let mut bundle = s.bundle();
         bundle.args(&["grep", "Cpus_allowed_list", "/proc/self/status"]);
-        let run = |bundle: &integration::Bundle| {
+        let run = |bundle: &Bundle| {
             let mut command = std::process::Command::new("taskset");
             command.args(["-c", "0"]).arg(&s.subject.program);
             command.arg("--root").arg(&s.state).arg("run");

@@ -192,7 +192,7 @@ pub fn notice_children() -> Result<(), Errno> {
 }
 
 /// A vector of C strings that ends with a null pointer, as execve(2) wants it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CStringArray {
     strings: Vec<Vec<u8>>,
     pointers: Vec<*const c_char>,

@@ -32,7 +32,8 @@ pub struct Plan {
 struct Prepared {
     path: CString,
     args: CStringArray,
-    env: CStringArray,
+    /// `None`: that of the container's process.
+    env: Option<CStringArray>,
     /// Milliseconds.
     timeout: Option<u64>,
 }
@@ -40,10 +41,40 @@ struct Prepared {
 /// The environment of a hook that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultEnv {
-    /// The runtime's own: hooks in its namespaces rely on PATH.
-    Inherit,
-    /// None: what runs in the container's namespaces must not see the host's.
+    /// The runtime's PATH and nothing else: hooks in its namespaces rely on it, and the rest is not theirs (ADR 9).
+    Path,
+    /// None: what runs in the container's namespaces on the host's files sees neither side's.
     Empty,
+    /// That of the container's process.
+    OfProcess,
+}
+
+/// Where hooks start.
+#[derive(Debug, Clone, Copy)]
+pub enum Directory<'a> {
+    /// By name, in the mount namespace of the hook.
+    Named(&'a CStr),
+    /// By a handle, for a directory that has no name there or a closed one.
+    Opened(BorrowedFd<'a>),
+}
+
+/// What hooks find when they start.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The working directory.
+    pub directory: Directory<'a>,
+    /// For hooks that were lowered with [`DefaultEnv::OfProcess`].
+    pub process_env: Option<&'a CStringArray>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// A directory and no environment of a process.
+    pub fn in_directory(directory: &'a CStr) -> Self {
+        Self {
+            directory: Directory::Named(directory),
+            process_env: None,
+        }
+    }
 }
 
 /// A hook's string that no program can be given.
@@ -163,10 +194,10 @@ impl Plan {
         &self,
         thread: &SingleThread,
         state: State<'_>,
-        cwd: &CStr,
+        around: Surroundings<'_>,
     ) -> Result<(), HookFailed> {
         self.hooks.iter().enumerate().try_for_each(|(index, hook)| {
-            hook.run(thread, state, cwd)
+            hook.run(thread, state, around)
                 .map_err(|failed| HookFailed { index, ..failed })
         })
     }
@@ -176,11 +207,11 @@ impl Plan {
         &self,
         thread: &SingleThread,
         state: State<'_>,
-        cwd: &CStr,
+        around: Surroundings<'_>,
         mut report: impl FnMut(HookFailed),
     ) {
         for (index, hook) in self.hooks.iter().enumerate() {
-            if let Err(failed) = hook.run(thread, state, cwd) {
+            if let Err(failed) = hook.run(thread, state, around) {
                 report(HookFailed { index, ..failed });
             }
         }
@@ -202,9 +233,10 @@ impl Plan {
             Cause::Interrupted(signal) => format!("stopped, since the runtime got signal {signal}"),
             Cause::Timeout => format!("timed out past specified timeout of {seconds} s, killed"),
         };
+        // runc's words first.
+        let (name, index) = (self.name, failed.index);
         let mut text = format!(
-            "hook {path:?} (/hooks/{}/{}): {cause}",
-            self.name, failed.index
+            "error running {name} hook #{index}: hook {path:?} (/hooks/{name}/{index}): {cause}"
         );
         let tail = String::from_utf8_lossy(failed.tail.as_bytes());
         if !tail.trim().is_empty() {
@@ -223,28 +255,27 @@ impl Prepared {
                 .collect()
         };
         let env = match (&hook.env, default_env) {
-            (Some(env), _) => strings(env)?,
-            (None, DefaultEnv::Empty) => Vec::new(),
-            (None, DefaultEnv::Inherit) => env::vars_os()
-                .filter_map(|(name, value)| {
-                    let mut entry = name.into_encoded_bytes();
-                    entry.push(b'=');
-                    entry.extend(value.into_encoded_bytes());
-                    CString::new(entry).ok()
-                })
-                .collect(),
+            (Some(env), _) => Some(strings(env)?),
+            (None, DefaultEnv::Empty) => Some(Vec::new()),
+            (None, DefaultEnv::Path) => Some(path_of_runtime().into_iter().collect()),
+            (None, DefaultEnv::OfProcess) => None,
         };
         Some(Self {
             path,
             args: CStringArray::new(strings(&hook.args)?),
-            env: CStringArray::new(env),
+            env: env.map(CStringArray::new),
             timeout: hook.timeout.map(|seconds| u64::from(seconds) * 1000),
         })
     }
 
-    fn run(&self, thread: &SingleThread, state: State<'_>, cwd: &CStr) -> Result<(), HookFailed> {
+    fn run(
+        &self,
+        thread: &SingleThread,
+        state: State<'_>,
+        around: Surroundings<'_>,
+    ) -> Result<(), HookFailed> {
         let mut tail = Tail::of(&[]);
-        match self.watch(thread, state, cwd, &mut tail) {
+        match self.watch(thread, state, around, &mut tail) {
             Ok(Exit::Code(0)) => Ok(()),
             Ok(exit) => Err(HookFailed {
                 index: 0,
@@ -263,13 +294,13 @@ impl Prepared {
         &self,
         thread: &SingleThread,
         state: State<'_>,
-        cwd: &CStr,
+        around: Surroundings<'_>,
         tail: &mut Tail,
     ) -> Result<Exit, Cause> {
         let input = pipe::pipe().map_err(Cause::Call)?;
         let output = pipe::pipe().map_err(Cause::Call)?;
         let child = match clone::fork(thread).map_err(Cause::Call)? {
-            Side::Child(_) => self.exec(&input, &output, cwd),
+            Side::Child(_) => self.exec(&input, &output, around),
             Side::Parent(child) => child,
         };
         drop((input.read, output.write));
@@ -297,8 +328,8 @@ impl Prepared {
     }
 
     /// The hook's side: becomes the program.
-    fn exec(&self, input: &Pipe, output: &Pipe, cwd: &CStr) -> ! {
-        let errno = match self.become_program(input, output, cwd) {
+    fn exec(&self, input: &Pipe, output: &Pipe, around: Surroundings<'_>) -> ! {
+        let errno = match self.become_program(input, output, around) {
             Ok(never) => match never {},
             Err(errno) => errno,
         };
@@ -308,16 +339,33 @@ impl Prepared {
         process::exit_now(127)
     }
 
-    fn become_program(&self, input: &Pipe, output: &Pipe, cwd: &CStr) -> Result<Infallible, Errno> {
+    fn become_program(
+        &self,
+        input: &Pipe,
+        output: &Pipe,
+        around: Surroundings<'_>,
+    ) -> Result<Infallible, Errno> {
+        let env = self.env.as_ref().or(around.process_env);
+        let env = env.ok_or(Errno::EINVAL)?;
         process::new_process_group()?;
         process::place_at(input.read.as_fd(), 0)?;
         process::place_at(output.write.as_fd(), 1)?;
         process::place_at(output.write.as_fd(), 2)?;
-        fs::chdir(cwd)?;
+        match around.directory {
+            Directory::Named(path) => fs::chdir(path)?,
+            Directory::Opened(handle) => fs::fchdir(handle)?,
+        }
         process::reset_signals()?;
         hide_descriptors()?;
-        Err(process::execve(&self.path, &self.args, &self.env))
+        Err(process::execve(&self.path, &self.args, env))
     }
+}
+
+/// `PATH=` as the runtime has it, if it has one.
+fn path_of_runtime() -> Option<CString> {
+    let mut entry = b"PATH=".to_vec();
+    entry.extend(env::var_os("PATH")?.into_encoded_bytes());
+    CString::new(entry).ok()
 }
 
 /// Marks every descriptor but 0, 1 and 2 close-on-exec; one by one where the container's filter does not know
@@ -475,7 +523,7 @@ mod tests {
         };
         assert_eq!(
             plan.describe(&failed),
-            "hook \"/bin/hook\" (/hooks/createRuntime/0): timed out past specified timeout of 2 s, \
+            "error running createRuntime hook #0: hook \"/bin/hook\" (/hooks/createRuntime/0): timed out past specified timeout of 2 s, \
              killed; it wrote \"waiting\""
         );
     }

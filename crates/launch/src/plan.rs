@@ -333,7 +333,8 @@ fn needs_join(location: &cgroup::Location) -> bool {
 /// configuration, as far as it can be read.
 pub fn describe_start(failure: &Failure, program: &str, container: Option<&Container>) -> String {
     let hooks: &[Hook] = container.map_or(&[], |container| &container.hooks.start_container);
-    let hooks = hooks::Plan::lower("startContainer", hooks, DefaultEnv::Empty).unwrap_or_default();
+    let hooks =
+        hooks::Plan::lower("startContainer", hooks, DefaultEnv::OfProcess).unwrap_or_default();
     let hint = container
         .and_then(|container| container.landlock.as_ref())
         .map_or("", |_| locks::exec_hint(failure));
@@ -430,7 +431,7 @@ fn process_pointer(call: Call) -> &'static str {
 impl Hooks {
     fn lower(container: &Container) -> Result<Self, Error> {
         let hooks = &container.hooks;
-        let host = DefaultEnv::Inherit;
+        let host = DefaultEnv::Path;
         Ok(Self {
             prestart: hooks::Plan::lower("prestart", &hooks.prestart, host)?,
             create_runtime: hooks::Plan::lower("createRuntime", &hooks.create_runtime, host)?,
@@ -442,7 +443,7 @@ impl Hooks {
             start_container: hooks::Plan::lower(
                 "startContainer",
                 &hooks.start_container,
-                DefaultEnv::Empty,
+                DefaultEnv::OfProcess,
             )?,
             bundle: CString::new(container.bundle.as_os_str().as_bytes()).unwrap_or_default(),
         })

@@ -253,6 +253,11 @@ impl Plan {
             .map_err(Failed::at(Call::Copy, 0))
     }
 
+    /// The program's environment, complete once [`Self::become_user`] has been called.
+    pub(crate) fn env(&self) -> &CStringArray {
+        &self.env
+    }
+
     /// Finds the program, as the user that will run it. The index of the answer is for [`Self::exec`].
     pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
         self.program.look_up()

@@ -6,7 +6,7 @@
 
 use crate::Start;
 use crate::failure::{Failure, Place};
-use crate::hooks::State;
+use crate::hooks::{Directory, State, Surroundings};
 use crate::locks::{Before, Locks};
 use crate::plan::{Handles, Loopback, Plan};
 use crate::process;
@@ -102,7 +102,7 @@ fn story(
     if plan.hooks.has_runtime_hooks() {
         link.ask(Request::RunHooks)?;
     }
-    create_container_hooks(plan, &thread)?;
+    create_container_hooks(plan, &thread, &root)?;
     plan.rootfs.pivot(files, &root).map_err(rootfs_failure)?;
 
     if let Some(process) = &plan.process {
@@ -204,13 +204,22 @@ fn die_with_runtime(signal: i32) -> Result<(), Failure> {
         .map_err(Failure::at(Place::Process))
 }
 
-fn create_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failure> {
+/// In the container's root: the bundle may be closed to the mapped root. ADR 9.
+fn create_container_hooks(
+    plan: &Plan,
+    thread: &SingleThread,
+    root: &RootFd,
+) -> Result<(), Failure> {
     let hooks = &plan.hooks.create_container;
     if hooks.is_empty() {
         return Ok(());
     }
+    let around = Surroundings {
+        directory: Directory::Opened(root.as_fd()),
+        process_env: None,
+    };
     hooks
-        .run(thread, state_of(&plan.state.creating), &plan.hooks.bundle)
+        .run(thread, state_of(&plan.state.creating), around)
         .map_err(Failure::of_hook(Place::CreateContainer))
 }
 
@@ -219,8 +228,12 @@ fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failu
     if hooks.is_empty() {
         return Ok(());
     }
+    let around = Surroundings {
+        directory: Directory::Named(c"/"),
+        process_env: plan.process.as_ref().map(process::Plan::env),
+    };
     hooks
-        .run(thread, state_of(&plan.state.created), c"/")
+        .run(thread, state_of(&plan.state.created), around)
         .map_err(Failure::of_hook(Place::StartContainer))
 }
 

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::create::process_limit;
 use crate::failure::{Place, words};
-use crate::hooks::{Cause, State};
+use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
@@ -194,13 +194,17 @@ impl Stage<'_> {
             interrupts: Some(self.interrupts),
         };
         for list in [&hooks.prestart, &hooks.create_runtime] {
-            list.run(self.thread, state, &hooks.bundle)
-                .map_err(|failed| match failed.cause {
-                    Cause::Interrupted(signal) => Error::Interrupted { signal },
-                    _ => Error::Hook {
-                        message: list.describe(&failed),
-                    },
-                })?;
+            list.run(
+                self.thread,
+                state,
+                Surroundings::in_directory(&hooks.bundle),
+            )
+            .map_err(|failed| match failed.cause {
+                Cause::Interrupted(signal) => Error::Interrupted { signal },
+                _ => Error::Hook {
+                    message: list.describe(&failed),
+                },
+            })?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::state::Record;
 use kernel::clone::SingleThread;
-use launch::hooks::{DefaultEnv, Plan, State};
+use launch::hooks::{DefaultEnv, Plan, State, Surroundings};
 use spec::container::Hook;
 use spec::state::{StateText, Status};
 use std::ffi::CString;
@@ -27,11 +27,13 @@ pub(crate) fn poststart(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Re
         pid: record.pid.unwrap_or(0),
         interrupts: None,
     };
-    hooks.run(&thread, state, &bundle).map_err(|failed| {
-        Error::Launch(launch::Error::Hook {
-            message: hooks.describe(&failed),
+    hooks
+        .run(&thread, state, Surroundings::in_directory(&bundle))
+        .map_err(|failed| {
+            Error::Launch(launch::Error::Hook {
+                message: hooks.describe(&failed),
+            })
         })
-    })
 }
 
 /// Runs the poststop hooks, all of them: a failure is a warning (runtime.md#lifecycle).
@@ -55,7 +57,7 @@ fn run_poststop(config: &[u8], record: &Record) -> Result<(), Error> {
             pid: 0,
             interrupts: None,
         },
-        &bundle,
+        Surroundings::in_directory(&bundle),
         |failed| {
             tracing::warn!(code = "hook", "{}", hooks.describe(&failed));
         },
@@ -72,7 +74,7 @@ fn prepare(
 ) -> Result<(Plan, StateText, CString), Error> {
     let container = super::kept_container(config, record)?;
     let text = StateText::new(&container, &record.id, status);
-    let hooks = Plan::lower(name, &list(container.hooks), DefaultEnv::Inherit);
+    let hooks = Plan::lower(name, &list(container.hooks), DefaultEnv::Path);
     let bundle = CString::new(record.bundle.as_os_str().as_bytes()).unwrap_or_default();
     Ok((hooks.map_err(launch::Error::from)?, text, bundle))
 }
