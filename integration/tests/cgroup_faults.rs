@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use integration::{Bundle, Group, Outcome, Sandbox, leak, sandbox};
+use integration::{Bundle, Container, Group, Outcome, Sandbox, leak, sandbox};
 use serde_json::json;
 
 const MIB: u64 = 1 << 20;
@@ -431,4 +431,137 @@ fn frozen_sub_groups_of_v1_are_deleted_with_the_container() {
         container.remove();
         assert!(!Group::of_test(s).exists());
     });
+}
+
+/// Stops a container and leaves its group.
+fn stopped<'s>(s: &'s Sandbox, bundle: &Bundle) -> Container<'s> {
+    let container = s.started(bundle);
+    s.tool("kill", &["-9", &container.pid().to_string()]);
+    container.wait_for("stopped");
+    container
+}
+
+on_both! {
+    /// A second container with the same cgroupsPath lives on when the first, which has stopped, is deleted.
+    a_deletion_leaves_the_next_container_of_the_group, a_deletion_leaves_the_next_container_in_v2, leaves_the_next
+}
+
+fn leaves_the_next(s: &Sandbox) {
+    if s.is_control("runc 1.1 kills it") {
+        return;
+    }
+    for (own_first, own_second) in [(true, true), (false, false), (false, true)] {
+        let bundles = [own_first, own_second].map(|own| {
+            let mut bundle = s.bundle();
+            bundle.in_group(s).args(&["sleep", "1000"]);
+            if !own {
+                bundle.inherit("pid");
+            }
+            bundle
+        });
+        for options in [&["delete"][..], &["delete", "--force"]] {
+            let first = stopped(s, &bundles[0]);
+            let second = s.started(&bundles[1]);
+            let outcome = first.command(options).ok();
+            assert!(
+                outcome.stderr.contains("left alone"),
+                "{}",
+                outcome.describe("wanted a sentence")
+            );
+            assert_eq!(second.status(), "running", "{own_first} {own_second}");
+            second.remove();
+            assert!(!Group::of_test(s).exists());
+        }
+    }
+}
+
+on_both! {
+    /// A process that another program has put into the group of a stopped container lives on, and so does the group.
+    a_deletion_leaves_a_foreign_process, a_deletion_leaves_a_foreign_process_in_v2, leaves_a_foreign_process
+}
+
+fn leaves_a_foreign_process(s: &Sandbox) {
+    if s.is_control("runc 1.1 kills it") {
+        return;
+    }
+    let mut bundle = bundle(s);
+    bundle.args(&["sleep", "1000"]);
+    let container = stopped(s, &bundle);
+    let mut obstacle = Obstacle::make(s, "group");
+    let pid = obstacle.occupy();
+    s.runtime(&["kill", "--all", &container.id, "KILL"]).ok();
+    let outcome = container.delete().ok();
+    let sentence = format!(
+        "[{pid}] in this cgroup are not container {}'s",
+        container.id
+    );
+    assert!(
+        outcome.stderr.contains(&sentence),
+        "{}",
+        outcome.describe("wanted a sentence")
+    );
+    assert!(obstacle.is_untouched());
+    assert!(!s.state.join(&container.id).exists());
+}
+
+on_both! {
+    /// What has the path of a container of an earlier boot is not that container's.
+    a_deletion_after_a_boot_leaves_all_groups, a_deletion_after_a_boot_leaves_all_groups_in_v2, leaves_after_a_boot
+}
+
+fn leaves_after_a_boot(s: &Sandbox) {
+    if s.is_control("runc 1.1 records no boot") {
+        return;
+    }
+    let mut bundle = bundle(s);
+    // Whatever it leaves behind would be killed with it.
+    bundle.inherit("pid").args(&["sleep", "1000"]);
+    let container = stopped(s, &bundle);
+    let mut obstacle = Obstacle::make(s, "group");
+    obstacle.occupy();
+    let boot = s.dir.join("boot");
+    fs::write(&boot, "11111111-2222-3333-4444-555555555555\n").expect("boot id");
+    let file = "/proc/sys/kernel/random/boot_id";
+    s.tool("mount", &["--bind", boot.to_str().expect("text"), file]);
+    let killed = container.kill("KILL");
+    let outcome = container.delete();
+    s.tool("umount", &[file]);
+    killed.fails_with(&["container not running"]);
+    let outcome = outcome.ok();
+    assert!(
+        outcome.stderr.contains("earlier boot"),
+        "{}",
+        outcome.describe("wanted a sentence")
+    );
+    assert!(obstacle.is_untouched());
+}
+
+on_both! {
+    /// SIGKILL for a container without a PID namespace of its own whose first process is gone ends what that one has left behind.
+    a_kill_reaches_what_outlives_the_first_process, a_kill_reaches_what_outlives_it_in_v2, kills_the_rest
+}
+
+fn kills_the_rest(s: &Sandbox) {
+    if s.is_control("runc 1.1 refuses on cgroup v1") {
+        return;
+    }
+    let mut bundle = s.bundle();
+    bundle
+        .in_group(s)
+        .inherit("pid")
+        .shell("sleep 1000 & echo ready; exec sleep 1000");
+    let container = s.started(&bundle);
+    container.wait_output("ready");
+    s.tool("kill", &["-9", &container.pid().to_string()]);
+    container.wait_for("stopped");
+    assert_eq!(leak::processes().len(), 1);
+    container
+        .kill("TERM")
+        .fails_with(&["container not running"]);
+    container.kill("KILL").ok();
+    assert!(sandbox::eventually(|| leak::processes().is_empty()));
+    container
+        .kill("KILL")
+        .fails_with(&["container not running"]);
+    container.delete().ok();
 }

@@ -152,7 +152,7 @@ fn remove_once(place: &Place) -> Result<bool, Error> {
 
 /// The error that names who is still there.
 fn survivors(place: &Place, deadline: Duration) -> Result<Error, Error> {
-    let pids = match place.open()? {
+    let pids = match place.find()? {
         Some(directory) => collect(directory)?.into_iter().collect(),
         None => Vec::new(),
     };

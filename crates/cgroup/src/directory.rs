@@ -5,6 +5,7 @@
 //! in it. Decides nothing about what the files mean.
 
 use kernel::Errno;
+use kernel::attribute::{attribute, set_attribute};
 use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
@@ -12,7 +13,7 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::sys::uio::pread;
 use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, read, unlinkat, write};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,13 @@ pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
+
+/// The extended attribute that says which creation a group is for.
+const MARK: &CStr = c"trusted.locule";
+const MARK_OF_USER: &CStr = c"user.locule";
+
+/// An id of 255 bytes, a slash and 16 digits.
+const LONGEST_MARK: usize = 272;
 
 /// Whether a directory was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,8 +197,7 @@ impl Directory {
 
     /// The names of the sub-groups.
     pub(crate) fn children(&self) -> Result<Vec<OsString>, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-        let mut directory = Dir::from_fd(open(self.fd(), ".", flags, beneath())?)?;
+        let mut directory = Dir::from_fd(self.readable()?)?;
         let mut names = Vec::new();
         for entry in directory.iter() {
             let entry = entry?;
@@ -211,6 +218,31 @@ impl Directory {
     /// The directory's number, which no other of the hierarchy gets while the host runs.
     pub(crate) fn inode(&self) -> Result<u64, Errno> {
         fstat(&self.fd).map(|stat| stat.st_ino)
+    }
+
+    /// Notes which creation the group is for, until the group is removed. Only the host's root, or on cgroup v2
+    /// the group's owner, can.
+    pub(crate) fn set_mark(&self, mark: &str) -> Result<(), Errno> {
+        let readable = self.readable()?;
+        let set = |name| set_attribute(readable.as_fd(), name, mark.as_bytes());
+        set(MARK).or_else(|errno| set(MARK_OF_USER).map_err(|_second| errno))
+    }
+
+    /// What [`Self::set_mark`] has noted.
+    pub(crate) fn mark(&self) -> Option<String> {
+        let readable = self.readable().ok()?;
+        let mut buffer = [0; LONGEST_MARK];
+        for name in [MARK, MARK_OF_USER] {
+            if let Ok(length) = attribute(readable.as_fd(), name, &mut buffer) {
+                return String::from_utf8(buffer[..length].to_vec()).ok();
+            }
+        }
+        None
+    }
+
+    fn readable(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        open(self.fd(), ".", flags, beneath())
     }
 
     /// For messages.

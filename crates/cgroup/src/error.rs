@@ -239,6 +239,10 @@ pub enum Error {
         source: Errno,
     },
 
+    /// The kernel gives no random number, which tells one creation from another.
+    #[error("get a random number")]
+    Random(#[source] Errno),
+
     /// The group has processes already.
     #[error(
         "cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"

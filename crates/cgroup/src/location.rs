@@ -20,9 +20,25 @@ pub struct Place {
     pub controllers: String,
     /// The group below the hierarchy's root, with a leading slash.
     pub path: String,
-    /// The inode of the group's directory, where somebody else may remove it: another one at that path is another's.
+    /// The inode of the group's directory, once it is known: another one at that path is another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
+    /// What the group is marked with for this creation: `ID/NUMBER`. A later creation that takes the empty
+    /// group over leaves another mark. None: the group is systemd's, or the caller cannot mark it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+}
+
+/// What is known of the group at a recorded path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The container.
+    Own,
+    /// Perhaps the container: its maker has ended before it marked the group. No process of the container
+    /// is in it.
+    Unknown,
+    /// It was made or taken over later.
+    Other,
 }
 
 /// Where a container's groups are, or would be: known before any of them is made.
@@ -70,27 +86,35 @@ impl Place {
         }
     }
 
-    /// The group's directory; `None` if it is gone, and perhaps another one has its path.
+    /// The group's directory; `None` if it is gone, or is not provably the container's.
     pub(crate) fn open(&self) -> Result<Option<Directory>, Error> {
         let found = self.find()?;
-        Ok(found.filter(|directory| self.is_own(directory)))
+        Ok(found.filter(|directory| self.owner(directory) == Owner::Own))
     }
 
-    fn is_own(&self, directory: &Directory) -> bool {
-        self.inode.is_none() || directory.inode().ok() == self.inode
+    fn owner(&self, directory: &Directory) -> Owner {
+        if self.inode.is_some() && directory.inode().ok() != self.inode {
+            return Owner::Other;
+        }
+        match (&self.mark, directory.mark()) {
+            (None, _) => Owner::Own,
+            (Some(own), Some(found)) if found.starts_with(own) => Owner::Own,
+            (Some(_), Some(_)) => Owner::Other,
+            (Some(_), None) => Owner::Unknown,
+        }
     }
 
-    /// Whether a group that was made later has its path.
+    /// Whether a group that was made or taken over later has its path.
     pub(crate) fn is_taken(&self) -> Result<bool, Error> {
-        if self.inode.is_none() {
+        if self.inode.is_none() && self.mark.is_none() {
             return Ok(false);
         }
         let found = self.find()?;
-        Ok(found.is_some_and(|directory| !self.is_own(&directory)))
+        Ok(found.is_some_and(|directory| self.owner(&directory) == Owner::Other))
     }
 
     /// Whatever group is there.
-    fn find(&self) -> Result<Option<Directory>, Error> {
+    pub(crate) fn find(&self) -> Result<Option<Directory>, Error> {
         self.check()?;
         let Some(root) = self.root()? else {
             return Ok(None);
@@ -124,16 +148,55 @@ impl Place {
 }
 
 impl Location {
-    /// Notes which groups these are, now that they are there. A scope ends with its last process, and systemd then gives its
-    /// name, and so its path, to whoever asks; a group made by its files stays until it is deleted.
+    /// Notes which groups these are, now that they are there: whatever has their paths later is another's.
     pub fn identify(&mut self) {
-        if self.unit.is_none() {
-            return;
-        }
         for place in &mut self.groups {
             let found = place.find().ok().flatten();
             place.inode = found.and_then(|directory| directory.inode().ok());
         }
+    }
+
+    /// The same location for a container whose record is lost: a group counts as its own if any creation of
+    /// this id has marked it.
+    #[must_use]
+    pub fn of_any_creation(mut self) -> Self {
+        for mark in self
+            .groups
+            .iter_mut()
+            .filter_map(|place| place.mark.as_mut())
+        {
+            let length = mark.find('/').map_or(mark.len(), |slash| slash + 1);
+            mark.truncate(length);
+        }
+        self
+    }
+
+    /// The paths at which there are groups that others have made or taken over since.
+    ///
+    /// # Errors
+    /// A group that cannot be looked at.
+    pub fn taken(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut taken = Vec::new();
+        for place in &self.groups {
+            if place.is_taken()? {
+                taken.push(place.host_path());
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The paths at which there are groups, whosever they are.
+    ///
+    /// # Errors
+    /// A group that cannot be looked at.
+    pub fn present(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut present = Vec::new();
+        for place in &self.groups {
+            if place.find()?.is_some() {
+                present.push(place.host_path());
+            }
+        }
+        Ok(present)
     }
 
     /// Whether the container has no group of its own.
@@ -159,7 +222,7 @@ impl Location {
             for place in &mut location.groups {
                 place.path.push('/');
                 place.path.push_str(&name);
-                place.inode = None;
+                (place.inode, place.mark) = (None, None);
             }
         }
         Ok(location)
@@ -182,7 +245,7 @@ impl Location {
             let below = path.strip_prefix(&*place.path).unwrap_or_default();
             if below.starts_with('/') && name::components(below).is_ok() {
                 path.clone_into(&mut place.path);
-                place.inode = None;
+                (place.inode, place.mark) = (None, None);
             }
         }
         Ok(location)
@@ -275,6 +338,7 @@ mod tests {
             controllers: controllers.to_owned(),
             path: "/a/b".to_owned(),
             inode: None,
+            mark: None,
         }
     }
 

@@ -9,6 +9,7 @@
 )]
 
 use kernel::Errno;
+use kernel::attribute::random;
 use spec::container::{Namespace, Resources};
 use spec::{Code, Container, Diagnostic};
 use std::fs;
@@ -95,8 +96,9 @@ impl Plan {
             }
             answer => answer?,
         };
+        let mark = format!("{}/{:016x}", request.id, random().map_err(Error::Random)?);
         for hierarchy in found {
-            let place = match place(&hierarchy, name) {
+            let mut place = match place(&hierarchy, name) {
                 Err(error @ Error::OwnGroupHidden { .. }) if request.rootless => {
                     tracing::debug!("left out: {error}");
                     left_out = true;
@@ -108,6 +110,10 @@ impl Plan {
                 tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
                 left_out = true;
                 continue;
+            }
+            // An ordinary user can mark groups of v2 alone.
+            if !request.rootless || hierarchy.version == Version::V2 {
+                place.mark = Some(mark.clone());
             }
             plan.location.groups.push(place);
             plan.hierarchies.push(hierarchy);
@@ -184,6 +190,7 @@ impl Plan {
                 controllers: hierarchy.controllers.clone(),
                 path: own,
                 inode: None,
+                mark: None,
             })
         });
         Self {
@@ -273,7 +280,7 @@ impl Plan {
     /// As there: a group is occupied, frozen, threaded or passes controllers on.
     pub fn look_for_others(&self) -> Result<(), Error> {
         for place in &self.location.groups {
-            match (place.open()?, place.version) {
+            match (place.find()?, place.version) {
                 (Some(group), Version::V2) => check_v2(&group, Made::Existing)?,
                 (Some(group), Version::V1) => check_v1(place, &group, Made::Existing)?,
                 (None, _) => {}
@@ -308,6 +315,12 @@ impl Plan {
             directories: &directories,
         };
         resources::apply(&self.writes, target)?;
+        // Last: a creation that is refused has taken no group over.
+        for (place, directory) in self.location.groups.iter().zip(&directories) {
+            if let Some(mark) = &place.mark {
+                directory.set_mark(mark).map_err(directory.failed("mark"))?;
+            }
+        }
         Ok((directories, left))
     }
 
@@ -372,6 +385,7 @@ fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
         controllers: hierarchy.controllers.clone(),
         path,
         inode: None,
+        mark: None,
     })
 }
 

@@ -241,10 +241,12 @@ fn kill_on_v1_needs_no_v2() {
 
 fn refusals() {
     let name = Name::new();
+    let former = name.create().location().clone();
+    // Empty and thawed: taken over, and no longer the former creation's.
     let group = name.create();
     let location = group.location().clone();
-    // Empty and thawed: taken as it is.
-    name.create();
+    assert_eq!(former.taken().unwrap(), former.present().unwrap());
+    assert!(location.taken().unwrap().is_empty());
     let mut sleeper = Sleeper::inside(&group);
     let error = name
         .plan(Resources::default())
@@ -275,6 +277,8 @@ fn refusals() {
     for place in &location.groups {
         assert!(!place.host_path().join("below").exists(), "taken back");
     }
+    former.remove(DEADLINE).unwrap();
+    assert_eq!(location.present().unwrap().len(), location.groups.len());
     location.remove(DEADLINE).unwrap();
 }
 
@@ -517,6 +521,7 @@ fn a_sibling_with_a_longer_name_is_not_followed() {
         let group = name.create();
         let mut sibling = group.location().clone();
         sibling.groups[0].path.push_str("-more");
+        sibling.groups[0].mark = None;
         fs::create_dir(sibling.groups[0].host_path()).unwrap();
         let mut sleeper = Sleeper::inside(&sibling.open().unwrap());
         let location = group.location();

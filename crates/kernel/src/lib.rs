@@ -10,6 +10,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+pub mod attribute; // extended attributes, random numbers
 pub mod bpf; // BPF_PROG_LOAD and attach for device programs
 pub mod clone; // clone3, pidfds, wait
 pub mod errno; // Errno, Failed, decoders of return values

@@ -29,7 +29,7 @@ impl Process {
         let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
             return Ok(None);
         };
-        if pid <= 0 || boot_id().is_some_and(|boot| boot != record.boot_id) {
+        if pid <= 0 || record.is_of_another_boot() {
             return Ok(None);
         }
         let pidfd = match pidfd_open(pid) {

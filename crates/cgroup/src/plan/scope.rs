@@ -36,6 +36,7 @@ impl Plan {
                 controllers: hierarchy.controllers.clone(),
                 path: scope.path.clone(),
                 inode: None,
+                mark: None,
             });
             plan.hierarchies.push(hierarchy);
         }

@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long others may stay in the cgroup of a container that has ended before it is left to them.
+const PATIENCE_WITH_STRANGERS: Duration = Duration::from_millis(500);
+
 /// Deletes one container.
 pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
@@ -57,9 +60,7 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         let observed = observe(&entry, record)?;
         permit(action, observed.status, id)?;
         end(id, record, &observed)?;
-        if let Some(cgroup) = record.groups() {
-            cgroup.remove(PATIENCE)?;
-        }
+        remove_groups(record, &observed)?;
         hooks::poststop(|| entry.config().unwrap_or_default(), record);
     }
     Ok(entry.remove()?)
@@ -71,16 +72,15 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
 /// [`state::Error::Absent`]: somebody else has deleted it.
 pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     let entry = entry.acquire()?;
-    if let Some(cgroup) = record.groups() {
-        // Mostly nobody is left in it.
-        if cgroup.remove(Duration::ZERO).is_err() {
-            let ended = Observed {
-                status: Status::Stopped,
-                process: None,
-            };
-            end(entry.id(), record, &ended)?;
-            cgroup.remove(PATIENCE)?;
-        }
+    // Mostly nobody is left in its cgroup.
+    let is_gone = |cgroup: &cgroup::Location| cgroup.remove(Duration::ZERO).is_ok();
+    if !record.groups().is_none_or(is_gone) {
+        let ended = Observed {
+            status: Status::Stopped,
+            process: None,
+        };
+        end(entry.id(), record, &ended)?;
+        remove_groups(record, &ended)?;
     }
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
     Ok(entry.remove()?)
@@ -122,11 +122,8 @@ fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
         manager,
         rootless: env.rootless,
     });
-    Some(Record::of(
-        entry.id(),
-        &loaded.container,
-        plan.ok()?.location(),
-    ))
+    let location = plan.ok()?.location().clone().of_any_creation();
+    Some(Record::of(entry.id(), &loaded.container, &location))
 }
 
 /// Kills what lives of the container and waits until its first process has ended.
@@ -143,7 +140,7 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
             }
         }
     }
-    if let Some(cgroup) = record.groups() {
+    if let Some(cgroup) = record.groups().filter(|_| !has_ended(record, observed)) {
         if !cgroup.pids()?.is_empty() {
             cgroup.signal_all(signal::KILL)?;
         }
@@ -154,6 +151,52 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
     match &observed.process {
         Some(process) => wait(id, process),
         None => Ok(()),
+    }
+}
+
+/// Whether every process of the container has ended: all in its own PID namespace end with its first one.
+/// Whoever is in its cgroup then is a stranger, even in a cgroup that the container has made.
+pub(super) fn has_ended(record: &Record, observed: &Observed) -> bool {
+    record.own_pid_namespace && record.pid.is_some() && observed.process.is_none()
+}
+
+/// Removes the container's groups. Leaves alone, with a sentence, what is not provably its own.
+fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
+    let id = &record.id;
+    let Some(cgroup) = record.groups() else {
+        let present = match &record.cgroup {
+            Some(cgroup) if record.is_of_another_boot() => cgroup.present()?,
+            Some(_) | None => Vec::new(),
+        };
+        if !present.is_empty() {
+            tracing::warn!(
+                "{present:?} left alone: container {id} is of an earlier boot of this host, and these cgroups are not"
+            );
+        }
+        return Ok(());
+    };
+    let taken = cgroup.taken()?;
+    if !taken.is_empty() {
+        tracing::warn!(
+            "{taken:?} left alone: others have made or taken over these cgroups since container {id} had them"
+        );
+    }
+    let is_over = has_ended(record, observed);
+    let patience = if is_over {
+        PATIENCE_WITH_STRANGERS
+    } else {
+        PATIENCE
+    };
+    match cgroup.remove(patience) {
+        Err(cgroup::Error::Survivors { group, pids, .. })
+            if is_over || cgroup.pids()?.is_empty() =>
+        {
+            tracing::warn!(
+                "{group:?} left alone: processes {pids:?} in this cgroup are not container {id}'s"
+            );
+            Ok(())
+        }
+        answer => Ok(answer?),
     }
 }
 

@@ -1,9 +1,10 @@
 //! `kill`: a signal for a container.
 //!
 //! Goes to the first process by pidfd. SIGKILL for a container that shares its PID namespace goes to the
-//! whole cgroup, because nothing else would end its other processes.
+//! whole cgroup, because nothing else would end its other processes; also after its first process has ended.
 
 use super::Env;
+use super::delete::has_ended;
 use crate::args;
 use crate::error::Error;
 use crate::signal;
@@ -23,17 +24,26 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let record = entry.record()?;
     let observed = observe(&entry, &record)?;
-    let action = if args.all {
+    // Nothing else would end the processes that its first one has left behind.
+    let outlives = number == signal::KILL && !record.own_pid_namespace;
+    let leftover = || match record.groups() {
+        Some(cgroup) => cgroup.pids().map(|pids| !pids.is_empty()),
+        None => Ok(false),
+    };
+    let is_stopped = observed.status == Status::Stopped;
+    let action = if args.all || (outlives && is_stopped && leftover()?) {
         Action::KillAll
     } else {
         Action::Kill
     };
     permit(action, observed.status, &id)?;
-    let to_all = args.all || (number == signal::KILL && !record.own_pid_namespace);
-    match record.groups() {
-        Some(cgroup) if to_all => cgroup.signal_all(number)?,
+    let groups = record
+        .groups()
+        .filter(|_| (args.all || outlives) && !has_ended(&record, &observed));
+    match groups {
+        Some(cgroup) => cgroup.signal_all(number)?,
         // Without a cgroup the first process is all that is known.
-        Some(_) | None => signal_first(&id, &observed, action, number)?,
+        None => signal_first(&id, &observed, action, number)?,
     }
     if number == signal::KILL && observed.status == Status::Paused {
         thaw(&record);

@@ -149,9 +149,15 @@ impl Record {
         }
     }
 
-    /// The container's own cgroup; `None` if it has stayed in its maker's.
+    /// The container's own cgroup; `None` if it has stayed in its maker's, or was one of an earlier boot.
     pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
-        self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())
+        let own = self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())?;
+        (!self.is_of_another_boot()).then_some(own)
+    }
+
+    /// Whether the host has been started again since: nothing that the record names is there any more.
+    pub(crate) fn is_of_another_boot(&self) -> bool {
+        boot_id().is_some_and(|boot| boot != self.boot_id)
     }
 
     /// The file's content.
