@@ -14,8 +14,8 @@ use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, socket};
+use namespace::Kind;
 use namespace::join::Joined;
-use namespace::{Entry, Kind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -119,40 +119,14 @@ fn make_init(
         cgroup: group.clone_into(),
         sibling: false,
     };
-    let back = enter_pid_namespace(&plan.entry)?;
     match clone::clone(thread, options) {
         Ok(Side::Child(thread)) => {
             drop(runtime);
             init::run(plan, handles, start, init, thread)
         }
-        Ok(Side::Parent(child)) => {
-            match back.map_or(Ok(()), |own| set_pid_namespace(own.fd.as_fd())) {
-                Ok(()) => Ok((plan, child, runtime)),
-                Err(error) => {
-                    kill(&child);
-                    Err(error)
-                }
-            }
-        }
-        Err(errno) => {
-            if let Some(own) = back {
-                // Hooks are our children too. The first error is the one to tell.
-                let _ = set_pid_namespace(own.fd.as_fd());
-            }
-            Err(clone_error(errno, &plan, group.location()))
-        }
+        Ok(Side::Parent(child)) => Ok((plan, child, runtime)),
+        Err(errno) => Err(clone_error(errno, &plan, group.location())),
     }
-}
-
-/// Has this process' children go to the PID namespace that the container joins, if it joins one. Gives the
-/// way back.
-fn enter_pid_namespace(entry: &Entry) -> Result<Option<Joined>, Error> {
-    let Some(joined) = &entry.pid_namespace else {
-        return Ok(None);
-    };
-    let own = Joined::open(Kind::Pid, Path::new("/proc/self/ns/pid"))?;
-    set_pid_namespace(joined.fd.as_fd())?;
-    Ok(Some(own))
 }
 
 /// Brings up the loopback link of init's network namespace, and comes back.
@@ -169,10 +143,6 @@ fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
     // First of all: hooks run where this process is.
     clone::setns(own.fd.as_fd(), NamespaceFlags::NETWORK).map_err(failed)?;
     up.map_err(failed)
-}
-
-fn set_pid_namespace(fd: BorrowedFd<'_>) -> Result<(), Error> {
-    clone::setns(fd, NamespaceFlags::PID).map_err(|errno| Error::PidNamespace { why: words(errno) })
 }
 
 /// The limit that lets no more processes be made (EAGAIN), as far as it can be told.
@@ -193,7 +163,6 @@ fn clone_error(errno: Errno, plan: &Plan, location: &cgroup::Location) -> Error 
         Errno::EPERM => {
             "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"
         }
-        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
         _ => "",
     };
     Error::Clone {

@@ -103,12 +103,6 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-    /// The PID namespace of the configuration.
-    #[error("/linux/namespaces (pid): enter it for the container's first process: {why}")]
-    PidNamespace {
-        /// The errno's words.
-        why: String,
-    },
     /// Init has told what failed.
     #[error("unable to start container process: {message}")]
     Init {
@@ -173,7 +167,7 @@ pub enum Error {
     #[error("/process/oomScoreAdj: set it to {score}: {why}; lowering it needs CAP_SYS_RESOURCE")]
     OomScore {
         /// As configured.
-        score: i16,
+        score: String,
         /// The errno's words.
         why: String,
     },

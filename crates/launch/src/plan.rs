@@ -106,7 +106,7 @@ impl Loopback {
 /// What the runtime sets on init from outside.
 #[derive(Debug)]
 pub(crate) struct Outside {
-    pub(crate) oom_score_adj: Option<i16>,
+    pub(crate) oom_score_adj: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,
 }
 
@@ -216,7 +216,9 @@ impl Plan {
             hooks,
             state: State::lower(container, request.id),
             outside: Outside {
-                oom_score_adj: process.and_then(|process| process.oom_score_adj),
+                oom_score_adj: process
+                    .and_then(|process| process.oom_score_adj)
+                    .map(|score| score.to_string()),
                 rlimits: process
                     .filter(|_| limits == Limits::ByRuntime)
                     .map(|process| process.rlimits.clone())
@@ -237,6 +239,10 @@ impl Plan {
         let why = words(failure.errno());
         if failure.call == Call::LandlockRestrict {
             return landlock::describe_restriction(failure.errno());
+        }
+        if failure.call == Call::OomScore {
+            let score = self.outside.oom_score_adj.clone().unwrap_or_default();
+            return Error::OomScore { score, why }.to_string();
         }
         match failure.place {
             Place::Entry => {
@@ -405,6 +411,7 @@ fn namespace_hint(errno: Errno) -> &'static str {
         Errno::EPERM => {
             "; it needs privileges over the namespace, or a user namespace in /linux/namespaces"
         }
+        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
         _ => "",
     }
 }

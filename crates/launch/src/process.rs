@@ -166,10 +166,9 @@ impl Plan {
         }))
     }
 
-    /// Leaves the caller's session, CPUs and looks from outside behind. Early: before anything of the container is
+    /// Leaves the caller's session and CPUs. Early: before anything of the container is
     /// touched, but in its cgroups.
     pub fn leave_caller(&self) -> Result<(), Failed> {
-        process::set_dumpable(false).map_err(Failed::at(Call::Prctl, 0))?;
         // The caller's CPUs are not the container's: those are of its cpuset. A security module that forbids it leaves
         // fewer CPUs and takes nothing from anybody.
         let _best_effort = process::allow_every_cpu();
@@ -226,8 +225,7 @@ impl Plan {
         if self.no_new_privileges {
             process::set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;
         }
-        // The change of ids has made a new statement about this.
-        process::set_dumpable(false).map_err(Failed::at(Call::Prctl, 0))
+        Ok(())
     }
 
     /// By a handle that was resolved below the root and through no magic link: CVE-2024-21626.
@@ -350,8 +348,12 @@ impl User {
         if let Some(groups) = &self.groups {
             ids::setgroups(groups).map_err(Failed::at(Call::Setgroups, 0))?;
         }
+        // A change of ids makes the process as dumpable as /proc/sys/fs/suid_dumpable says.
+        let hide = || process::set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
         ids::setresgid(self.gid).map_err(Failed::at(Call::Setgid, 0))?;
-        ids::setresuid(self.uid).map_err(Failed::at(Call::Setuid, 0))
+        hide()?;
+        ids::setresuid(self.uid).map_err(Failed::at(Call::Setuid, 0))?;
+        hide()
     }
 
     fn verify_groups(&self) -> Result<bool, Errno> {

@@ -5,16 +5,22 @@
 //! which it is made, so new ones come after the user namespace; and joining one needs privileges over its owner,
 //! which after entering a user namespace are gone for what the host owns, so joins come before (or,
 //! where that is refused, after: a namespace that belongs to the user namespace being joined). A new PID
-//! or time namespace takes only children, so a process that could not be born in it makes one more.
+//! or time namespace takes only children, so a process that could not be born in it makes one more. The
+//! PID namespace of others is entered like that too, as late as it can be: whoever is in it sees no
+//! process of ours before.
+//!
+//! A process on this route hides (it is not dumpable) before the first hop, or, where its id maps are
+//! written, from then on: see [`Hidden`].
 
 use crate::join::Joined;
 use crate::{Error, IdMaps, Kind, timens};
 use kernel::clone::NamespaceFlags;
-use kernel::{Call, Errno, Failed, clone, ids};
+use kernel::path::{self, OpenFlags, Resolve};
+use kernel::{Call, Errno, Failed, clone, fs, ids, process};
 use spec::Container;
 use spec::container::Namespace;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// One step of the new process.
 #[derive(Debug)]
@@ -42,8 +48,6 @@ pub enum Hop {
 /// How the container's first process gets into its namespaces.
 #[derive(Debug)]
 pub struct Entry {
-    /// The runtime enters this PID namespace for its children around the clone.
-    pub pid_namespace: Option<Joined>,
     /// The new namespaces of the clone itself.
     pub clone: NamespaceFlags,
     /// What the new process does then.
@@ -91,7 +95,6 @@ impl Entry {
             .collect();
         let offsets = timens::offsets_text(container.time_offsets);
         let mut entry = Self {
-            pid_namespace: None,
             clone: NamespaceFlags::empty(),
             hops: Vec::new(),
             id_maps: IdMaps::lower(container)?,
@@ -109,7 +112,8 @@ impl Entry {
     fn route(&mut self, joins: Vec<Joined>, offsets: &[u8], cgroup: CgroupEntry) {
         let new = self.new;
         let user = joins.iter().position(|joined| joined.kind == Kind::User);
-        let simple = user.is_none() && offsets.is_empty();
+        let joins_pid = joins.iter().any(|joined| joined.kind == Kind::Pid);
+        let simple = user.is_none() && offsets.is_empty() && !joins_pid;
         if simple && self.id_maps.is_none() {
             self.same_user_namespace(joins, cgroup);
         } else if simple && joins.is_empty() {
@@ -132,13 +136,7 @@ impl Entry {
             CgroupEntry::ByRuntime => NamespaceFlags::CGROUP,
         };
         self.clone = self.new - late;
-        for joined in joins {
-            if joined.kind == Kind::Pid {
-                self.pid_namespace = Some(joined);
-            } else {
-                self.hops.push(Hop::Join(joined));
-            }
-        }
+        self.hops.extend(joins.into_iter().map(Hop::Join));
         self.unshare(self.new & late);
     }
 
@@ -198,24 +196,64 @@ impl Entry {
             || self.joined.iter().any(|(kind, _)| *kind == Kind::User)
     }
 
+    /// When the process on this route begins to hide.
+    pub fn hidden(&self) -> Hidden {
+        match self.id_maps {
+            None => Hidden::AtOnce,
+            Some(_) => Hidden::WithMaps,
+        }
+    }
+
+    /// Makes the process ready for the hops: opens what it may no longer open once it hides.
+    ///
+    /// # Errors
+    /// The clock offsets of this process cannot be opened.
+    pub fn begin(&self) -> Result<Journey, Failed> {
+        let offsets = self
+            .hops
+            .iter()
+            .position(|hop| matches!(hop, Hop::TimeOffsets(_)));
+        let offsets = match offsets {
+            None => None,
+            Some(index) => {
+                let name = c"/proc/self/timens_offsets";
+                let file = path::openat2(path::CWD, name, OpenFlags::WRITE, 0, Resolve::empty());
+                Some(file.map_err(Failed::at(Call::TimeOffsets, index))?)
+            }
+        };
+        Ok(Journey {
+            refused: 0,
+            offsets,
+        })
+    }
+
     /// Carries out one hop that needs no word from the runtime. The index of a failure is that of the hop.
-    pub fn hop(&self, index: usize, refused: &mut Refused) -> Result<(), Failed> {
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn hop(&self, index: usize, journey: &mut Journey) -> Result<(), Failed> {
         let at = |call: Call| Failed::at(call, index);
         match self.hops.get(index) {
             None | Some(Hop::AwaitCgroup | Hop::MapIds | Hop::Relay(_)) => Ok(()),
             Some(Hop::TryJoin(joined)) => match join(joined) {
                 Err(Errno::EPERM) => {
-                    refused.0 |= 1 << index;
+                    journey.refused |= 1 << index;
                     Ok(())
                 }
                 answer => answer.map_err(at(Call::Setns)),
             },
-            Some(Hop::Join(joined)) => join(joined).map_err(at(Call::Setns)),
-            Some(Hop::JoinRefused) => self.join_refused(refused),
+            Some(Hop::Join(joined)) => {
+                join(joined).map_err(at(Call::Setns))?;
+                // Entering a user namespace of another owner changes the credentials.
+                hide(index)
+            }
+            Some(Hop::JoinRefused) => self.join_refused(journey),
             Some(Hop::Unshare(flags)) => clone::unshare(*flags).map_err(at(Call::Unshare)),
             Some(Hop::BecomeRoot(uid, gid)) => self.become_ids(*uid, *gid, index),
             Some(Hop::TimeOffsets(text)) => {
-                kernel::pipe::write_file(c"/proc/self/timens_offsets", text)
+                let file = journey.offsets.take().ok_or(Errno::EBADF);
+                file.and_then(|file| fs::write(file.as_fd(), text))
+                    .map(|_at_once| ())
                     .map_err(at(Call::TimeOffsets))
             }
         }
@@ -223,7 +261,9 @@ impl Entry {
 
     fn become_ids(&self, uid: u32, gid: u32, index: usize) -> Result<(), Failed> {
         ids::setresgid(gid).map_err(Failed::at(Call::Setgid, index))?;
+        hide(index)?;
         ids::setresuid(uid).map_err(Failed::at(Call::Setuid, index))?;
+        hide(index)?;
         if self.keeps_groups {
             return Ok(());
         }
@@ -234,10 +274,10 @@ impl Entry {
         }
     }
 
-    fn join_refused(&self, refused: &Refused) -> Result<(), Failed> {
+    fn join_refused(&self, journey: &Journey) -> Result<(), Failed> {
         for (index, hop) in self.hops.iter().enumerate() {
             if let Hop::TryJoin(joined) = hop
-                && refused.0 & (1 << index) != 0
+                && journey.refused & (1 << index) != 0
             {
                 join(joined).map_err(Failed::at(Call::Setns, index))?;
             }
@@ -318,13 +358,36 @@ fn names(flags: NamespaceFlags) -> String {
     kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
 }
 
-/// Which of the first 64 hops were refused.
-#[derive(Debug, Default)]
-pub struct Refused(u64);
+/// When a process begins to hide: from then on only the capabilities of the runtime's own user namespace
+/// let anybody trace it or look into its /proc entry, whatever namespaces it has entered. See ptrace(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// Before the first hop.
+    AtOnce,
+    /// When its id maps are written: until then an ordinary user has to write to its /proc entry. It is in
+    /// no PID namespace of others yet.
+    WithMaps,
+}
+
+/// What a process carries from hop to hop.
+#[derive(Debug)]
+pub struct Journey {
+    /// Which of the first 64 hops were refused.
+    refused: u64,
+    /// The clock offsets of its children, opened with the rights that it had at first: after a change of ids
+    /// the file is somebody else's.
+    offsets: Option<OwnedFd>,
+}
 
 fn join(joined: &Joined) -> Result<(), Errno> {
     let fd: BorrowedFd<'_> = joined.fd.as_fd();
     clone::setns(fd, joined.kind.flag())
+}
+
+/// Hides this process. Every change of its ids, or of its user namespace, has to be followed by this: it
+/// sets what /proc/sys/fs/suid_dumpable says.
+fn hide(index: usize) -> Result<(), Failed> {
+    process::set_dumpable(false).map_err(Failed::at(Call::Prctl, index))
 }
 
 #[cfg(test)]
@@ -408,10 +471,19 @@ mod tests {
     }
 
     #[test]
-    fn a_joined_pid_namespace_is_entered_by_the_runtime_around_the_clone() {
-        let namespaces = r#"{"type":"mount"},{"type":"pid","path":"/proc/self/ns/pid"}"#;
+    fn a_joined_pid_namespace_is_entered_last() {
+        let namespaces = r#"{"type":"mount"},{"type":"pid","path":"/proc/self/ns/pid"},
+            {"type":"network","path":"/proc/self/ns/net"}"#;
         let (clone, hops) = route(namespaces, "", CgroupEntry::AtClone);
-        assert_eq!((clone.as_str(), hops.len()), ("mount", 0));
+        assert_eq!(clone, "");
+        assert_eq!(
+            hops,
+            [
+                "join the network namespace of /linux/namespaces",
+                "join the pid namespace of /linux/namespaces",
+                "make namespaces (mount)"
+            ]
+        );
     }
 
     #[test]

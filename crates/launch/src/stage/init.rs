@@ -13,9 +13,9 @@ use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, link as network, process as own, socket};
+use kernel::{Call, Errno, Failed, link as network, pipe, process as own, socket};
 use namespace::Hop;
-use namespace::entry::Refused;
+use namespace::entry::Hidden;
 use rootfs::RootFd;
 use std::convert::Infallible;
 use std::mem;
@@ -156,15 +156,22 @@ fn enter_namespaces(
     link: &Link<Init>,
     mut thread: SingleThread,
 ) -> Result<SingleThread, End> {
-    let mut refused = Refused::default();
+    let mut journey = plan.entry.begin().map_err(Failure::at(Place::Entry))?;
+    if plan.entry.hidden() == Hidden::AtOnce {
+        set_oom_score(plan)?;
+        hide()?;
+    }
     for (index, hop) in plan.entry.hops.iter().enumerate() {
         match hop {
             Hop::AwaitCgroup => link.ask(Request::JoinCgroup)?,
-            Hop::MapIds => link.ask(Request::MapIds)?,
+            Hop::MapIds => {
+                link.ask(Request::MapIds)?;
+                hide()?;
+            }
             Hop::Relay(namespaces) => thread = relay(*namespaces, index, link, &thread)?,
             _ => plan
                 .entry
-                .hop(index, &mut refused)
+                .hop(index, &mut journey)
                 .map_err(Failure::at(Place::Entry))?,
         }
     }
@@ -195,6 +202,24 @@ fn relay(
             Ok(thread)
         }
     }
+}
+
+/// Before this process hides: then the file may be somebody else's.
+fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
+    let Some(score) = &plan.outside.oom_score_adj else {
+        return Ok(());
+    };
+    pipe::write_file(c"/proc/self/oom_score_adj", score.as_bytes())
+        .map_err(Failed::at(Call::OomScore, 0))
+        .map_err(Failure::at(Place::Process))
+}
+
+/// From here on nobody in the container can trace this process or look into its /proc entry, but with
+/// capabilities over the runtime's own user namespace. A clone is born hidden.
+fn hide() -> Result<(), Failure> {
+    own::set_dumpable(false)
+        .map_err(Failed::at(Call::Prctl, 0))
+        .map_err(Failure::at(Place::Process))
 }
 
 /// Whether init is to be killed when the runtime ends.

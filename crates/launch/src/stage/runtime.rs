@@ -10,6 +10,7 @@ use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::process::{self, poll_in};
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
+use namespace::entry::Hidden;
 use std::error::Error as _;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -44,7 +45,9 @@ impl Stage<'_> {
         &mut self,
         meanwhile: impl FnOnce(&Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.set_oom_score()?;
+        if self.plan.entry.hidden() == Hidden::WithMaps {
+            self.set_oom_score()?;
+        }
         for _question in 0..self.plan.entry.questions() {
             if self.answer()? == Progress::Ready {
                 let errno = Errno::EPROTO;
@@ -133,11 +136,7 @@ impl Stage<'_> {
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;
-        match self.plan.entry.id_maps {
-            // The first process has waited for its maps, so the score was there to be inherited.
-            Some(_) => Ok(()),
-            None => self.set_oom_score(),
-        }
+        Ok(())
     }
 
     /// Hands the filter's notifications to whom the configuration says.
@@ -209,15 +208,16 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Early: the file stops being writable for an ordinary user when init hides from its user.
+    /// While init waits for its id maps: after them it hides, and the file is no longer an ordinary user's.
+    /// An init without maps does this itself.
     fn set_oom_score(&self) -> Result<(), Error> {
-        let Some(score) = self.plan.outside.oom_score_adj else {
+        let Some(score) = &self.plan.outside.oom_score_adj else {
             return Ok(());
         };
         let path =
             CString::new(format!("/proc/{}/oom_score_adj", self.child.pid)).unwrap_or_default();
-        pipe::write_file(&path, score.to_string().as_bytes()).map_err(|errno| Error::OomScore {
-            score,
+        pipe::write_file(&path, score.as_bytes()).map_err(|errno| Error::OomScore {
+            score: score.clone(),
             why: words(errno),
         })
     }

@@ -1,0 +1,77 @@
+//! Processes of the runtime in namespaces that others are in: ptrace(2), "Ptrace access mode checking".
+
+use std::fs;
+use std::process::Command;
+
+use integration::{Bundle, Sandbox, sandbox};
+
+/// The tracer's source.
+const TRACER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tracer.c");
+
+/// How many containers come into the tracer's namespaces.
+const JOINS: usize = 200;
+
+/// A container that traces whatever comes into its PID namespace.
+fn tracer(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    let sets = ["bounding", "effective", "permitted"];
+    bundle
+        .capabilities(&sets, &["CAP_SYS_PTRACE"])
+        .args(&["/tracer", "/end"]);
+    let program = bundle.file("/tracer", "", 0o755);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-static", "-o"]).arg(&program);
+    let output = compiler.arg(TRACER).output().expect("cc");
+    assert!(output.status.success(), "{output:?}");
+    bundle
+}
+
+/// What joins the PID and user namespaces of a process, and ends.
+fn joining(s: &Sandbox, pid: i64) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle
+        .join("pid", format!("/proc/{pid}/ns/pid"))
+        .args(&["true"]);
+    bundle.inherit("user");
+    bundle.join("user", format!("/proc/{pid}/ns/user"));
+    if s.environment.is_user() {
+        bundle
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings");
+    }
+    bundle
+}
+
+fn catches_nothing(s: &Sandbox, bundle: &Bundle) {
+    let end = bundle.root().join("end");
+    let container = s.started(bundle);
+    let bundle = joining(s, container.pid());
+    bundle.write();
+    for _ in 0..JOINS {
+        s.run(&bundle).ok();
+    }
+    fs::write(end, "").expect("the end");
+    container.wait_for("stopped");
+    assert_eq!(container.output(), "hits 0\n");
+    container.delete().ok();
+}
+
+/// Issue 9, A1: no process of ours that sits in the namespaces of another container can be traced there,
+/// whoever's runtime it is.
+#[test]
+fn a_tracer_in_joined_namespaces_catches_nothing_of_a_user() {
+    sandbox::user(|s| {
+        catches_nothing(s, &tracer(s));
+    });
+}
+
+/// The same with root's runtime.
+#[test]
+fn a_tracer_in_joined_namespaces_catches_nothing_of_root() {
+    sandbox::host(|s| {
+        let mut bundle = tracer(s);
+        // No id changes on the way in, which alone would hide init from the tracer.
+        bundle.user_namespace(&[(0, 0, 65536)]);
+        catches_nothing(s, &bundle);
+    });
+}
