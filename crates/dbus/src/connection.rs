@@ -3,6 +3,8 @@
 use crate::message::{PREFIX, length};
 use crate::{Address, Error, Header, Kind, Malformed, Message, Value};
 use kernel::{Errno, process, socket};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -126,7 +128,9 @@ impl Connection {
     /// # Errors
     /// What the kernel answers.
     pub fn peer_pid(&self) -> Result<i32, Error> {
-        socket::peer_pid(self.stream.as_fd()).map_err(|source| self.failed(source))
+        let peer = getsockopt(&self.stream, PeerCredentials);
+        peer.map(|peer| peer.pid())
+            .map_err(|source| self.failed(source))
     }
 
     /// SASL, mechanism EXTERNAL, without saying who we are: the other end has it from the kernel. A number said

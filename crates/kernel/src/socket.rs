@@ -1,20 +1,27 @@
-//! Sequenced-packet sockets: one message is one frame.
+//! Local sockets: pairs, connections, and descriptors that are sent over them.
+//!
+//! In a sequenced-packet socket one message is one frame. nix has the plain calls; here stands what a
+//! call needs beside them: a retry on EINTR, whole frames, an address by descriptor. See [unix(7)].
+//!
+//! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
-use crate::errno::{Errno, ret, ret_fd, ret_number};
+use crate::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, sockopt,
+};
+use nix::sys::time::TimeVal;
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
 
-/// A connected pair, both close-on-exec. See unix(7).
+/// A connected pair of sequenced-packet sockets, both close-on-exec.
+///
+/// # Errors
+/// EMFILE, ENFILE: too many descriptors.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    let mut fds = [-1; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: the array has room for both descriptors.
-    ret(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
-    // SAFETY: the call has just made both, and nobody else knows them.
-    let first = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    // SAFETY: as above.
-    let second = unsafe { OwnedFd::from_raw_fd(fds[1]) };
-    Ok((first, second))
+    let flags = SockFlag::SOCK_CLOEXEC;
+    socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
 }
 
 /// Sends one whole frame, without SIGPIPE. Tries again on EINTR.
@@ -22,42 +29,28 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// # Errors
 /// EPIPE: the other end is gone. EMSGSIZE: the frame was cut.
 pub fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> Result<(), Errno> {
-    loop {
-        // SAFETY: the pointer and the length are of one slice.
-        let sent = unsafe {
-            libc::send(
-                socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                libc::MSG_NOSIGNAL,
-            )
-        };
-        match ret_number(sent as libc::c_long) {
-            Ok(count) if count == frame.len() as u64 => return Ok(()),
-            Ok(_) => return Err(Errno::EMSGSIZE),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
+    let number = socket.as_raw_fd();
+    match again(|| socket::send(number, frame, MsgFlags::MSG_NOSIGNAL))? {
+        count if count == frame.len() => Ok(()),
+        _cut => Err(Errno::EMSGSIZE),
     }
 }
 
 /// Receives one frame and gives its length; 0 says that the other end is closed. A frame longer than
 /// `buffer` gives its real length, which the caller must refuse. Tries again on EINTR.
+///
+/// # Errors
+/// ECONNRESET: the other end was closed with frames unread.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    again(|| socket::recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC))
+}
+
+/// Repeats a call that a signal has interrupted.
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
-        // SAFETY: the pointer and the length are of one slice.
-        let got = unsafe {
-            libc::recv(
-                socket.as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                libc::MSG_TRUNC,
-            )
-        };
-        match usize::try_from(got) {
-            Ok(length) => return Ok(length),
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
         }
     }
 }
@@ -80,15 +73,11 @@ pub fn receive_with_fd(
     header.msg_control = control.as_mut_ptr().cast();
     header.msg_controllen = size_of_val(&control);
     let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
-    let length = loop {
+    let length = again(|| {
         // SAFETY: the header points to two live buffers and says their lengths.
         let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
-        match usize::try_from(got) {
-            Ok(length) => break length,
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
-        }
-    };
+        usize::try_from(got).map_err(|_negative| Errno::last())
+    })?;
     // SAFETY: recvmsg(2) has left a valid control length in the header.
     let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
     if first.is_null() {
@@ -107,143 +96,150 @@ pub fn receive_with_fd(
     Ok((length, Some(unsafe { OwnedFd::from_raw_fd(number) })))
 }
 
-/// An address for the socket `name` in the directory behind `directory`. Goes through /proc/self/fd, since an
-/// address has room for 107 bytes and a state directory may have a longer path.
-fn address(directory: BorrowedFd<'_>, name: &str) -> Result<libc::sockaddr_un, Errno> {
-    // SAFETY: a C structure for which all zeroes are valid.
-    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
-    address.sun_family = FAMILY;
+/// An address for the socket `name` in the directory behind `directory`. Goes through /proc/self/fd,
+/// since an address has room for 107 bytes and a state directory may have a longer path.
+fn address(directory: BorrowedFd<'_>, name: &str) -> Result<UnixAddr, Errno> {
     let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
-    if path.len() >= address.sun_path.len() {
-        return Err(Errno::ENAMETOOLONG);
-    }
-    for (place, byte) in address.sun_path.iter_mut().zip(path.bytes()) {
-        *place = byte.cast_signed();
-    }
-    Ok(address)
+    UnixAddr::new(path.as_str())
 }
 
-fn socket() -> Result<OwnedFd, Errno> {
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: no memory is passed.
-    ret_fd(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())
+fn open(kind: SockType, flags: SockFlag) -> Result<OwnedFd, Errno> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    socket::socket(AddressFamily::Unix, kind, flags, None)
 }
 
-const ADDRESS_LENGTH: libc::socklen_t = 110;
-const _: () = assert!(size_of::<libc::sockaddr_un>() == ADDRESS_LENGTH as usize);
-const UCRED_LENGTH: libc::socklen_t = 12;
-const _: () = assert!(size_of::<libc::ucred>() == UCRED_LENGTH as usize);
-/// AF_UNIX in the type of the address.
-const FAMILY: libc::sa_family_t = 1;
-
-/// A socket that waits for one connection at `name` in `directory`; close-on-exec. Needs /proc.
+/// A sequenced-packet socket that waits for one connection at `name` in `directory`; close-on-exec.
+/// Needs /proc.
 ///
 /// # Errors
 /// EADDRINUSE: the name exists.
 pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = socket()?;
-    let address = address(directory, name)?;
-    // SAFETY: the address is a whole sockaddr_un.
-    ret(unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            ADDRESS_LENGTH,
-        )
-    }
-    .into())?;
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::listen(socket.as_raw_fd(), 1) }.into())?;
+    let socket = open(SockType::SeqPacket, SockFlag::empty())?;
+    socket::bind(socket.as_raw_fd(), &address(directory, name)?)?;
+    socket::listen(&socket, Backlog::new(1)?)?;
     Ok(socket)
 }
 
-/// Connects to the socket `name` in `directory`; close-on-exec. Needs /proc.
+/// Connects to the sequenced-packet socket `name` in `directory`; close-on-exec. Needs /proc.
 ///
 /// # Errors
 /// ECONNREFUSED: nobody listens any more. ENOENT: no such socket.
 pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let socket = socket()?;
-    let address = address(directory, name)?;
-    // SAFETY: the address is a whole sockaddr_un.
-    ret(unsafe {
-        libc::connect(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            ADDRESS_LENGTH,
-        )
-    }
-    .into())?;
+    let socket = open(SockType::SeqPacket, SockFlag::empty())?;
+    socket::connect(socket.as_raw_fd(), &address(directory, name)?)?;
     Ok(socket)
 }
 
 /// Connects a stream socket to a path, or to a name in the abstract name space; close-on-exec and
-/// non-blocking. See unix(7).
+/// non-blocking.
 ///
 /// # Errors
 /// EAGAIN: the listener's queue is full. ENAMETOOLONG: more than 107 bytes.
 pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is passed.
-    let socket = ret_fd(unsafe { libc::socket(libc::AF_UNIX, kind, 0) }.into())?;
-    // SAFETY: a C structure for which all zeroes are valid.
-    let mut address: libc::sockaddr_un = unsafe { mem::zeroed() };
-    address.sun_family = FAMILY;
-    let first = usize::from(is_abstract);
-    if first + name.len() >= address.sun_path.len() {
-        return Err(Errno::ENAMETOOLONG);
-    }
-    for (place, byte) in address.sun_path[first..].iter_mut().zip(name) {
-        *place = byte.cast_signed();
-    }
-    // An abstract name ends where the address does, a path at its NUL.
-    let unused = address.sun_path.len() - first - name.len();
-    let length = match libc::socklen_t::try_from(unused) {
-        Ok(unused) if is_abstract => ADDRESS_LENGTH - unused,
-        _ => ADDRESS_LENGTH,
+    let address = if is_abstract {
+        UnixAddr::new_abstract(name)?
+    } else {
+        UnixAddr::new(name)?
     };
-    // SAFETY: the address is a whole sockaddr_un, and no longer than that.
-    ret(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) }.into())?;
+    let socket = open(SockType::Stream, SockFlag::SOCK_NONBLOCK)?;
+    socket::connect(socket.as_raw_fd(), &address)?;
     Ok(socket)
 }
 
-/// The process that the other end of a connection belongs to, or that listens there: in this process' PID
-/// namespace, 0 if it is outside of it. See SO_PEERCRED in unix(7).
-pub fn peer_pid(socket: BorrowedFd<'_>) -> Result<i32, Errno> {
-    let mut peer = libc::ucred {
-        pid: 0,
-        uid: 0,
-        gid: 0,
-    };
-    let mut length = UCRED_LENGTH;
-    // SAFETY: the buffer is a whole ucred, and the length says so.
-    ret(unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut peer).cast(),
-            &raw mut length,
-        )
-    }
-    .into())?;
-    Ok(peer.pid)
+/// Connects to a stream socket of the file system; the descriptor is close-on-exec. Connecting and
+/// every send on it wait at most `timeout`, which must not be zero.
+///
+/// # Errors
+/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody listens. EAGAIN: the listener's
+/// queue was full for the whole time. EPROTOTYPE: another type of socket.
+pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let socket = open(SockType::Stream, SockFlag::empty())?;
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let timeout = TimeVal::new(seconds, timeout.subsec_micros().into());
+    socket::setsockopt(&socket, sockopt::SendTimeout, &timeout)?;
+    again(|| socket::connect(socket.as_raw_fd(), &address))?;
+    Ok(socket)
 }
 
 /// Takes the next connection, close-on-exec. Tries again on EINTR.
+///
+/// # Errors
+/// EMFILE, ENFILE: too many descriptors.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    loop {
-        // SAFETY: null pointers say that the peer's address is not wanted.
-        let fd = unsafe {
-            libc::accept4(
-                listener.as_raw_fd(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                libc::SOCK_CLOEXEC,
-            )
-        };
-        match ret_fd(fd.into()) {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
+    let number = again(|| socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC))?;
+    // SAFETY: the call has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// How many descriptors [`send_fds`] takes at most.
+pub const FDS_MAX: usize = 4;
+
+/// Sends all of `message` over a socket, the descriptors with its first byte (SCM_RIGHTS), without
+/// SIGPIPE. Tries again on EINTR and after a part. Does not allocate, as nix's call does.
+///
+/// # Errors
+/// EINVAL: more than [`FDS_MAX`] descriptors, or no byte to send with them. EPIPE, ECONNRESET: the other
+/// end is gone. EAGAIN: the socket's send time-out has passed.
+pub fn send_fds(
+    socket: BorrowedFd<'_>,
+    message: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    const ROOM: usize = size_of::<[RawFd; FDS_MAX]>();
+    // u64s for the alignment of `struct cmsghdr`; twice its size is more than header and padding.
+    let mut control = [0_u64; (2 * size_of::<libc::cmsghdr>() + ROOM) / 8];
+    if fds.len() > FDS_MAX || message.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let mut iov = libc::iovec {
+        iov_base: message.as_ptr().cast_mut().cast(),
+        iov_len: message.len(),
+    };
+    // SAFETY: a C structure of numbers and pointers for which all zeroes are "nothing".
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        let bytes = u32::try_from(size_of_val(fds)).map_err(|_too_many| Errno::EINVAL)?;
+        header.msg_control = control.as_mut_ptr().cast();
+        // SAFETY: computes on numbers only.
+        let space = unsafe { libc::CMSG_SPACE(bytes) };
+        header.msg_controllen = space as _;
+        // SAFETY: the control buffer is larger than one header.
+        let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        // SAFETY: computes on numbers only.
+        let length = unsafe { libc::CMSG_LEN(bytes) };
+        // SAFETY: `first` is the aligned start of the control buffer.
+        let cmsg = unsafe { &mut *first };
+        cmsg.cmsg_level = libc::SOL_SOCKET;
+        cmsg.cmsg_type = libc::SCM_RIGHTS;
+        cmsg.cmsg_len = length as _;
+        // SAFETY: the data follows the header within the control buffer.
+        let data = unsafe { libc::CMSG_DATA(first) }.cast::<RawFd>();
+        for (index, fd) in fds.iter().enumerate() {
+            // SAFETY: `index` is below FDS_MAX, for which the buffer has room.
+            let place = unsafe { data.add(index) };
+            // SAFETY: as above; the data of a control message may be unaligned.
+            unsafe { place.write_unaligned(fd.as_raw_fd()) };
         }
     }
+    let mut sent = send_message(socket, &header)?;
+    while sent < message.len() {
+        iov.iov_base = message[sent..].as_ptr().cast_mut().cast();
+        iov.iov_len = message.len() - sent;
+        header.msg_iov = &raw mut iov;
+        header.msg_control = std::ptr::null_mut();
+        header.msg_controllen = 0;
+        sent += send_message(socket, &header)?;
+    }
+    Ok(())
+}
+
+fn send_message(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<usize, Errno> {
+    again(|| {
+        // SAFETY: every pointer in the header is to memory that its caller holds.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), header, libc::MSG_NOSIGNAL) };
+        usize::try_from(sent).map_err(|_negative| Errno::last())
+    })
 }

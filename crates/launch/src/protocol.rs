@@ -8,7 +8,7 @@ use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
 use kernel::signal::SignalFd;
-use kernel::{Call, Errno, process, seccomp, socket};
+use kernel::{Call, Errno, process, socket};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -130,7 +130,7 @@ impl Link<Init> {
     /// Sends [`Request::Notify`] with the descriptor and waits for the answer.
     pub fn hand_over(&self, listener: BorrowedFd<'_>) -> Result<(), Lost> {
         let frame = encode(&Message::Request(Request::Notify));
-        seccomp::send_fds(self.socket.as_fd(), &frame, &[listener]).map_err(|_gone| Lost)?;
+        socket::send_fds(self.socket.as_fd(), &frame, &[listener]).map_err(|_gone| Lost)?;
         self.wait_for_go()
     }
 
@@ -386,7 +386,7 @@ mod tests {
         let (runtime, init) = pair().unwrap();
         let pipe = kernel::pipe::pipe().unwrap();
         let frame = encode(&Message::Request(Request::Notify));
-        seccomp::send_fds(init.as_fd(), &frame, &[pipe.write.as_fd()]).unwrap();
+        socket::send_fds(init.as_fd(), &frame, &[pipe.write.as_fd()]).unwrap();
         let Ok(Message::Notify(fd)) = runtime.next() else {
             panic!("no listener")
         };

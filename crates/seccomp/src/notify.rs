@@ -5,7 +5,7 @@
 //! written at lowering. Nothing is awaited from the listener: if it goes away, the kernel answers the
 //! calls with ENOSYS. Source: config-linux.md#containerprocessstate.
 
-use kernel::Errno;
+use kernel::{Errno, socket};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -146,13 +146,13 @@ impl Listener {
         timeout: Duration,
     ) -> Result<(), SendError> {
         let path = || self.path.clone();
-        let socket =
-            kernel::seccomp::connect(&self.path, timeout).map_err(|source| SendError::Connect {
+        let connection =
+            socket::connect_within(&self.path, timeout).map_err(|source| SendError::Connect {
                 path: path(),
                 source,
             })?;
         let message = self.message(container, process);
-        kernel::seccomp::send_fds(socket.as_fd(), message.as_bytes(), &[fd]).map_err(|source| {
+        socket::send_fds(connection.as_fd(), message.as_bytes(), &[fd]).map_err(|source| {
             SendError::Send {
                 path: path(),
                 source,

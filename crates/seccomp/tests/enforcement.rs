@@ -11,7 +11,7 @@ use common::{DOCKER, PODMAN, profile, read, rule};
 use kernel::Errno;
 use kernel::clone::{Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target};
 use kernel::process::CStringArray;
-use kernel::seccomp::{FilterFlags, Mode};
+use kernel::seccomp::FilterFlags;
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
 use nix::sys::socket::{Backlog, ControlMessageOwned, MsgFlags, listen, recvmsg};
 use seccomp::notify::{Listener, State, Status};
@@ -78,8 +78,7 @@ fn blocked_call_gets_its_errno() {
         load(&profile);
         let blocked = kernel::process::personality(8) == Err(Errno::EPROTO);
         let other = kernel::process::personality(0) == Ok(());
-        let mode = kernel::seccomp::mode() == Ok(Mode::Filter);
-        u8::from(blocked && other && mode)
+        u8::from(blocked && other)
     });
     assert_eq!(exit, Exit::Code(1));
 }
@@ -130,16 +129,6 @@ fn kernel_refuses_what_the_checker_refuses() {
 }
 
 fn kernel_knows_every_action_and_flag_of_ours() {
-    for action in [
-        SeccompAction::Notify,
-        SeccompAction::Log,
-        SeccompAction::KillProcess,
-    ] {
-        assert!(kernel::seccomp::action_available(seccomp::return_value(
-            action
-        )));
-    }
-    assert!(!kernel::seccomp::action_available(0x1234_0000));
     assert!(kernel::seccomp::flags_available(
         FilterFlags::LOG | FilterFlags::SPEC_ALLOW
     ));
