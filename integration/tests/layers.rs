@@ -6,13 +6,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
     ("spec", &[]),
-    ("namespace", &["kernel", "spec"]),
+    ("caller", &["kernel"]),
+    ("namespace", &["kernel", "spec", "caller"]),
     ("rootfs", &["kernel", "spec"]),
-    ("capability", &["kernel", "spec"]),
+    ("capability", &["kernel", "spec", "caller"]),
     ("seccomp", &["kernel", "spec"]),
     ("lsm", &["kernel", "spec"]),
     ("landlock", &["kernel", "spec"]),
@@ -23,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         &[
             "kernel",
             "spec",
+            "caller",
             "namespace",
             "rootfs",
             "capability",
@@ -37,6 +39,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         &[
             "kernel",
             "spec",
+            "caller",
             "namespace",
             "rootfs",
             "capability",

@@ -1,6 +1,7 @@
 //! The bounding drops, the final capset and the ambient raises of one container.
 
 use crate::set::CapSet;
+use caller::Caller;
 use kernel::ids::{self, CapabilitySets};
 use kernel::{Call, Errno, Failed};
 use spec::Container;
@@ -39,27 +40,15 @@ pub struct Available {
 }
 
 impl Available {
-    /// Asks the kernel about this process. In a user namespace of its own init holds all
-    /// capabilities; elsewhere what this process has.
-    pub fn probe(own_user_namespace: bool) -> Result<Self, Errno> {
-        let mut known = CapSet::default();
-        let mut bounding = CapSet::default();
-        for number in 0..64 {
-            match ids::bounding_has(number) {
-                Ok(has) => {
-                    known.0 |= 1 << number;
-                    bounding.0 |= u64::from(has) << number;
-                }
-                Err(Errno::EINVAL) => break,
-                Err(errno) => return Err(errno),
-            }
-        }
-        let obtainable = if own_user_namespace {
-            known
-        } else {
-            bounding.and(CapSet(ids::capget()?.permitted))
+    /// In a user namespace of its own init holds all capabilities; elsewhere what the caller has.
+    pub fn of(caller: &Caller, own_user_namespace: bool) -> Self {
+        let sets = caller.capabilities;
+        let known = CapSet(sets.known);
+        let obtainable = match own_user_namespace {
+            true => known,
+            false => CapSet(sets.bounding & sets.permitted),
         };
-        Ok(Self { known, obtainable })
+        Self { known, obtainable }
     }
 }
 
@@ -257,12 +246,5 @@ mod tests {
             ..Default::default()
         });
         assert_eq!(plan.sets.effective, 3);
-    }
-
-    #[test]
-    fn the_kernel_knows_at_least_the_capabilities_of_linux_5_14() {
-        let available = Available::probe(true).unwrap();
-        assert!(available.known.has(40));
-        assert_eq!(available.known, available.obtainable);
     }
 }

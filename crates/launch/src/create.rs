@@ -69,12 +69,13 @@ pub fn launch<T>(
     } else {
         (plan.cgroup.create()?, None)
     };
-    let (plan, child, link) = match make_init(plan, handles, start, &group, &thread) {
+    let (plan, namespaces, child, link) = match make_init(plan, handles, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
+        namespaces: &namespaces,
         group: &mut group,
         link: &link,
         interrupts,
@@ -112,7 +113,7 @@ fn make_init(
     start: Start,
     group: &cgroup::Group,
     thread: &SingleThread,
-) -> Result<(Plan, Child, Link<Runtime>), Error> {
+) -> Result<(Plan, namespace::Handles, Child, Link<Runtime>), Error> {
     let (runtime, init) = protocol::pair().map_err(|errno| Error::Link { errno })?;
     let options = CloneOptions {
         namespaces: plan.entry.clone,
@@ -124,7 +125,7 @@ fn make_init(
             drop(runtime);
             init::run(plan, handles, start, init, thread)
         }
-        Ok(Side::Parent(child)) => Ok((plan, child, runtime)),
+        Ok(Side::Parent(child)) => Ok((plan, handles.namespaces, child, runtime)),
         Err(errno) => Err(clone_error(errno, &plan, group.location())),
     }
 }

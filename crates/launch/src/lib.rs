@@ -1,7 +1,7 @@
 //! The plan of a container, the two stages that carry it out, and the protocol between them.
 //!
-//! [`plan::Plan::lower`] decides everything while failing is still cheap. [`create::launch`] makes one process, which
-//! carries the plan out ([`stage`], init's side) while the runtime answers its questions. What fails in init is a
+//! [`Facts::probe`] asks what this host is. [`plan::Plan::lower`] decides everything while failing is still cheap, and
+//! [`plan::Plan::open`] opens what the plan works with. [`create::launch`] makes one process, which carries the plan out ([`stage`], init's side) while the runtime answers its questions. What fails in init is a
 //! few bytes ([`failure`]), which the plan turns into a sentence.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@
 )]
 
 pub mod create;
+mod facts;
 pub mod failure;
 mod home;
 pub mod hooks;
@@ -23,6 +24,7 @@ mod stage;
 mod tree;
 
 pub use create::{Created, Moment, START_SOCKET, Started, launch};
+pub use facts::Facts;
 pub use lsm::Keyring;
 pub use plan::{Handles, Plan, Request};
 

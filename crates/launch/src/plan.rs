@@ -1,14 +1,15 @@
 //! What will be done for one container, and nothing else.
 
-use crate::Error;
 use crate::failure::{Failure, Place, words};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups};
 use crate::program::{Filter, Overrides};
+use crate::{Error, Facts};
+use caller::Caller;
 use capability::plan::Refused;
-use kernel::{Call, Errno, ids};
-use lsm::{Host, Keyring};
+use kernel::{Call, Errno};
+use lsm::Keyring;
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
@@ -24,12 +25,12 @@ const DAC_READ_SEARCH: u8 = 2;
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u8 = 21;
 /// CAP_SETGID.
-const SETGID: u64 = 1 << 6;
+const SETGID: u8 = 6;
 /// CAP_SYS_RESOURCE.
-const SYS_RESOURCE: u64 = 1 << 24;
-
-/// CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN: to enter the namespace of init, which hides, and to change a link there.
-const ENTER_NETWORK: u64 = 1 << 12 | 1 << 19 | 1 << 21;
+const SYS_RESOURCE: u8 = 24;
+/// CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN: to enter the namespace of init, which hides, and to change a
+/// link there.
+const ENTER_NETWORK: [u8; 3] = [12, 19, 21];
 
 /// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
 /// the container's own passwd file knows.
@@ -53,9 +54,10 @@ pub struct Plan {
     pub(crate) program: String,
 }
 
-/// What is opened before a plan is carried out. Made by [`Plan::open`] in the runtime, before the clone.
+/// What the plan works with, opened before the clone and inherited by init.
 #[derive(Debug)]
 pub struct Handles {
+    pub(crate) namespaces: namespace::Handles,
     pub(crate) rootfs: rootfs::Handles,
 }
 
@@ -89,15 +91,16 @@ pub(crate) enum Loopback {
 }
 
 impl Loopback {
-    fn lower(entry: &Entry, hooks: &Hooks, capabilities: u64) -> Self {
-        let is_able = capabilities & ENTER_NETWORK == ENTER_NETWORK;
+    fn lower(entry: &Entry, hooks: &Hooks, facts: &Facts) -> Self {
+        let is_able = facts.caller.has(ENTER_NETWORK);
+        // To AppArmor and SELinux entering init's namespace is tracing it, which they need not permit.
+        let is_confined = facts.security.as_ref().is_none_or(lsm::Facts::is_confining);
         // Hooks that init runs without asking find the link up.
         let is_in_time = hooks.create_container.is_empty();
         let is_alone = entry.ends_with_the_clone();
         match entry.has_new_network() {
             false => Self::AsItIs,
-            // To AppArmor and SELinux entering init's namespace is tracing it, which they need not permit.
-            true if is_able && is_in_time && is_alone && !lsm::is_confined() => Self::ByRuntime,
+            true if is_able && is_in_time && is_alone && !is_confined => Self::ByRuntime,
             true => Self::ByInit,
         }
     }
@@ -142,20 +145,14 @@ impl Plan {
         Ok(self.cgroup.look_for_others()?)
     }
 
-    /// Opens what the plan takes from the host.
+    /// Decides everything. Gives the warnings too.
     ///
     /// # Errors
-    /// [`Error::Rootfs`]: the first thing that cannot be opened.
-    pub fn open(&self) -> Result<Handles, Error> {
-        Ok(Handles {
-            rootfs: self.rootfs.open()?,
-        })
-    }
-
-    /// Decides everything. Opens namespaces; changes nothing. Gives the warnings too.
-    pub fn lower(request: &Request<'_>) -> Result<(Self, Vec<String>), Error> {
+    /// What the configuration asks for and this host cannot give, with its JSON pointer.
+    pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
-        let lsm = labels(request)?;
+        let caller = &facts.caller;
+        let lsm = labels(request, facts)?;
         let cgroup = cgroup::Plan::lower(&cgroup::Request {
             container,
             id: request.id,
@@ -167,34 +164,30 @@ impl Plan {
         } else {
             CgroupEntry::AtClone
         };
-        let entry = Entry::lower(container, cgroup_entry)?;
-        let rootfs = crate::tree::lower(request, &entry, &cgroup)?;
-        let available = capability::plan::Available::probe(entry.changes_user_namespace())
-            .map_err(|errno| Error::Probe {
-                what: "the bounding set",
-                errno,
-            })?;
+        let entry = Entry::lower(container, cgroup_entry, &facts.namespace, caller)?;
+        let rootfs = crate::tree::lower(request, facts, &entry, &cgroup)?;
+        let available = capability::plan::Available::of(caller, entry.changes_user_namespace());
         let (capability, refused) = capability::Plan::lower(container, available);
-        let own = own_capabilities()?;
-        let limits = match own & SYS_RESOURCE {
-            0 => Limits::ByInit,
-            _ => Limits::ByRuntime,
+        let limits = match caller.has([SYS_RESOURCE]) {
+            false => Limits::ByInit,
+            true => Limits::ByRuntime,
         };
         let denied = entry
             .id_maps
             .as_ref()
             .is_some_and(namespace::IdMaps::denies_setgroups);
-        let seccomp = filter(request)?;
+        let seccomp = filter(request, facts)?;
         let sys_admin = SysAdmin {
             in_init: available.obtainable.has(SYS_ADMIN),
             in_program: capability.has_effective(SYS_ADMIN),
         };
-        let (locks, warnings) = locks::Plan::lower(container, seccomp.as_ref(), sys_admin)?;
+        let (locks, warnings) =
+            locks::Plan::lower(container, seccomp.as_ref(), sys_admin, facts.landlock)?;
         let options = Options {
             listen_fds: request.listen_fds,
-            setgroups: process::setgroups(container, denied),
+            setgroups: process::setgroups(container, denied, caller),
             limits,
-            own_groups: own_groups(own),
+            own_groups: own_groups(caller),
             filter: match seccomp.is_some() && locks.precede_look_up() {
                 true => Filter::InForce,
                 false => Filter::Later,
@@ -204,7 +197,7 @@ impl Plan {
         let process = container.process.as_ref();
         let hooks = Hooks::lower(container)?;
         let plan = Self {
-            loopback: Loopback::lower(&entry, &hooks, own),
+            loopback: Loopback::lower(&entry, &hooks, facts),
             cgroup,
             entry,
             rootfs,
@@ -231,6 +224,17 @@ impl Plan {
         };
         let refused = refused.iter().map(left_out);
         Ok((plan, refused.chain(warnings).collect()))
+    }
+
+    /// Opens what is opened before the clone.
+    ///
+    /// # Errors
+    /// What is not there, or is something else, with its JSON pointer.
+    pub fn open(&self) -> Result<Handles, Error> {
+        Ok(Handles {
+            namespaces: self.entry.open()?,
+            rootfs: self.rootfs.open()?,
+        })
     }
 
     /// The sentence for a failure of init.
@@ -272,12 +276,13 @@ impl Plan {
 }
 
 /// The system call filter.
-fn filter(request: &Request<'_>) -> Result<Option<seccomp::Plan>, Error> {
+fn filter(request: &Request<'_>, facts: &Facts) -> Result<Option<seccomp::Plan>, Error> {
     let plan = seccomp::Plan::lower(&seccomp::Request {
         container: request.container,
         id: request.id,
         version: spec::VERSION,
         status: seccomp::notify::Status::Creating,
+        facts: facts.seccomp.unwrap_or_default(),
     })?;
     for (pointer, name) in plan.iter().flat_map(|plan| &plan.unknown) {
         tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
@@ -294,21 +299,21 @@ fn overrides(capability: &capability::Plan) -> Overrides {
     }
 }
 
-/// Whose groups a runtime with these effective capabilities has.
-fn own_groups(capabilities: u64) -> OwnGroups {
-    match capabilities & SETGID != 0 && crate::tree::in_initial_user_namespace() {
+/// Whose groups the runtime has.
+fn own_groups(caller: &Caller) -> OwnGroups {
+    match caller.has([SETGID]) && caller.user_namespace.is_initial() {
         true => OwnGroups::OfRoot,
         false => OwnGroups::OfUser,
     }
 }
 
 /// Keyring, profile and labels, as this host can give them.
-fn labels(request: &Request<'_>) -> Result<lsm::Plan, Error> {
+fn labels(request: &Request<'_>, facts: &Facts) -> Result<lsm::Plan, Error> {
     Ok(lsm::Plan::lower(&lsm::Request {
         process: request.container.process.as_ref(),
         mount_label: request.container.mount_label.as_deref(),
         keyring: request.keyring,
-        host: Host::REAL,
+        facts: facts.security.as_ref(),
     })?)
 }
 
@@ -318,15 +323,6 @@ fn left_out(refused: &Refused) -> String {
         "{}: {:?} left out: {}",
         refused.pointer, refused.capabilities, refused.reason
     )
-}
-
-/// The runtime's effective set.
-fn own_capabilities() -> Result<u64, Error> {
-    let own = ids::capget().map_err(|errno| Error::Probe {
-        what: "the own capabilities",
-        errno,
-    })?;
-    Ok(own.effective)
 }
 
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.

@@ -7,6 +7,7 @@
 use crate::failure::Failure;
 use crate::home::{self, Home};
 use crate::program::{Filter, Overrides, Program};
+use caller::Caller;
 use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
 use kernel::process::{self, CStringArray};
@@ -378,25 +379,14 @@ impl User {
     }
 }
 
-/// Whether setgroups(2) is denied to this process' user namespace.
-pub fn own_setgroups() -> Setgroups {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the runtime's own /proc, before any clone"
-    )]
-    match std::fs::read("/proc/self/setgroups") {
-        Ok(text) if text.starts_with(b"deny") => Setgroups::Denied,
-        Ok(_) | Err(_) => Setgroups::Allowed,
-    }
-}
-
 /// Whether setgroups(2) is denied in the container's user namespace. A new one inherits a denial.
-pub fn setgroups(container: &Container, denied_by_maps: bool) -> Setgroups {
+pub fn setgroups(container: &Container, denied_by_maps: bool, caller: &Caller) -> Setgroups {
+    let may_set = caller.user_namespace.setgroups;
     match container.namespaces.user {
-        Namespace::New if denied_by_maps => Setgroups::Denied,
-        Namespace::New | Namespace::Inherit => own_setgroups(),
-        // A namespace of the engine's: the kernel will say.
-        Namespace::Join(_) => Setgroups::Allowed,
+        Namespace::New if denied_by_maps || !may_set => Setgroups::Denied,
+        Namespace::Inherit if !may_set => Setgroups::Denied,
+        // Of a joined namespace the kernel will say.
+        Namespace::New | Namespace::Inherit | Namespace::Join(_) => Setgroups::Allowed,
     }
 }
 

@@ -14,9 +14,9 @@
 
 mod apparmor;
 mod attribute;
-mod host;
+mod facts;
 mod plan;
 mod selinux;
 
-pub use host::{Host, Selinux, is_confined};
+pub use facts::{Context, Facts, Selinux};
 pub use plan::{Keyring, Plan, Request};

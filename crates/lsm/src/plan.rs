@@ -6,7 +6,7 @@
 
 use crate::apparmor::{COMMAND, UNCONFINED};
 use crate::attribute::{Attribute, LIMIT, Write};
-use crate::host::{Host, Selinux};
+use crate::facts::{Context, Facts, Selinux};
 use kernel::keyring::{self, KeyPermissions};
 use kernel::{Call, Errno, Failed};
 use spec::container::Process;
@@ -35,8 +35,8 @@ pub struct Request<'a> {
     pub mount_label: Option<&'a str>,
     /// What becomes of the session keyring.
     pub keyring: Keyring,
-    /// What the host can do.
-    pub host: Host,
+    /// What the host can do. Without facts it has no security module.
+    pub facts: Option<&'a Facts>,
 }
 
 /// What init does about itself.
@@ -50,12 +50,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Decides, and asks the host whether it can.
+    /// Decides.
     ///
     /// # Errors
     /// A label that this host gives no meaning, or that is too long for the kernel.
     pub fn lower(request: &Request<'_>) -> Result<Self, Diagnostic> {
-        let host = &request.host;
+        let host = request.facts;
         let mut plan = Self {
             keyring: request.keyring,
             key: None,
@@ -187,10 +187,10 @@ fn vouched(procfs: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>, Failed> {
     procfs.ok_or_else(|| Failed::at(Call::Openat2, KEY)(Errno::EBADF))
 }
 
-fn apparmor(host: &Host, profile: &str) -> Result<Option<Write>, Diagnostic> {
+fn apparmor(host: Option<&Facts>, profile: &str) -> Result<Option<Write>, Diagnostic> {
     let attribute = Attribute::ApparmorExec;
     let problem = |code, message: String| Diagnostic::new(code, attribute.pointer(), message);
-    if !(host.apparmor)() {
+    if host.is_none_or(|host| host.apparmor.is_none()) {
         // Where there are no profiles, everybody has what is asked for here.
         if profile == UNCONFINED {
             return Ok(None);
@@ -210,9 +210,14 @@ fn apparmor(host: &Host, profile: &str) -> Result<Option<Write>, Diagnostic> {
 }
 
 /// The context as the kernel spells it, so that it can be compared.
-fn context(host: &Host, label: &str, pointer: &str, limit: usize) -> Result<String, Diagnostic> {
+fn context(
+    host: Option<&Facts>,
+    label: &str,
+    pointer: &str,
+    limit: usize,
+) -> Result<String, Diagnostic> {
     let problem = |code, message: String| Diagnostic::new(code, pointer, message);
-    let missing = match (host.selinux)() {
+    let missing = match host.map_or(Selinux::Off, |host| host.selinux) {
         Selinux::Off => Some("SELinux is not enabled on this host"),
         Selinux::NoPolicy => Some("SELinux has no policy loaded on this host"),
         Selinux::On => None,
@@ -226,10 +231,10 @@ fn context(host: &Host, label: &str, pointer: &str, limit: usize) -> Result<Stri
         let message = format!("is longer than the {limit} bytes that the kernel takes");
         return Err(problem(Code::Range, message));
     }
-    match (host.spell)(label) {
-        Ok(spelled) => Ok(spelled),
-        Err(Errno::EINVAL) => Err(problem(Code::Host, format!("label {label:?}: {NOT_VALID}"))),
-        Err(_unknown) => Ok(label.to_owned()),
+    match host.and_then(|host| host.contexts.get(label)) {
+        Some(Context::Known(spelled)) => Ok(spelled.clone()),
+        Some(Context::Unknown) => Err(problem(Code::Host, format!("label {label:?}: {NOT_VALID}"))),
+        None => Ok(label.to_owned()),
     }
 }
 

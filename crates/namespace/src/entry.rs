@@ -13,24 +13,26 @@
 //! written, from then on: see [`Hidden`].
 
 use crate::join::Joined;
-use crate::{Error, IdMaps, Kind, timens};
+use crate::{Error, Facts, IdMaps, Kind, timens};
+use caller::Caller;
 use kernel::clone::NamespaceFlags;
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::{Call, Errno, Failed, clone, fs, ids, process};
 use spec::Container;
 use spec::container::Namespace;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 /// One step of the new process.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hop {
     /// Wait until the runtime has put this process into its cgroups (hosts with cgroup v1).
     AwaitCgroup,
     /// Join; where it is refused, [`Hop::JoinRefused`] tries again.
-    TryJoin(Joined),
+    TryJoin(Kind),
     /// Join.
-    Join(Joined),
+    Join(Kind),
     /// Join what a [`Hop::TryJoin`] could not.
     JoinRefused,
     /// Make new namespaces.
@@ -46,7 +48,7 @@ pub enum Hop {
 }
 
 /// How the container's first process gets into its namespaces.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The new namespaces of the clone itself.
     pub clone: NamespaceFlags,
@@ -54,12 +56,36 @@ pub struct Entry {
     pub hops: Vec<Hop>,
     /// The maps of a new user namespace.
     pub id_maps: Option<IdMaps>,
-    /// The inodes of the joined namespaces, for the check afterwards.
-    joined: Vec<(Kind, u64)>,
+    /// The namespaces that have a path.
+    joins: Vec<Join>,
     /// The kinds that are new.
     new: NamespaceFlags,
     /// Whether the runtime's supplementary groups stay: an ordinary user's may.
     keeps_groups: bool,
+}
+
+/// A namespace of the configuration that has a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Join {
+    kind: Kind,
+    /// On the host.
+    path: PathBuf,
+}
+
+/// The namespaces that are joined, open.
+#[derive(Debug)]
+pub struct Handles(Vec<Joined>);
+
+impl Handles {
+    /// The namespace of `kind`, if it is one that is joined.
+    pub fn get(&self, kind: Kind) -> Option<&Joined> {
+        self.0.iter().find(|joined| joined.kind == kind)
+    }
+
+    fn join(&self, kind: Kind) -> Result<(), Errno> {
+        let joined = self.get(kind).ok_or(Errno::EBADF)?;
+        clone::setns(joined.fd.as_fd(), kind.flag())
+    }
 }
 
 /// How the container's first process gets into its cgroup.
@@ -72,48 +98,62 @@ pub enum CgroupEntry {
 }
 
 impl Entry {
-    /// Computes the route. Opens the namespaces that have a path.
-    pub fn lower(container: &Container, cgroup: CgroupEntry) -> Result<Self, Error> {
+    /// Computes the route.
+    ///
+    /// # Errors
+    /// Id maps that this caller cannot have written.
+    pub fn lower(
+        container: &Container,
+        cgroup: CgroupEntry,
+        facts: &Facts,
+        caller: &Caller,
+    ) -> Result<Self, Error> {
         let mut joins = Vec::new();
         let mut new = NamespaceFlags::empty();
         for kind in Kind::ALL {
             match kind.of(&container.namespaces) {
                 Namespace::Inherit => {}
                 Namespace::New => new |= kind.flag(),
-                Namespace::Join(path) => {
-                    let joined = Joined::open(kind, path)?;
-                    // Nobody may join the user namespace that he is in: setns(2) EINVAL.
-                    if kind != Kind::User || !joined.is_current() {
-                        joins.push(joined);
-                    }
-                }
+                // No process may join the user namespace that it is in: setns(2) EINVAL.
+                Namespace::Join(_) if kind == Kind::User && facts.joins_own_user_namespace => {}
+                Namespace::Join(path) => joins.push(Join {
+                    kind,
+                    path: path.clone(),
+                }),
             }
         }
-        let joined = joins
-            .iter()
-            .map(|joined| (joined.kind, joined.inode))
-            .collect();
+        let kinds = joins.iter().map(|join| join.kind).collect();
         let offsets = timens::offsets_text(container.time_offsets);
         let mut entry = Self {
             clone: NamespaceFlags::empty(),
             hops: Vec::new(),
-            id_maps: IdMaps::lower(container)?,
-            joined,
+            id_maps: IdMaps::lower(container, facts, caller)?,
+            joins,
             new,
             keeps_groups: container.keeps_groups(),
         };
         if cgroup == CgroupEntry::ByRuntime {
             entry.hops.push(Hop::AwaitCgroup);
         }
-        entry.route(joins, &offsets, cgroup);
+        entry.route(kinds, &offsets, cgroup);
         Ok(entry)
     }
 
-    fn route(&mut self, joins: Vec<Joined>, offsets: &[u8], cgroup: CgroupEntry) {
+    /// Opens the namespaces that have a path.
+    ///
+    /// # Errors
+    /// A path that leads to no namespace of its kind.
+    pub fn open(&self) -> Result<Handles, Error> {
+        let open = |join: &Join| Joined::open(join.kind, &join.path);
+        Ok(Handles(
+            self.joins.iter().map(open).collect::<Result<_, _>>()?,
+        ))
+    }
+
+    fn route(&mut self, joins: Vec<Kind>, offsets: &[u8], cgroup: CgroupEntry) {
         let new = self.new;
-        let user = joins.iter().position(|joined| joined.kind == Kind::User);
-        let joins_pid = joins.iter().any(|joined| joined.kind == Kind::Pid);
-        let simple = user.is_none() && offsets.is_empty() && !joins_pid;
+        let user = joins.iter().position(|kind| *kind == Kind::User);
+        let simple = user.is_none() && offsets.is_empty() && !joins.contains(&Kind::Pid);
         if simple && self.id_maps.is_none() {
             self.same_user_namespace(joins, cgroup);
         } else if simple && joins.is_empty() {
@@ -129,7 +169,7 @@ impl Entry {
     }
 
     /// One clone makes everything new; the rest is joined.
-    fn same_user_namespace(&mut self, joins: Vec<Joined>, cgroup: CgroupEntry) {
+    fn same_user_namespace(&mut self, joins: Vec<Kind>, cgroup: CgroupEntry) {
         let late = match cgroup {
             CgroupEntry::AtClone => NamespaceFlags::empty(),
             // Rooted at the wrong group if it were made before the runtime has moved us.
@@ -142,13 +182,13 @@ impl Entry {
 
     /// The general route: join with the runtime's privileges, enter the user namespace, then be born
     /// again into what only children enter.
-    fn by_relay(&mut self, mut joins: Vec<Joined>, user: Option<usize>, offsets: &[u8]) {
+    fn by_relay(&mut self, mut joins: Vec<Kind>, user: Option<usize>, offsets: &[u8]) {
         let user = user.map(|index| joins.remove(index));
         let others = !joins.is_empty();
-        for joined in joins {
+        for kind in joins {
             self.hops.push(match user {
-                Some(_) => Hop::TryJoin(joined),
-                None => Hop::Join(joined),
+                Some(_) => Hop::TryJoin(kind),
+                None => Hop::Join(kind),
             });
         }
         if let Some(user) = user {
@@ -193,7 +233,7 @@ impl Entry {
     /// user namespace.
     pub fn changes_user_namespace(&self) -> bool {
         self.new.contains(NamespaceFlags::USER)
-            || self.joined.iter().any(|(kind, _)| *kind == Kind::User)
+            || self.joins.iter().any(|join| join.kind == Kind::User)
     }
 
     /// When the process on this route begins to hide.
@@ -231,23 +271,28 @@ impl Entry {
     ///
     /// # Errors
     /// The kernel's answer.
-    pub fn hop(&self, index: usize, journey: &mut Journey) -> Result<(), Failed> {
+    pub fn hop(
+        &self,
+        index: usize,
+        handles: &Handles,
+        journey: &mut Journey,
+    ) -> Result<(), Failed> {
         let at = |call: Call| Failed::at(call, index);
         match self.hops.get(index) {
             None | Some(Hop::AwaitCgroup | Hop::MapIds | Hop::Relay(_)) => Ok(()),
-            Some(Hop::TryJoin(joined)) => match join(joined) {
+            Some(Hop::TryJoin(kind)) => match handles.join(*kind) {
                 Err(Errno::EPERM) => {
                     journey.refused |= 1 << index;
                     Ok(())
                 }
                 answer => answer.map_err(at(Call::Setns)),
             },
-            Some(Hop::Join(joined)) => {
-                join(joined).map_err(at(Call::Setns))?;
+            Some(Hop::Join(kind)) => {
+                handles.join(*kind).map_err(at(Call::Setns))?;
                 // Entering a user namespace of another owner changes the credentials.
                 hide(index)
             }
-            Some(Hop::JoinRefused) => self.join_refused(journey),
+            Some(Hop::JoinRefused) => self.join_refused(handles, journey),
             Some(Hop::Unshare(flags)) => clone::unshare(*flags).map_err(at(Call::Unshare)),
             Some(Hop::BecomeRoot(uid, gid)) => self.become_ids(*uid, *gid, index),
             Some(Hop::TimeOffsets(text)) => {
@@ -274,12 +319,14 @@ impl Entry {
         }
     }
 
-    fn join_refused(&self, journey: &Journey) -> Result<(), Failed> {
+    fn join_refused(&self, handles: &Handles, journey: &Journey) -> Result<(), Failed> {
         for (index, hop) in self.hops.iter().enumerate() {
-            if let Hop::TryJoin(joined) = hop
+            if let Hop::TryJoin(kind) = hop
                 && journey.refused & (1 << index) != 0
             {
-                join(joined).map_err(Failed::at(Call::Setns, index))?;
+                handles
+                    .join(*kind)
+                    .map_err(Failed::at(Call::Setns, index))?;
             }
         }
         Ok(())
@@ -287,10 +334,13 @@ impl Entry {
 
     /// Compares the namespaces of process `pid` with the plan: joined ones are those, new ones are not
     /// ours. Gives the kind that differs.
-    pub fn verify(&self, pid: i32) -> Result<(), Kind> {
+    ///
+    /// # Errors
+    /// That kind.
+    pub fn verify(&self, handles: &Handles, pid: i32) -> Result<(), Kind> {
         let pid = pid.to_string();
         for kind in Kind::ALL {
-            let expected = self.joined.iter().find(|(joined, _)| *joined == kind);
+            let expected = handles.get(kind);
             let is_new = self.new.contains(kind.flag());
             if expected.is_none() && !is_new {
                 continue;
@@ -301,7 +351,7 @@ impl Entry {
                 answer => answer.map_err(|_unreadable| kind)?,
             };
             let right = match expected {
-                Some((_, inode)) => actual == *inode,
+                Some(joined) => actual == joined.inode,
                 None => crate::join::own_inode(kind).is_some_and(|own| own != actual),
             };
             if !right {
@@ -332,11 +382,8 @@ impl Entry {
         match self.hops.get(index) {
             None => "enter the namespaces".to_owned(),
             Some(Hop::AwaitCgroup) => "wait for the cgroup".to_owned(),
-            Some(Hop::TryJoin(joined) | Hop::Join(joined)) => {
-                format!(
-                    "join the {} namespace of /linux/namespaces",
-                    joined.kind.name()
-                )
+            Some(Hop::TryJoin(kind) | Hop::Join(kind)) => {
+                format!("join the {} namespace of /linux/namespaces", kind.name())
             }
             Some(Hop::JoinRefused) => "join the remaining namespaces".to_owned(),
             Some(Hop::Unshare(flags) | Hop::Relay(flags)) => {
@@ -379,11 +426,6 @@ pub struct Journey {
     offsets: Option<OwnedFd>,
 }
 
-fn join(joined: &Joined) -> Result<(), Errno> {
-    let fd: BorrowedFd<'_> = joined.fd.as_fd();
-    clone::setns(fd, joined.kind.flag())
-}
-
 /// Hides this process. Every change of its ids, or of its user namespace, has to be followed by this: it
 /// sets what /proc/sys/fs/suid_dumpable says.
 fn hide(index: usize) -> Result<(), Failed> {
@@ -393,11 +435,20 @@ fn hide(index: usize) -> Result<(), Failed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idmap::tests::caller;
     use spec::load::{Host, parse};
     use std::path::Path;
 
     /// The route for these elements of linux.namespaces (and further members of linux).
     fn route(namespaces: &str, more: &str, cgroup: CgroupEntry) -> (String, Vec<String>) {
+        let entry = lower(namespaces, more, cgroup, &Facts::default());
+        let hops = (0..entry.hops.len())
+            .map(|index| entry.describe(index))
+            .collect();
+        (entry.describe_clone(), hops)
+    }
+
+    fn lower(namespaces: &str, more: &str, cgroup: CgroupEntry, facts: &Facts) -> Entry {
         let maps = r#""uidMappings":[{"containerID":0,"hostID":1000,"size":9}],
             "gidMappings":[{"containerID":0,"hostID":1000,"size":9}],"#;
         let maps = if namespaces.contains("\"user\"") {
@@ -410,11 +461,8 @@ mod tests {
                 "linux":{{{maps}{more}"namespaces":[{namespaces}]}}}}"#
         );
         let loaded = parse(document.as_bytes(), Path::new("/bundle"), Host::Ignore).unwrap();
-        let entry = Entry::lower(&loaded.container, cgroup).unwrap();
-        let hops = (0..entry.hops.len())
-            .map(|index| entry.describe(index))
-            .collect();
-        (entry.describe_clone(), hops)
+        let root = caller(u64::MAX);
+        Entry::lower(&loaded.container, cgroup, facts, &root).unwrap()
     }
 
     const ALL: &str = r#"{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},
@@ -504,8 +552,17 @@ mod tests {
 
     #[test]
     fn the_own_user_namespace_is_not_joined() {
-        let namespaces = r#"{"type":"mount"},{"type":"user","path":"/proc/self/ns/user"}"#;
-        let (clone, hops) = route(namespaces, "", CgroupEntry::AtClone);
-        assert_eq!((clone.as_str(), hops.len()), ("mount", 0));
+        let namespaces = r#"{"type":"mount"},{"type":"user","path":"/run/user-namespace"}"#;
+        let facts = |own| Facts {
+            joins_own_user_namespace: own,
+            ..Facts::default()
+        };
+        let own = lower(namespaces, "", CgroupEntry::AtClone, &facts(true));
+        assert_eq!(own.describe_clone(), "mount");
+        assert_eq!(own.hops, []);
+        assert!(!own.changes_user_namespace());
+        let other = lower(namespaces, "", CgroupEntry::AtClone, &facts(false));
+        assert_eq!(other.hops.first(), Some(&Hop::Join(Kind::User)));
+        assert!(other.changes_user_namespace());
     }
 }

@@ -5,8 +5,9 @@
 //! the set-id programs newuidmap and newgidmap, the ranges of /etc/subuid and /etc/subgid.
 //! See user_namespaces(7).
 
-use crate::Error;
-use kernel::{Errno, ids};
+use crate::{Error, Facts};
+use caller::Caller;
+use kernel::Errno;
 use spec::Container;
 use spec::container::{IdMapping, Namespace};
 use std::env;
@@ -18,8 +19,7 @@ use std::process::{Command, Stdio};
 /// The kernel takes a map in one write of less than a page.
 const PAGE: usize = 4096;
 /// CAP_SETGID and CAP_SETUID.
-const SETGID: u64 = 1 << 6;
-const SETUID: u64 = 1 << 7;
+const SET_IDS: [u8; 2] = [6, 7];
 
 /// How the maps of a new user namespace get written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,14 @@ pub fn text(maps: &[IdMapping]) -> String {
 
 impl IdMaps {
     /// The maps of the container's new user namespace; `None` where it makes none.
-    pub fn lower(container: &Container) -> Result<Option<Self>, Error> {
+    ///
+    /// # Errors
+    /// A map that is too long; maps that need a set-id program that is not there.
+    pub fn lower(
+        container: &Container,
+        facts: &Facts,
+        caller: &Caller,
+    ) -> Result<Option<Self>, Error> {
         if container.namespaces.user != Namespace::New {
             return Ok(None);
         }
@@ -83,7 +90,7 @@ impl IdMaps {
                 });
             }
         }
-        let writer = Writer::choose(&uid, &gid)?;
+        let writer = Writer::choose(&uid, &gid, facts, caller)?;
         Ok(Some(Self { uid, gid, writer }))
     }
 
@@ -136,37 +143,41 @@ const GID: Side = Side {
 };
 
 impl Writer {
-    fn choose(uid: &[IdMapping], gid: &[IdMapping]) -> Result<Self, Error> {
-        let status = |source: Errno| Error::Ask {
-            what: "the ids and capabilities",
-            source: source.into(),
-        };
-        let sets = ids::capget().map_err(status)?;
-        if sets.effective & SETUID != 0 && sets.effective & SETGID != 0 {
+    fn choose(
+        uid: &[IdMapping],
+        gid: &[IdMapping],
+        facts: &Facts,
+        caller: &Caller,
+    ) -> Result<Self, Error> {
+        if caller.has(SET_IDS) {
             return Ok(Self::Privileged);
         }
-        let [_, own_uid, _] = ids::getresuid().map_err(status)?;
-        let [_, own_gid, _] = ids::getresgid().map_err(status)?;
-        let is_own = |maps: &[IdMapping], own: u32| matches!(maps, [map] if map.size == 1 && map.host == own);
-        if is_own(uid, own_uid) && is_own(gid, own_gid) {
+        if !needs_helpers(uid, gid, caller) {
             return Ok(Self::OwnId);
         }
-        let find = |side: &Side, own| {
-            find_program(side.program).ok_or(Error::NoHelper {
+        let find = |found: &Option<PathBuf>, side: &Side, own| {
+            found.clone().ok_or(Error::NoHelper {
                 pointer: side.pointer,
                 program: side.program,
                 own,
             })
         };
         Ok(Self::Helpers {
-            uid: find(&UID, own_uid)?,
-            gid: find(&GID, own_gid)?,
+            uid: find(&facts.newuidmap, &UID, caller.uid)?,
+            gid: find(&facts.newgidmap, &GID, caller.gid)?,
         })
     }
 }
 
+/// Whether only set-id programs may write these maps for the caller.
+pub(crate) fn needs_helpers(uid: &[IdMapping], gid: &[IdMapping], caller: &Caller) -> bool {
+    let is_own =
+        |maps: &[IdMapping], own: u32| matches!(maps, [map] if map.size == 1 && map.host == own);
+    !(caller.has(SET_IDS) || is_own(uid, caller.uid) && is_own(gid, caller.gid))
+}
+
 /// The first executable file called `name` in the runtime's own PATH.
-fn find_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     env::split_paths(&path)
         .filter(|directory| directory.is_absolute())
@@ -248,9 +259,58 @@ fn run_helper(program: &Path, pid: i32, maps: &[IdMapping], side: &Side) -> Resu
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use caller::{Capabilities, UserNamespace};
     use proptest::prelude::*;
+
+    /// User and group 1000 of another user namespace than the initial one, with these effective capabilities.
+    pub(crate) fn caller(effective: u64) -> Caller {
+        Caller {
+            uid: 1000,
+            gid: 1000,
+            capabilities: Capabilities {
+                known: u64::MAX,
+                bounding: u64::MAX,
+                permitted: effective,
+                effective,
+                inheritable: 0,
+                ambient: 0,
+            },
+            user_namespace: UserNamespace {
+                inode: 1,
+                setgroups: true,
+                uid_map: Vec::new(),
+                gid_map: Vec::new(),
+            },
+            owns_mounts: true,
+        }
+    }
+
+    #[test]
+    fn the_writer_follows_the_callers_rights() {
+        let helpers = Facts {
+            newuidmap: Some("/bin/newuidmap".into()),
+            newgidmap: Some("/bin/newgidmap".into()),
+            ..Facts::default()
+        };
+        let choose = |maps: &[IdMapping], facts: &Facts, effective| {
+            Writer::choose(maps, maps, facts, &caller(effective)).map_err(|error| error.to_string())
+        };
+        let (own, range) = ([map(0, 1000, 1)], [map(0, 1000, 1), map(1, 100_000, 9)]);
+        let both = 1 << 6 | 1 << 7;
+        assert_eq!(choose(&range, &helpers, both), Ok(Writer::Privileged));
+        assert_eq!(choose(&own, &helpers, 1 << 6), Ok(Writer::OwnId));
+        assert!(matches!(
+            choose(&range, &helpers, 0),
+            Ok(Writer::Helpers { .. })
+        ));
+        let missing = choose(&range, &Facts::default(), 0).unwrap_err();
+        assert!(
+            missing.contains("newuidmap, which is not in PATH"),
+            "{missing}"
+        );
+    }
 
     fn map(container: u32, host: u32, size: u32) -> IdMapping {
         IdMapping {

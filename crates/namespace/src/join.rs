@@ -2,7 +2,7 @@
 
 use crate::{Error, Kind};
 use kernel::Errno;
-use kernel::clone::{namespace_owner, namespace_type};
+use kernel::clone::namespace_type;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -65,20 +65,6 @@ impl Joined {
             inode,
         })
     }
-
-    /// Whether this process is in that namespace already.
-    pub fn is_current(&self) -> bool {
-        own_inode(self.kind) == Some(self.inode)
-    }
-}
-
-/// Whether this process' mount namespace belongs to its own user namespace: only then does CAP_SYS_ADMIN count there.
-pub fn owns_mounts() -> bool {
-    let owner = Joined::open(Kind::Mount, Path::new("/proc/self/ns/mnt"))
-        .ok()
-        .and_then(|own| namespace_owner(own.fd.as_fd()).ok())
-        .and_then(|owner| File::from(owner).metadata().ok());
-    owner.is_some_and(|owner| own_inode(Kind::User) == Some(owner.ino()))
 }
 
 /// The identity of the namespace of `kind` that this process is in; `None` where the kernel has no such kind.
@@ -110,7 +96,7 @@ mod tests {
         for kind in Kind::ALL {
             let path = format!("/proc/self/ns/{}", kind.file());
             let joined = Joined::open(kind, Path::new(&path)).unwrap();
-            assert!(joined.is_current(), "{kind:?}");
+            assert_eq!(own_inode(kind), Some(joined.inode), "{kind:?}");
         }
     }
 

@@ -12,12 +12,14 @@
 )]
 
 pub mod entry;
+mod facts;
 pub mod idmap;
 pub mod join;
 pub mod kind;
 pub mod timens;
 
-pub use entry::{Entry, Hop};
+pub use entry::{Entry, Handles, Hop};
+pub use facts::Facts;
 pub use idmap::IdMaps;
 pub use kind::Kind;
 
@@ -60,15 +62,6 @@ pub enum Error {
         found: String,
         /// The type that the configuration says.
         wanted: &'static str,
-    },
-    /// The ids of this process cannot be read.
-    #[error("ask the kernel for {what} of the runtime")]
-    Ask {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: std::io::Error,
     },
     /// A map has more text than the kernel takes in its one write.
     #[error(

@@ -8,6 +8,7 @@ use crate::compile::{self, Filter};
 use crate::notify::{Listener, State, Status};
 use kernel::seccomp::{FilterFlags, Instruction};
 use kernel::{Call, Failed};
+use serde::{Deserialize, Serialize};
 use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag};
 use spec::{Code, Diagnostic};
 use std::os::fd::OwnedFd;
@@ -34,6 +35,26 @@ pub struct Request<'a> {
     pub version: &'a str,
     /// What a listener is told: creating, or running for `exec`.
     pub status: Status,
+    /// What the kernel knows.
+    pub facts: Facts,
+}
+
+/// What this kernel knows of seccomp(2) that the oldest one that is supported does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV.
+    pub wait_killable_recv: bool,
+}
+
+impl Facts {
+    /// Asks the kernel.
+    pub fn probe() -> Self {
+        let newest = FilterFlags::NEW_LISTENER | FilterFlags::WAIT_KILLABLE_RECV;
+        Self {
+            wait_killable_recv: kernel::seccomp::flags_available(newest),
+        }
+    }
 }
 
 /// When the filter is loaded.
@@ -88,7 +109,7 @@ impl Plan {
                 .into());
         }
         let flags = flags(profile, listener.is_some());
-        if !kernel::seccomp::flags_available(flags) {
+        if flags.contains(FilterFlags::WAIT_KILLABLE_RECV) && !request.facts.wait_killable_recv {
             let pointer = format!("{SECCOMP}/flags");
             let message = format!("this kernel does not know all of the flags {flags:?}");
             let hint = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19";

@@ -8,7 +8,7 @@ mod common;
 use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
 use seccomp::notify::Status;
-use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Moment, Plan, Request};
+use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, Moment, Plan, Request};
 use spec::container::{
     Capabilities, Container, Hooks, Namespaces, Process, Resources, Root, Seccomp, SeccompAction,
     SeccompFlag, SeccompOp, TimeOffsets, User,
@@ -74,6 +74,9 @@ fn lower(container: &Container) -> Result<Option<Plan>, Error> {
         id: "box",
         version: "1.3.0",
         status: Status::Creating,
+        facts: Facts {
+            wait_killable_recv: true,
+        },
     })
 }
 

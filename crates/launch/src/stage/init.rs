@@ -71,7 +71,7 @@ fn story(
     link: &mut Link<Init>,
     thread: SingleThread,
 ) -> Result<Infallible, End> {
-    let thread = enter_namespaces(plan, link, thread)?;
+    let thread = enter_namespaces(plan, handles, link, thread)?;
     // Until the container is created it has no life of its own.
     die_with_runtime(own::SIGKILL)?;
     if let Some(process) = &plan.process {
@@ -153,6 +153,7 @@ fn story(
 /// Takes the hops of the route; the last may be made by a sibling.
 fn enter_namespaces(
     plan: &Plan,
+    handles: &Handles,
     link: &Link<Init>,
     mut thread: SingleThread,
 ) -> Result<SingleThread, End> {
@@ -171,7 +172,7 @@ fn enter_namespaces(
             Hop::Relay(namespaces) => thread = relay(*namespaces, index, link, &thread)?,
             _ => plan
                 .entry
-                .hop(index, &mut journey)
+                .hop(index, &handles.namespaces, &mut journey)
                 .map_err(Failure::at(Place::Entry))?,
         }
     }

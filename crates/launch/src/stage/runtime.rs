@@ -30,6 +30,7 @@ enum Progress {
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) namespaces: &'a namespace::Handles,
     pub(crate) group: &'a mut cgroup::Group,
     pub(crate) link: &'a Link<Runtime>,
     pub(crate) interrupts: &'a SignalFd,
@@ -238,7 +239,7 @@ impl Stage<'_> {
     fn verify_place(&self) -> Result<(), Error> {
         self.plan
             .entry
-            .verify(self.child.pid)
+            .verify(self.namespaces, self.child.pid)
             .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
         Ok(self.group.verify(self.child.pid)?)
     }

@@ -14,7 +14,7 @@ use crate::process::start_time;
 use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
 use crate::{args, descriptors};
 use kernel::signal::SignalFd;
-use launch::{Created, Keyring, Moment, Plan, Started};
+use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
 use std::env::{self, current_dir};
 use std::fs;
@@ -189,7 +189,7 @@ impl Making<'_> {
     ) -> Result<(Record, Created, Result<(), Error>), Error> {
         let listen_fds = env::var_os("LISTEN_FDS");
         let keep_fds = descriptors::preserved(self.args.preserve_fds, listen_fds.as_deref());
-        let (plan, warnings) = Plan::lower(&launch::Request {
+        let request = launch::Request {
             container: &container,
             id: self.reservation.id().as_str(),
             manager: self.env.cgroup_manager,
@@ -206,12 +206,14 @@ impl Making<'_> {
             },
             keep_fds,
             listen_fds: keep_fds - self.args.preserve_fds.min(keep_fds),
-        })?;
+        };
+        let facts = Facts::probe(Some(&request))?;
+        let (plan, warnings) = Plan::lower(&request, &facts)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let handles = plan.open()?;
         let mut record = Record::of(self.reservation.id(), &container, plan.cgroup());
+        let handles = plan.open()?;
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
         plan.look_for_others()?;

@@ -1,25 +1,40 @@
 use super::*;
 use spec::container::{Capabilities, User};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-const BARE: Host = Host {
-    apparmor: || false,
-    selinux: || Selinux::Off,
-    spell: |_| Err(Errno::ENOENT),
-};
-const APPARMOR: Host = Host {
-    apparmor: || true,
-    ..BARE
-};
+fn host(apparmor: bool, selinux: Selinux) -> Facts {
+    let answers = [
+        (
+            "u:r:web_t:s0:c2,c1",
+            Context::Known("u:r:web_t:s0:c1,c2".to_owned()),
+        ),
+        ("a:b:unknown_t", Context::Unknown),
+    ];
+    let answers = answers.map(|(label, answer)| (label.to_owned(), answer));
+    Facts {
+        apparmor: apparmor.then(|| "unconfined".to_owned()),
+        selinux,
+        contexts: answers.into_iter().collect(),
+    }
+}
+
+fn bare() -> Facts {
+    host(false, Selinux::Off)
+}
+
+fn apparmor_host() -> Facts {
+    host(true, Selinux::Off)
+}
+
 /// A policy without the type `unknown_t` that sorts categories.
-const SELINUX: Host = Host {
-    selinux: || Selinux::On,
-    spell: |label| match label.contains("unknown_t") {
-        true => Err(Errno::EINVAL),
-        false => Ok(label.replace("c2,c1", "c1,c2")),
-    },
-    ..BARE
-};
+fn selinux_host() -> Facts {
+    host(false, Selinux::On)
+}
+
+fn both() -> Facts {
+    host(true, Selinux::On)
+}
 
 fn process(profile: Option<&str>, label: Option<&str>) -> Process {
     Process {
@@ -43,12 +58,12 @@ fn process(profile: Option<&str>, label: Option<&str>) -> Process {
     }
 }
 
-fn lower(host: Host, process: &Process, mount_label: Option<&str>) -> Result<Plan, Diagnostic> {
+fn lower(facts: Facts, process: &Process, mount_label: Option<&str>) -> Result<Plan, Diagnostic> {
     Plan::lower(&Request {
         process: Some(process),
         mount_label,
         keyring: Keyring::New,
-        host,
+        facts: Some(&facts),
     })
 }
 
@@ -58,14 +73,25 @@ fn write(attribute: Attribute, value: &str) -> Write {
 }
 
 #[test]
-fn without_labels_the_host_is_not_asked() {
-    let host = Host {
-        apparmor: || panic!("asked"),
-        selinux: || panic!("asked"),
-        spell: |_| panic!("asked"),
-    };
-    let plan = lower(host, &process(None, None), None).unwrap();
+fn without_labels_nothing_is_written() {
+    let plan = lower(bare(), &process(None, None), None).unwrap();
     assert!(!plan.needs_procfs());
+}
+
+#[test]
+fn a_profile_or_a_policy_confines() {
+    let confined = |apparmor: Option<&str>, selinux| {
+        let apparmor = apparmor.map(str::to_owned);
+        let facts = Facts {
+            apparmor,
+            ..host(false, selinux)
+        };
+        facts.is_confining()
+    };
+    assert!(!confined(None, Selinux::Off));
+    assert!(!confined(Some("unconfined"), Selinux::NoPolicy));
+    assert!(confined(Some("locule (enforce)"), Selinux::Off));
+    assert!(confined(None, Selinux::On));
 }
 
 #[test]
@@ -78,7 +104,7 @@ fn names_of_profiles_pass_through() {
         "unconfined",
         "/bin/x//hat",
     ] {
-        let plan = lower(APPARMOR, &process(Some(name), None), None).unwrap();
+        let plan = lower(apparmor_host(), &process(Some(name), None), None).unwrap();
         let expected = write(Attribute::ApparmorExec, &format!("exec {name}"));
         assert_eq!(plan.exec, [expected]);
         assert_eq!(plan.key, None);
@@ -88,7 +114,12 @@ fn names_of_profiles_pass_through() {
 
 #[test]
 fn a_label_is_written_as_the_kernel_spells_it_for_program_and_keys() {
-    let plan = lower(SELINUX, &process(None, Some("u:r:web_t:s0:c2,c1")), None).unwrap();
+    let plan = lower(
+        selinux_host(),
+        &process(None, Some("u:r:web_t:s0:c2,c1")),
+        None,
+    )
+    .unwrap();
     let spelled = "u:r:web_t:s0:c1,c2";
     assert_eq!(plan.exec, [write(Attribute::SelinuxExec, spelled)]);
     assert_eq!(plan.key, Some(write(Attribute::SelinuxKey, spelled)));
@@ -101,7 +132,7 @@ fn an_inherited_keyring_is_not_labelled() {
         process: Some(&process),
         mount_label: None,
         keyring: Keyring::Inherit,
-        host: SELINUX,
+        facts: Some(&selinux_host()),
     });
     assert_eq!(plan.unwrap().key, None);
 }
@@ -109,9 +140,9 @@ fn an_inherited_keyring_is_not_labelled() {
 /// A host that cannot tell how a label is spelled does not make it wrong.
 #[test]
 fn a_label_that_nobody_can_spell_is_written_as_it_is() {
-    let host = Host {
-        spell: |_| Err(Errno::EROFS),
-        ..SELINUX
+    let host = Facts {
+        contexts: BTreeMap::new(),
+        ..selinux_host()
     };
     let plan = lower(host, &process(None, Some("u:r:web_t:s0:c2,c1")), None).unwrap();
     assert_eq!(
@@ -122,13 +153,13 @@ fn a_label_that_nobody_can_spell_is_written_as_it_is() {
 
 #[test]
 fn unconfined_needs_no_apparmor() {
-    let plan = lower(BARE, &process(Some("unconfined"), None), None).unwrap();
+    let plan = lower(bare(), &process(Some("unconfined"), None), None).unwrap();
     assert_eq!(plan.exec, []);
 }
 
 /// What is said to a profile, a label and a mount label alone.
-fn refusals(host: Host, name: &str) -> [String; 3] {
-    let refusal = |process, mount| match lower(host, &process, mount) {
+fn refusals(facts: Facts, name: &str) -> [String; 3] {
+    let refusal = |process, mount| match lower(facts.clone(), &process, mount) {
         Ok(_) => String::new(),
         Err(problem) => problem.to_string(),
     };
@@ -147,7 +178,7 @@ fn refused(text: &str, pointer: &str, words: &str) {
 
 #[test]
 fn what_the_host_cannot_give_is_refused_by_pointer() {
-    let [profile, label, mount] = refusals(BARE, "web");
+    let [profile, label, mount] = refusals(bare(), "web");
     let off = "is not enabled on this host; enable it";
     refused(
         &profile,
@@ -158,48 +189,36 @@ fn what_the_host_cannot_give_is_refused_by_pointer() {
     refused(&mount, "/linux/mountLabel: label \"web\": SELinux", off);
 
     // One module is none of the other.
-    let [profile, label, mount] = refusals(APPARMOR, "web");
+    let [profile, label, mount] = refusals(apparmor_host(), "web");
     assert_eq!(profile, "");
     refused(&label, "/process/selinuxLabel", off);
     refused(&mount, "/linux/mountLabel", off);
-    let [profile, label, mount] = refusals(SELINUX, "web");
+    let [profile, label, mount] = refusals(selinux_host(), "web");
     refused(&profile, "/process/apparmorProfile", off);
     assert_eq!([label, mount], ["", ""]);
 
-    let host = Host {
-        selinux: || Selinux::NoPolicy,
-        ..BARE
-    };
-    let [_, label, mount] = refusals(host, "web");
+    let [_, label, mount] = refusals(host(false, Selinux::NoPolicy), "web");
     refused(&label, "/process/selinuxLabel", "has no policy loaded");
     refused(&mount, "/linux/mountLabel", "has no policy loaded");
 }
 
 #[test]
 fn what_the_kernel_would_not_take_is_refused_by_pointer() {
-    let [_, label, mount] = refusals(SELINUX, "a:b:unknown_t");
+    let [_, label, mount] = refusals(selinux_host(), "a:b:unknown_t");
     refused(&label, "/process/selinuxLabel", "no such context");
     refused(&mount, "/linux/mountLabel", "no such context");
-    let host = Host {
-        apparmor: || true,
-        ..SELINUX
-    };
-    let [profile, label, mount] = refusals(host, &"x".repeat(5000));
+    let [profile, label, mount] = refusals(both(), &"x".repeat(5000));
     refused(&profile, "/process/apparmorProfile", "4091 bytes");
     refused(&label, "/process/selinuxLabel", "4096 bytes");
     refused(&mount, "/linux/mountLabel", "255 bytes");
-    let [_, _, mount] = refusals(host, &"x".repeat(255));
+    let [_, _, mount] = refusals(both(), &"x".repeat(255));
     assert_eq!(mount, "");
 }
 
 #[test]
 fn failures_name_the_property_and_what_to_do() {
     let process = process(Some("web"), Some("u:r:web_t:s0"));
-    let host = Host {
-        apparmor: || true,
-        ..SELINUX
-    };
-    let plan = lower(host, &process, None).unwrap();
+    let plan = lower(both(), &process, None).unwrap();
     for (call, index, errno, words) in [
         (
             Call::Attribute,
@@ -239,7 +258,7 @@ fn failures_name_the_property_and_what_to_do() {
 /// A caller that has forgotten it gets no unlabelled program.
 #[test]
 fn without_a_procfs_nothing_is_written() {
-    let plan = lower(APPARMOR, &process(Some("web"), None), None).unwrap();
+    let plan = lower(apparmor_host(), &process(Some("web"), None), None).unwrap();
     let failed = plan.apply(None).unwrap_err();
     assert_eq!(failed.errno, Errno::EBADF);
 }

@@ -1,0 +1,239 @@
+//! What the calling process is: its ids, its five capability sets, its user namespace.
+//!
+//! More than one room decides by these facts, so they are asked once, before anything is decided, and handed to
+//! each of them. Asks about this process only; decides nothing. See credentials(7), capabilities(7),
+//! user_namespaces(7).
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests make their own files")
+)]
+
+use kernel::Errno;
+use kernel::clone::namespace_owner;
+use kernel::ids;
+use nix::unistd::{getegid, geteuid};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+/// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity map does not
+/// make another namespace the initial one.
+const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+/// What the calling process is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+    /// The capability sets.
+    pub capabilities: Capabilities,
+    /// The user namespace.
+    pub user_namespace: UserNamespace,
+    /// Whether the mount namespace belongs to the user namespace: only then does CAP_SYS_ADMIN count there.
+    pub owns_mounts: bool,
+}
+
+/// Sets of capabilities: bit n is capability number n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// All that this kernel knows.
+    #[serde(with = "hex")]
+    pub known: u64,
+    /// The bounding set.
+    #[serde(with = "hex")]
+    pub bounding: u64,
+    /// The permitted set.
+    #[serde(with = "hex")]
+    pub permitted: u64,
+    /// The effective set.
+    #[serde(with = "hex")]
+    pub effective: u64,
+    /// The inheritable set.
+    #[serde(with = "hex")]
+    pub inheritable: u64,
+    /// The ambient set.
+    #[serde(with = "hex")]
+    pub ambient: u64,
+}
+
+/// A user namespace, as this process is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserNamespace {
+    /// Its identity, the inode number in the kernel's nsfs. 0: without /proc nobody knows.
+    pub inode: u64,
+    /// Whether setgroups(2) is permitted in it.
+    pub setgroups: bool,
+    /// The extents of its user map, each as inside id, outside id, count. Empty in the initial one, which maps each id
+    /// to itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uid_map: Vec<[u32; 3]>,
+    /// The extents of its group map, in the same form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gid_map: Vec<[u32; 3]>,
+}
+
+impl Caller {
+    /// Asks the kernel about this process.
+    ///
+    /// # Errors
+    /// What the kernel says instead of a capability set.
+    pub fn probe() -> Result<Self, Errno> {
+        let user_namespace = UserNamespace::probe();
+        Ok(Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            capabilities: Capabilities::probe()?,
+            owns_mounts: mounts_owner() == Some(user_namespace.inode),
+            user_namespace,
+        })
+    }
+
+    /// Whether it has the rights of the host's root: user 0 of the initial user namespace.
+    pub fn is_host_root(&self) -> bool {
+        self.uid == 0 && self.user_namespace.is_initial()
+    }
+
+    /// Whether the effective set has all of these capabilities, given by their numbers.
+    pub fn has<const N: usize>(&self, numbers: [u8; N]) -> bool {
+        let is_there = |number: u8| self.capabilities.effective >> number & 1 == 1;
+        numbers.into_iter().all(is_there)
+    }
+}
+
+impl Capabilities {
+    fn probe() -> Result<Self, Errno> {
+        let (mut known, mut bounding) = (0, 0);
+        for number in 0..64 {
+            match ids::bounding_has(number) {
+                Ok(has) => {
+                    known |= 1 << number;
+                    bounding |= u64::from(has) << number;
+                }
+                Err(Errno::EINVAL) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        let sets = ids::capget()?;
+        let mut ambient = 0;
+        // The kernel keeps the ambient set within these two: capabilities(7).
+        let candidates = sets.permitted & sets.inheritable;
+        for number in (0..64).filter(|number| candidates >> number & 1 == 1) {
+            ambient |= u64::from(ids::ambient_has(number)?) << number;
+        }
+        Ok(Self {
+            known,
+            bounding,
+            permitted: sets.permitted,
+            effective: sets.effective,
+            inheritable: sets.inheritable,
+            ambient,
+        })
+    }
+}
+
+impl UserNamespace {
+    #[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
+    fn probe() -> Self {
+        let inode = fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino());
+        if inode == INITIAL_USER_NAMESPACE {
+            // Its maps and its permission are what they are since the start of the kernel.
+            return Self {
+                inode,
+                setgroups: true,
+                uid_map: Vec::new(),
+                gid_map: Vec::new(),
+            };
+        }
+        let read = |name: &str| fs::read(format!("/proc/self/{name}")).unwrap_or_default();
+        Self {
+            inode,
+            setgroups: !read("setgroups").starts_with(b"deny"),
+            uid_map: extents(&read("uid_map")),
+            gid_map: extents(&read("gid_map")),
+        }
+    }
+
+    /// Whether it is the one that the kernel has started with.
+    pub fn is_initial(&self) -> bool {
+        self.inode == INITIAL_USER_NAMESPACE
+    }
+}
+
+/// The lines of uid_map or gid_map.
+fn extents(text: &[u8]) -> Vec<[u32; 3]> {
+    let text = String::from_utf8_lossy(text);
+    let extent = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        Some([numbers.next()??, numbers.next()??, numbers.next()??])
+    };
+    text.lines().filter_map(extent).collect()
+}
+
+/// The inode of the user namespace that this process' mount namespace belongs to.
+fn mounts_owner() -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
+    let mounts = File::open("/proc/self/ns/mnt").ok()?;
+    let owner = File::from(namespace_owner(mounts.as_fd()).ok()?);
+    Some(owner.metadata().ok()?.ino())
+}
+
+/// Sets as /proc/PID/status has them: 16 hexadecimal digits.
+mod hex {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    pub(crate) fn serialize<S: Serializer>(set: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{set:016x}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let digits = String::deserialize(from)?;
+        u64::from_str_radix(&digits, 16).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_knows_at_least_the_capabilities_of_linux_5_14() {
+        let caller = Caller::probe().unwrap();
+        let sets = caller.capabilities;
+        assert_eq!(sets.known >> 40 & 1, 1);
+        assert_eq!(sets.bounding & !sets.known, 0);
+        assert_eq!(sets.ambient & !(sets.permitted & sets.inheritable), 0);
+    }
+
+    #[test]
+    fn the_sets_are_those_of_the_status_file() {
+        let sets = Caller::probe().unwrap().capabilities;
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        for (key, set) in [
+            ("CapBnd", sets.bounding),
+            ("CapPrm", sets.permitted),
+            ("CapEff", sets.effective),
+            ("CapInh", sets.inheritable),
+            ("CapAmb", sets.ambient),
+        ] {
+            let line = format!("{key}:\t{set:016x}");
+            assert!(status.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_read_line_by_line() {
+        let map = b"         0       1000          1\n         1     100000      65536\n";
+        assert_eq!(extents(map), [[0, 1000, 1], [1, 100_000, 65536]]);
+        assert_eq!(extents(b"nonsense\n0 1\n"), [[0; 3]; 0]);
+    }
+}

@@ -1,0 +1,78 @@
+//! What this host and this caller are, as far as a container's plan depends on it.
+//!
+//! The one place where a creation asks questions before it decides. Each room says what it wants to know; here is when
+//! it is asked: only where the container needs the answer, since each question costs time. Lowering is a pure
+//! function of the configuration and these facts, which can be written down and read back.
+
+use crate::{Error, Request};
+use caller::Caller;
+use landlock::Abi;
+use serde::{Deserialize, Serialize};
+use spec::container::Namespace;
+use std::path::Path;
+
+/// The facts. What is `None` was not asked, since nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// What the calling process is.
+    pub caller: Caller,
+    /// The joined user namespace, and the programs that write id maps.
+    #[serde(default)]
+    pub namespace: namespace::Facts,
+    /// Whether there is a /proc/kcore.
+    pub kcore: bool,
+    /// The security modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<lsm::Facts>,
+    /// What the kernel knows of seccomp(2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<seccomp::Facts>,
+    /// The version of Landlock's interface; 0: the kernel has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<u32>,
+}
+
+impl Facts {
+    /// Asks what the plan of `request` depends on; without a request, everything. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Probe`].
+    pub fn probe(request: Option<&Request<'_>>) -> Result<Self, Error> {
+        let caller = Caller::probe().map_err(|errno| Error::Probe {
+            what: "the own capabilities",
+            errno,
+        })?;
+        let container = request.map(|request| request.container);
+        let process = container.and_then(|container| container.process.as_ref());
+        let contexts = [
+            process.and_then(|process| process.selinux_label.as_deref()),
+            container.and_then(|container| container.mount_label.as_deref()),
+        ];
+        let needs_security = container.is_none_or(|container| {
+            process.is_some_and(|process| process.apparmor_profile.is_some())
+                || contexts.iter().any(Option::is_some)
+                // Who brings up its loopback link depends on them.
+                || container.namespaces.network == Namespace::New
+        });
+        let contexts = contexts.into_iter().flatten();
+        let needs_seccomp = container.is_none_or(|container| container.seccomp.is_some());
+        let needs_landlock = container.is_none_or(|container| container.landlock.is_some());
+        Ok(Self {
+            namespace: namespace::Facts::probe(container, &caller),
+            security: needs_security.then(|| lsm::Facts::probe(contexts)),
+            seccomp: needs_seccomp.then(seccomp::Facts::probe),
+            landlock: needs_landlock.then(|| Abi::probe().0),
+            kcore: has_kcore(),
+            caller,
+        })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own /proc, never a container's"
+)]
+fn has_kcore() -> bool {
+    Path::new("/proc/kcore").exists()
+}
