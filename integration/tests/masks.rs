@@ -152,3 +152,160 @@ fn a_path_that_cannot_be_looked_up_is_an_error() {
         }
     });
 }
+
+/// The root as a read-only path, by its name and by a link: everything is read-only, the mounts too.
+#[test]
+fn the_root_can_be_a_readonly_path() {
+    sandbox::host(|s| {
+        if s.is_control("runc mounts on top of the root, where nobody sees it") {
+            return;
+        }
+        for path in ["/", "/top", "/mnt/..", "/top/mnt/../."] {
+            let mut bundle = s.bundle();
+            symlink("/", bundle.root().join("top")).expect("symlink");
+            bundle.writable().mount(
+                json!({ "destination": "/mnt", "type": "tmpfs", "source": "t", "options": [] }),
+            );
+            bundle.set("/linux/readonlyPaths", json!([path]));
+            bundle.shell("touch /x; touch /mnt/x; touch /dev/x; echo > /dev/null && echo written");
+            let outcome = s.run(&bundle).ok();
+            assert_eq!(outcome.stdout, "written\n", "{path}");
+            let refused = outcome.stderr.matches("Read-only").count();
+            assert_eq!(refused, 3, "{path}: {}", outcome.describe("three refusals"));
+        }
+    });
+}
+
+/// The root as a masked path cannot be: an error at its pointer, by whatever name.
+#[test]
+fn the_root_cannot_be_masked() {
+    sandbox::host(|s| {
+        if s.is_control("runc mounts on top of the root, where nobody sees it") {
+            return;
+        }
+        for path in ["/", "//.", "/top", "/mnt/.."] {
+            let mut bundle = s.bundle();
+            symlink("/", bundle.root().join("top")).expect("symlink");
+            bundle.set("/linux/maskedPaths", json!(["/proc/version", path]));
+            s.run(&bundle)
+                .fails_with(&["/linux/maskedPaths/1", "root itself", "cannot be masked"]);
+        }
+    });
+}
+
+/// Every spelling of a path that the program can use.
+const SPELLINGS: [&str; 20] = [
+    "/folder",
+    "/folder/",
+    "//folder/./sub",
+    "/folder/sub/..",
+    "/folder/file",
+    "/folder/file/",
+    "/link",
+    "/link/..",
+    "/link/../file",
+    "/chain",
+    "/chain/..",
+    "/up",
+    "/up/../folder",
+    "/dangling",
+    "/top",
+    "/top/folder/sub",
+    "/",
+    "/tmp",
+    "/tmp/..",
+    "/dev/shm",
+];
+
+/// Whatever path is accepted in either list is read-only, or masked, for the program. The choice of paths is
+/// pseudo-random, and the same in every run.
+#[test]
+fn accepted_paths_are_masked_or_read_only() {
+    sandbox::host(|s| {
+        if s.is_control("runc mounts on top of the root, where nobody sees it") {
+            return;
+        }
+        let mut state = 9_u64;
+        let mut next = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut accepted = 0;
+        for _ in 0..40 {
+            let mut choose = |most| -> Vec<_> {
+                (0..next(most))
+                    .map(|_| SPELLINGS[next(SPELLINGS.len())])
+                    .collect()
+            };
+            let (masked, readonly) = (choose(3), choose(4));
+            let mut bundle = s.bundle();
+            bundle.file("/folder/file", "x", 0o644);
+            bundle.file("/folder/sub/deep/file", "x", 0o644);
+            bundle.file("/file", "x", 0o644);
+            for (text, name) in [
+                ("/folder/sub/deep", "link"),
+                ("link/..", "chain"),
+                ("../../folder/sub", "up"),
+                ("/nowhere", "dangling"),
+                ("/", "top"),
+            ] {
+                symlink(text, bundle.root().join(name)).expect("symlink");
+            }
+            bundle.writable().mount(
+                json!({ "destination": "/tmp", "type": "tmpfs", "source": "t", "options": [] }),
+            );
+            bundle.set("/linux/maskedPaths", json!(masked));
+            bundle.set("/linux/readonlyPaths", json!(readonly));
+            bundle.shell(&format!(
+                "for p in {}; do
+                     if test -d $p; then test -z \"$(ls -A $p)\" || echo \"$p is full\"
+                     elif test -e $p; then test -z \"$(cat $p)\" || echo \"$p can be read\"; fi
+                 done
+                 for p in {}; do
+                     if test -d $p; then touch $p/new && echo \"$p takes files\"
+                     elif test -f $p; then echo >> $p && echo \"$p can be written\"; fi
+                 done; true",
+                masked.join(" "),
+                readonly.join(" "),
+            ));
+            let case = format!("masked {masked:?}, read-only {readonly:?}");
+            let outcome = s.run(&bundle);
+            if outcome.status.success() {
+                accepted += 1;
+                assert_eq!(outcome.stdout, "", "{case}");
+            } else {
+                outcome.fails_with(&["/linux/maskedPaths/", "root itself"]);
+            }
+        }
+        assert!(accepted > 20, "{accepted} of 40");
+    });
+}
+
+/// A path that is listed twice, or reached by a link too, is covered once.
+#[test]
+fn masked_paths_are_covered_once() {
+    sandbox::host(|s| {
+        if s.is_control("runc covers again what is covered") {
+            return;
+        }
+        for user_namespace in [false, true] {
+            let mut bundle = s.bundle();
+            if user_namespace {
+                bundle.user_namespace(&[(0, 100_000, 65_536)]);
+            }
+            bundle.file("/folder/file", "x", 0o644);
+            bundle.file("/plain", "x", 0o644);
+            symlink("folder", bundle.root().join("link")).expect("symlink");
+            bundle.set(
+                "/linux/maskedPaths",
+                json!([
+                    "/folder", "/plain", "/folder/", "/link", "/plain", "/./plain"
+                ]),
+            );
+            bundle.shell("cut -d' ' -f5 /proc/self/mountinfo | grep -e folder -e plain | sort");
+            s.run(&bundle).prints("/folder\n/plain");
+        }
+    });
+}

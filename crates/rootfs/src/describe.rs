@@ -65,8 +65,14 @@ impl Plan {
                 None => "link".to_owned(),
             },
             List::Pivot => "change the root".to_owned(),
-            List::ReadOnlyPath => format!("read-only path {}", path(&self.readonly_paths, index)),
-            List::MaskedPath => format!("masked path {}", path(&self.masked_paths, index)),
+            List::ReadOnlyPath => format!(
+                "/linux/readonlyPaths/{index}: read-only path {}",
+                path(&self.readonly_paths, index)
+            ),
+            List::MaskedPath => format!(
+                "/linux/maskedPaths/{index}: masked path {}",
+                path(&self.masked_paths, index)
+            ),
             List::LateReadOnly => match self.steps.get(index) {
                 Some(step) => format!("make {:?} read-only", step.destination),
                 None => "make a mount read-only".to_owned(),
@@ -157,6 +163,9 @@ impl Plan {
             (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
             (_, Call::Verify, Errno::EMEDIUMTYPE) => {
                 Some(" (it is no procfs, and nothing else may be mounted on /proc)")
+            (List::MaskedPath, Call::Verify, Errno::EISDIR) => {
+                Some(" (it leads to the root itself, which cannot be masked)")
+            }
             }
             _ => None,
         }

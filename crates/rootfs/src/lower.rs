@@ -5,7 +5,7 @@ use crate::idmapped::{IdMap, IdMapError};
 use crate::lower_mount::MountContext;
 use crate::mask::Covers;
 use crate::mount::{Action, Base, Inherit};
-use crate::path::{c_path, clean, split};
+use crate::path::{c_path, clean, relative, split};
 use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
@@ -212,7 +212,7 @@ impl Plan {
             nodes,
             links,
             readonly_paths: paths(&container.readonly_paths, "readonlyPaths")?,
-            masked_paths: paths(&container.masked_paths, "maskedPaths")?,
+            masked_paths: masked_paths(container)?,
             readonly_root: container.root.readonly,
             final_propagation: match container.rootfs_propagation.map(|given| given.kind) {
                 Some(PropagationKind::Shared) => Some(Propagation::Shared),
@@ -264,11 +264,25 @@ pub(crate) fn inside(path: &Path, pointer: &str) -> Result<CString, Diagnostic> 
     c_path(path).map_err(|_nul| nul(pointer))
 }
 
+/// `..` is left to the kernel: what it means depends on the links before it.
 fn paths(list: &[PathBuf], name: &str) -> Result<Vec<CString>, Diagnostic> {
     list.iter()
         .enumerate()
-        .map(|(index, path)| inside(&clean(path), &format!("/linux/{name}/{index}")))
+        .map(|(index, path)| inside(&relative(path), &format!("/linux/{name}/{index}")))
         .collect()
+}
+
+fn masked_paths(container: &Container) -> Result<Vec<CString>, Diagnostic> {
+    let paths = paths(&container.masked_paths, "maskedPaths")?;
+    match paths.iter().position(|path| path.as_c_str() == c".") {
+        None => Ok(paths),
+        Some(index) => Err(Diagnostic::new(
+            Code::Path,
+            format!("/linux/maskedPaths/{index}"),
+            "is the root itself, which cannot be masked",
+        )
+        .hint("name the directories below it")),
+    }
 }
 
 fn sysctls(container: &Container) -> Result<Vec<Sysctl>, Diagnostic> {

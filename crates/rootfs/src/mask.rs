@@ -102,11 +102,19 @@ pub(crate) struct Used {
 }
 
 /// Covers one masked path.
+///
+/// # Errors
+/// EISDIR from [`Call::Verify`]: the path leads to the root, which cannot be covered.
 pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fault> {
     let Some(target) = find(root, path)? else {
         return Ok(());
     };
     let stat = fs::stat(target.as_fd()).map_err(Fault::of(Call::Stat))?;
+    let top = fs::stat(root.as_fd()).map_err(Fault::of(Call::Stat))?;
+    if (stat.device, stat.inode) == (top.device, top.inode) {
+        // A mount on the root would be above it, where no look-up of the container comes.
+        return Err(Fault::of(Call::Verify)(Errno::EISDIR));
+    }
     let (cover, used) = match stat.kind {
         FileKind::Directory => (&root.empty, &mut used.empty),
         _ => (&root.null, &mut used.null),
@@ -115,6 +123,11 @@ pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fa
         .as_ref()
         .ok_or(Errno::EBADF)
         .map_err(Fault::of(Call::Verify))?;
+    let covering = fs::stat(cover.as_fd()).map_err(Fault::of(Call::Stat))?;
+    if (stat.device, stat.inode) == (covering.device, covering.inode) {
+        // Covered before, by this name or another.
+        return Ok(());
+    }
     if *used {
         let copy = mount::clone_tree(cover.as_fd(), c"", Depth::Top, Follow::No)
             .map_err(Fault::of(Call::OpenTree))?;
@@ -126,14 +139,21 @@ pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fa
     .map_err(Fault::of(Call::MoveMount))
 }
 
-/// Puts a read-only copy of one path on itself, with all mounts below.
+/// Makes one path read-only, with all mounts below. What is no mount gets a read-only copy of itself on top; a
+/// mount is changed itself, for a copy on top of the root would be where no look-up of the container comes.
 pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Fault> {
     let Some(target) = find(root, path)? else {
         return Ok(());
     };
+    let read_only = Change::set(Depth::Tree, MountAttr::RDONLY);
+    match read_only.apply(target.as_fd()) {
+        // The kernel changes whole mounts only.
+        Err(fault) if fault.errno == Errno::EINVAL => {}
+        answer => return answer,
+    }
     let copy = mount::clone_tree(target.as_fd(), c"", Depth::Tree, Follow::No)
         .map_err(Fault::of(Call::OpenTree))?;
-    Change::set(Depth::Tree, MountAttr::RDONLY).apply(copy.as_fd())?;
+    read_only.apply(copy.as_fd())?;
     mount::move_mount(copy.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))
 }
 

@@ -20,6 +20,13 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
     clean
 }
 
+/// The path without `.`, repeated, leading and trailing slashes; `..` stays. Empty for the root itself.
+pub(crate) fn relative(path: &Path) -> PathBuf {
+    path.components()
+        .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir))
+        .collect()
+}
+
 /// As system calls want it; the root is `.`.
 pub(crate) fn c_path(path: &Path) -> Result<CString, NulError> {
     let bytes = path.as_os_str().as_bytes();
@@ -47,6 +54,21 @@ mod tests {
             ("/", ""),
         ] {
             assert_eq!(clean(Path::new(written)), Path::new(expected), "{written}");
+        }
+    }
+
+    #[test]
+    fn relative_paths_keep_their_parents() {
+        for (written, expected) in [
+            ("//a/./b/", "a/b"),
+            ("/link/../b/.", "link/../b"),
+            ("/", ""),
+        ] {
+            assert_eq!(
+                relative(Path::new(written)),
+                Path::new(expected),
+                "{written}"
+            );
         }
     }
 }
