@@ -331,6 +331,37 @@ fn sysfs_falls_back_to_the_hosts() {
     });
 }
 
+/// The same without `ro`: still read-only, and everything below it too, the host's cgroups among it (CVE-2023-25809).
+#[test]
+fn the_stand_in_for_sysfs_is_read_only() {
+    sandbox::user(|s| {
+        if s.is_control("runc has no such fallback") {
+            return;
+        }
+        for options in [json!([]), json!(["rw"]), json!(["nosuid", "rrw"])] {
+            let mut bundle = s.bundle();
+            bundle.inherit("network").unmount("/sys");
+            bundle.unmount("/sys/fs/cgroup").mount(
+                json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": options }),
+            );
+            bundle.set("/linux/maskedPaths", json!([]));
+            bundle.set("/linux/readonlyPaths", json!([]));
+            bundle.args(&["cat", "/proc/self/mountinfo"]);
+            let outcome = s.run(&bundle).ok();
+            let mut below = 0;
+            for line in outcome.stdout.lines() {
+                let fields: Vec<_> = line.split(' ').collect();
+                if fields[4] == "/sys" || fields[4].starts_with("/sys/") {
+                    below += 1;
+                    let read_only = fields[5].split(',').any(|option| option == "ro");
+                    assert!(read_only, "{options}: {line}");
+                }
+            }
+            assert!(below > 1, "{options}: {}", outcome.stdout);
+        }
+    });
+}
+
 /// Devices cannot be made by a user: the host's nodes are bound.
 #[test]
 fn default_devices_are_there_for_a_user() {

@@ -6,7 +6,7 @@
 
 use crate::label::{self, Label};
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
-use crate::lower_mount::{Element, MountContext, wants_id_map};
+use crate::lower_mount::{Element, MountContext, add, wants_id_map};
 use crate::mount::{Action, Change, Inherit, NewMount};
 use crate::options::Param;
 use crate::root::Form;
@@ -176,8 +176,8 @@ fn host_path(kind: &str) -> &'static CStr {
     if kind == "proc" { c"/proc" } else { c"/sys" }
 }
 
-/// The host's mount with all below, all of it with the attributes asked for: a read-only /sys has no writable
-/// cgroups in it (CVE-2023-25809).
+/// The host's mount with all below, all of it with the attributes asked for. A sysfs is read-only, whatever is asked for: it
+/// has no writable cgroups in it (CVE-2023-25809).
 fn host_tree(
     context: &mut MountContext<'_>,
     element: &Element<'_>,
@@ -210,6 +210,10 @@ fn host_view(
     kind: &str,
 ) -> Result<(), Error> {
     let (source, changes) = host_tree(context, element, kind);
+    if kind == "sysfs" {
+        // What is asked for is a sysfs of the container's own. The host's one comes with its cgroups and debugfs.
+        add(&mut changes, Change::set(Depth::Tree, MountAttr::RDONLY));
+    }
     let action = Action::Bind {
         source,
         changes,

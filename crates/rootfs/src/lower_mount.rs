@@ -398,7 +398,7 @@ pub(crate) fn attribute_changes(options: &Options, depth: Depth) -> Vec<Change> 
 }
 
 /// Appends a change, within the last call if one can do both.
-fn add(changes: &mut Vec<Change>, change: Change) {
+pub(crate) fn add(changes: &mut Vec<Change>, change: Change) {
     if let Some(last) = changes.last_mut()
         && last.depth == change.depth
         && (last.propagation.is_none() || change.propagation.is_none())
