@@ -5,7 +5,7 @@
 //! (`LOCULE_UNSKIPPED=1 LOCULE_RUNTIME=runc`).
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -647,5 +647,124 @@ fn a_passwd_file_that_is_none_is_not_opened() {
         assert!(waits(), "the runtime has opened it");
         writer.kill().expect("kill");
         writer.wait().expect("wait");
+    });
+}
+
+/// CVE-2026-115521: a read-only tmpfs is made read-only at the end, by its descriptor. A mount that has taken its name meanwhile is
+/// left as it is.
+#[test]
+fn cve_2026_115521_the_late_read_only_hits_the_right_mount() {
+    sandbox::host(|s| {
+        if s.is_control("runc remounts what has the name then") {
+            return;
+        }
+        let volume = s.dir.join("volume");
+        fs::create_dir(&volume).expect("mkdir");
+        let mut bundle = s.bundle();
+        bundle.mount(
+            json!({ "destination": "/mnt", "type": "tmpfs", "source": "under", "options": ["ro"] }),
+        );
+        bundle.bind(&volume, "/mnt", &["rw"]);
+        bundle.shell("touch /mnt/new && grep ' - tmpfs under' /proc/self/mountinfo");
+        let outcome = s.run(&bundle).ok();
+        let options = outcome.stdout.split(' ').nth(5).expect("options");
+        assert!(options.split(',').any(|o| o == "ro"), "{}", outcome.stdout);
+        assert!(volume.join("new").exists());
+    });
+}
+
+/// CVE-2026-133553: the destination of a tmpfs with tmpcopyup is looked up once: what is copied is what is covered, also
+/// while a neighbour changes what a link says.
+#[test]
+fn cve_2026_133553_tmpcopyup_copies_what_it_covers() {
+    sandbox::host(|s| {
+        for _ in 0..30 {
+            let mut bundle = s.bundle();
+            for name in ["one", "two"] {
+                bundle.file(&format!("/{name}/{name}"), "", 0o644);
+            }
+            let root = bundle.root();
+            symlink("one", root.join("flip")).expect("symlink");
+            bundle.mount(json!({ "destination": "/flip", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+            bundle.shell("ls /one /two");
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for target in ["two", "one"].iter().cycle() {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        symlink(target, root.join("next")).expect("symlink");
+                        fs::rename(root.join("next"), root.join("flip")).expect("rename");
+                    }
+                });
+                let outcome = s.run(&bundle);
+                stop.store(true, Ordering::Relaxed);
+                outcome.prints("/one:\none\n\n/two:\ntwo");
+            });
+            fs::remove_dir_all(&bundle.path).expect("rm");
+        }
+    });
+}
+
+/// tmpcopyup takes owner, mode and content of a file from one look at it: a neighbour that swaps files gets no set-uid file with
+/// a content of its own.
+#[test]
+fn tmpcopyup_does_not_mix_two_files() {
+    sandbox::host(|s| {
+        for _ in 0..10 {
+            let mut bundle = s.bundle();
+            let root = bundle.root();
+            bundle.file("/program", "set-uid root", 0o4755);
+            let mine = bundle.file("/mine", "x", 0o644);
+            chown(&mine, Some(1000), Some(1000)).expect("chown");
+            fs::create_dir(root.join("data")).expect("mkdir");
+            let name = |index: usize| root.join(format!("data/{index}"));
+            for index in 0..64 {
+                fs::hard_link(&mine, name(index)).expect("link");
+            }
+            bundle.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+            bundle.shell("stat -c '%a %u %s' /data/* | sort -u");
+            let stop = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for source in ["program", "mine"].iter().cycle() {
+                        for index in 0..64 {
+                            if stop.load(Ordering::Relaxed) {
+                                return;
+                            }
+                            fs::hard_link(root.join(source), root.join("next")).expect("link");
+                            fs::rename(root.join("next"), name(index)).expect("rename");
+                            // It is still there where both were one file.
+                            let _ = fs::remove_file(root.join("next"));
+                        }
+                    }
+                });
+                let outcome = s.run(&bundle);
+                stop.store(true, Ordering::Relaxed);
+                for line in outcome.ok().stdout.lines() {
+                    assert!(matches!(line, "4755 0 12" | "644 1000 1"), "a mix: {line}");
+                }
+            });
+            fs::remove_dir_all(&bundle.path).expect("rm");
+        }
+    });
+}
+
+/// tmpcopyup opens no device and no FIFO: they are left out, and nobody waits.
+#[test]
+fn tmpcopyup_leaves_devices_and_fifos_out() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.file("/data/file", "", 0o644);
+        let path = |name: &str| bundle.root().join("data").join(name);
+        s.tool("mkfifo", &[path("fifo").to_str().expect("UTF-8")]);
+        for (name, kind, minor) in [("null", "c", "3"), ("disk", "b", "0")] {
+            let path = path(name);
+            s.tool("mknod", &[path.to_str().expect("UTF-8"), kind, "1", minor]);
+        }
+        bundle.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
+        bundle.args(&["ls", "/data"]);
+        s.run(&bundle).prints("file");
     });
 }

@@ -1,23 +1,48 @@
 //! `tmpcopyup`: the content of the covered directory, copied into the tmpfs.
 //!
 //! Directories, regular files and symbolic links with owner, permission bits and times; devices, FIFOs and
-//! sockets are left out. Works on descriptors, allocates nothing, never follows a link.
+//! sockets are left out. Works on descriptors, allocates nothing, never follows a link. Others may change the source
+//! meanwhile: what is copied of a file comes from one descriptor of it, and the source is read through a mount of our own
+//! without devices.
 
+use crate::mount::Change;
 use crate::place::Fault;
 use kernel::fs::{self, Entries, FileKind, FileStat};
+use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Deeper trees are refused: each level costs stack and two descriptors.
+/// Deeper trees are refused: each level costs stack and three descriptors.
 const MAX_DEPTH: usize = 64;
 
-/// Copies the content of directory `from` into directory `to`.
-pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Fault> {
-    let from = open(from, c".", OpenFlags::DIRECTORY)?;
+/// An owner or group that chown(2) leaves as it is.
+const UNCHANGED: u32 = u32::MAX;
+
+/// What the options of the mount say of its root directory. That wins over what is copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// `mode=`.
+    pub(crate) mode: bool,
+    /// `uid=`.
+    pub(crate) uid: bool,
+    /// `gid=`.
+    pub(crate) gid: bool,
+}
+
+/// Copies the content of the attached directory `from` into directory `to`.
+pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<(), Fault> {
+    let source =
+        mount::clone_tree(from, c"", Depth::Tree, Follow::No).map_err(Fault::of(Call::OpenTree))?;
+    // Who swaps a file for a device between our two looks at it has us open nothing.
+    let forbidden = MountAttr::RDONLY | MountAttr::NODEV | MountAttr::NOSUID | MountAttr::NOEXEC;
+    Change::set(Depth::Tree, forbidden).apply(source.as_fd())?;
+    let from = open(source.as_fd(), c".", OpenFlags::DIRECTORY)?;
     let to = open(to, c".", OpenFlags::DIRECTORY)?;
-    copy_directory(from.as_fd(), to.as_fd(), MAX_DEPTH)
+    copy_entries(from.as_fd(), to.as_fd(), MAX_DEPTH)?;
+    let stat = fs::stat(from.as_fd()).map_err(Fault::of(Call::Copy))?;
+    finish(to.as_fd(), &stat, given)
 }
 
 fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OpenFlags) -> Result<OwnedFd, Fault> {
@@ -25,20 +50,17 @@ fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OpenFlags) -> Result<Owne
     openat2(directory, name, flags, 0o600, resolve).map_err(Fault::of(Call::Copy))
 }
 
-fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Fault> {
-    let fault = Fault::of(Call::Copy);
+fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Fault> {
     let mut buffer = [0_u8; 2048];
     loop {
-        let length = fs::read_directory(from, &mut buffer).map_err(&fault)?;
+        let length = fs::read_directory(from, &mut buffer).map_err(Fault::of(Call::Copy))?;
         if length == 0 {
-            break;
+            return Ok(());
         }
         for name in Entries(buffer.get(..length).unwrap_or_default()) {
             copy_entry(from, to, name, depth)?;
         }
     }
-    let stat = fs::stat(from).map_err(&fault)?;
-    finish(to, &stat)
 }
 
 fn copy_entry(
@@ -48,26 +70,40 @@ fn copy_entry(
     depth: usize,
 ) -> Result<(), Fault> {
     let fault = Fault::of(Call::Copy);
-    let stat = fs::stat_at(from, name).map_err(&fault)?;
+    // A handle, by which no device, FIFO or socket is opened.
+    let handle = openat2(
+        from,
+        name,
+        OpenFlags::PATH | OpenFlags::NOFOLLOW,
+        0,
+        Resolve::BENEATH | Resolve::NO_MAGICLINKS,
+    )
+    .map_err(&fault)?;
+    let handle = handle.as_fd();
+    let stat = fs::stat(handle).map_err(&fault)?;
     match stat.kind {
         FileKind::Directory => {
             let depth = depth.checked_sub(1).ok_or(Errno::ELOOP).map_err(&fault)?;
             fs::mkdir_at(to, name, 0o700).map_err(&fault)?;
-            let flags = OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW;
-            let from = open(from, name, flags)?;
-            let to = open(to, name, flags)?;
-            copy_directory(from.as_fd(), to.as_fd(), depth)
+            let from = open(handle, c".", OpenFlags::DIRECTORY)?;
+            let to = open(to, name, OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)?;
+            copy_entries(from.as_fd(), to.as_fd(), depth)?;
+            finish(to.as_fd(), &stat, Given::default())
         }
         FileKind::Regular => {
-            let from = open(from, name, OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK)?;
+            let file = open(from, name, OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK)?;
+            let opened = fs::stat(file.as_fd()).map_err(&fault)?;
+            if opened.kind != FileKind::Regular {
+                return Err(Fault::of(Call::Copy)(Errno::ESTALE));
+            }
             let flags = OpenFlags::CREATE_NEW | OpenFlags::NOFOLLOW | OpenFlags::WRITE;
             let to = open(to, name, flags)?;
-            copy_bytes(from.as_fd(), to.as_fd())?;
-            finish(to.as_fd(), &stat)
+            copy_bytes(file.as_fd(), to.as_fd())?;
+            finish(to.as_fd(), &opened, Given::default())
         }
         FileKind::Symlink => {
             let mut text = [0_u8; 4096];
-            let length = fs::readlink_at(from, name, &mut text).map_err(&fault)?;
+            let length = fs::readlink_at(handle, c"", &mut text).map_err(&fault)?;
             let text = text
                 .get(..=length)
                 .and_then(|text| CStr::from_bytes_with_nul(text).ok())
@@ -98,9 +134,13 @@ fn copy_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Fault> {
 }
 
 /// Owner before permission bits: a change of owner clears set-id bits.
-fn finish(to: BorrowedFd<'_>, stat: &FileStat) -> Result<(), Fault> {
+fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Fault> {
     let fault = Fault::of(Call::Copy);
-    fs::chown(to, stat.uid, stat.gid).map_err(&fault)?;
-    fs::chmod(to, stat.mode).map_err(&fault)?;
+    let uid = if given.uid { UNCHANGED } else { stat.uid };
+    let gid = if given.gid { UNCHANGED } else { stat.gid };
+    fs::chown(to, uid, gid).map_err(&fault)?;
+    if !given.mode {
+        fs::chmod(to, stat.mode).map_err(&fault)?;
+    }
     fs::set_times_at(to, c"", stat.accessed, stat.modified).map_err(&fault)
 }

@@ -4,6 +4,7 @@
 //! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
 //! A devpts group that does not exist in the user namespace is left out.
 
+use crate::copyup::Given;
 use crate::label::{self, Label};
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
 use crate::lower_mount::{Element, MountContext, add, wants_id_map};
@@ -124,20 +125,27 @@ fn new(
         attributes,
         after: context.propagation(&element.options, Depth::Top),
         inherit: inherit(element, kind),
+        given: given(element),
         id_map,
         label,
         fallback,
     })))
 }
 
+/// What the options say of the root directory.
+fn given(element: &Element<'_>) -> Given {
+    let has = |key| element.options.data.iter().any(|(_, param)| param.is(key));
+    Given {
+        mode: has(c"mode"),
+        uid: has(c"uid"),
+        gid: has(c"gid"),
+    }
+}
+
 /// What a mount takes from the directory that it covers.
 fn inherit(element: &Element<'_>, kind: &str) -> Inherit {
-    let has_mode = element
-        .options
-        .data
-        .iter()
-        .any(|(_, param)| param.is(c"mode"));
-    match (kind == "tmpfs" && !has_mode, element.options.copy_up) {
+    let own_mode = given(element).mode;
+    match (kind == "tmpfs" && !own_mode, element.options.copy_up) {
         (false, false) => Inherit::Nothing,
         (true, false) => Inherit::Mode,
         (false, true) => Inherit::Content,
@@ -315,6 +323,7 @@ fn one_cgroup2(
             after: context.propagation(&element.options, Depth::Top),
             inherit: Inherit::Nothing,
             id_map: None,
+            given: Given::default(),
             label: None,
             fallback: None,
         })
@@ -374,6 +383,7 @@ fn cgroup_v1(
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         id_map: None,
+        given: Given::default(),
         label: None,
         fallback: None,
     });
@@ -431,6 +441,7 @@ fn hierarchy_mount(
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         id_map: None,
+        given: Given::default(),
         label: None,
         fallback: None,
     }))

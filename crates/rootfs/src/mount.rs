@@ -3,7 +3,7 @@
 //! Every mount is built detached, gets its attributes while nobody can see it, and is then placed on a
 //! descriptor. What is done to it later goes through the descriptor of the mount, never through its name.
 
-use crate::copyup;
+use crate::copyup::{self, Given};
 use crate::device::Spot;
 use crate::handles::{Handles, Taken};
 use crate::options::Param;
@@ -129,6 +129,8 @@ pub(crate) struct NewMount {
 pub(crate) enum Inherit {
     /// Nothing.
     Nothing,
+    /// What its options say of its root directory.
+    pub(crate) given: Given,
     /// Its permission bits, if it was there before.
     Mode,
     /// Its content.
@@ -306,7 +308,7 @@ fn apply_new(
         (made, _) => made?,
     };
     if matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent) && age == Age::Old {
-        copyup::copy(target.as_fd(), mount.as_fd())?;
+        copyup::copy(target.as_fd(), mount.as_fd(), new.given)?;
     }
     mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
     apply_all(&new.after, mount.as_fd())?;
