@@ -1,6 +1,7 @@
 //! Names below a directory descriptor: the *at family, reads and writes.
 
 use crate::errno::{Errno, ret, ret_number};
+use crate::mount::MountAttr;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -130,6 +131,32 @@ pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     ret(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
     // SAFETY: a successful fstatfs(2) has filled the whole buffer.
     Ok(unsafe { stat.assume_init() }.f_type)
+}
+
+/// The flags of the mount that `fd` is on: those of [`MountAttr`] but for access times. A file system that is itself read-only
+/// shows as RDONLY too. See statfs(2).
+///
+/// # Errors
+/// EBADF, EIO.
+pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<MountAttr, Errno> {
+    const ST_NOSYMFOLLOW: libc::c_ulong = 0x2000;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the buffer is a whole `statvfs`.
+    ret(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
+    // SAFETY: a successful fstatvfs(3) has filled the whole buffer.
+    let flags = unsafe { stat.assume_init() }.f_flag;
+    let table = [
+        (libc::ST_RDONLY, MountAttr::RDONLY),
+        (libc::ST_NOSUID, MountAttr::NOSUID),
+        (libc::ST_NODEV, MountAttr::NODEV),
+        (libc::ST_NOEXEC, MountAttr::NOEXEC),
+        (ST_NOSYMFOLLOW, MountAttr::NOSYMFOLLOW),
+    ];
+    Ok(table
+        .into_iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|(_, attribute)| attribute)
+        .collect())
 }
 
 /// Makes a directory. `mode` is cut by the umask.

@@ -5,14 +5,14 @@
     reason = "paths of the host, before the clone; what is opened is kept by descriptor"
 )]
 
-use crate::idmapped;
 use crate::lower::{Error, errno_of};
+use crate::mount::Names;
 use crate::pivot::{Pivot, Way};
 use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, Role, Source, Tree};
 use crate::{Reason, procfs};
-use kernel::mount::{AttrChange, Follow, MountAttr, mount_setattr};
+use kernel::mount::{AttrChange, Depth, Follow, MountAttr, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use spec::{Code, Diagnostic};
@@ -65,7 +65,7 @@ impl Plan {
     /// The first thing that cannot be opened, or is not what it must be.
     pub fn open(&self) -> Result<Handles, Error> {
         let id_maps = self.id_maps.iter().map(|map| {
-            idmapped::user_namespace(&map.uids, &map.gids).map_err(|source| Error::IdMap {
+            map.user_namespace().map_err(|source| Error::IdMap {
                 destination: map.destination.clone(),
                 source,
             })
@@ -162,6 +162,9 @@ fn open(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
         return Ok(Handle::Link(link));
     }
     let fd = tree.open().map_err(|fault| error_of(tree, fault.errno))?;
+    if let Some(bind) = bind {
+        keep_locked_flags(tree, bind, fd.as_fd())?;
+    }
     if let Some((depth, map)) = bind.and_then(|bind| bind.id_map) {
         let change = AttrChange {
             set: MountAttr::IDMAP,
@@ -175,6 +178,37 @@ fn open(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
         })?;
     }
     Ok(Handle::Tree(fd))
+}
+
+/// In a user namespace the flags of the host's mounts are locked. This tree is opened outside, so the kernel would not know:
+/// to name one of them to be cleared is an error here, as it is there.
+fn keep_locked_flags(tree: &Tree, bind: &Bind, mount: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = |errno| error_of(tree, errno);
+    if bind.locked.is_empty() {
+        return Ok(());
+    }
+    let flags = || kernel::fs::mount_flags(mount).map_err(failed);
+    let before = flags()? & bind.locked;
+    if before.is_empty() {
+        return Ok(());
+    }
+    // A read-only file system shows that too, whatever its mount does: what goes away is the mount's.
+    let change = AttrChange {
+        clear: before,
+        ..AttrChange::default()
+    };
+    mount_setattr(mount, c"", Depth::Top, change).map_err(failed)?;
+    let lost = before.difference(flags()?);
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "clear {} of {:?}, which has it on the host: that is locked in a user namespace",
+        Names(lost),
+        path_of(tree)
+    );
+    let pointer = format!("{}/options", bind.pointer);
+    Err(Diagnostic::new(Code::Conflict, pointer, message).into())
 }
 
 /// What an ordinary user can say of a source that init will open: whether it is there.

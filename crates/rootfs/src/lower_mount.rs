@@ -204,6 +204,10 @@ impl<'a> MountContext<'a> {
         };
         let source = self.shared.take(Tree {
             path: absolute(source, &format!("{}/source", element.pointer))?,
+            locked: match self.request.container.namespaces.user.is_own() {
+                true => element.options.top.clear.union(element.options.tree.clear) & REPLACED,
+                false => MountAttr::empty(),
+            },
             depth,
             follow: element.options.source,
             role: Role::Bind(bind),
@@ -225,6 +229,48 @@ impl<'a> MountContext<'a> {
     /// Where a link goes. `destination` is cleaned and not the root.
     pub(crate) fn spot(&self, destination: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
         let property = format!("{pointer}/destination");
+    /// The changes of a bind mount of the configuration.
+    fn flag_changes(&self, element: &Element<'_>, depth: Depth) -> (Vec<Change>, Vec<Change>) {
+        let (mut changes, after) = self.bind_changes(&element.options, depth);
+        if element.options.names_flags && !self.request.container.namespaces.user.is_own() {
+            clear_what_is_not_named(&mut changes, &element.options);
+        }
+        (changes, after)
+    }
+
+    /// The source within the root, if it lies there and an earlier mount covers it, or a part of it: it is then what the
+    /// container sees when its turn comes.
+    fn below_a_mount(&self, element: &Element<'_>, source: &Path, depth: Depth) -> Option<PathBuf> {
+        let below = source.strip_prefix(&self.request.container.root.path);
+        let below = relative(below.ok()?);
+        if below.components().any(|part| part == Component::ParentDir) || wants_id_map(element) {
+            return None;
+        }
+        let covered = |step: &Step| {
+            let destination = relative(&step.destination);
+            below.starts_with(&destination)
+                || depth == Depth::Tree && destination.starts_with(&below)
+        };
+        self.steps.iter().any(covered).then_some(below)
+    }
+
+    fn lower_bind_inside(
+        &mut self,
+        element: &Element<'_>,
+        below: &Path,
+        depth: Depth,
+    ) -> Result<(), Error> {
+        let (changes, after) = self.flag_changes(element, depth);
+        let action = Action::BindInside {
+            path: inside(below, &format!("{}/source", element.pointer))?,
+            depth,
+            follow: element.options.source,
+            changes,
+            after,
+        };
+        Ok(self.push(element, action, None)?)
+    }
+
         let nul = |_nul| Diagnostic::new(Code::Path, &property, "holds a NUL byte");
         let (parent, name) = split(destination).unwrap_or((Path::new(""), OsStr::new("")));
         Ok(Spot {
@@ -328,6 +374,33 @@ pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
 fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
     let destination = &element.destination;
     let shown = &element.mount.destination;
+/// The flags that a bind mount loses when it names any, but not these.
+const REPLACED: MountAttr = MountAttr::RDONLY
+    .union(MountAttr::NOSUID)
+    .union(MountAttr::NODEV)
+    .union(MountAttr::NOEXEC)
+    .union(MountAttr::NOSYMFOLLOW);
+
+/// The first change of a bind mount whose options name flags: those that are not named go. The field of access times goes
+/// as a whole, when something is set in it.
+fn clear_what_is_not_named(changes: &mut Vec<Change>, options: &Options) {
+    const TIMES: MountAttr = MountAttr::ATIME.union(MountAttr::NODIRATIME);
+    let replaced = match options.top.set.intersects(TIMES) {
+        true => REPLACED.union(TIMES),
+        false => REPLACED,
+    };
+    let clear_unlocked = replaced.difference(options.top.set.union(options.top.clear));
+    let first = Change {
+        clear_unlocked,
+        ..Change::set(Depth::Top, MountAttr::empty())
+    };
+    changes.insert(0, first);
+    let rest = changes.split_off(1);
+    for change in rest {
+        add(changes, change);
+    }
+}
+
     if destination.as_os_str().is_empty() {
         let message = format!("{shown:?} is the root itself, which root.path gives");
         return Err(element.problem(Code::Path, "destination", message));
@@ -395,6 +468,7 @@ pub(crate) fn attribute_changes(options: &Options, depth: Depth) -> Vec<Change> 
         add(&mut changes, change(depth, options.tree));
     }
     changes
+        clear_unlocked: MountAttr::empty(),
 }
 
 /// Appends a change, within the last call if one can do both.
@@ -410,3 +484,6 @@ pub(crate) fn add(changes: &mut Vec<Change>, change: Change) {
     }
     changes.push(change);
 }
+        last.clear_unlocked = last
+            .clear_unlocked
+            .difference(change.set.union(change.clear));

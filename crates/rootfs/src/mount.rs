@@ -158,6 +158,8 @@ impl Change {
             propagation: None,
         }
     }
+    /// Cleared too, unless the kernel says that the user namespace may not.
+    pub(crate) clear_unlocked: MountAttr,
 
     /// Only changes the propagation type.
     pub(crate) fn propagation(depth: Depth, kind: Propagation) -> Self {
@@ -168,6 +170,7 @@ impl Change {
             propagation: Some(kind),
         }
     }
+            clear_unlocked: MountAttr::empty(),
 
     pub(crate) fn apply(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
         self.apply_at(mount, c"")
@@ -178,10 +181,14 @@ impl Change {
             set: self.set,
             clear: self.clear,
             propagation: self.propagation,
+            clear_unlocked: MountAttr::empty(),
             id_map: None,
         };
-        mount::mount_setattr(directory, path, self.depth, change)
-            .map_err(Fault::of(Call::MountSetattr))
+        match change(self.clear.union(self.clear_unlocked)) {
+            Err(Errno::EPERM) if !self.clear_unlocked.is_empty() => change(self.clear),
+            answer => answer,
+        }
+        .map_err(Fault::of(Call::MountSetattr))
     }
 }
 
@@ -435,6 +442,9 @@ impl fmt::Display for Shown<'_, &Step> {
                 }
                 if let Some(label) = &new.label {
                     write!(f, "\n    root labelled {label:?}")?;
+        if !self.clear_unlocked.is_empty() {
+            write!(f, " -{} unless locked", Names(self.clear_unlocked))?;
+        }
                 }
                 if let Some(map) = new.id_map {
                     write!(f, "\n    ids mapped by {map}")?;

@@ -207,6 +207,8 @@ pub(crate) struct Options {
     pub(crate) bind: Option<Depth>,
     /// `remount`.
     pub(crate) remount: bool,
+    /// Whether a flag of the mount itself or of its superblock is named, to be set or cleared.
+    pub(crate) names_flags: bool,
     /// Changes of the mount itself.
     pub(crate) top: Attributes,
     /// Changes of it and all below.
@@ -237,6 +239,7 @@ pub(crate) fn read(words: &[String]) -> Result<Options, usize> {
     let mut options = Options {
         bind: None,
         remount: false,
+        names_flags: false,
         top: Attributes::default(),
         tree: Attributes::default(),
         propagation: Vec::new(),
@@ -254,12 +257,16 @@ pub(crate) fn read(words: &[String]) -> Result<Options, usize> {
             options.data.push((index, param));
             continue;
         };
+        options.names_flags |=
+            matches!(effect, Effect::Attr(Depth::Top, ..) | Effect::Superblock(_));
         match *effect {
             Effect::Attr(Depth::Top, set, clear) => options.top.take(set, clear),
             Effect::Attr(Depth::Tree, set, clear) => options.tree.take(set, clear),
             Effect::Superblock(key) => options.superblock.push(Param::flag(key)),
             Effect::Propagate(depth, kind) => options.propagation.push((depth, kind)),
-            Effect::Bind(depth) => options.bind = Some(depth),
+            // `rbind` and `bind`, in any order, are recursive.
+            Effect::Bind(depth) if options.bind != Some(Depth::Tree) => options.bind = Some(depth),
+            Effect::Bind(_) => {}
             Effect::Remount => options.remount = true,
             Effect::CopyUp => options.copy_up = true,
             Effect::IdMap(depth) => options.id_map = Some(depth),
