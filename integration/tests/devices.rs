@@ -174,3 +174,39 @@ fn a_file_system_on_a_device_is_below_the_rules() {
         s.run(&bundle).fails_with(&["/mounts/", "no such device"]);
     });
 }
+
+/// `/dev/ptmx` is the link to the container's own terminals; as an element of linux.devices it is passed over, as with
+/// runc, in a user namespace too.
+#[test]
+fn ptmx_as_a_device_is_the_link() {
+    sandbox::host(|s| {
+        for user_namespace in [false, true] {
+            let mut bundle = s.bundle();
+            if user_namespace {
+                bundle.user_namespace(&[(0, 100_000, 65_536)]);
+            }
+            bundle.set(
+                "/linux/devices",
+                json!([{ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 438 }]),
+            );
+            bundle.args(&["readlink", "/dev/ptmx"]);
+            s.run(&bundle).prints("pts/ptmx");
+        }
+    });
+}
+
+/// A mount of the configuration on `/dev/ptmx` stays.
+#[test]
+fn a_mount_on_ptmx_stays() {
+    sandbox::host(|s| {
+        if s.is_control("runc removes what is there, and cannot remove a mount") {
+            return;
+        }
+        let file = s.dir.join("file");
+        std::fs::write(&file, "bound\n").expect("write");
+        let mut bundle = s.bundle();
+        bundle.bind(&file, "/dev/ptmx", &["ro"]);
+        bundle.args(&["cat", "/dev/ptmx"]);
+        s.run(&bundle).prints("bound");
+    });
+}

@@ -240,6 +240,33 @@ fn an_idmapped_mount_translates_owners() {
     });
 }
 
+/// `idmap` without mappings, and the user namespace is another container's: the map is that of the namespace.
+#[test]
+fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
+    sandbox::host(|s| {
+        if s.is_control("runc wants the mappings in the configuration") {
+            return;
+        }
+        let volume = s.dir.join("volume");
+        fs::create_dir(&volume).expect("mkdir");
+        chown(&volume, Some(5), Some(6)).expect("chown");
+        let mut bundle = mapped(s, &[(0, 100_000, 65536)], 100_000);
+        bundle.args(&["sleep", "1000"]);
+        let first = s.started(&bundle);
+        let mut second = mapped(s, &[(0, 100_000, 65536)], 100_000);
+        second
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings")
+            .join("user", format!("/proc/{}/ns/user", first.pid()));
+        for index in 0..2 {
+            second.bind(&volume, &format!("/mnt{index}"), &["idmap"]);
+        }
+        second.args(&["stat", "-c", "%u %g", "/mnt0", "/mnt1"]);
+        s.run(&second).prints("5 6\n5 6");
+        first.remove();
+    });
+}
+
 /// "uidMappings ... gidMappings" of a mount: a map of its own, without a user namespace too.
 #[test]
 fn a_mount_may_have_a_map_of_its_own() {

@@ -508,3 +508,244 @@ fn copy_symlink_copies_the_link_itself() {
         s.run(&bundle).prints("/target/of/link");
     });
 }
+
+/// tmpcopyup takes mode, owner and group from the covered directory; what the mount's own options say wins.
+#[test]
+fn options_win_over_what_tmpcopyup_copies() {
+    sandbox::host(|s| {
+        for (options, shown) in [
+            (vec!["tmpcopyup"], "750 7 8"),
+            (vec!["tmpcopyup", "mode=1711"], "1711 7 8"),
+            (vec!["tmpcopyup", "uid=5"], "750 5 8"),
+            (vec!["tmpcopyup", "mode=700", "uid=5", "gid=6"], "700 5 6"),
+        ] {
+            if options.len() == 2 && s.is_control("runc 1.1 takes all of them from the covered one")
+            {
+                return;
+            }
+            let mut bundle = s.bundle();
+            bundle.file("/data/file", "", 0o644);
+            let data = bundle.root().join("data");
+            fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).expect("chmod");
+            chown(&data, Some(7), Some(8)).expect("chown");
+            bundle.mount(tmpfs("/data", &options));
+            bundle.args(&["stat", "-c", "%a %u %g", "/data"]);
+            s.run(&bundle).prints(shown);
+        }
+    });
+}
+
+/// Every flag of a bind mount that the table of docs/mounts.md is about.
+const FLAGS: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
+
+/// docs/mounts.md: an option that names a flag replaces all flags of the source, also `rw`; without one they stay. The
+/// same with runc, which is why the table has no word that runc ignores (`atime`, `diratime`).
+#[test]
+fn flags_of_a_bind_mount_are_replaced_as_a_whole() {
+    sandbox::host(|s| {
+        let sources = ["", "ro", "nosuid,nodev,noexec", "nosuid", "noatime,nodev"];
+        let options: [&[&str]; 12] = [
+            &[],
+            &["rslave"],
+            &["rw"],
+            &["ro"],
+            &["exec"],
+            &["noexec"],
+            &["nosuid", "nodev"],
+            &["ro", "suid"],
+            &["rw", "ro"],
+            &["noatime"],
+            &["nodiratime"],
+            &["sync"],
+        ];
+        let mut bundle = s.bundle();
+        let mut table = Vec::new();
+        for (index, flags) in sources.iter().enumerate() {
+            let folder = s.dir.join(format!("source{index}"));
+            fs::create_dir(&folder).expect("mkdir");
+            let place = folder.to_str().expect("UTF-8");
+            s.tool("mount", &["-t", "tmpfs", "tmpfs", place]);
+            let remount = format!("remount,bind,{flags}");
+            s.tool("mount", &["-o", remount.trim_end_matches(','), place]);
+            for (number, words) in options.iter().enumerate() {
+                let destination = format!("/mnt{index}x{number}");
+                bundle.bind(&folder, &destination, words);
+                table.push((destination, *flags, *words));
+            }
+        }
+        bundle.args(&["cat", "/proc/self/mountinfo"]);
+        let outcome = s.run(&bundle).ok();
+        for (destination, source, words) in table {
+            let line = outcome
+                .stdout
+                .lines()
+                .find(|line| line.split(' ').nth(4) == Some(&destination));
+            let line = line.unwrap_or_else(|| panic!("{destination}: {}", outcome.stdout));
+            let case = format!("source {source:?}, options {words:?}: {line}");
+            let counts = |word: &&str| match *word {
+                "rslave" => false,
+                // runc counts what is cleared since 1.2.
+                "rw" | "exec" => s.subject.is_locule(),
+                _ => true,
+            };
+            let named = words.iter().any(counts);
+            for flag in FLAGS {
+                let wanted = match named {
+                    true => words.contains(&flag),
+                    false => source.split(',').any(|word| word == flag),
+                };
+                assert_eq!(has(line, flag), wanted, "{flag}: {case}");
+            }
+            let times = words
+                .iter()
+                .any(|word| word.ends_with("atime") || word.ends_with("diratime"));
+            let noatime = words.contains(&"noatime") || !times && source.contains("noatime");
+            assert_eq!(has(line, "noatime"), noatime, "{case}");
+            assert_eq!(
+                has(line, "nodiratime"),
+                words.contains(&"nodiratime"),
+                "{case}"
+            );
+        }
+        for index in 0..sources.len() {
+            let folder = s.dir.join(format!("source{index}"));
+            s.tool("umount", &[folder.to_str().expect("UTF-8")]);
+        }
+    });
+}
+
+/// Whether the mount of that line has this flag.
+fn has(line: &str, flag: &str) -> bool {
+    options(line).contains(&flag)
+}
+
+/// In a user namespace the flags of the host's mounts are locked: those that are not named stay, and to name one to be
+/// cleared is an error.
+fn locked_flags_stay(s: &Sandbox, map: &[(u32, u32, u32)]) {
+    if s.is_control("runc keeps them since 1.2") {
+        return;
+    }
+    let folder = s.dir.join("volume");
+    fs::create_dir(&folder).expect("mkdir");
+    let place = folder.to_str().expect("UTF-8");
+    s.tool("mount", &["-t", "tmpfs", "-o", "mode=755", "tmpfs", place]);
+    s.tool("mount", &["-o", "remount,bind,nosuid,noexec", place]);
+    for words in [&["ro"] as &[&str], &["rw"], &["nodev"], &[]] {
+        let mut bundle = s.bundle();
+        bundle.user_namespace(map).bind(&folder, "/mnt", words);
+        let line = line(s, &mut bundle, "/mnt");
+        let shown = options(&line);
+        for flag in ["nosuid", "noexec"].iter().chain(words) {
+            assert!(shown.contains(flag), "{words:?}: {line}");
+        }
+    }
+    for word in ["exec", "suid"] {
+        let mut bundle = s.bundle();
+        bundle.user_namespace(map).bind(&folder, "/mnt", &[word]);
+        s.run(&bundle).fails_with(&["locked"]);
+    }
+    s.tool("umount", &[place]);
+}
+
+/// For host root the sources are opened outside of the user namespace, where nothing is locked.
+#[test]
+fn locked_flags_of_a_bind_mount_stay() {
+    sandbox::host(|s| locked_flags_stay(s, &[(0, 100_000, 65_536)]));
+}
+
+/// For an ordinary user the kernel says so.
+#[test]
+fn locked_flags_of_a_bind_mount_stay_for_a_user() {
+    sandbox::user(|s| locked_flags_stay(s, &[(0, sandbox::USER, 1)]));
+}
+
+/// `rbind` and `bind` together, in either order, are recursive.
+#[test]
+fn rbind_and_bind_are_recursive() {
+    sandbox::host(|s| {
+        let folder = s.dir.join("volume");
+        fs::create_dir_all(folder.join("below")).expect("mkdir");
+        let below = folder.join("below");
+        let below = below.to_str().expect("UTF-8");
+        s.tool("mount", &["-t", "tmpfs", "tmpfs", below]);
+        for words in [["rbind", "bind"], ["bind", "rbind"]] {
+            let mut bundle = s.bundle();
+            bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": folder, "options": words }));
+            line(s, &mut bundle, "/mnt/below");
+        }
+        s.tool("umount", &[below]);
+    });
+}
+
+/// rootfsPropagation may be private or unbindable: a volume with `rslave` is a slave of the host's mount all the same.
+#[test]
+fn a_slave_volume_stays_one_whatever_the_root_is() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 makes it private") {
+            return;
+        }
+        for propagation in ["private", "rprivate", "unbindable", "runbindable", "slave"] {
+            for word in ["slave", "rslave"] {
+                let folder = s.dir.join(format!("{propagation}-{word}"));
+                fs::create_dir(&folder).expect("mkdir");
+                let mut bundle = s.bundle();
+                bundle.set("/linux/rootfsPropagation", json!(propagation));
+                bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": folder, "options": ["rbind", word] }));
+                let line = line(s, &mut bundle, "/mnt");
+                assert!(line.contains(" master:"), "{propagation} {word}: {line}");
+                assert!(!line.contains(" shared:"), "{propagation} {word}: {line}");
+            }
+        }
+    });
+}
+
+/// A source below the container's own root is what earlier mounts have made of it: below one, and above one.
+#[test]
+fn a_source_below_the_root_shows_earlier_mounts() {
+    sandbox::host(|s| {
+        let volume = s.dir.join("volume");
+        fs::create_dir_all(volume.join("deep")).expect("mkdir");
+        fs::write(volume.join("deep/file"), "").expect("write");
+        let mut bundle = s.bundle();
+        fs::create_dir_all(bundle.root().join("over/at/deep")).expect("mkdir");
+        bundle.file("/over/at/deep/hidden", "", 0o644);
+        let root = bundle.root();
+        bundle.bind(&volume, "/over/at", &["rw"]);
+        bundle.bind(&root.join("over/at/deep"), "/one", &[]);
+        bundle.mount(json!({ "destination": "/two", "type": "bind", "source": root.join("over"), "options": ["rbind", "ro"] }));
+        bundle
+            .shell("ls /one /two/at/deep; touch /one/new; touch /two/new 2> /dev/null || echo ro");
+        s.run(&bundle)
+            .prints("/one:\nfile\n\n/two/at/deep:\nfile\nro");
+    });
+}
+
+/// A directory on a file and the reverse: engines look for "not a directory".
+#[test]
+fn a_mount_of_another_type_than_its_mount_point_is_named() {
+    sandbox::host(|s| {
+        let (folder, file) = (s.dir.join("folder"), s.dir.join("file"));
+        fs::create_dir(&folder).expect("mkdir");
+        fs::write(&file, "").expect("write");
+        let bind = |source, destination: &str| json!({ "destination": destination, "type": "bind", "source": source, "options": ["bind"] });
+        for (mount, destination) in [
+            (bind(&folder, "/etc/passwd"), "/etc/passwd"),
+            (bind(&file, "/etc"), "/etc"),
+            (tmpfs("/etc/passwd", &[]), "/etc/passwd"),
+            (
+                json!({ "destination": "/etc/passwd", "type": "mqueue", "source": "mqueue" }),
+                "/etc/passwd",
+            ),
+        ] {
+            let mut bundle = s.bundle();
+            let index = bundle.config["mounts"].as_array().expect("mounts").len();
+            bundle.mount(mount);
+            let outcome = s.run(&bundle);
+            if s.subject.is_locule() {
+                outcome.fails_with(&["not a directory", destination, &format!("/mounts/{index}")]);
+            } else {
+                outcome.fails();
+            }
+        }
+    });
+}

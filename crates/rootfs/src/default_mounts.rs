@@ -210,6 +210,10 @@ fn host_tree(
         // What the host's mounts forbid stays forbidden.
         change.clear &= MountAttr::ATIME;
     }
+    if kind == "sysfs" {
+        // What is asked for is a sysfs of the container's own. The host's one comes with its cgroups and debugfs.
+        add(&mut changes, Change::set(Depth::Tree, MountAttr::RDONLY));
+    }
     (context.shared.take(tree), changes)
 }
 
@@ -219,10 +223,6 @@ fn host_view(
     kind: &str,
 ) -> Result<(), Error> {
     let (source, changes) = host_tree(context, element, kind);
-    if kind == "sysfs" {
-        // What is asked for is a sysfs of the container's own. The host's one comes with its cgroups and debugfs.
-        add(&mut changes, Change::set(Depth::Tree, MountAttr::RDONLY));
-    }
     let action = Action::Bind {
         source,
         changes,
@@ -323,8 +323,8 @@ fn one_cgroup2(
             attributes: attributes(element),
             after: context.propagation(&element.options, Depth::Top),
             inherit: Inherit::Nothing,
-            id_map: None,
             given: Given::default(),
+            id_map: None,
             label: None,
             fallback: None,
         })
@@ -383,8 +383,8 @@ fn cgroup_v1(
         attributes: wanted.difference(MountAttr::RDONLY),
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
-        id_map: None,
         given: Given::default(),
+        id_map: None,
         label: None,
         fallback: None,
     });
@@ -441,8 +441,8 @@ fn hierarchy_mount(
         attributes: attributes(element),
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
-        id_map: None,
         given: Given::default(),
+        id_map: None,
         label: None,
         fallback: None,
     }))

@@ -120,6 +120,9 @@ impl Plan {
                 let path = path.map(|path| path.to_string()).unwrap_or_default();
                 format!("bind mount {path} on {destination:?}")
             }
+            Action::BindInside { path, .. } => {
+                format!("bind mount {} of the root on {destination:?}", Safe(path))
+            }
             Action::Symlink { text, .. } => format!("link {destination:?} to {}", Safe(text)),
             Action::Remount(_) => format!("remount {destination:?}"),
         }
@@ -130,8 +133,11 @@ impl Plan {
         let step = self.steps.get(usize::from(place.index));
         let refused = |step: &Step| step.target.links == Links::Refused;
         match (place.list, place.call, place.errno) {
-            (List::Mount, Call::Openat2, Errno::ELOOP | Errno::ENOTDIR) if refused(step?) => Some(
-                " (it must be a real directory of the root, and no symbolic link may lead there)",
+            (List::Mount, Call::Openat2, Errno::ELOOP | Errno::ENOTDIR) if refused(step?) => {
+                Some(" (must be mounted on ordinary directory: no symbolic link may lead there)")
+            }
+            (List::Mount, Call::MoveMount, Errno::ENOTDIR) => Some(
+                " (one of source and destination is a directory, the other is a file; both must be the same)",
             ),
             (List::Mount, Call::Fsopen, Errno::ENODEV) => {
                 Some(" (this kernel has no such file system; is its module loaded?)")
@@ -157,15 +163,15 @@ impl Plan {
             (List::Attach, Call::Verify, Errno::ESTALE) => {
                 Some(" (another directory has taken its place meanwhile)")
             }
+            (List::MaskedPath, Call::Verify, Errno::EISDIR) => {
+                Some(" (it leads to the root itself, which cannot be masked)")
+            }
             (List::Device, Call::Mknod, Errno::EEXIST) => {
                 Some(" (of another type or with other numbers)")
             }
             (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
             (_, Call::Verify, Errno::EMEDIUMTYPE) => {
                 Some(" (it is no procfs, and nothing else may be mounted on /proc)")
-            (List::MaskedPath, Call::Verify, Errno::EISDIR) => {
-                Some(" (it leads to the root itself, which cannot be masked)")
-            }
             }
             _ => None,
         }
@@ -176,7 +182,10 @@ impl Plan {
 fn labelled(step: &Step) -> bool {
     match &step.action {
         Action::New(new) => new.params.iter().any(label::is_label),
-        Action::Bind { .. } | Action::Symlink { .. } | Action::Remount(_) => false,
+        Action::Bind { .. }
+        | Action::BindInside { .. }
+        | Action::Symlink { .. }
+        | Action::Remount(_) => false,
     }
 }
 

@@ -49,17 +49,37 @@ pub enum IdMapError {
 /// The id map of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IdMap {
-    pub(crate) uids: Vec<IdMapping>,
-    pub(crate) gids: Vec<IdMapping>,
+    pub(crate) maps: Maps,
     /// Of the first mount that wants it.
     pub(crate) destination: PathBuf,
 }
 
+/// Where the map comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Maps {
+    /// A namespace with these maps is made.
+    Made {
+        uids: Vec<IdMapping>,
+        gids: Vec<IdMapping>,
+    },
+    /// The user namespace that the container joins has it.
+    Joined(PathBuf),
+}
+
+impl IdMap {
+    /// The user namespace that has the map.
+    pub(crate) fn user_namespace(&self) -> Result<OwnedFd, IdMapError> {
+        match &self.maps {
+            Maps::Made { uids, gids } => user_namespace(uids, gids),
+            Maps::Joined(path) => File::open(path)
+                .map(OwnedFd::from)
+                .map_err(IdMapError::Open),
+        }
+    }
+}
+
 /// Makes a user namespace with these maps.
-pub(crate) fn user_namespace(
-    uids: &[IdMapping],
-    gids: &[IdMapping],
-) -> Result<OwnedFd, IdMapError> {
+fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, IdMapError> {
     let proof = SingleThread::prove().ok_or(IdMapError::Threads)?;
     let broken = |errno| IdMapError::Clone(Reason(errno));
     let (ours, theirs) = socket::pair().map_err(broken)?;

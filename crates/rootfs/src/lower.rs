@@ -434,7 +434,12 @@ impl Devices<'_> {
     /// `linux.devices`.
     fn configured(&mut self) -> Result<Vec<Node>, Error> {
         let mut nodes = Vec::new();
+        let linked = self.request.container.namespaces.mount.is_own();
         for (index, device) in self.request.container.devices.iter().enumerate() {
+            if linked && is_ptmx(&device.path) {
+                // The link to the container's own terminals takes that name.
+                continue;
+            }
             let pointer = format!("/linux/devices/{index}/path");
             let (kind, file_kind) = match device.kind {
                 DeviceKind::Char => (NodeKind::Char, FileKind::Char),
@@ -461,9 +466,15 @@ impl Devices<'_> {
     }
 
     fn links(&self) -> Vec<Link> {
+        let mounts = &self.request.container.mounts;
         LINKS
             .iter()
-            .filter(|(name, _)| *name != c"core" || self.request.host.has_kcore)
+            .filter(|(name, _)| match name.to_bytes() {
+                b"core" => self.request.host.has_kcore,
+                // A mount there stays: the name cannot be taken from it.
+                b"ptmx" => !mounts.iter().any(|mount| is_ptmx(&mount.destination)),
+                _ => true,
+            })
             .map(|(name, text)| Link {
                 spot: Spot {
                     parent: c"dev".into(),
@@ -482,6 +493,10 @@ impl Devices<'_> {
     }
 }
 
+fn is_ptmx(path: &Path) -> bool {
+    clean(path) == Path::new("dev/ptmx")
+}
+
 /// Whether a tmpfs of this kind starts empty.
 pub(crate) fn is_empty(action: &Action) -> bool {
     match action {
@@ -489,7 +504,10 @@ pub(crate) fn is_empty(action: &Action) -> bool {
             new.kind.as_c_str() == c"tmpfs"
                 && !matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent)
         }
-        Action::Bind { .. } | Action::Symlink { .. } | Action::Remount(_) => false,
+        Action::Bind { .. }
+        | Action::BindInside { .. }
+        | Action::Symlink { .. }
+        | Action::Remount(_) => false,
     }
 }
 

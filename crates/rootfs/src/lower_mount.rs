@@ -2,21 +2,21 @@
 
 use crate::default_mounts;
 use crate::device::Spot;
-use crate::idmapped::IdMap;
+use crate::idmapped::{IdMap, Maps};
 use crate::lower::{
     Dev, Error, Request, Shared, absolute, any_shared, inherited_propagation, inside, is_empty,
 };
 use crate::mount::{Action, Base, Change, Keep, Links, Step, Target};
 use crate::options::{self, Attributes, Options};
-use crate::path::{clean, split};
+use crate::path::{clean, relative, split};
 use crate::root::Form;
 use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
-use spec::container::Mount;
+use spec::container::{Mount, Namespace};
 use spec::{Code, Diagnostic};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Below /proc, these and nothing else may be covered: what a file system such as lxcfs emulates.
 const PROC_ALLOWED: [&str; 10] = [
@@ -194,6 +194,9 @@ impl<'a> MountContext<'a> {
             return Err(element.problem(Code::Missing, "source", message).into());
         };
         let depth = element.options.bind.unwrap_or(Depth::Top);
+        if let Some(below) = self.below_a_mount(element, source, depth) {
+            return self.lower_bind_inside(element, &below, depth);
+        }
         let copy_link = element.options.copy_symlink;
         let bind = Bind {
             pointer: element.pointer.clone(),
@@ -201,13 +204,13 @@ impl<'a> MountContext<'a> {
             copy_link,
             procfs: element.destination == Path::new("proc"),
             id_map: self.id_map_of_bind(element)?,
-        };
-        let source = self.shared.take(Tree {
-            path: absolute(source, &format!("{}/source", element.pointer))?,
             locked: match self.request.container.namespaces.user.is_own() {
                 true => element.options.top.clear.union(element.options.tree.clear) & REPLACED,
                 false => MountAttr::empty(),
             },
+        };
+        let source = self.shared.take(Tree {
+            path: absolute(source, &format!("{}/source", element.pointer))?,
             depth,
             follow: element.options.source,
             role: Role::Bind(bind),
@@ -216,7 +219,7 @@ impl<'a> MountContext<'a> {
             true => Some(self.spot(&element.destination, &element.pointer)?),
             false => None,
         };
-        let (changes, after) = self.bind_changes(&element.options, depth);
+        let (changes, after) = self.flag_changes(element, depth);
         let action = Action::Bind {
             source,
             changes,
@@ -226,9 +229,6 @@ impl<'a> MountContext<'a> {
         Ok(self.push(element, action, None)?)
     }
 
-    /// Where a link goes. `destination` is cleaned and not the root.
-    pub(crate) fn spot(&self, destination: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
-        let property = format!("{pointer}/destination");
     /// The changes of a bind mount of the configuration.
     fn flag_changes(&self, element: &Element<'_>, depth: Depth) -> (Vec<Change>, Vec<Change>) {
         let (mut changes, after) = self.bind_changes(&element.options, depth);
@@ -271,6 +271,9 @@ impl<'a> MountContext<'a> {
         Ok(self.push(element, action, None)?)
     }
 
+    /// Where a link goes. `destination` is cleaned and not the root.
+    pub(crate) fn spot(&self, destination: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
+        let property = format!("{pointer}/destination");
         let nul = |_nul| Diagnostic::new(Code::Path, &property, "holds a NUL byte");
         let (parent, name) = split(destination).unwrap_or((Path::new(""), OsStr::new("")));
         Ok(Spot {
@@ -302,13 +305,16 @@ impl<'a> MountContext<'a> {
     ) -> (Vec<Change>, Vec<Change>) {
         let mut before = attribute_changes(options, depth);
         let own = self.propagation(options, depth);
-        let covers = own.first().is_some_and(|first| {
-            first.depth == depth
-                && (first.propagation != Some(Propagation::Shared)
-                    && (first.propagation != Some(Propagation::Slave)
-                        || self.inherited != Some(Propagation::Private)))
+        let first = own.first();
+        let covers = first.is_some_and(|first| {
+            first.depth == depth && first.propagation != Some(Propagation::Shared)
         });
-        if let Some(kind) = self.inherited
+        let kind = match first.and_then(|first| first.propagation) {
+            // What was made private has no master any more.
+            Some(Propagation::Slave) => self.inherited.and(Some(Propagation::Slave)),
+            _ => self.inherited,
+        };
+        if let Some(kind) = kind
             && (!covers || self.any_shared)
         {
             add(&mut before, Change::propagation(depth, kind));
@@ -343,21 +349,24 @@ impl<'a> MountContext<'a> {
         } else {
             (&element.mount.uid_mappings, &element.mount.gid_mappings)
         };
-        if uids.is_empty() || gids.is_empty() {
-            let message =
-                "an id-mapped mount needs uidMappings and gidMappings, its own or the container's";
-            return Err(element
-                .problem(Code::Missing, "uidMappings", message.to_owned())
-                .into());
-        }
-        let maps = &mut self.shared.id_maps;
-        let known = maps
-            .iter()
-            .position(|known| (&known.uids, &known.gids) == (uids, gids));
-        Ok(known.unwrap_or_else(|| {
-            maps.push(IdMap {
+        let wanted = match &container.namespaces.user {
+            Namespace::Join(path) if uids.is_empty() => Maps::Joined(path.clone()),
+            _ if uids.is_empty() || gids.is_empty() => {
+                let message = "an id-mapped mount needs uidMappings and gidMappings, its own or the container's";
+                return Err(element
+                    .problem(Code::Missing, "uidMappings", message.to_owned())
+                    .into());
+            }
+            _ => Maps::Made {
                 uids: uids.clone(),
                 gids: gids.clone(),
+            },
+        };
+        let maps = &mut self.shared.id_maps;
+        let known = maps.iter().position(|known| known.maps == wanted);
+        Ok(known.unwrap_or_else(|| {
+            maps.push(IdMap {
+                maps: wanted,
                 destination: element.mount.destination.clone(),
             });
             maps.len() - 1
@@ -365,15 +374,6 @@ impl<'a> MountContext<'a> {
     }
 }
 
-/// Whether ids are to be mapped: by option, or by mappings alone.
-pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
-    element.options.id_map.is_some() || !element.mount.uid_mappings.is_empty()
-}
-
-/// What is wrong with an element before its kind is looked at.
-fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
-    let destination = &element.destination;
-    let shown = &element.mount.destination;
 /// The flags that a bind mount loses when it names any, but not these.
 const REPLACED: MountAttr = MountAttr::RDONLY
     .union(MountAttr::NOSUID)
@@ -401,6 +401,15 @@ fn clear_what_is_not_named(changes: &mut Vec<Change>, options: &Options) {
     }
 }
 
+/// Whether ids are to be mapped: by option, or by mappings alone.
+pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
+    element.options.id_map.is_some() || !element.mount.uid_mappings.is_empty()
+}
+
+/// What is wrong with an element before its kind is looked at.
+fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
+    let destination = &element.destination;
+    let shown = &element.mount.destination;
     if destination.as_os_str().is_empty() {
         let message = format!("{shown:?} is the root itself, which root.path gives");
         return Err(element.problem(Code::Path, "destination", message));
@@ -459,6 +468,7 @@ pub(crate) fn attribute_changes(options: &Options, depth: Depth) -> Vec<Change> 
         depth,
         set: attributes.set,
         clear: attributes.clear,
+        clear_unlocked: MountAttr::empty(),
         propagation: None,
     };
     if !options.top.is_empty() {
@@ -468,7 +478,6 @@ pub(crate) fn attribute_changes(options: &Options, depth: Depth) -> Vec<Change> 
         add(&mut changes, change(depth, options.tree));
     }
     changes
-        clear_unlocked: MountAttr::empty(),
 }
 
 /// Appends a change, within the last call if one can do both.
@@ -479,11 +488,11 @@ pub(crate) fn add(changes: &mut Vec<Change>, change: Change) {
     {
         last.set = last.set.difference(change.clear).union(change.set);
         last.clear = last.clear.difference(change.set).union(change.clear);
+        last.clear_unlocked = last
+            .clear_unlocked
+            .difference(change.set.union(change.clear));
         last.propagation = last.propagation.or(change.propagation);
         return;
     }
     changes.push(change);
 }
-        last.clear_unlocked = last
-            .clear_unlocked
-            .difference(change.set.union(change.clear));

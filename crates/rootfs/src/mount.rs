@@ -11,7 +11,7 @@ use crate::place::Fault;
 use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
 use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind};
-use kernel::mount::{self, AttrChange, Depth, MountAttr, Propagation};
+use kernel::mount::{self, AttrChange, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
@@ -92,6 +92,19 @@ pub(crate) enum Action {
         /// Where the link goes, if the source is one that is to be copied.
         link: Option<Spot>,
     },
+    /// A copy of a tree below the root, as earlier mounts have made it.
+    BindInside {
+        /// The source, relative to the root.
+        path: CString,
+        /// How much of it.
+        depth: Depth,
+        /// Whether the path may end in a link to it.
+        follow: Follow,
+        /// Done before it is attached.
+        changes: Vec<Change>,
+        /// Done after.
+        after: Vec<Change>,
+    },
     /// A symbolic link.
     Symlink {
         /// Where.
@@ -116,6 +129,8 @@ pub(crate) struct NewMount {
     pub(crate) after: Vec<Change>,
     /// What a tmpfs takes from the directory that it covers.
     pub(crate) inherit: Inherit,
+    /// What its options say of its root directory.
+    pub(crate) given: Given,
     /// Which of the plan's id maps it gets.
     pub(crate) id_map: Option<usize>,
     /// What its root directory is labelled with.
@@ -129,8 +144,6 @@ pub(crate) struct NewMount {
 pub(crate) enum Inherit {
     /// Nothing.
     Nothing,
-    /// What its options say of its root directory.
-    pub(crate) given: Given,
     /// Its permission bits, if it was there before.
     Mode,
     /// Its content.
@@ -145,6 +158,8 @@ pub(crate) struct Change {
     pub(crate) depth: Depth,
     pub(crate) set: MountAttr,
     pub(crate) clear: MountAttr,
+    /// Cleared too, unless the kernel says that the user namespace may not.
+    pub(crate) clear_unlocked: MountAttr,
     pub(crate) propagation: Option<Propagation>,
 }
 
@@ -155,11 +170,10 @@ impl Change {
             depth,
             set,
             clear: MountAttr::empty(),
+            clear_unlocked: MountAttr::empty(),
             propagation: None,
         }
     }
-    /// Cleared too, unless the kernel says that the user namespace may not.
-    pub(crate) clear_unlocked: MountAttr,
 
     /// Only changes the propagation type.
     pub(crate) fn propagation(depth: Depth, kind: Propagation) -> Self {
@@ -167,22 +181,24 @@ impl Change {
             depth,
             set: MountAttr::empty(),
             clear: MountAttr::empty(),
+            clear_unlocked: MountAttr::empty(),
             propagation: Some(kind),
         }
     }
-            clear_unlocked: MountAttr::empty(),
 
     pub(crate) fn apply(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
         self.apply_at(mount, c"")
     }
 
     pub(crate) fn apply_at(&self, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
-        let change = AttrChange {
-            set: self.set,
-            clear: self.clear,
-            propagation: self.propagation,
-            clear_unlocked: MountAttr::empty(),
-            id_map: None,
+        let change = |clear| {
+            let change = AttrChange {
+                set: self.set,
+                clear,
+                propagation: self.propagation,
+                id_map: None,
+            };
+            mount::mount_setattr(directory, path, self.depth, change)
         };
         match change(self.clear.union(self.clear_unlocked)) {
             Err(Errno::EPERM) if !self.clear_unlocked.is_empty() => change(self.clear),
@@ -221,13 +237,27 @@ pub(crate) fn apply(
             };
             let mount = mount.as_fd();
             apply_all(changes, mount)?;
-            let form = match step.target.form {
-                Some(form) => form,
-                None => form_of(mount)?,
-            };
-            let (target, _) = open_target(&step.target, form, handles, root)?;
-            mount::move_mount(mount, target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            place_bind(step, mount, handles, root)?;
             apply_all(after, mount)
+        }
+        Action::BindInside {
+            path,
+            depth,
+            follow,
+            changes,
+            after,
+        } => {
+            let mut flags = OpenFlags::PATH;
+            if *follow == Follow::No {
+                flags |= OpenFlags::NOFOLLOW;
+            }
+            let source = root::look_up(root.as_fd(), path, flags, LINKS_INSIDE)
+                .map_err(Fault::of(Call::Openat2))?;
+            let mount = mount::clone_tree(source.as_fd(), c"", *depth, Follow::No)
+                .map_err(Fault::of(Call::OpenTree))?;
+            apply_all(changes, mount.as_fd())?;
+            place_bind(step, mount.as_fd(), handles, root)?;
+            apply_all(after, mount.as_fd())
         }
         Action::Symlink { spot, text } => {
             let parent = spot.open(handles, root)?;
@@ -237,6 +267,34 @@ pub(crate) fn apply(
             let (target, _) = open_target(&step.target, Form::Directory, handles, root)?;
             apply_all(changes, target.as_fd())
         }
+    }
+}
+
+/// Attaches a bind mount.
+fn place_bind(
+    step: &Step,
+    mount: BorrowedFd<'_>,
+    handles: &Handles,
+    root: &RootFd,
+) -> Result<(), Fault> {
+    let form = match step.target.form {
+        Some(form) => form,
+        None => form_of(mount)?,
+    };
+    let (target, _) = open_target(&step.target, form, handles, root)?;
+    place(mount, target.as_fd())
+}
+
+/// Attaches `mount` on `target`.
+///
+/// # Errors
+/// ENOTDIR: one is a directory, the other is not.
+pub(crate) fn place(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
+    let fault = Fault::of(Call::MoveMount);
+    match mount::move_mount(mount, target) {
+        // The kernel says the same for other reasons.
+        Err(Errno::EINVAL) if form_of(mount)? != form_of(target)? => Err(fault(Errno::ENOTDIR)),
+        answer => answer.map_err(fault),
     }
 }
 
@@ -309,7 +367,7 @@ fn apply_new(
         (Err(fault), Some((source, changes))) if fault.errno == Errno::EPERM => {
             let mount = handles.take_tree(*source)?;
             apply_all(changes, mount.as_fd())?;
-            mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            place(mount.as_fd(), target.as_fd())?;
             return apply_all(&new.after, mount.as_fd());
         }
         (made, _) => made?,
@@ -317,7 +375,7 @@ fn apply_new(
     if matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent) && age == Age::Old {
         copyup::copy(target.as_fd(), mount.as_fd(), new.given)?;
     }
-    mount::move_mount(mount.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+    place(mount.as_fd(), target.as_fd())?;
     apply_all(&new.after, mount.as_fd())?;
     if step.keep == Keep::Yes {
         handles.keep(index, mount);
@@ -384,6 +442,9 @@ impl fmt::Display for Change {
         if !self.clear.is_empty() {
             write!(f, " -{}", Names(self.clear))?;
         }
+        if !self.clear_unlocked.is_empty() {
+            write!(f, " -{} unless locked", Names(self.clear_unlocked))?;
+        }
         if let Some(kind) = self.propagation {
             write!(f, " {kind:?}")?;
         }
@@ -442,9 +503,6 @@ impl fmt::Display for Shown<'_, &Step> {
                 }
                 if let Some(label) = &new.label {
                     write!(f, "\n    root labelled {label:?}")?;
-        if !self.clear_unlocked.is_empty() {
-            write!(f, " -{} unless locked", Names(self.clear_unlocked))?;
-        }
                 }
                 if let Some(map) = new.id_map {
                     write!(f, "\n    ids mapped by {map}")?;
@@ -462,6 +520,17 @@ impl fmt::Display for Shown<'_, &Step> {
                 link: _,
             } => {
                 write!(f, "\n    bind {}", Shown(*source, sources))?;
+                list(f, "change", changes)?;
+                list(f, "then change", after)?;
+            }
+            Action::BindInside {
+                path,
+                depth,
+                changes,
+                after,
+                ..
+            } => {
+                write!(f, "\n    bind {depth:?} of the root's {path:?}")?;
                 list(f, "change", changes)?;
                 list(f, "then change", after)?;
             }

@@ -58,6 +58,7 @@ impl Plan {
         self.steps.iter().any(|step| match &step.action {
             mount::Action::New(new) => !VIRTUAL.contains(&new.kind.as_c_str()),
             mount::Action::Bind { .. }
+            | mount::Action::BindInside { .. }
             | mount::Action::Symlink { .. }
             | mount::Action::Remount(_) => false,
         })

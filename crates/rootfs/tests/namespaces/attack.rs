@@ -85,7 +85,7 @@ fn linked_system_directories() {
                 container.mounts = vec![element];
                 let said = refused(&container);
                 assert!(
-                    said.contains("must be a real directory"),
+                    said.contains("must be mounted on ordinary directory"),
                     "{name} -> {text}: {said}"
                 );
             }
