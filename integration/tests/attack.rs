@@ -768,3 +768,36 @@ fn tmpcopyup_leaves_devices_and_fifos_out() {
         s.run(&bundle).prints("file");
     });
 }
+
+/// Another user has planted links in the directory of the pid file and of the log, under every name that can be guessed.
+#[test]
+fn planted_links_do_not_lead_the_callers_files_astray() {
+    use std::os::unix::fs::lchown;
+    sandbox::host(|s| {
+        let (place, precious) = (s.dir.join("place"), s.dir.join("precious"));
+        fs::create_dir(&place).expect("mkdir");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).expect("chmod");
+        fs::write(&precious, "precious").expect("write");
+        let names = (1..5000).map(|pid| format!(".pid.{pid}"));
+        for name in names.chain(["pid".to_owned(), ".pid".to_owned(), "log".to_owned()]) {
+            symlink(&precious, place.join(&name)).expect("link");
+            lchown(place.join(&name), Some(12345), Some(12345)).expect("chown");
+        }
+        let pid_file = place.join("pid");
+        let option = pid_file.to_str().expect("text");
+        let container = s.create_with(&s.bundle(), &["--pid-file", option]);
+        assert_eq!(
+            fs::read_to_string(&pid_file).expect("pid file"),
+            container.pid().to_string()
+        );
+        container.remove();
+        assert_eq!(fs::read_to_string(&precious).expect("read"), "precious");
+        let log = place.join("log");
+        let log = log.to_str().expect("text");
+        let outcome = s.runtime(&["--log", log, "state", "missing"]).fails();
+        if s.subject.is_locule() {
+            outcome.fails_with(&["place/log", "links of other users are not followed"]);
+            assert_eq!(fs::read_to_string(&precious).expect("read"), "precious");
+        }
+    });
+}

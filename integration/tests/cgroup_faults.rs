@@ -441,9 +441,16 @@ fn stopped<'s>(s: &'s Sandbox, bundle: &Bundle) -> Container<'s> {
     container
 }
 
-on_both! {
-    /// A second container with the same cgroupsPath lives on when the first, which has stopped, is deleted.
-    a_deletion_leaves_the_next_container_of_the_group, a_deletion_leaves_the_next_container_in_v2, leaves_the_next
+/// A second container with the same cgroupsPath lives on when the first, which has stopped, is deleted.
+#[test]
+fn a_deletion_leaves_the_next_container_of_the_group() {
+    sandbox::host(|s| leaves_the_next(s));
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn a_deletion_leaves_the_next_container_in_v2() {
+    sandbox::pure_v2(|s| leaves_the_next(s));
 }
 
 fn leaves_the_next(s: &Sandbox) {
@@ -475,9 +482,16 @@ fn leaves_the_next(s: &Sandbox) {
     }
 }
 
-on_both! {
-    /// A process that another program has put into the group of a stopped container lives on, and so does the group.
-    a_deletion_leaves_a_foreign_process, a_deletion_leaves_a_foreign_process_in_v2, leaves_a_foreign_process
+/// A process that another program has put into the group of a stopped container lives on, and so does the group.
+#[test]
+fn a_deletion_leaves_a_foreign_process() {
+    sandbox::host(|s| leaves_a_foreign_process(s));
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn a_deletion_leaves_a_foreign_process_in_v2() {
+    sandbox::pure_v2(|s| leaves_a_foreign_process(s));
 }
 
 fn leaves_a_foreign_process(s: &Sandbox) {
@@ -504,9 +518,16 @@ fn leaves_a_foreign_process(s: &Sandbox) {
     assert!(!s.state.join(&container.id).exists());
 }
 
-on_both! {
-    /// What has the path of a container of an earlier boot is not that container's.
-    a_deletion_after_a_boot_leaves_all_groups, a_deletion_after_a_boot_leaves_all_groups_in_v2, leaves_after_a_boot
+/// What has the path of a container of an earlier boot is not that container's.
+#[test]
+fn a_deletion_after_a_boot_leaves_all_groups() {
+    sandbox::host(|s| leaves_after_a_boot(s));
+}
+
+/// The same where cgroup v2 is all there is.
+#[test]
+fn a_deletion_after_a_boot_leaves_all_groups_in_v2() {
+    sandbox::pure_v2(|s| leaves_after_a_boot(s));
 }
 
 fn leaves_after_a_boot(s: &Sandbox) {

@@ -337,17 +337,60 @@ fn preserved_descriptors_reach_the_program() {
     });
 }
 
-/// As many as the option can say: all that there are.
+/// `--preserve-fds` above what is open: the first missing one is named, nothing is made.
 #[test]
-fn more_descriptors_than_can_be_are_all_preserved() {
+fn descriptors_that_are_not_open_are_not_preserved() {
     sandbox::host(|s| {
-        if s.is_control("runc 1.1 wants them to be open") {
-            return;
+        let bundle = s.bundle();
+        for number in ["1", "4294967295"] {
+            // A log must not take the number of the one that is missing.
+            let mut command = s.command();
+            command.args(["--log", "log", "create", "--preserve-fds", number]);
+            command.arg("--bundle").arg(bundle.write()).arg(s.id());
+            let words = ["preserved-fd", &format!("(of {number})")];
+            s.finish(command, Some(&bundle)).fails_with(&words);
+            assert_eq!(fs::read_dir(&s.state).expect("state").count(), 0);
         }
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", "LISTEN_FDS=2 LISTEN_PID=$$ exec \"$@\" 3</dev/null"])
+            .arg("sh")
+            .arg(&s.subject.program)
+            .arg("--root")
+            .arg(&s.state)
+            .args(["run", "--bundle"])
+            .arg(bundle.write())
+            .arg(s.id());
+        let outcome = s.finish(command, Some(&bundle)).fails();
+        if s.subject.is_locule() {
+            outcome.fails_with(&["LISTEN_FDS is 2", "has not opened descriptor 4"]);
+        }
+    });
+}
+
+/// "LISTEN_PID": descriptors that are meant for another process are not passed on, and not told of.
+#[test]
+fn descriptors_for_another_process_are_not_passed() {
+    sandbox::host(|s| {
         let mut bundle = s.bundle();
-        bundle.shell("echo all >&2");
-        let outcome = s.run_with(&bundle, &["--preserve-fds", "4294967295"]).ok();
-        assert_eq!(outcome.stderr, "all\n");
+        bundle.shell("ls /proc/self/fd | grep -c . ; echo $LISTEN_FDS $LISTEN_PID");
+        for pid in ["", "LISTEN_PID=1", "LISTEN_PID=x"] {
+            let mut command = std::process::Command::new("sh");
+            command
+                .arg("-c")
+                .arg(format!(
+                    "exec 3</etc/passwd; {pid} LISTEN_FDS=1 exec \"$@\""
+                ))
+                .arg("sh")
+                .arg(&s.subject.program)
+                .arg("--root")
+                .arg(&s.state)
+                .args(["run", "--bundle"])
+                .arg(bundle.write())
+                .arg(s.id());
+            // The three standard streams and the listing itself.
+            s.finish(command, Some(&bundle)).prints("4");
+        }
     });
 }
 

@@ -144,6 +144,12 @@ pub fn mark_close_on_exec(number: RawFd) {
     unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
+/// Whether `number` is an open descriptor of this process.
+pub fn is_open(number: u32) -> bool {
+    // SAFETY: the request reads a flag of the descriptor; a number that is not open is refused.
+    RawFd::try_from(number).is_ok_and(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1)
+}
+
 /// Makes `number` refer to what `fd` refers to, and stay open over exec. Nothing happens (but for the flag)
 /// if it already is `fd`. See dup2(2).
 pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {

@@ -4,26 +4,102 @@
 //! reach the container's program (those that `--preserve-fds` and socket activation ask for) and marks
 //! all others close-on-exec, before anything else is opened.
 
+use crate::args::Create;
 use kernel::Errno;
-use kernel::process::{Closing, close_range};
-use std::ffi::OsStr;
+use kernel::process::{Closing, close_range, is_open};
+use std::env;
+use std::ffi::{OsStr, OsString};
 
 /// The first number that is not one of stdin, stdout and stderr.
 const FIRST: u32 = 3;
 
-/// How many descriptors from 3 on the program inherits: `--preserve-fds`, and LISTEN_FDS of sd_listen_fds(3),
-/// whose LISTEN_PID engines set to whatever process they mean.
-pub(crate) fn preserved(preserve_fds: u32, listen_fds: Option<&OsStr>) -> u32 {
-    let listening = listen_fds
-        .and_then(OsStr::to_str)
-        .and_then(|text| text.parse::<u32>().ok())
-        .unwrap_or(0);
-    preserve_fds.saturating_add(listening)
+/// How many descriptors of the caller the program inherits, from 3 on: first those of socket activation, then
+/// those of `--preserve-fds`. All are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Preserved {
+    /// LISTEN_FDS of sd_listen_fds(3).
+    pub(crate) listening: u32,
+    /// `--preserve-fds`.
+    pub(crate) asked: u32,
 }
 
-/// Marks every descriptor from 3 + `preserved` on close-on-exec.
-pub(crate) fn mark_leaked(preserved: u32) -> Result<(), Errno> {
-    match FIRST.checked_add(preserved) {
+impl Preserved {
+    /// All of them.
+    pub(crate) fn count(self) -> u32 {
+        self.listening.saturating_add(self.asked)
+    }
+}
+
+/// Descriptors that cannot be preserved. The first words are runc's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub(crate) enum Unpreserved {
+    #[error(
+        "unable to stat preserved-fd {index} (of {count}): the caller has not opened descriptor {number}; open it or give --preserve-fds a smaller number"
+    )]
+    Asked { index: u32, count: u32, number: u32 },
+    #[error(
+        "LISTEN_FDS is {count}, but the caller has not opened descriptor {number}; open it or unset LISTEN_FDS"
+    )]
+    Listening { count: u32, number: u32 },
+    #[error("LISTEN_FDS is {value:?}, which is no number of descriptors")]
+    Number { value: OsString },
+}
+
+/// The descriptors that `args` and the environment ask for. Call it before anything is opened.
+///
+/// # Errors
+/// One of them is not open, or LISTEN_FDS is no number.
+pub(crate) fn preserved(args: &Create) -> Result<Preserved, Unpreserved> {
+    let pid = env::var_os("LISTEN_PID");
+    let count = env::var_os("LISTEN_FDS");
+    let preserved = Preserved {
+        listening: listening(std::process::id(), pid.as_deref(), count.as_deref())?,
+        asked: args.preserve_fds,
+    };
+    check(preserved, is_open)?;
+    Ok(preserved)
+}
+
+/// How many descriptors the caller has passed to the process `own`: sd_listen_fds(3). A LISTEN_PID that is absent
+/// or another process' says that they are not for this one.
+fn listening(own: u32, pid: Option<&OsStr>, count: Option<&OsStr>) -> Result<u32, Unpreserved> {
+    let number = |text: &OsStr| text.to_str().and_then(|text| text.parse::<u32>().ok());
+    let (Some(pid), Some(count)) = (pid, count) else {
+        return Ok(0);
+    };
+    if number(pid) != Some(own) {
+        return Ok(0);
+    }
+    number(count).ok_or_else(|| Unpreserved::Number {
+        value: count.to_owned(),
+    })
+}
+
+fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpreserved> {
+    for index in 0..preserved.count() {
+        let number = FIRST.saturating_add(index);
+        if is_open(number) {
+            continue;
+        }
+        return Err(match index.checked_sub(preserved.listening) {
+            Some(index) => Unpreserved::Asked {
+                index,
+                count: preserved.asked,
+                number,
+            },
+            None => Unpreserved::Listening {
+                count: preserved.listening,
+                number,
+            },
+        });
+    }
+    Ok(())
+}
+
+/// Marks every descriptor after the preserved ones close-on-exec.
+pub(crate) fn mark_leaked(preserved: Preserved) -> Result<(), Errno> {
+    match FIRST.checked_add(preserved.count()) {
         Some(first) => close_range(first, u32::MAX, Closing::OnExec),
         None => Ok(()),
     }
@@ -34,11 +110,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn preserved_descriptors_are_those_asked_for_and_those_listened_on() {
-        assert_eq!(preserved(0, None), 0);
-        assert_eq!(preserved(2, None), 2);
-        assert_eq!(preserved(2, Some(OsStr::new("3"))), 5);
-        assert_eq!(preserved(2, Some(OsStr::new("x"))), 2);
-        assert_eq!(preserved(u32::MAX, Some(OsStr::new("1"))), u32::MAX);
+    fn descriptors_are_passed_to_the_process_that_is_named() {
+        let count = |pid: Option<&str>, count: Option<&str>| {
+            listening(7, pid.map(OsStr::new), count.map(OsStr::new))
+        };
+        assert_eq!(count(Some("7"), Some("3")), Ok(3));
+        assert_eq!(count(Some("7"), None), Ok(0));
+        for pid in [None, Some("8"), Some(""), Some("x"), Some("-7"), Some("70")] {
+            assert_eq!(count(pid, Some("3")), Ok(0), "{pid:?}");
+            assert_eq!(count(pid, Some("x")), Ok(0), "{pid:?}");
+        }
+        for number in ["", "x", "-1", "99999999999"] {
+            assert!(count(Some("7"), Some(number)).is_err(), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_first_descriptor_that_is_not_open_is_named() {
+        let open = |number| number < 6;
+        let check = |listening, asked| check(Preserved { listening, asked }, open);
+        assert_eq!(check(1, 2), Ok(()));
+        let (index, count, number) = (2, 3, 6);
+        let missing = Unpreserved::Asked {
+            index,
+            count,
+            number,
+        };
+        assert_eq!(check(1, 3), Err(missing));
+        assert_eq!(
+            check(4, 1),
+            Err(Unpreserved::Listening { count: 4, number })
+        );
+        assert!(check(u32::MAX, u32::MAX).is_err());
     }
 }

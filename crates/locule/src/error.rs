@@ -1,6 +1,7 @@
 //! Why a command has failed.
 
 use crate::commands::update::Misgiven;
+use crate::descriptors::Unpreserved;
 use crate::state::ContainerId;
 use crate::{log, signal, state, status};
 use kernel::Errno;
@@ -22,6 +23,8 @@ pub(crate) enum Error {
     Signal(#[from] signal::Unknown),
     #[error(transparent)]
     Log(#[from] log::Unavailable),
+    #[error(transparent)]
+    Unpreserved(#[from] Unpreserved),
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
@@ -124,7 +127,7 @@ impl Error {
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
-            Self::InitByHand => "usage",
+            Self::InitByHand | Self::Unpreserved(_) => "usage",
         }
     }
 

@@ -5,20 +5,16 @@
 //! with one write a line, so that lines of several processes do not mix in an appended file. The error
 //! that ends a command is also printed on stderr, whatever the log is.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the caller's log file, on the host"
-)]
-
 use crate::args::{Globals, LogFormat, LogLevel};
+use crate::host_file::HostFile;
 use crate::moment;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -32,9 +28,10 @@ const PIECE: usize = 4096;
 
 /// The log cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("open the log {path:?}")]
+#[error("open the log {path:?}{hint}")]
 pub(crate) struct Unavailable {
     path: PathBuf,
+    hint: &'static str,
     #[source]
     source: io::Error,
 }
@@ -65,17 +62,15 @@ pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
 }
 
 fn open(path: &Path) -> Result<File, Unavailable> {
-    // Without waiting: opening a FIFO that nobody reads would never return.
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
-        .open(path)
-        .map_err(|source| Unavailable {
-            path: path.to_owned(),
-            source,
-        })
+    let opened = HostFile::at(path).and_then(HostFile::append);
+    opened.map_err(|errno| Unavailable {
+        path: path.to_owned(),
+        hint: match errno {
+            Errno::ELOOP => ", where links of other users are not followed",
+            _ => "",
+        },
+        source: errno.into(),
+    })
 }
 
 fn level(globals: &Globals) -> Level {

@@ -13,6 +13,7 @@ mod args;
 mod commands;
 mod descriptors;
 mod error;
+mod host_file;
 mod log;
 mod moment;
 mod process;
@@ -24,6 +25,7 @@ mod testing;
 
 use args::{Command, Globals, Invocation};
 use commands::Env;
+use descriptors::Preserved;
 use error::{Error, print};
 use kernel::process::{notice_children, set_dumpable};
 use seal::{Origin, Unsealed};
@@ -63,7 +65,14 @@ fn execute(
     command: &Command,
     origin: Result<Option<Origin>, Unsealed>,
 ) -> Result<ExitCode, Error> {
+    // Before the first descriptor of our own, which could have the number of one that is to be preserved.
+    let preserved = match command {
+        Command::Create(args) => descriptors::preserved(args),
+        Command::Run(args) => descriptors::preserved(&args.create),
+        _ => Ok(Preserved::default()),
+    };
     log::install(globals)?;
+    let preserved = preserved?;
     // The caller may have ignored it.
     notice_children().map_err(Error::Harden)?;
     let origin = match origin? {
@@ -74,7 +83,8 @@ fn execute(
     if let Some(origin) = origin {
         tracing::debug!("this process runs from {}", origin.as_str());
     }
-    let env = Env::new(globals);
+    let mut env = Env::new(globals);
+    env.preserved = preserved;
     match command {
         Command::State(args) => apart(commands::state::run, args, &env),
         Command::Kill(args) => apart(commands::kill::run, args, &env),
@@ -90,12 +100,12 @@ fn execute(
         Command::Seccomp(args) => apart(commands::seccomp::run, args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {
-            harden(args)?;
+            harden(preserved)?;
             apart(commands::create::run, args, &env)
         }
         Command::Start(args) => apart(commands::start::run, args, &env),
         Command::Run(args) => {
-            harden(&args.create)?;
+            harden(preserved)?;
             apart(commands::run::run, args, &env)
         }
     }
@@ -112,9 +122,7 @@ fn apart<A>(
 }
 
 /// Keeps what the caller has leaked, and this process itself, out of the container's reach.
-fn harden(args: &args::Create) -> Result<(), Error> {
-    let listen_fds = env::var_os("LISTEN_FDS");
-    let preserved = descriptors::preserved(args.preserve_fds, listen_fds.as_deref());
+fn harden(preserved: Preserved) -> Result<(), Error> {
     descriptors::mark_leaked(preserved).map_err(Error::Harden)?;
     // Only with root's rights: otherwise our own /proc files would no longer be ours, and the id
     // maps of a user namespace could not be written.

@@ -3,21 +3,15 @@
 //! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
 //! down, then made. Whatever fails leaves nothing behind.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the pid file is the caller's, on the host"
-)]
-
 use super::{Env, hooks};
+use crate::args;
 use crate::error::Error;
+use crate::host_file::HostFile;
 use crate::process::start_time;
 use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
-use crate::{args, descriptors};
 use kernel::signal::SignalFd;
 use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
-use std::env::{self, current_dir};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,7 +42,7 @@ pub(crate) struct Made {
     /// Whether the record with its process is prepared.
     prepared: Result<(), Error>,
     created: Created,
-    pid_file: Option<PathBuf>,
+    pid_file: Option<PidFile>,
     interrupts: SignalFd,
 }
 
@@ -58,7 +52,7 @@ impl Made {
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         let id = ContainerId::new(args.id())?;
         refuse_sockets(args)?;
-        let pid_file = args.pid_file.as_deref().map(absolute).transpose()?;
+        let pid_file = args.pid_file.as_deref().map(PidFile::at).transpose()?;
         let config = args
             .config
             .as_deref()
@@ -106,13 +100,13 @@ impl Made {
         let recorded = prepared.and_then(|()| {
             reservation.show()?;
             pid_file
-                .as_deref()
-                .map_or(Ok(()), |path| write_pid_file(path, created.pid()))
+                .as_ref()
+                .map_or(Ok(()), |file| file.write(created.pid()))
         });
         let released = recorded.and_then(|()| Ok(created.release()?));
         let entry = reservation.into_entry();
         if let Err(error) = released {
-            undo(entry, created, &record, pid_file.as_deref());
+            undo(entry, created, &record, pid_file.as_ref());
             return Err(error);
         }
         Ok(Released {
@@ -132,7 +126,7 @@ pub(crate) struct Released {
     entry: Entry,
     record: Record,
     created: Created,
-    pid_file: Option<PathBuf>,
+    pid_file: Option<PidFile>,
     interrupts: SignalFd,
 }
 
@@ -148,7 +142,7 @@ impl Released {
         } = self;
         if let Err(error) = created.until_started(&interrupts) {
             match entry.acquire() {
-                Ok(entry) => undo(entry, created, &record, pid_file.as_deref()),
+                Ok(entry) => undo(entry, created, &record, pid_file.as_ref()),
                 Err(state::Error::Absent { .. }) => {}
                 Err(left) => tracing::error!(code = left.code(), "{left}"),
             }
@@ -159,12 +153,12 @@ impl Released {
 }
 
 /// Ends a recorded container, whose lock the caller holds, and gives its name back.
-fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&Path>) {
+fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&PidFile>) {
     if let Err(left) = created.discard() {
         tracing::error!("{left}");
     }
-    if let Some(path) = pid_file {
-        let _absent = fs::remove_file(path);
+    if let Some(file) = pid_file {
+        file.file.remove();
     }
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
     if let Err(error) = entry.remove() {
@@ -187,8 +181,6 @@ impl Making<'_> {
         config: &[u8],
         waits: Waits,
     ) -> Result<(Record, Created, Result<(), Error>), Error> {
-        let listen_fds = env::var_os("LISTEN_FDS");
-        let keep_fds = descriptors::preserved(self.args.preserve_fds, listen_fds.as_deref());
         let request = launch::Request {
             container: &container,
             id: self.reservation.id().as_str(),
@@ -204,8 +196,8 @@ impl Making<'_> {
             } else {
                 Keyring::New
             },
-            keep_fds,
-            listen_fds: keep_fds - self.args.preserve_fds.min(keep_fds),
+            keep_fds: self.env.preserved.count(),
+            listen_fds: self.env.preserved.listening,
         };
         let facts = Facts::probe(Some(&request))?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;
@@ -265,27 +257,34 @@ fn give_back(reservation: Reservation) {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    let failed = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    Ok(current_dir().map_err(failed)?.join(path))
+/// The file that the caller wants the pid in.
+#[derive(Debug)]
+struct PidFile {
+    /// For messages.
+    path: PathBuf,
+    file: HostFile,
 }
 
-/// Readers see the whole number or no file.
-fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
-    let failed = |source| Error::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    fs::write(&temporary, pid.to_string()).map_err(failed)?;
-    fs::rename(&temporary, path).map_err(|source| {
-        let _best_effort = fs::remove_file(&temporary);
-        failed(source)
-    })
+impl PidFile {
+    fn at(path: &Path) -> Result<Self, Error> {
+        match HostFile::at(path) {
+            Ok(file) => Ok(Self {
+                path: path.to_owned(),
+                file,
+            }),
+            Err(errno) => Err(Error::Write {
+                path: path.to_owned(),
+                source: errno.into(),
+            }),
+        }
+    }
+
+    /// Readers see the whole number or no file.
+    fn write(&self, pid: i32) -> Result<(), Error> {
+        let written = self.file.replace(pid.to_string().as_bytes());
+        written.map_err(|source| Error::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
 }

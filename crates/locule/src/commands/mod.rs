@@ -18,6 +18,7 @@ pub(crate) mod template;
 pub(crate) mod update;
 
 use crate::args::{CgroupManager, Globals, Rootless};
+use crate::descriptors::Preserved;
 use crate::error::Error;
 use crate::state::{Access, ContainerId, Record, Store, is_host_root};
 use spec::Container;
@@ -33,6 +34,8 @@ pub(crate) struct Env {
     pub(crate) cgroup_manager: cgroup::Manager,
     /// Whether this process lacks the rights of the host's root.
     pub(crate) rootless: bool,
+    /// The descriptors of the caller that a container gets.
+    pub(crate) preserved: Preserved,
 }
 
 impl Env {
@@ -52,6 +55,7 @@ impl Env {
             root: globals.root.clone(),
             cgroup_manager,
             rootless,
+            preserved: Preserved::default(),
         }
     }
 

@@ -28,6 +28,7 @@ impl Stage {
             root: Some(directory.path().join("root")),
             cgroup_manager: cgroup::Manager::Disabled,
             rootless: false,
+            preserved: Default::default(),
         };
         env.store(Access::Make).unwrap();
         Self { directory, env }
