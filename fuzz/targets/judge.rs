@@ -1,7 +1,8 @@
 //! What every compiled profile has to keep.
 
 use kernel::Errno;
-use kernel::process::{prlimit, set_no_new_privs};
+use kernel::process::prlimit;
+use nix::sys::prctl::set_no_new_privs;
 use kernel::seccomp::{FilterFlags, load};
 use seccomp::bpf::{self, Data, Instruction};
 use seccomp::inspect::{Inspector, lint};

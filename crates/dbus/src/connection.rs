@@ -2,12 +2,13 @@
 
 use crate::message::{PREFIX, length};
 use crate::{Address, Error, Header, Kind, Malformed, Message, Value};
-use kernel::{Errno, process, socket};
+use kernel::{Errno, socket};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -314,7 +315,7 @@ impl Connection {
                     });
                 }
                 Ok(count) => buffer = &mut buffer[count..],
-                Err(error) => self.wait_or_fail(&error, Wait::ToRead, what, deadline)?,
+                Err(error) => self.wait_or_fail(&error, PollFlags::POLLIN, what, deadline)?,
             }
         }
         Ok(())
@@ -324,7 +325,7 @@ impl Connection {
         while !bytes.is_empty() {
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) => self.wait_or_fail(&error, Wait::ToWrite, "sending", deadline)?,
+                Err(error) => self.wait_or_fail(&error, PollFlags::POLLOUT, "sending", deadline)?,
             }
         }
         Ok(())
@@ -333,7 +334,7 @@ impl Connection {
     fn wait_or_fail(
         &self,
         error: &std::io::Error,
-        wait: Wait,
+        wait: PollFlags,
         what: &str,
         deadline: Deadline,
     ) -> Result<(), Error> {
@@ -352,13 +353,12 @@ impl Connection {
         if left.is_zero() {
             return Err(stuck(&self.bus, what, deadline));
         }
-        let fd = self.stream.as_fd().as_raw_fd();
-        let mut fds = [match wait {
-            Wait::ToRead => process::poll_in(fd),
-            Wait::ToWrite => process::poll_out(fd),
-        }];
-        let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        match process::poll(&mut fds, Some(milliseconds.saturating_add(1))) {
+        let mut fds = [PollFd::new(self.stream.as_fd(), wait)];
+        let whole = left.as_millis().saturating_add(1);
+        match poll(
+            &mut fds,
+            PollTimeout::try_from(whole).unwrap_or(PollTimeout::MAX),
+        ) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(self.failed(errno)),
         }
@@ -377,13 +377,6 @@ impl Connection {
             why,
         }
     }
-}
-
-/// What a socket is not ready for.
-#[derive(Debug, Clone, Copy)]
-enum Wait {
-    ToRead,
-    ToWrite,
 }
 
 fn stuck(bus: &str, what: &str, deadline: Deadline) -> Error {

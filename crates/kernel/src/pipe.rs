@@ -1,7 +1,7 @@
 //! Pipes and other streams.
 
 use crate::errno::{Errno, ret};
-use crate::fs::{self, FileKind};
+use crate::fs;
 use crate::path::{self, OpenFlags, Resolve};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -42,17 +42,6 @@ pub const STANDARD: [BorrowedFd<'static>; 3] = [
     // SAFETY: as above.
     unsafe { BorrowedFd::borrow_raw(2) },
 ];
-
-/// Gives the pipe, fifo or socket behind `fd` to another owner. Nothing happens to other kinds of files,
-/// which belong to somebody else, or when the owner is right already. See fchown(2).
-pub fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
-    let stat = fs::stat(fd)?;
-    if !matches!(stat.kind, FileKind::Fifo | FileKind::Socket) || stat.uid == uid {
-        return Ok(());
-    }
-    // SAFETY: no memory is passed; -1 leaves the group.
-    ret(unsafe { libc::fchown(fd.as_raw_fd(), uid, libc::gid_t::MAX) }.into())
-}
 
 /// Opens the existing file `name` and writes `bytes` in one call: for files of the kernel that take their
 /// text once. Not for names that a container controls.

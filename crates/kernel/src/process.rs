@@ -1,46 +1,10 @@
-//! What a process says about itself: prctl(2), sessions, limits, signals, descriptors, names, time.
+//! What nix lacks of a process: limits, actions of signals, descriptors by number, execution, time.
 
 use crate::errno::{Errno, ret, ret_number};
+use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::{mem, ptr};
-
-fn prctl(option: libc::c_int, argument: libc::c_ulong) -> Result<u64, Errno> {
-    // SAFETY: the options that this module passes take one number.
-    ret_number(unsafe { libc::prctl(option, argument, 0, 0, 0) }.into())
-}
-
-/// Says whether other processes of the same user may trace this one and look into its /proc entry.
-pub fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, dumpable.into()).map(|_zero| ())
-}
-
-/// Has the kernel send `signal` when the maker of this process ends; 0 takes it back.
-pub fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
-    let signal = libc::c_ulong::try_from(signal).map_err(|_negative| Errno::EINVAL)?;
-    prctl(libc::PR_SET_PDEATHSIG, signal).map(|_zero| ())
-}
-
-/// Makes this process adopt the orphans among its descendants.
-pub fn set_child_subreaper() -> Result<(), Errno> {
-    prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map(|_zero| ())
-}
-
-/// Gives up for ever what execve could add: set-id bits and file capabilities.
-pub fn set_no_new_privs() -> Result<(), Errno> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map(|_zero| ())
-}
-
-/// Whether [`set_no_new_privs`] was called.
-pub fn no_new_privs() -> Result<bool, Errno> {
-    prctl(libc::PR_GET_NO_NEW_PRIVS, 0).map(|answer| answer == 1)
-}
-
-/// The execution domain. See personality(2).
-pub fn personality(domain: u32) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::personality(domain.into()) }.into())
-}
 
 /// CPUs that a mask has room for: more than any kernel is built for (CONFIG_NR_CPUS, at most 8192).
 const CPUS: usize = 8192;
@@ -55,36 +19,6 @@ pub fn allow_every_cpu() -> Result<(), Errno> {
     let mask = [u8::MAX; CPUS / 8];
     // SAFETY: the pointer and the size are of one array. The kernel takes as much of it as it has CPUs for.
     ret(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) })
-}
-
-/// Makes this process the leader of a new session.
-pub fn setsid() -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::setsid() }.into())
-}
-
-/// Makes this process the leader of a new process group.
-pub fn new_process_group() -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::setpgid(0, 0) }.into())
-}
-
-/// The file mode creation mask; gives the old one.
-pub fn umask(mask: u32) -> u32 {
-    // SAFETY: no memory is passed; the call cannot fail.
-    unsafe { libc::umask(mask) }
-}
-
-/// This process' id in its own PID namespace.
-pub fn getpid() -> i32 {
-    // SAFETY: no memory is passed; the call cannot fail.
-    unsafe { libc::getpid() }
-}
-
-/// Sets the host name of the UTS namespace: at most 64 bytes.
-pub fn sethostname(name: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the pointer and the length are of one slice.
-    ret(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into())
 }
 
 /// Sets the NIS domain name of the UTS namespace: at most 64 bytes.
@@ -182,10 +116,7 @@ pub fn reset_actions() -> Result<(), Errno> {
 
 /// Unblocks every signal.
 pub fn unblock_signals() -> Result<(), Errno> {
-    // SAFETY: an empty set is all zeroes.
-    let none: libc::sigset_t = unsafe { mem::zeroed() };
-    // SAFETY: the set is a whole structure; the old one is not asked for.
-    ret(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()) }.into())
+    SigSet::empty().thread_set_mask()
 }
 
 /// Makes this process be told of, and able to wait for, the end of its children: an ignored SIGCHLD, which exec
@@ -251,12 +182,6 @@ pub fn execve(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
 pub fn exit_now(status: u8) -> ! {
     // SAFETY: ends the process; nothing runs after it.
     unsafe { libc::_exit(status.into()) }
-}
-
-/// Sends `signal` to the process group that `leader`, a child not yet waited for, has made.
-pub fn kill_group(leader: i32, signal: i32) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::kill(-leader, signal) }.into())
 }
 
 /// The path of the working directory, into `buffer`; gives its length. See getcwd(2).

@@ -10,6 +10,8 @@ use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
 use kernel::signal::SignalFd;
 use kernel::{Errno, fs};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, setpgid};
 use spec::container::Hook;
 use spec::state::StateText;
 use std::convert::Infallible;
@@ -314,7 +316,7 @@ impl Prepared {
         let waited = feed.until_end(child.pidfd.as_fd(), output.read.as_fd(), self.timeout, tail);
         if waited.is_err() {
             // The group outlives its leader's end, not our not having waited for it.
-            let _gone = process::kill_group(child.pid, process::SIGKILL);
+            let _gone = killpg(Pid::from_raw(child.pid), Signal::SIGKILL);
             let _gone = clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL);
         }
         let ended =
@@ -347,7 +349,7 @@ impl Prepared {
     ) -> Result<Infallible, Errno> {
         let env = self.env.as_ref().or(around.process_env);
         let env = env.ok_or(Errno::EINVAL)?;
-        process::new_process_group()?;
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         process::place_at(input.read.as_fd(), 0)?;
         process::place_at(output.write.as_fd(), 1)?;
         process::place_at(output.write.as_fd(), 2)?;

@@ -12,18 +12,28 @@ use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
 use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed, ids, pipe};
+use nix::sys::personality::{self, Persona};
+use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs};
+use nix::sys::stat::{Mode, SFlag, fstat, umask};
+use nix::unistd::{Uid, fchown, sethostname, setsid};
 use rootfs::RootFd;
 use spec::Container;
 use spec::container::{KEEP_GROUPS, Namespace, Personality, Rlimit};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// The execution domain of 32-bit programs: see [personality(2)].
+///
+/// [personality(2)]: https://man7.org/linux/man-pages/man2/personality.2.html
+const PER_LINUX32: i32 = 8;
 
 /// What will be done, and nothing else.
 #[derive(Debug)]
 pub struct Plan {
     hostname: Option<Vec<u8>>,
     domainname: Option<Vec<u8>>,
-    personality: Option<u32>,
+    personality: Option<Persona>,
     user: User,
     no_new_privileges: bool,
     /// Relative to the root.
@@ -150,8 +160,8 @@ impl Plan {
             hostname: container.hostname.clone().map(String::into_bytes),
             domainname: container.domainname.clone().map(String::into_bytes),
             personality: container.personality.map(|personality| match personality {
-                Personality::PerLinux => 0,
-                Personality::PerLinux32 => 8,
+                Personality::PerLinux => Persona::empty(),
+                Personality::PerLinux32 => Persona::from_bits_retain(PER_LINUX32),
             }),
             user: User::lower(container, options)?,
             no_new_privileges: process.no_new_privileges,
@@ -173,7 +183,8 @@ impl Plan {
         // The caller's CPUs are not the container's: those are of its cpuset. A security module that forbids it leaves
         // fewer CPUs and takes nothing from anybody.
         let _best_effort = process::allow_every_cpu();
-        process::setsid().map_err(Failed::at(Call::Setsid, 0))
+        let session = setsid().map_err(Failed::at(Call::Setsid, 0));
+        session.map(|_own_pid| ())
     }
 
     /// Makes the working directory if it is missing, before the root may turn read-only.
@@ -185,7 +196,7 @@ impl Plan {
     /// Sets the names of the UTS namespace.
     pub fn set_names(&self) -> Result<(), Failed> {
         if let Some(name) = &self.hostname {
-            process::sethostname(name).map_err(Failed::at(Call::Sethostname, 0))?;
+            sethostname(OsStr::from_bytes(name)).map_err(Failed::at(Call::Sethostname, 0))?;
         }
         if let Some(name) = &self.domainname {
             process::setdomainname(name).map_err(Failed::at(Call::Setdomainname, 0))?;
@@ -204,12 +215,12 @@ impl Plan {
     ) -> Result<(), Failed> {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
-            process::personality(domain).map_err(Failed::at(Call::Personality, 0))?;
+            personality::set(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
         let entered = self.enter_cwd(root);
         for stream in pipe::STANDARD {
             // What belongs to somebody else stays his; what cannot be given away works without.
-            let _best_effort = pipe::give_stream_to(stream, self.user.uid);
+            let _best_effort = give_stream_to(stream, self.user.uid);
         }
         before_drop()?;
         capability.drop_bounding()?;
@@ -224,7 +235,7 @@ impl Plan {
             answer => answer?,
         }
         if self.no_new_privileges {
-            process::set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;
+            set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;
         }
         Ok(())
     }
@@ -286,7 +297,7 @@ impl Plan {
         check(2, self.user.verify_groups())?;
         check(
             3,
-            process::no_new_privs().map(|set| set || !self.no_new_privileges),
+            get_no_new_privs().map(|set| set || !self.no_new_privileges),
         )?;
         let mut cwd = [0; 4096];
         // Outside of the root the kernel says "(unreachable)".
@@ -345,12 +356,12 @@ impl User {
     }
 
     fn apply(&self) -> Result<(), Failed> {
-        process::umask(self.umask);
+        umask(Mode::from_bits_retain(self.umask));
         if let Some(groups) = &self.groups {
             ids::setgroups(groups).map_err(Failed::at(Call::Setgroups, 0))?;
         }
         // A change of ids makes the process as dumpable as /proc/sys/fs/suid_dumpable says.
-        let hide = || process::set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
+        let hide = || set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
         ids::setresgid(self.gid).map_err(Failed::at(Call::Setgid, 0))?;
         hide()?;
         ids::setresuid(self.uid).map_err(Failed::at(Call::Setuid, 0))?;
@@ -402,4 +413,14 @@ fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
     };
     check(root.open(path, OpenFlags::PATH)?)?;
     check(root.open(path, OpenFlags::NONBLOCK)?)
+}
+/// Gives the pipe, fifo or socket behind `fd` to the container's user, who could not open it again through
+/// /proc otherwise (ADR 10). Other kinds of files belong to others, and nothing happens to them.
+fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
+    let stat = fstat(fd)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    if !matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || stat.st_uid == uid {
+        return Ok(());
+    }
+    fchown(fd, Some(Uid::from_raw(uid)), None)
 }

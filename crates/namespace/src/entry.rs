@@ -17,7 +17,8 @@ use crate::{Error, Facts, IdMaps, Kind, timens};
 use caller::Caller;
 use kernel::clone::NamespaceFlags;
 use kernel::path::{self, OpenFlags, Resolve};
-use kernel::{Call, Errno, Failed, clone, fs, ids, process};
+use kernel::{Call, Errno, Failed, clone, fs, ids};
+use nix::sys::prctl::set_dumpable;
 use spec::Container;
 use spec::container::Namespace;
 use std::io::ErrorKind;
@@ -429,7 +430,7 @@ pub struct Journey {
 /// Hides this process. Every change of its ids, or of its user namespace, has to be followed by this: it
 /// sets what /proc/sys/fs/suid_dumpable says.
 fn hide(index: usize) -> Result<(), Failed> {
-    process::set_dumpable(false).map_err(Failed::at(Call::Prctl, index))
+    set_dumpable(false).map_err(Failed::at(Call::Prctl, index))
 }
 
 #[cfg(test)]

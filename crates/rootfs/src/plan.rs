@@ -11,7 +11,7 @@ use crate::procfs::Sysctl;
 use crate::root::RootFd;
 use crate::tree::Tree;
 use kernel::mount::{Depth, MountAttr, Propagation};
-use kernel::process::umask;
+use nix::sys::stat::{Mode, umask};
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
@@ -73,7 +73,7 @@ impl Plan {
         handles
             .open_rest(&self.sources)
             .map_err(|(index, fault)| Fault::at(List::Source, index)(fault))?;
-        let mask = umask(0);
+        let mask = umask(Mode::empty());
         let root = self.way.attach(&self.sources, handles);
         umask(mask);
         root.map_err(Fault::at(List::Attach, 0))
@@ -84,7 +84,7 @@ impl Plan {
     /// # Errors
     /// As for [`Plan::attach`].
     pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Place> {
-        let mask = umask(0);
+        let mask = umask(Mode::empty());
         let done = self.mount_all(handles, root);
         umask(mask);
         done

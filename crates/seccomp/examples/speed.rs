@@ -4,6 +4,7 @@
 //! once in its life, so the first compilation counts.
 
 use nix::sys::personality;
+use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::getppid;
 use seccomp::bpf::{Data, Instruction, data, op};
 use seccomp::syscalls::{Arch, Syscall};
@@ -94,7 +95,7 @@ fn compile(whose: &str) {
 /// personality(2), for which the filter has to run.
 fn call(whose: &str) {
     if whose != "none" {
-        kernel::process::set_no_new_privs().expect("no_new_privs");
+        set_no_new_privs().expect("no_new_privs");
         kernel::seccomp::load(&program(whose), kernel::seccomp::FilterFlags::empty())
             .expect("loads");
     }

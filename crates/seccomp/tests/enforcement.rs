@@ -13,6 +13,8 @@ use kernel::clone::{Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThrea
 use kernel::process::CStringArray;
 use kernel::seccomp::FilterFlags;
 use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
+use nix::sys::personality::{Persona, set};
+use nix::sys::prctl::set_no_new_privs;
 use nix::sys::socket::{Backlog, ControlMessageOwned, MsgFlags, listen, recvmsg};
 use seccomp::notify::{Listener, State, Status};
 use seccomp::syscalls::{Arch, Syscall};
@@ -48,7 +50,7 @@ fn in_child(work: impl FnOnce() -> u8) -> Exit {
 
 fn load(profile: &Seccomp) {
     let filter = seccomp::compile(profile).unwrap();
-    kernel::process::set_no_new_privs().unwrap();
+    set_no_new_privs().unwrap();
     let fd = kernel::seccomp::load(&filter.program, FilterFlags::SPEC_ALLOW).unwrap();
     assert!(fd.is_none());
 }
@@ -68,6 +70,10 @@ fn run_under(profile: &Seccomp, words: &[&str]) -> Exit {
     })
 }
 
+fn personality(domain: i32) -> Result<(), Errno> {
+    set(Persona::from_bits_retain(domain)).map(drop)
+}
+
 fn blocked_call_gets_its_errno() {
     let args = &[(0, SeccompOp::ScmpCmpEq, 8, 0)];
     let profile = profile(
@@ -76,8 +82,8 @@ fn blocked_call_gets_its_errno() {
     );
     let exit = in_child(|| {
         load(&profile);
-        let blocked = kernel::process::personality(8) == Err(Errno::EPROTO);
-        let other = kernel::process::personality(0) == Ok(());
+        let blocked = personality(8) == Err(Errno::EPROTO);
+        let other = personality(0) == Ok(());
         u8::from(blocked && other)
     });
     assert_eq!(exit, Exit::Code(1));
@@ -92,7 +98,7 @@ fn killed_process_is_seen_as_killed_by_sigsys() {
         let profile = profile(ALLOW, vec![rule(&["personality"], action, &[])]);
         let exit = in_child(|| {
             load(&profile);
-            u8::from(kernel::process::personality(0).is_ok())
+            u8::from(personality(0).is_ok())
         });
         assert_eq!(exit, Exit::Signal(libc::SIGSYS), "{action:?}");
     }
@@ -105,7 +111,7 @@ fn traced_call_without_a_tracer_fails_with_enosys() {
     );
     let exit = in_child(|| {
         load(&profile);
-        u8::from(kernel::process::personality(0) == Err(Errno::ENOSYS))
+        u8::from(personality(0) == Err(Errno::ENOSYS))
     });
     assert_eq!(exit, Exit::Code(1));
 }
@@ -121,7 +127,7 @@ fn kernel_refuses_what_the_checker_refuses() {
     let cut = &program[..program.len() - 1];
     assert!(seccomp::bpf::check(cut).is_err());
     let exit = in_child(|| {
-        kernel::process::set_no_new_privs().unwrap();
+        set_no_new_privs().unwrap();
         let refused = kernel::seccomp::load(cut, FilterFlags::empty());
         u8::from(matches!(refused, Err(Errno::EINVAL)))
     });
@@ -248,7 +254,7 @@ fn listener_gets_the_state_and_answers_calls() {
         sibling: false,
     };
     let Side::Parent(child) = kernel::clone::clone(&proof, options).unwrap() else {
-        kernel::process::set_no_new_privs().unwrap();
+        set_no_new_privs().unwrap();
         let fd = kernel::seccomp::load(&program, FilterFlags::NEW_LISTENER)
             .unwrap()
             .unwrap();
@@ -256,9 +262,9 @@ fn listener_gets_the_state_and_answers_calls() {
             .send(fd.as_fd(), (41, 42), Duration::from_secs(5))
             .unwrap();
         drop(fd);
-        let answered = kernel::process::personality(0) == Err(Errno::EPROTO);
+        let answered = personality(0) == Err(Errno::EPROTO);
         // The listener is gone now, and so are the answers.
-        let gone = kernel::process::personality(0) == Err(Errno::ENOSYS);
+        let gone = personality(0) == Err(Errno::ENOSYS);
         kernel::process::exit_now(u8::from(answered && gone))
     };
     let (connection, _) = server.accept().unwrap();

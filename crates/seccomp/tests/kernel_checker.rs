@@ -11,6 +11,7 @@ use common::{DOCKER, PODMAN, read};
 use kernel::Errno;
 use kernel::process::prlimit;
 use kernel::seccomp::{FilterFlags, load};
+use nix::sys::prctl::set_no_new_privs;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use seccomp::bpf::{self, Instruction};
@@ -50,7 +51,7 @@ fn instruction() -> impl Strategy<Value = Instruction> {
 
 #[test]
 fn kernel_and_checker_agree() {
-    kernel::process::set_no_new_privs().unwrap();
+    set_no_new_privs().unwrap();
     let end = Instruction {
         code: bpf::op::RETURN,
         jt: 0,

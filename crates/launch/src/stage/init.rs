@@ -16,6 +16,9 @@ use kernel::process::Closing;
 use kernel::{Call, Errno, Failed, link as network, pipe, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Hidden;
+use nix::sys::prctl::{set_dumpable, set_pdeathsig};
+use nix::sys::signal::Signal;
+use nix::unistd::getpid;
 use rootfs::RootFd;
 use std::convert::Infallible;
 use std::mem;
@@ -73,7 +76,7 @@ fn story(
 ) -> Result<Infallible, End> {
     let thread = enter_namespaces(plan, handles, link, thread)?;
     // Until the container is created it has no life of its own.
-    die_with_runtime(own::SIGKILL)?;
+    die_with_runtime(Some(Signal::SIGKILL))?;
     if let Some(process) = &plan.process {
         process
             .leave_caller()
@@ -130,7 +133,7 @@ fn story(
         link.hand_over(listener.as_fd())?;
     }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
-    die_with_runtime(0)?;
+    die_with_runtime(None)?;
     // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
     let at_once = plan.hooks.start_container.is_empty();
     let signals = |now: bool| match now {
@@ -218,14 +221,14 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
 /// From here on nobody in the container can trace this process or look into its /proc entry, but with
 /// capabilities over the runtime's own user namespace. A clone is born hidden.
 fn hide() -> Result<(), Failure> {
-    own::set_dumpable(false)
+    set_dumpable(false)
         .map_err(Failed::at(Call::Prctl, 0))
         .map_err(Failure::at(Place::Process))
 }
 
 /// Whether init is to be killed when the runtime ends.
-fn die_with_runtime(signal: i32) -> Result<(), Failure> {
-    own::set_parent_death_signal(signal)
+fn die_with_runtime(signal: Option<Signal>) -> Result<(), Failure> {
+    set_pdeathsig(signal)
         .map_err(Failed::at(Call::Prctl, 0))
         .map_err(Failure::at(Place::Process))
 }
@@ -267,7 +270,7 @@ fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failu
 fn state_of(text: &spec::state::StateText) -> State<'_> {
     State {
         text,
-        pid: own::getpid(),
+        pid: getpid().as_raw(),
         interrupts: None,
     }
 }

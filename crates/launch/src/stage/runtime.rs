@@ -7,13 +7,14 @@ use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
-use kernel::process::{self, poll_in};
+use kernel::process;
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
 use namespace::entry::Hidden;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::error::Error as _;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// How long a seccomp listener may take to accept.
@@ -90,23 +91,24 @@ impl Stage<'_> {
     fn next(&self) -> Result<Message, Error> {
         loop {
             let mut fds = [
-                poll_in(self.link.as_fd().as_raw_fd()),
-                poll_in(self.interrupts.as_fd().as_raw_fd()),
-                poll_in(self.child.pidfd.as_fd().as_raw_fd()),
+                PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.interrupts.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            match process::poll(&mut fds, None) {
+            match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::Link { errno }),
             }
-            if fds[1].revents != 0
+            let news = fds.map(|fd| fd.any() == Some(true));
+            if news[1]
                 && let Ok(Some(signal)) = self.interrupts.next()
             {
                 return Err(Error::Interrupted { signal });
             }
-            if fds[0].revents != 0 {
+            if news[0] {
                 return self.link.next().map_err(|errno| Error::Link { errno });
             }
-            if fds[2].revents != 0 {
+            if news[2] {
                 // Dead without a word, while a sibling that nobody has announced may still hold the link.
                 return Ok(Message::Closed);
             }

@@ -10,10 +10,11 @@ use crate::error::Error;
 use crate::state;
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
-use kernel::process::{self, poll_in, set_child_subreaper};
 use kernel::signal::{SignalFd, catchable};
 use launch::Started;
-use std::os::fd::{AsFd, AsRawFd};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_child_subreaper;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 /// SIGCHLD, SIGURG, SIGWINCH: they concern the receiver, not the container.
@@ -22,7 +23,7 @@ const OWN: [i32; 3] = [17, 23, 28];
 /// Runs one container.
 pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     if !args.detach && !args.no_subreaper {
-        set_child_subreaper().map_err(Error::Harden)?;
+        set_child_subreaper(true).map_err(Error::Harden)?;
     }
     let made = Made::make(&args.create, env, Waits::ForUs)?;
     // Before there is something that they would leave behind.
@@ -72,8 +73,8 @@ fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, Errno> {
         if let Some(exit) = reap(started)? {
             return Ok(exit);
         }
-        let mut fds = [poll_in(signals.as_fd().as_raw_fd())];
-        match process::poll(&mut fds, None) {
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
