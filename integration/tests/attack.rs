@@ -5,7 +5,7 @@
 //! (`LOCULE_UNSKIPPED=1 LOCULE_RUNTIME=runc`).
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,9 @@ use std::time::Duration;
 use integration::canary::Canary;
 use integration::{Bundle, Outcome, sandbox};
 use serde_json::json;
+
+/// See open(2).
+const O_NONBLOCK: i32 = 0o4000;
 
 const HOLE: &str = "runc 1.1.5 has this hole";
 
@@ -57,53 +60,70 @@ fn links(bundle: &Bundle, to: &Path) -> Vec<std::path::PathBuf> {
     ]
 }
 
-/// CVE-2019-5736: the runtime's own file is out of reach of a container that holds its stages open and writes later.
+/// CVE-2019-5736: the runtime's own file is out of reach of a container that executes it, opens it through /proc and writes when
+/// it is no longer executed.
 #[test]
 fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
     sandbox::host(|s| {
-        let before = s.tool("sha256sum", &[s.subject.program.to_str().expect("UTF-8")]);
+        // A copy, since a runtime that fails this test is destroyed.
+        let program = s.dir.join("runtime");
+        fs::copy(&s.subject.program, &program).expect("copy");
+        let content = fs::read(&program).expect("runtime");
+        let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
+        let sets = ["bounding", "effective", "permitted"];
         let mut bundle = s.bundle();
-        let all = [
-            "CAP_SYS_PTRACE",
-            "CAP_DAC_OVERRIDE",
-            "CAP_SYS_ADMIN",
-            "CAP_KILL",
-        ];
-        bundle
-            .writable()
-            .capabilities(&["bounding", "effective", "permitted"], &all);
+        bundle.writable().capabilities(&sets, &all);
         bundle.shell(
-            "echo ready; while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) continue;; esac; \
+            "echo ready; while :; do for p in /proc/[0-9]*; do \
+             case $(readlink $p/exe) in ''|*busybox*) continue;; esac; \
              ( exec 9< $p/exe ) 2> /dev/null || continue; \
-             (exec 9< $p/exe; for i in 1 2 3 4 5 6 7 8; do \
-              : >> /proc/self/fd/9 && echo ESCAPED; sleep 0.01; done) 2> /dev/null & done; done",
+             exec 9< $p/exe; echo held; \
+             while kill -0 ${p#/proc/} 2> /dev/null; do sleep 0.01; done; \
+             for i in 1 2 3 4 5; do if (echo x > /proc/self/fd/9) 2> /dev/null; then echo ESCAPED; fi; sleep 0.01; done; \
+             echo over; sleep 1000; done; done",
         );
-        let attacker = s.started(&bundle);
-        attacker.wait_output("ready");
-        for args in [
-            ["/proc/self/exe", "--version"],
-            ["/entry", "--version"],
-            ["true", ""],
-        ] {
+        for entry in ["/proc/self/exe", "/entry"] {
+            let attacker = s.started(&bundle);
+            attacker.wait_output("ready");
             let mut victim = s.bundle();
-            victim.file("/entry", "#!/proc/self/exe --version\n", 0o755);
+            victim.capabilities(&sets, &all);
+            // What a program that is not static needs.
+            for libraries in ["/lib", "/lib64", "/usr/lib"] {
+                if Path::new(libraries).exists() {
+                    victim.bind(Path::new(libraries), libraries, &["rbind", "ro"]);
+                }
+            }
+            // It waits for somebody who writes.
+            let fifo = victim.root().join("fifo");
+            s.tool("mkfifo", &[fifo.to_str().expect("UTF-8")]);
+            victim.file("/entry", "#!/proc/self/exe seccomp\n", 0o755);
             victim
                 .join("pid", format!("/proc/{}/ns/pid", attacker.pid()))
-                .args(&args);
-            for _ in 0..5 {
-                safe_or_refused(s.run(&victim));
+                .args(&[entry, "seccomp", "lint", "/fifo"]);
+            let mut command = Command::new(&program);
+            command.arg("--root").arg(&s.state).arg("run");
+            command.arg("--bundle").arg(victim.write()).arg(s.id());
+            let mut running = s.spawn(command, Some(&victim));
+            let held =
+                sandbox::eventually(|| attacker.output().contains("held") || running.is_over());
+            assert!(held, "{entry}: it neither ends nor is held");
+            // A writer that does not wait for a reader, who may be gone.
+            let mut writer = fs::OpenOptions::new();
+            writer.write(true).custom_flags(O_NONBLOCK);
+            let over = sandbox::eventually(|| running.is_over() || writer.open(&fifo).is_ok());
+            assert!(over, "{entry}: it does not end");
+            safe_or_refused(running.wait());
+            if attacker.output().contains("held") {
+                attacker.wait_output("over");
             }
+            let output = attacker.output();
+            attacker.remove();
+            assert!(!output.contains("ESCAPED"), "{entry}: {output}");
+            assert!(
+                fs::read(&program).expect("runtime") == content,
+                "{entry}: it was written"
+            );
         }
-        let output = attacker.output();
-        // busybox of the victim itself may be opened; only the runtime's file counts, and that is what the sum says.
-        assert_eq!(
-            s.tool("sha256sum", &[s.subject.program.to_str().expect("UTF-8")]),
-            before,
-            "{output}"
-        );
-        let size = fs::metadata(&s.subject.program).expect("stat").len();
-        assert!(size > 0);
-        attacker.remove();
     });
 }
 
@@ -289,7 +309,16 @@ fn cve_2021_30465_destinations_through_links_stay_inside() {
             bundle
                 .bind(&source, "/vol", &["rw"])
                 .shell("touch /vol/deep/x /vol/y; ls / | grep -q '^canary' && echo ESCAPED");
-            safe_or_refused(s.run(&bundle));
+            let outcome = s.run(&bundle);
+            // What was mounted elsewhere is not there for the program.
+            let started = !outcome.stderr.contains("error: ");
+            assert_eq!(
+                started,
+                source.join("y").exists(),
+                "{}",
+                outcome.describe("the volume")
+            );
+            safe_or_refused(outcome);
             canary.check();
         }
     });
@@ -331,6 +360,39 @@ fn cve_2021_30465_a_racing_neighbour_gets_nothing_mounted_outside() {
             stop.store(true, Ordering::Relaxed);
         });
         canary.check();
+    });
+}
+
+/// CVE-2021-30465: every source is taken before the first mount is made, so none can lie below a mount that was led astray.
+#[test]
+fn cve_2021_30465_sources_are_taken_before_the_first_mount() {
+    sandbox::host(|s| {
+        if s.is_control("the order in which locule works") {
+            return;
+        }
+        let trace = s.dir.join("trace");
+        let mut bundle = s.bundle();
+        let sources = ["one", "two", "three"].map(|name| s.dir.join(name));
+        for source in &sources {
+            fs::create_dir(source).expect("mkdir");
+            let name = source.file_name().expect("a name").to_string_lossy();
+            bundle.bind(source, &format!("/mnt/{name}"), &[]);
+        }
+        let mut command = Command::new("strace");
+        command.arg("--follow-forks").arg("--output").arg(&trace);
+        command.args(["--trace", "open_tree,move_mount"]);
+        command.arg(&s.subject.program).arg("--root").arg(&s.state);
+        command.arg("run").arg("--bundle").arg(bundle.write());
+        command.arg(s.id());
+        s.finish(command, Some(&bundle)).ok();
+        let text = fs::read_to_string(&trace).expect("trace");
+        let first = text.find("move_mount(").expect("a mount");
+        for source in &sources {
+            let name = format!("\"{}\"", source.display());
+            let calls: Vec<_> = text.match_indices(&name).map(|(at, _)| at).collect();
+            assert_eq!(calls.len(), 1, "{name}: {text}");
+            assert!(calls[0] < first, "{name}: {text}");
+        }
     });
 }
 
@@ -558,16 +620,32 @@ fn cve_2025_24965_planted_names_are_not_written() {
     });
 }
 
-/// CVE-2023-25809: a container of an ordinary user writes to no cgroup but its own.
+/// CVE-2023-25809: the host's /sys stands in for one of the container's own, and a group that belongs to the user lies below it. The container
+/// cannot write there.
 #[test]
 fn cve_2023_25809_cgroups_of_the_host_are_not_writable() {
     sandbox::user(|s| {
+        let places = ["unified", "pids", "."].map(|name| Path::new("/sys/fs/cgroup").join(name));
+        let place = places.iter().find(|p| p.join("cgroup.procs").exists());
+        let group = place.expect("cgroups").join(format!("{}-own", s.token));
+        fs::create_dir(&group).expect("mkdir");
+        s.give(&group);
         let mut bundle = s.bundle();
-        bundle.unmount("/sys");
-        bundle.mount(json!({ "destination": "/sys", "type": "bind", "source": "/sys", "options": ["rbind", "rro", "nosuid", "nodev", "noexec"] }));
-        bundle.set("/linux/maskedPaths", json!([]));
-        bundle.shell("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/x 2> /dev/null && echo ESCAPED $d; done; true");
-        safe_or_refused(s.run(&bundle));
+        bundle
+            .inherit("network")
+            .set("/linux/maskedPaths", json!([]));
+        let group = group.display();
+        bundle.shell(&format!(
+            "test -O {group} || echo hidden; mkdir {group}/x && echo ESCAPED"
+        ));
+        let outcome = s.run(&bundle);
+        let _made = fs::remove_dir(format!("{group}/x"));
+        fs::remove_dir(format!("{group}")).expect("rmdir");
+        assert!(
+            outcome.stdout.is_empty() && outcome.stderr.contains("Read-only file system"),
+            "{}",
+            outcome.describe("wanted a refusal")
+        );
     });
 }
 

@@ -108,12 +108,20 @@ fn list_passes_over_stray_files() {
         fs::create_dir(s.state.join("empty")).expect("mkdir");
         s.tool("mkfifo", &[s.state.join("fifo").to_str().expect("UTF-8")]);
         let container = s.create(&s.bundle());
-        let list = s.runtime(&["list", "-q"]);
-        assert!(
-            list.stdout.lines().any(|line| line == container.id),
-            "{}",
-            list.describe("wanted the id")
-        );
+        for args in [&["list", "-q"][..], &["list"]] {
+            let list = s.runtime(args).ok();
+            let ids = list.stdout.lines().map(|line| line.split(' ').next());
+            let ids: Vec<_> = ids.flatten().filter(|id| *id != "ID").collect();
+            assert!(
+                ids.contains(&container.id.as_str()),
+                "{}",
+                list.describe("wanted the id")
+            );
+            for stray in ["stray", "fifo"] {
+                let named = ids.contains(&stray) || list.stderr.contains(stray);
+                assert!(!named, "{}", list.describe("wanted containers only"));
+            }
+        }
         container.remove();
         fs::remove_file(s.state.join("stray")).expect("rm");
         fs::remove_file(s.state.join("fifo")).expect("rm");

@@ -113,3 +113,37 @@ fn a_refused_value_is_an_error() {
         }
     });
 }
+
+/// CVE-2019-16884, CVE-2025-52881: the image has files where the parameters are, and nothing is mounted there. The parameter is set all the same.
+#[test]
+fn cve_2019_16884_a_false_proc_takes_no_parameter() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 writes what is there") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let planted = bundle.file("/proc/sys/net/ipv4/ip_forward", "planted", 0o666);
+        bundle
+            .writable()
+            .unmount("/proc")
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]))
+            .set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }))
+            .args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let pid = container.pid().to_string();
+        let value = s.tool(
+            "nsenter",
+            &[
+                "--target",
+                &pid,
+                "--net",
+                "cat",
+                "/proc/sys/net/ipv4/ip_forward",
+            ],
+        );
+        container.remove();
+        assert_eq!(value, "1\n");
+        assert_eq!(fs::read_to_string(&planted).expect("read"), "planted");
+    });
+}

@@ -35,6 +35,7 @@ pub(crate) const FACTS: &[Fact] = &[
     ("a device name that is a link is an error", planted_device),
     ("a linked source of a link is not followed", linked_ptmx),
     ("a masked path through a link stays inside", linked_mask),
+    ("a root that was exchanged is refused", exchanged_root),
 ];
 
 /// What is known of the canary directory.
@@ -270,4 +271,18 @@ fn linked_mask() {
     plan.seal(&handles, &fd).unwrap();
     assert_eq!(fs::read(root.join("mnt/host/file")).unwrap(), b"");
     assert_eq!(canary(), before);
+}
+
+fn exchanged_root() {
+    let root = scratch().join("root");
+    let container = container(&root);
+    let view = CgroupView::Absent;
+    let plan = rootfs::Plan::lower(&request(&container, &view)).unwrap();
+    let mut handles = plan.open().unwrap();
+    fs::rename(&root, "/mnt/old").unwrap();
+    symlink("/mnt/host", &root).unwrap();
+    let place = plan.attach(&mut handles).unwrap_err();
+    let said = plan.describe(&place);
+    assert!(said.contains("ESTALE"), "{said}");
+    assert!(mount_at("/mnt/host").is_none());
 }
