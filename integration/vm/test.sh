@@ -13,10 +13,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # These look at this repository instead of a runtime.
-elsewhere=(layers rows)
+elsewhere=(layers mutants rows)
 # The same on every kind of machine, and too slow under emulation for every run; `all` has them.
 by_hand=(
-    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process races seccomp seccomp_listener sysctl user
+    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process races seccomp seccomp_listener sysctl tracing user
 )
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
