@@ -19,21 +19,53 @@ use std::path::{Path, PathBuf};
 
 use crate::directory::Directory;
 use crate::{Error, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Where every distribution mounts its hierarchies.
 pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
-/// One tree of groups.
-#[derive(Debug)]
-pub(crate) struct Hierarchy {
-    pub(crate) version: Version,
-    /// The directory below [`MOUNT`]; empty on a pure v2 host.
-    pub(crate) name: String,
+/// One tree of groups, as the caller finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hierarchy {
+    /// The interface.
+    pub version: Version,
+    /// The directory below /sys/fs/cgroup; empty on a pure v2 host.
+    pub name: String,
     /// As /proc/self/cgroup lists them: "cpu,cpuacct", "name=systemd"; empty for v2.
-    pub(crate) controllers: String,
-    pub(crate) root: Directory,
+    pub controllers: String,
+    /// The controllers of v2 that its root has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub available: Vec<String>,
     /// The caller's group, as /proc/self/cgroup names it.
-    own: String,
+    pub own: String,
+    /// The caller's group as a path below the mount's root ("/" or "/a/b"); `None`: it cannot be seen, or nobody
+    /// has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_group: Option<String>,
+    /// What an ordinary user may do with the groups that matter to it, by their paths without the leading slash.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rights: BTreeMap<String, Rights>,
+}
+
+/// What the caller may do with a group that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rights {
+    /// Move processes there: write cgroup.procs.
+    pub enter: bool,
+    /// Make groups in it.
+    pub make: bool,
+}
+
+impl Rights {
+    fn of(group: &Directory) -> Self {
+        Self {
+            enter: group.may_write("cgroup.procs"),
+            make: group.may_write(""),
+        }
+    }
 }
 
 /// One line of /proc/PID/cgroup: the controllers (v1) and the path.
@@ -71,39 +103,33 @@ fn open_root_below(mount: &OwnedFd, name: &str) -> Option<(Directory, Version)> 
         .flatten()
 }
 
-/// Every hierarchy that a container's group can be in. On hybrid hosts the unified one comes first.
-pub(crate) fn detect() -> Result<Vec<Hierarchy>, Error> {
-    let own = read_text("/proc/self/cgroup")?;
+/// Every hierarchy that a container's group can be in, with its root. On hybrid hosts the unified one comes
+/// first. None: nothing is mounted where it should be.
+pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
+    let own = read_text("/proc/self/cgroup").unwrap_or_default();
     let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
     let unified = own.iter().find(|(list, _path)| list.is_empty());
     if let Some((root, Version::V2)) = open_root("") {
         let path = unified.map_or("/", |(_list, path)| path);
-        return Ok(vec![Hierarchy::v2("", root, path)]);
+        return vec![(Hierarchy::v2("", &root, path), root)];
     }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mount = open(MOUNT, flags, Mode::empty()).map_err(|source| Error::Directory {
-        action: "open",
-        group: PathBuf::from(MOUNT),
-        source,
-    })?;
+    let Ok(mount) = open(MOUNT, flags, Mode::empty()) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     if let (Some((_list, path)), Some((root, Version::V2))) =
         (unified, open_root_below(&mount, "unified"))
     {
-        found.push(Hierarchy::v2("unified", root, path));
+        found.push((Hierarchy::v2("unified", &root, path), root));
     }
     found.extend(own.iter().filter_map(|(list, path)| v1(&mount, list, path)));
-    if found.is_empty() {
-        return Err(Error::NotMounted {
-            path: PathBuf::from(MOUNT),
-        });
-    }
-    Ok(found)
+    found
 }
 
 /// The v1 hierarchy of the controllers in `list`, if it is mounted. Of the named ones only systemd's
 /// counts: it is how systemd knows what belongs to a service.
-fn v1(mount: &OwnedFd, list: &str, own: &str) -> Option<Hierarchy> {
+fn v1(mount: &OwnedFd, list: &str, own: &str) -> Option<(Hierarchy, Directory)> {
     if list.is_empty() || (list.starts_with("name=") && list != "name=systemd") {
         return None;
     }
@@ -111,58 +137,130 @@ fn v1(mount: &OwnedFd, list: &str, own: &str) -> Option<Hierarchy> {
     let names = std::iter::once(whole).chain(whole.split(','));
     for name in names {
         if let Some((root, Version::V1)) = open_root_below(mount, name) {
-            return Some(Hierarchy {
-                version: Version::V1,
-                name: name.to_owned(),
-                controllers: list.to_owned(),
-                root,
-                own: own.to_owned(),
-            });
+            return Some((Hierarchy::new(Version::V1, name, list, own), root));
         }
     }
     None
 }
 
 impl Hierarchy {
-    fn v2(name: &str, root: Directory, own: &str) -> Self {
+    fn new(version: Version, name: &str, controllers: &str, own: &str) -> Self {
         Self {
-            version: Version::V2,
+            version,
             name: name.to_owned(),
-            controllers: String::new(),
-            root,
+            controllers: controllers.to_owned(),
+            available: Vec::new(),
             own: own.to_owned(),
+            own_group: None,
+            rights: BTreeMap::new(),
         }
     }
 
-    /// The caller's group as a path below the mount's root ("/" or "/a/b").
+    fn v2(name: &str, root: &Directory, own: &str) -> Self {
+        let available = root.read("cgroup.controllers").unwrap_or_default();
+        Self {
+            available: available.split_whitespace().map(str::to_owned).collect(),
+            ..Self::new(Version::V2, name, "", own)
+        }
+    }
+
+    /// The mount point.
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new(MOUNT).join(&self.name)
+    }
+
+    /// The caller's group, below the mount's root.
+    pub(crate) fn own_group(&self) -> Result<&str, Error> {
+        self.own_group
+            .as_deref()
+            .ok_or_else(|| Error::OwnGroupHidden {
+                own: self.own.clone(),
+                mount: self.path(),
+            })
+    }
+
+    /// Looks for the caller's group below the mount's root.
     ///
     /// The two differ in a container that shares the host's cgroup namespace and has only its own
     /// group mounted; there the mount's root is cut off.
-    pub(crate) fn own_group(&self) -> Result<String, Error> {
-        let hidden = || Error::OwnGroupHidden {
-            own: self.own.clone(),
-            mount: self.root.path().to_owned(),
-        };
+    pub(crate) fn find_own_group(&mut self, root: &Directory) {
+        self.own_group = self.below_mount(root);
+    }
+
+    fn below_mount(&self, root: &Directory) -> Option<String> {
         if self.own.split('/').any(|name| name == "..") {
-            return Err(hidden());
+            return None;
         }
         let relative = self.own.trim_start_matches('/');
-        if self.root.open_below(relative).is_ok() {
-            return Ok(format!("/{relative}"));
+        if root.open_below(relative).is_ok() {
+            return Some(format!("/{relative}"));
         }
-        let table = read_text("/proc/self/mountinfo")?;
-        let mount_root = root_of_mount(&table, self.root.path()).ok_or_else(hidden)?;
-        let below = self
-            .own
-            .strip_prefix(mount_root.trim_end_matches('/'))
-            .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-            .ok_or_else(hidden)?;
+        let table = read_text("/proc/self/mountinfo").ok()?;
+        let mount_root = root_of_mount(&table, root.path())?;
+        let below = self.own.strip_prefix(mount_root.trim_end_matches('/'))?;
         let relative = below.trim_start_matches('/');
-        match self.root.open_below(relative) {
-            Ok(_group) => Ok(format!("/{relative}")),
-            Err(_absent) => Err(hidden()),
+        let is_whole = below.is_empty() || below.starts_with('/');
+        (is_whole && root.open_below(relative).is_ok()).then(|| format!("/{relative}"))
+    }
+
+    /// Looks what the caller may do at `path` (with the leading slash): with the group there or else the nearest
+    /// one above it, and on v2 with the nearest one that is above both ends of a move.
+    pub(crate) fn look_at(&mut self, root: &Directory, path: &str) {
+        let mut at = path.trim_start_matches('/');
+        loop {
+            match root.open_below(at) {
+                Ok(group) => {
+                    self.rights.insert(at.to_owned(), Rights::of(&group));
+                    break;
+                }
+                Err(Errno::ENOENT) if !at.is_empty() => at = above(at),
+                Err(_hidden) => break,
+            }
+        }
+        if let Some(shared) = self.shared(path)
+            && let Ok(group) = root.open_below(&shared)
+        {
+            self.rights.insert(shared, Rights::of(&group));
         }
     }
+
+    /// The nearest group of v2 that is above both the caller and `path`.
+    fn shared(&self, path: &str) -> Option<String> {
+        let own = self.own_group.as_ref()?;
+        let both = own.split('/').zip(path.split('/'));
+        let shared: Vec<&str> = both
+            .take_while(|(own, new)| own == new)
+            .map(|(own, _new)| own)
+            .collect();
+        let is_v2 = self.version == Version::V2;
+        is_v2.then(|| shared.join("/").trim_start_matches('/').to_owned())
+    }
+
+    /// Whether an ordinary user may make the group at `path` and move a process there.
+    pub(crate) fn is_permitted(&self, path: &str) -> bool {
+        let relative = path.trim_start_matches('/');
+        let mut at = relative;
+        let permitted = loop {
+            match self.rights.get(at) {
+                Some(rights) if at == relative => break rights.enter,
+                Some(rights) => break rights.make,
+                None if at.is_empty() => break false,
+                None => at = above(at),
+            }
+        };
+        if !permitted || self.version == Version::V1 {
+            return permitted;
+        }
+        // v2 asks for write access to the list of the nearest group that is above both ends of a move.
+        let shared = self.shared(path);
+        let rights = shared.and_then(|shared| self.rights.get(&shared));
+        rights.is_some_and(|rights| rights.enter)
+    }
+}
+
+/// The path above, empty for the root.
+fn above(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(above, _name)| above)
 }
 
 /// The root (within its file system) of the uppermost mount at `point`. See proc_pid_mountinfo(5).
@@ -227,14 +325,42 @@ mod tests {
 
     #[test]
     fn this_host_has_a_hierarchy_that_holds_this_process() {
-        let found = detect().unwrap();
-        for hierarchy in &found {
+        for (mut hierarchy, root) in detect() {
+            hierarchy.find_own_group(&root);
             let own = hierarchy.own_group().unwrap();
-            let group = hierarchy
-                .root
-                .open_below(own.trim_start_matches('/'))
-                .unwrap();
+            let group = root.open_below(own.trim_start_matches('/')).unwrap();
             assert!(group.has("cgroup.procs"), "{:?}", group.path());
         }
+    }
+
+    fn rights(groups: &[(&str, bool, bool)]) -> Hierarchy {
+        let mut hierarchy = Hierarchy::new(Version::V2, "", "", "/user/a/shell");
+        hierarchy.own_group = Some("/user/a/shell".to_owned());
+        for (path, enter, make) in groups {
+            let (enter, make) = (*enter, *make);
+            hierarchy
+                .rights
+                .insert((*path).to_owned(), Rights { enter, make });
+        }
+        hierarchy
+    }
+
+    #[test]
+    fn a_user_may_move_only_below_what_is_delegated() {
+        let delegated = rights(&[
+            ("", false, false),
+            ("user", false, false),
+            ("user/a", true, true),
+            ("user/a/shell", true, true),
+            ("user/a/theirs", false, false),
+        ]);
+        assert!(delegated.is_permitted("/user/a/box"));
+        assert!(delegated.is_permitted("/user/a/deep/er/box"));
+        assert!(!delegated.is_permitted("/user/a/theirs"));
+        assert!(!delegated.is_permitted("/user/b"));
+        assert!(!delegated.is_permitted("/box"));
+        // Writable itself, but reached through a group that is not.
+        let apart = rights(&[("", false, false), ("box", true, true)]);
+        assert!(!apart.is_permitted("/box"));
     }
 }

@@ -1,7 +1,7 @@
 //! Control groups: make, join, limit, freeze, kill, remove.
 //!
 //! Decides where a container's groups are, on cgroup v2, v1 and hybrid hosts, and what is written into
-//! them. [`Plan::lower`] looks at the host and has no side effect; [`Plan::create`] makes the groups;
+//! them. [`Facts::probe`] looks at the host; [`Plan::lower`] is a pure function of what it found; [`Plan::create`] makes the groups;
 //! [`Location`] is what the state keeps, and everything that later commands do with a group starts
 //! there. Groups are reached by descriptor: a name is resolved below the root of its hierarchy and
 //! leads nowhere else. Sources: the OCI runtime specification, config-linux.md#control-groups, and the
@@ -18,6 +18,7 @@ mod device; // which device nodes may be used
 mod directory; // one group's directory, by descriptor
 mod enable; // passing controllers on, v2
 mod error; // what can go wrong
+mod facts; // what is asked of the host
 mod group; // a group that exists: join, verify
 mod hierarchy; // what the host has mounted
 mod kills; // what a limit has done
@@ -31,13 +32,15 @@ mod systemd; // groups as systemd's scopes
 mod update; // new limits for a group that is in use
 
 pub use error::Error;
+pub use facts::Facts;
 pub use group::Group;
+pub use hierarchy::{Hierarchy, Rights};
 pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
-pub use plan::{Plan, Request, Unrestricted};
+pub use plan::{Handles, Plan, Request, Unrestricted};
 pub use resources::{FileWrite, Missing};
-pub use systemd::{Instance, Unit};
+pub use systemd::{Bus, Instance, Systemd, Unit};
 
 use serde::{Deserialize, Serialize};
 

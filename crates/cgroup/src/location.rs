@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::Directory;
-use crate::hierarchy::{MOUNT, membership, open_root, read_text};
+use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_text};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 
@@ -58,6 +58,18 @@ pub struct Location {
 }
 
 impl Place {
+    /// The group at `path` of a hierarchy.
+    pub(crate) fn of(hierarchy: &Hierarchy, path: &str) -> Self {
+        Self {
+            version: hierarchy.version,
+            hierarchy: hierarchy.name.clone(),
+            controllers: hierarchy.controllers.clone(),
+            path: path.to_owned(),
+            inode: None,
+            mark: None,
+        }
+    }
+
     /// The group's directory.
     pub fn host_path(&self) -> PathBuf {
         Path::new(MOUNT).join(&self.hierarchy).join(self.relative())
@@ -116,9 +128,14 @@ impl Place {
     /// Whatever group is there.
     pub(crate) fn find(&self) -> Result<Option<Directory>, Error> {
         self.check()?;
-        let Some(root) = self.root()? else {
-            return Ok(None);
-        };
+        match self.root()? {
+            Some(root) => self.find_below(&root),
+            None => Ok(None),
+        }
+    }
+
+    /// Whatever group is there, in the hierarchy of this root.
+    pub(crate) fn find_below(&self, root: &Directory) -> Result<Option<Directory>, Error> {
         match root.open_below(self.relative()) {
             Ok(group) => Ok(Some(group)),
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
@@ -154,21 +171,6 @@ impl Location {
             let found = place.find().ok().flatten();
             place.inode = found.and_then(|directory| directory.inode().ok());
         }
-    }
-
-    /// The same location for a container whose record is lost: a group counts as its own if any creation of
-    /// this id has marked it.
-    #[must_use]
-    pub fn of_any_creation(mut self) -> Self {
-        for mark in self
-            .groups
-            .iter_mut()
-            .filter_map(|place| place.mark.as_mut())
-        {
-            let length = mark.find('/').map_or(mark.len(), |slash| slash + 1);
-            mark.truncate(length);
-        }
-        self
     }
 
     /// The paths at which there are groups that others have made or taken over since.

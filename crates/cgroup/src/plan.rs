@@ -1,6 +1,6 @@
 //! Where a container's groups will be, and making them.
 //!
-//! Lowering looks at the host and decides; creating makes one directory for each hierarchy, refuses a
+//! Lowering decides by the host's facts; creating makes one directory for each hierarchy, refuses a
 //! group that others use or that is frozen, and takes back what it made if a step fails.
 
 #![expect(
@@ -18,10 +18,11 @@ use crate::control;
 use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
-use crate::hierarchy::{Hierarchy, detect};
+use crate::facts::Facts;
+use crate::hierarchy::{Hierarchy, MOUNT};
 use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, FileWrite, Stage, Target};
-use crate::systemd::Scope;
+use crate::systemd::{Bus, Instance, Scope};
 use crate::{Error, Group, Location, Manager, Place, Version};
 
 mod scope;
@@ -40,12 +41,20 @@ pub struct Request<'a> {
     pub rootless: bool,
 }
 
+impl Request<'_> {
+    /// The systemd that has an ordinary user's units, or the host's.
+    pub(crate) fn instance(&self) -> Instance {
+        match self.rootless {
+            true => Instance::User,
+            false => Instance::System,
+        }
+    }
+}
+
 /// The groups of one container, before they are made.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     location: Location,
-    /// In the order of the location's groups.
-    hierarchies: Vec<Hierarchy>,
     writes: Vec<FileWrite>,
     /// Device rules and the index of the group that they hold for.
     devices: Option<(usize, Devices)>,
@@ -58,6 +67,24 @@ pub struct Plan {
     scope: Option<Scope>,
 }
 
+/// What a plan works with, opened before the first group is made.
+#[derive(Debug)]
+pub struct Handles {
+    location: Location,
+    /// The roots of the hierarchies, in the order of the location's groups.
+    roots: Vec<Directory>,
+    /// The connection to systemd.
+    bus: Bus,
+}
+
+impl Handles {
+    /// Where the groups will be, with the mark of this creation: to be written down before [`Plan::create`]
+    /// makes the first of them.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+}
+
 /// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
 pub(crate) type Undo = Vec<(usize, String)>;
 
@@ -67,38 +94,36 @@ pub(crate) type Undo = Vec<(usize, String)>;
 pub struct Unrestricted(Option<usize>);
 
 impl Plan {
-    /// Decides where the groups will be. Reads what the host has mounted and where the caller is; changes
-    /// nothing.
+    /// Decides where the groups will be.
     ///
     /// # Errors
     /// Bad paths, a host without cgroups, and limits that an ordinary user cannot have, each naming the
     /// property.
-    pub fn lower(request: &Request<'_>) -> Result<Self, Error> {
+    pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<Self, Error> {
         let container = request.container;
         let path = container.cgroups_path.as_deref();
         match request.manager {
-            Manager::Disabled => Ok(Self::without_groups(Manager::Disabled)),
-            Manager::Systemd => Self::lower_scope(request),
+            Manager::Disabled => Ok(Self::without_groups(Manager::Disabled, facts)),
+            Manager::Systemd => Self::lower_scope(request, facts),
             Manager::Cgroupfs => {
                 let name = GroupName::parse(path, request.id)?;
-                Self::lower_cgroupfs(request, &name)
+                Self::lower_cgroupfs(request, facts, &name)
             }
         }
     }
 
-    fn lower_cgroupfs(request: &Request<'_>, name: &GroupName) -> Result<Self, Error> {
+    fn lower_cgroupfs(
+        request: &Request<'_>,
+        facts: &Facts,
+        name: &GroupName,
+    ) -> Result<Self, Error> {
         let mut plan = Self::empty(request);
         let mut left_out = false;
-        let found = match detect() {
-            Err(error) if request.rootless => {
-                tracing::debug!("no cgroups: {error}");
-                Vec::new()
-            }
-            answer => answer?,
-        };
-        let mark = format!("{}/{:016x}", request.id, random().map_err(Error::Random)?);
-        for hierarchy in found {
-            let mut place = match place(&hierarchy, name) {
+        if facts.hierarchies.is_empty() && !request.rootless {
+            return Err(Error::NotMounted { path: MOUNT.into() });
+        }
+        for hierarchy in &facts.hierarchies {
+            let path = match path_of(hierarchy, name) {
                 Err(error @ Error::OwnGroupHidden { .. }) if request.rootless => {
                     tracing::debug!("left out: {error}");
                     left_out = true;
@@ -106,25 +131,25 @@ impl Plan {
                 }
                 answer => answer?,
             };
-            if request.rootless && !is_permitted(&hierarchy, &place) {
+            let mut place = Place::of(hierarchy, &path);
+            if request.rootless && !hierarchy.is_permitted(&path) {
                 tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
                 left_out = true;
                 continue;
             }
             // An ordinary user can mark groups of v2 alone.
             if !request.rootless || hierarchy.version == Version::V2 {
-                place.mark = Some(mark.clone());
+                place.mark = Some(format!("{}/", request.id));
             }
             plan.location.groups.push(place);
-            plan.hierarchies.push(hierarchy);
         }
-        if plan.hierarchies.is_empty() {
+        if plan.location.groups.is_empty() {
             if resources::is_limited(&request.container.resources) {
                 return Err(no_access().into());
             }
-            return Ok(Self::without_groups(Manager::Cgroupfs));
+            return Ok(Self::without_groups(Manager::Cgroupfs, facts));
         }
-        match plan.lower_resources(&request.container.resources) {
+        match plan.lower_resources(&request.container.resources, facts) {
             Err(problem) if left_out && problem.code == Code::Host => Err(no_access().into()),
             answer => answer.map(|()| plan).map_err(Error::from),
         }
@@ -139,7 +164,6 @@ impl Plan {
                 inherited: Vec::new(),
                 unit: None,
             },
-            hierarchies: Vec::new(),
             writes: Vec::new(),
             devices: None,
             refusal: if request.rootless {
@@ -153,9 +177,18 @@ impl Plan {
         }
     }
 
-    fn lower_resources(&mut self, resources: &Resources) -> Result<(), Diagnostic> {
-        let roots = self.hierarchies.iter().map(|hierarchy| &hierarchy.root);
-        let controllers = Controllers::of(&self.location.groups, roots, resources);
+    fn lower_resources(&mut self, resources: &Resources, facts: &Facts) -> Result<(), Diagnostic> {
+        let unified = self.location.unified();
+        let unified = facts
+            .hierarchies
+            .iter()
+            .find(|hierarchy| unified.is_some_and(|place| place.hierarchy == hierarchy.name));
+        let available = unified.map(|hierarchy| hierarchy.available.clone());
+        let controllers = Controllers::of(
+            &self.location.groups,
+            available.unwrap_or_default(),
+            facts.page_sizes.clone(),
+        );
         let lowered = resources::lower(resources, &controllers, Stage::New)?;
         for warning in &lowered.warnings {
             tracing::warn!("{warning}");
@@ -180,18 +213,10 @@ impl Plan {
     }
 
     /// The container stays where its maker is.
-    fn without_groups(manager: Manager) -> Self {
-        let inherited = detect().unwrap_or_default();
-        let inherited = inherited.iter().filter_map(|hierarchy| {
-            let own = hierarchy.own_group().ok()?;
-            Some(Place {
-                version: hierarchy.version,
-                hierarchy: hierarchy.name.clone(),
-                controllers: hierarchy.controllers.clone(),
-                path: own,
-                inode: None,
-                mark: None,
-            })
+    fn without_groups(manager: Manager, facts: &Facts) -> Self {
+        let inherited = facts.hierarchies.iter().filter_map(|hierarchy| {
+            let own = hierarchy.own_group.as_deref()?;
+            Some(Place::of(hierarchy, own))
         });
         Self {
             location: Location {
@@ -200,7 +225,6 @@ impl Plan {
                 inherited: inherited.collect(),
                 unit: None,
             },
-            hierarchies: Vec::new(),
             writes: Vec::new(),
             devices: None,
             refusal: Refusal::Fails,
@@ -210,7 +234,37 @@ impl Plan {
         }
     }
 
-    /// Where the groups will be: to be written down before [`Self::create`] makes the first of them.
+    /// Opens the hierarchies, and draws the mark of this creation. `bus` is the connection of the questions.
+    ///
+    /// # Errors
+    /// A hierarchy that is no longer mounted; no random numbers.
+    pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
+        let mut location = self.location.clone();
+        let mut number = None;
+        for mark in location
+            .groups
+            .iter_mut()
+            .filter_map(|place| place.mark.as_mut())
+        {
+            let number = match number {
+                Some(number) => number,
+                None => *number.insert(random().map_err(Error::Random)?),
+            };
+            mark.push_str(&format!("{number:016x}"));
+        }
+        let open = |place: &Place| {
+            let path = place.host_path();
+            place.root()?.ok_or(Error::NotMounted { path })
+        };
+        let roots = location.groups.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Handles {
+            location,
+            roots,
+            bus,
+        })
+    }
+
+    /// Where the groups will be. A mark is what all creations of this id have in common.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -226,8 +280,10 @@ impl Plan {
     /// # Errors
     /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
     /// what the kernel refused.
-    pub fn create(&self) -> Result<Group, Error> {
-        self.create_and(|group, left| self.restrict(&group, left).map(|()| group))
+    pub fn create(&self, handles: &Handles) -> Result<Group, Error> {
+        self.create_and(handles, |group, left| {
+            self.restrict(&group, left).map(|()| group)
+        })
     }
 
     /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
@@ -235,8 +291,8 @@ impl Plan {
     ///
     /// # Errors
     /// As there.
-    pub fn create_unrestricted(&self) -> Result<(Group, Unrestricted), Error> {
-        self.create_and(|group, left| Ok((group, left)))
+    pub fn create_unrestricted(&self, handles: &Handles) -> Result<(Group, Unrestricted), Error> {
+        self.create_and(handles, |group, left| Ok((group, left)))
     }
 
     /// Adds what [`Self::create_unrestricted`] has left out.
@@ -255,20 +311,21 @@ impl Plan {
 
     fn create_and<T>(
         &self,
+        handles: &Handles,
         finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if self.scope.is_some() {
-            return finish(Group::awaited(self.location.clone()), Unrestricted(None));
+            return finish(Group::awaited(handles.location.clone()), Unrestricted(None));
         }
         let mut undo = Undo::new();
-        let made = self.create_or_leave(&mut undo);
+        let made = self.create_or_leave(handles, &mut undo);
         let finished = made.and_then(|(directories, left)| {
-            let group = Group::new(self.location.clone(), directories, undo.clone());
+            let group = Group::new(handles.location.clone(), directories, undo.clone());
             finish(group, left)
         });
         finished.inspect_err(|_error| {
             for (index, path) in undo.iter().rev() {
-                take_back(&self.hierarchies[*index].root, path);
+                take_back(&handles.roots[*index], path);
             }
         })
     }
@@ -278,28 +335,32 @@ impl Plan {
     ///
     /// # Errors
     /// As there: a group is occupied, frozen, threaded or passes controllers on.
-    pub fn look_for_others(&self) -> Result<(), Error> {
-        for place in &self.location.groups {
-            match (place.find()?, place.version) {
+    pub fn look_for_others(&self, handles: &Handles) -> Result<(), Error> {
+        for (place, root) in self.location.groups.iter().zip(&handles.roots) {
+            match (place.find_below(root)?, place.version) {
                 (Some(group), Version::V2) => check_v2(&group, Made::Existing)?,
                 (Some(group), Version::V1) => check_v1(place, &group, Made::Existing)?,
                 (None, _) => {}
             }
         }
         match &self.scope {
-            Some(scope) => scope.look_for_others(),
+            Some(scope) => scope.look_for_others(&handles.bus),
             None => Ok(()),
         }
     }
 
-    fn create_or_leave(&self, undo: &mut Undo) -> Result<(Vec<Directory>, Unrestricted), Error> {
+    fn create_or_leave(
+        &self,
+        handles: &Handles,
+        undo: &mut Undo,
+    ) -> Result<(Vec<Directory>, Unrestricted), Error> {
         let mut left = Unrestricted(None);
-        let mut directories = Vec::with_capacity(self.hierarchies.len());
-        let places = self.location.groups.iter().zip(&self.hierarchies);
-        for (index, (place, hierarchy)) in places.enumerate() {
+        let places = &handles.location.groups;
+        let mut directories = Vec::with_capacity(places.len());
+        for (index, (place, root)) in places.iter().zip(&handles.roots).enumerate() {
             let mut note = |path: &str| undo.push((index, path.to_owned()));
-            let (directory, made) = make(&hierarchy.root, place.relative(), &mut note)?;
-            self.prepare(index, (place, hierarchy), &directory, made)?;
+            let (directory, made) = make(root, place.relative(), &mut note)?;
+            self.prepare(index, (place, root), &directory, made)?;
             if let Some(devices) = self.devices_at(index) {
                 // One that was there may have rules that are in the way.
                 if (place.version, made) == (Version::V2, Made::New) {
@@ -311,12 +372,12 @@ impl Plan {
             directories.push(directory);
         }
         let target = Target {
-            places: &self.location.groups,
+            places,
             directories: &directories,
         };
         resources::apply(&self.writes, target)?;
         // Last: a creation that is refused has taken no group over.
-        for (place, directory) in self.location.groups.iter().zip(&directories) {
+        for (place, directory) in places.iter().zip(&directories) {
             if let Some(mark) = &place.mark {
                 directory.set_mark(mark).map_err(directory.failed("mark"))?;
             }
@@ -334,7 +395,7 @@ impl Plan {
     fn prepare(
         &self,
         index: usize,
-        (place, hierarchy): (&Place, &Hierarchy),
+        (place, root): (&Place, &Directory),
         directory: &Directory,
         made: Made,
     ) -> Result<(), Error> {
@@ -348,10 +409,10 @@ impl Plan {
                 .iter()
                 .filter(|write| write.group == index)
                 .collect();
-            enable(&hierarchy.root, place, directory, &self.available, &writes)?;
+            enable(root, place, directory, &self.available, &writes)?;
         }
         if place.has_controller("cpuset") {
-            inherit_cpuset(&hierarchy.root, place.relative())?;
+            inherit_cpuset(root, place.relative())?;
         }
         if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
             delegate(directory, uid)?;
@@ -360,33 +421,23 @@ impl Plan {
     }
 }
 
-/// The group of `name` in `hierarchy`.
-fn place(hierarchy: &Hierarchy, name: &GroupName) -> Result<Place, Error> {
+/// The path of the group `name` in `hierarchy`.
+pub(crate) fn path_of(hierarchy: &Hierarchy, name: &GroupName) -> Result<String, Error> {
     let mut path = match (name.base, hierarchy.version) {
-        (Base::Mount, _) => String::new(),
+        (Base::Mount, _) => "",
         (Base::Caller, Version::V1) => hierarchy.own_group()?,
         (Base::Caller, Version::V2) => {
             let own = hierarchy.own_group()?;
-            own.rsplit_once('/')
-                .map_or("", |(above, _name)| above)
-                .to_owned()
+            own.rsplit_once('/').map_or("", |(above, _name)| above)
         }
-    };
-    if path == "/" {
-        path.clear();
     }
+    .trim_end_matches('/')
+    .to_owned();
     for component in &name.components {
         path.push('/');
         path.push_str(component);
     }
-    Ok(Place {
-        version: hierarchy.version,
-        hierarchy: hierarchy.name.clone(),
-        controllers: hierarchy.controllers.clone(),
-        path,
-        inode: None,
-        mark: None,
-    })
+    Ok(path)
 }
 
 /// Removes a group that was made in vain, unless others use it by now.
@@ -552,39 +603,6 @@ fn delegate(group: &Directory, uid: u32) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Whether an ordinary user may make `place` and move a process there.
-fn is_permitted(hierarchy: &Hierarchy, place: &Place) -> bool {
-    let mut path = place.relative();
-    let permitted = loop {
-        match hierarchy.root.open_below(path) {
-            Ok(group) if path == place.relative() => break group.may_write("cgroup.procs"),
-            Ok(group) => break group.may_write(""),
-            Err(Errno::ENOENT) if !path.is_empty() => {
-                path = path.rsplit_once('/').map_or("", |(above, _name)| above);
-            }
-            Err(_hidden) => break false,
-        }
-    };
-    if !permitted || place.version == Version::V1 {
-        return permitted;
-    }
-    // v2 asks for write access to the list of the nearest group that is above both ends of a move.
-    let Ok(own) = hierarchy.own_group() else {
-        return false;
-    };
-    let shared: Vec<&str> = own
-        .split('/')
-        .zip(place.path.split('/'))
-        .take_while(|(own, new)| own == new)
-        .map(|(own, _new)| own)
-        .collect();
-    let shared = shared.join("/");
-    hierarchy
-        .root
-        .open_below(shared.trim_start_matches('/'))
-        .is_ok_and(|group| group.may_write("cgroup.procs"))
 }
 
 fn no_access() -> Diagnostic {

@@ -5,7 +5,7 @@ use spec::container::Resources;
 
 use crate::enable::enable;
 use crate::resources::{
-    self, Controllers, Former, Stage, apply, check_before_update, companions, merge,
+    self, Controllers, Former, Stage, apply, check_before_update, companions, merge, page_sizes,
 };
 use crate::systemd::Told;
 use crate::{Error, Location, Version};
@@ -36,7 +36,17 @@ impl Location {
             };
             roots.push(place.root()?.ok_or_else(foreign)?);
         }
-        let controllers = Controllers::of(&self.groups, roots.iter(), &change);
+        let unified = self.groups.iter().zip(&roots);
+        let available = unified
+            .filter(|(place, _root)| place.version == Version::V2)
+            .find_map(|(_place, root)| root.read("cgroup.controllers").ok())
+            .unwrap_or_default();
+        let available = available.split_whitespace().map(str::to_owned).collect();
+        let page_sizes = match change.hugepage_limits.is_empty() {
+            true => Vec::new(),
+            false => page_sizes(),
+        };
+        let controllers = Controllers::of(&self.groups, available, page_sizes);
         let lowered = resources::lower(&change, &controllers, Stage::Running)?;
         for warning in &lowered.warnings {
             tracing::warn!("{warning}");

@@ -5,8 +5,8 @@
 
 mod fixture;
 
-use cgroup::{Error, Plan, Request};
-use fixture::{DEADLINE, Name, Sleeper, container, in_v2_view, lower, request};
+use cgroup::{Error, Request};
+use fixture::{DEADLINE, Name, Ready, Sleeper, container, in_v2_view, lower, request};
 use nix::unistd::{Uid, chown, setresuid};
 use spec::container::{IdMapping, Mount, Namespace};
 use std::fs;
@@ -36,7 +36,7 @@ fn act_as_user(top: &str) {
     let mut inside = container();
     let mut lower_as_user = |path: Option<String>| {
         inside.cgroups_path = path;
-        Plan::lower(&Request {
+        Ready::of(&Request {
             rootless: true,
             ..request(&inside)
         })

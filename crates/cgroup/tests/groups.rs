@@ -5,9 +5,9 @@
 
 mod fixture;
 
-use cgroup::{CgroupMount, Error, Location, Manager, Plan, Request, mount_view};
+use cgroup::{CgroupMount, Error, Location, Manager, Request, mount_view};
 use fixture::{
-    DEADLINE, Name, Sleeper, container, content, in_v2_view, is_possible, lower, request,
+    DEADLINE, Name, Ready, Sleeper, container, content, in_v2_view, is_possible, lower, request,
 };
 use spec::Container;
 use spec::container::{Memory, Resources};
@@ -380,7 +380,7 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
     }
     let mut limited = container();
     limited.cgroups_path = Some("/../ignored".to_owned());
-    let plan = Plan::lower(&Request {
+    let plan = Ready::of(&Request {
         manager: Manager::Disabled,
         ..request(&limited)
     })
@@ -408,7 +408,7 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
 #[test]
 fn a_malformed_scope_is_refused_with_its_pointer() {
     let refused = |named: &Container| {
-        let error = Plan::lower(&Request {
+        let error = Ready::of(&Request {
             manager: Manager::Systemd,
             ..request(named)
         });
@@ -435,7 +435,7 @@ fn the_systemd_manager_says_that_there_is_no_systemd() {
         return;
     }
     let named = container();
-    let error = Plan::lower(&Request {
+    let error = Ready::of(&Request {
         manager: Manager::Systemd,
         ..request(&named)
     });
@@ -453,8 +453,8 @@ fn a_location_of_another_host_is_gone_not_wrong() {
     assert!(location.open().is_err());
 }
 
-fn lower_as_user(container: &Container) -> Result<Plan, Error> {
-    Plan::lower(&Request {
+fn lower_as_user(container: &Container) -> Result<Ready, Error> {
+    Ready::of(&Request {
         rootless: true,
         ..request(container)
     })

@@ -9,7 +9,7 @@ use crate::failure::{Failure, words};
 use crate::plan::{Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
-use crate::stage::runtime::{Stage, lost};
+use crate::stage::runtime::{Opened, Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::signal::SignalFd;
@@ -64,18 +64,18 @@ pub fn launch<T>(
     // The createContainer hooks are run by init, which says no word before; nor does it before it mounts what is on a device.
     let early = !plan.hooks.create_container.is_empty() || plan.rootfs.may_open_devices();
     let (mut group, unrestricted) = if !early {
-        let (group, unrestricted) = plan.cgroup.create_unrestricted()?;
+        let (group, unrestricted) = plan.cgroup.create_unrestricted(&handles.cgroup)?;
         (group, Some(unrestricted))
     } else {
-        (plan.cgroup.create()?, None)
+        (plan.cgroup.create(&handles.cgroup)?, None)
     };
-    let (plan, namespaces, child, link) = match make_init(plan, handles, start, &group, &thread) {
+    let (plan, opened, child, link) = match make_init(plan, handles, start, &group, &thread) {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
-        namespaces: &namespaces,
+        opened: &opened,
         group: &mut group,
         link: &link,
         interrupts,
@@ -113,7 +113,7 @@ fn make_init(
     start: Start,
     group: &cgroup::Group,
     thread: &SingleThread,
-) -> Result<(Plan, namespace::Handles, Child, Link<Runtime>), Error> {
+) -> Result<(Plan, Opened, Child, Link<Runtime>), Error> {
     let (runtime, init) = protocol::pair().map_err(|errno| Error::Link { errno })?;
     let options = CloneOptions {
         namespaces: plan.entry.clone,
@@ -125,7 +125,7 @@ fn make_init(
             drop(runtime);
             init::run(plan, handles, start, init, thread)
         }
-        Ok(Side::Parent(child)) => Ok((plan, handles.namespaces, child, runtime)),
+        Ok(Side::Parent(child)) => Ok((plan, Opened::of(handles), child, runtime)),
         Err(errno) => Err(clone_error(errno, &plan, group.location())),
     }
 }

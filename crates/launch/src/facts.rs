@@ -6,8 +6,10 @@
 
 use crate::{Error, Request};
 use caller::Caller;
+use cgroup::Bus;
 use landlock::Abi;
 use serde::{Deserialize, Serialize};
+use spec::Container;
 use spec::container::Namespace;
 use std::path::Path;
 
@@ -20,6 +22,8 @@ pub struct Facts {
     /// The joined user namespace, and the programs that write id maps.
     #[serde(default)]
     pub namespace: namespace::Facts,
+    /// Control groups and systemd.
+    pub cgroup: cgroup::Facts,
     /// Whether there is a /proc/kcore.
     pub kcore: bool,
     /// The security modules.
@@ -34,16 +38,28 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Asks what the plan of `request` depends on; without a request, everything. Changes nothing.
+    /// Asks everything that does not depend on a container. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Probe`].
-    pub fn probe(request: Option<&Request<'_>>) -> Result<Self, Error> {
+    pub fn probe() -> Result<Self, Error> {
+        Self::collect(None, cgroup::Facts::probe_all())
+    }
+
+    /// Asks what the plan of `request` depends on. Changes nothing. Gives the connection to systemd too.
+    ///
+    /// # Errors
+    /// [`Error::Probe`]; [`Error::Cgroup`].
+    pub fn probe_for(request: &Request<'_>) -> Result<(Self, Bus), Error> {
+        let (cgroup, bus) = cgroup::Facts::probe(&request.cgroup())?;
+        Ok((Self::collect(Some(request.container), cgroup)?, bus))
+    }
+
+    fn collect(container: Option<&Container>, cgroup: cgroup::Facts) -> Result<Self, Error> {
         let caller = Caller::probe().map_err(|errno| Error::Probe {
             what: "the own capabilities",
             errno,
         })?;
-        let container = request.map(|request| request.container);
         let process = container.and_then(|container| container.process.as_ref());
         let contexts = [
             process.and_then(|process| process.selinux_label.as_deref()),
@@ -60,10 +76,11 @@ impl Facts {
         let needs_landlock = container.is_none_or(|container| container.landlock.is_some());
         Ok(Self {
             namespace: namespace::Facts::probe(container, &caller),
+            cgroup,
+            kcore: has_kcore(),
             security: needs_security.then(|| lsm::Facts::probe(contexts)),
             seccomp: needs_seccomp.then(seccomp::Facts::probe),
             landlock: needs_landlock.then(|| Abi::probe().0),
-            kcore: has_kcore(),
             caller,
         })
     }

@@ -8,6 +8,7 @@ use crate::program::{Filter, Overrides};
 use crate::{Error, Facts};
 use caller::Caller;
 use capability::plan::Refused;
+use cgroup::Bus;
 use kernel::{Call, Errno};
 use lsm::Keyring;
 use namespace::Entry;
@@ -59,6 +60,14 @@ pub struct Plan {
 pub struct Handles {
     pub(crate) namespaces: namespace::Handles,
     pub(crate) rootfs: rootfs::Handles,
+    pub(crate) cgroup: cgroup::Handles,
+}
+
+impl Handles {
+    /// Where the container's cgroup will be: for the journal, before anything is made.
+    pub fn cgroup(&self) -> &cgroup::Location {
+        self.cgroup.location()
+    }
 }
 
 /// The hooks of create and start.
@@ -134,15 +143,22 @@ pub struct Request<'a> {
     pub rootless: bool,
 }
 
-impl Plan {
-    /// Where the container's cgroup will be: for the journal, before anything is made.
-    pub fn cgroup(&self) -> &cgroup::Location {
-        self.cgroup.location()
+impl<'a> Request<'a> {
+    /// What the room `cgroup` looks at.
+    pub(crate) fn cgroup(&self) -> cgroup::Request<'a> {
+        cgroup::Request {
+            container: self.container,
+            id: self.id,
+            manager: self.manager,
+            rootless: self.rootless,
+        }
     }
+}
 
+impl Plan {
     /// Refuses a cgroup that others are in, before the journal says that it is the container's.
-    pub fn look_for_others(&self) -> Result<(), Error> {
-        Ok(self.cgroup.look_for_others()?)
+    pub fn look_for_others(&self, handles: &Handles) -> Result<(), Error> {
+        Ok(self.cgroup.look_for_others(&handles.cgroup)?)
     }
 
     /// Decides everything. Gives the warnings too.
@@ -153,12 +169,7 @@ impl Plan {
         let container = request.container;
         let caller = &facts.caller;
         let lsm = labels(request, facts)?;
-        let cgroup = cgroup::Plan::lower(&cgroup::Request {
-            container,
-            id: request.id,
-            manager: request.manager,
-            rootless: request.rootless,
-        })?;
+        let cgroup = cgroup::Plan::lower(&request.cgroup(), &facts.cgroup)?;
         let cgroup_entry = if needs_join(cgroup.location()) {
             CgroupEntry::ByRuntime
         } else {
@@ -226,12 +237,13 @@ impl Plan {
         Ok((plan, refused.chain(warnings).collect()))
     }
 
-    /// Opens what is opened before the clone.
+    /// Opens what is opened before the clone. `bus` is the connection that [`Facts::probe_for`] gave.
     ///
     /// # Errors
     /// What is not there, or is something else, with its JSON pointer.
-    pub fn open(&self) -> Result<Handles, Error> {
+    pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
         Ok(Handles {
+            cgroup: self.cgroup.open(bus)?,
             namespaces: self.entry.open()?,
             rootfs: self.rootfs.open()?,
         })

@@ -132,7 +132,7 @@ impl Rule {
 }
 
 /// The rules of one container, lowered for both interfaces.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Devices {
     rules: Vec<Rule>,
     list: Option<list::List>,

@@ -1,47 +1,33 @@
 //! A group that systemd makes: planned like any other, and made around the container's first process.
 
-use super::{Plan, Request, delegate};
+use super::{Handles, Plan, Request, delegate};
 use crate::directory::{Directory, Made};
+use crate::facts::Facts;
 use crate::group::Begun;
-use crate::hierarchy::detect;
 use crate::resources;
-use crate::systemd::{Instance, Scope, Wish, check_booted};
+use crate::systemd::{Scope, Wish, not_booted};
 use crate::{Error, Group, Place, Version};
 
 impl Plan {
-    pub(super) fn lower_scope(request: &Request<'_>) -> Result<Self, Error> {
-        let instance = if request.rootless {
-            Instance::User
-        } else {
-            Instance::System
-        };
-        let wish = Wish::lower(request.container, request.id, instance)?;
-        check_booted()?;
-        let hierarchies = detect()?;
+    pub(super) fn lower_scope(request: &Request<'_>, facts: &Facts) -> Result<Self, Error> {
+        let wish = Wish::lower(request.container, request.id, request.instance())?;
+        let systemd = facts.systemd.as_ref().ok_or_else(not_booted)?;
         // systemd has no v1 any more since version 258, and what is left of it is nothing to begin with.
-        let legacy = hierarchies
+        let legacy = facts
+            .hierarchies
             .iter()
             .find(|hierarchy| hierarchy.version == Version::V1);
         if let Some(hierarchy) = legacy {
             return Err(Error::LegacyHierarchy {
-                path: hierarchy.root.path().to_owned(),
+                path: hierarchy.path(),
             });
         }
-        let mut scope = Scope::lower(wish)?;
+        let mut scope = Scope::lower(wish, systemd);
         let mut plan = Self::empty(request);
-        for hierarchy in hierarchies {
-            plan.location.groups.push(Place {
-                version: hierarchy.version,
-                hierarchy: hierarchy.name.clone(),
-                controllers: hierarchy.controllers.clone(),
-                path: scope.path.clone(),
-                inode: None,
-                mark: None,
-            });
-            plan.hierarchies.push(hierarchy);
-        }
+        let places = facts.hierarchies.iter();
+        plan.location.groups = places.map(|found| Place::of(found, &scope.path)).collect();
         plan.location.unit = Some(scope.unit.clone());
-        plan.lower_resources(&request.container.resources)?;
+        plan.lower_resources(&request.container.resources, facts)?;
         scope.limit(
             &plan.writes,
             plan.devices.as_ref().map(|(_at, devices)| devices),
@@ -55,29 +41,29 @@ impl Plan {
     ///
     /// # Errors
     /// What systemd or the kernel refused. What is there then goes with [`Group::end`].
-    pub fn admit(&self, group: &mut Group, pid: i32) -> Result<(), Error> {
+    pub fn admit(&self, handles: &Handles, group: &mut Group, pid: i32) -> Result<(), Error> {
         let Some(scope) = &self.scope else {
             return group.join(pid);
         };
         // Before the request: a bus that hangs may carry it out later.
         group.set_begun(Begun::Yes);
-        match scope.start(pid) {
+        match scope.start(&handles.bus, pid) {
             Err(error @ Error::UnitExists { .. }) => {
                 group.set_begun(Begun::NotYet);
                 return Err(error);
             }
             answer => answer?,
         }
-        let mut directories = Vec::with_capacity(self.hierarchies.len());
-        let places = self.location.groups.iter().zip(&self.hierarchies);
-        for (index, (place, hierarchy)) in places.enumerate() {
-            let found = hierarchy.root.open_below(place.relative());
+        let mut directories = Vec::with_capacity(handles.roots.len());
+        let places = self.location.groups.iter().zip(&handles.roots);
+        for (index, (place, root)) in places.enumerate() {
+            let found = root.open_below(place.relative());
             let directory = found.map_err(|source| Error::Directory {
                 action: "open",
                 group: place.host_path(),
                 source,
             })?;
-            self.prepare(index, (place, hierarchy), &directory, Made::New)?;
+            self.prepare(index, (place, root), &directory, Made::New)?;
             // systemd's own device program stays beside ours.
             if let Some(devices) = self.devices_at(index) {
                 devices.apply(&directory, Made::New, self.refusal)?;

@@ -23,7 +23,6 @@ use spec::container::Resources;
 use spec::{Code, Diagnostic};
 use std::fs;
 
-use crate::directory::Directory;
 use crate::{Place, Version};
 
 /// One value for one file of a group.
@@ -128,33 +127,22 @@ pub(crate) fn escape(name: &str) -> String {
 }
 
 impl Controllers {
-    /// Looks up what the hierarchies of `places` offer, whose `roots` are in the same order.
-    pub(crate) fn of<'a>(
-        places: &[Place],
-        roots: impl Iterator<Item = &'a Directory>,
-        resources: &Resources,
-    ) -> Self {
+    /// What the groups at `places` offer: `available` is the list of controllers of the v2 root.
+    pub(crate) fn of(places: &[Place], available: Vec<String>, page_sizes: Vec<String>) -> Self {
         let mut found = Self {
             v1: Vec::new(),
-            v2: Vec::new(),
+            v2: available,
             unified: None,
-            page_sizes: Vec::new(),
+            page_sizes,
         };
-        for (index, (place, root)) in places.iter().zip(roots).enumerate() {
+        for (index, place) in places.iter().enumerate() {
             match place.version {
                 Version::V1 => {
                     let names = place.controllers.split(',');
                     found.v1.extend(names.map(|name| (name.to_owned(), index)));
                 }
-                Version::V2 => {
-                    let list = root.read("cgroup.controllers").unwrap_or_default();
-                    found.v2 = list.split_whitespace().map(str::to_owned).collect();
-                    found.unified = Some(index);
-                }
+                Version::V2 => found.unified = Some(index),
             }
-        }
-        if !resources.hugepage_limits.is_empty() {
-            found.page_sizes = page_sizes();
         }
         found
     }

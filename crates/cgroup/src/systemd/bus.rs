@@ -111,14 +111,15 @@ fn is_absent(error: &dbus::Error) -> bool {
     }
 }
 
-/// Refuses a host that systemd does not run.
-pub(crate) fn check_booted() -> Result<(), Error> {
-    if Path::new(BOOTED).is_dir() {
-        Ok(())
-    } else {
-        Err(Error::NoSystemd {
-            missing: PathBuf::from(BOOTED),
-        })
+/// Whether systemd runs this host.
+pub(crate) fn is_booted() -> bool {
+    Path::new(BOOTED).is_dir()
+}
+
+/// What to say of a host that systemd does not run.
+pub(crate) fn not_booted() -> Error {
+    Error::NoSystemd {
+        missing: PathBuf::from(BOOTED),
     }
 }
 

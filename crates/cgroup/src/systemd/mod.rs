@@ -11,7 +11,7 @@ mod manager; // what systemd is asked
 mod property; // limits as properties
 
 pub use bus::Instance;
-pub(crate) use bus::check_booted;
+pub(crate) use bus::{is_booted, not_booted};
 use manager::{Manager, PATIENCE};
 pub(crate) use property::{Property, properties};
 
@@ -40,6 +40,45 @@ pub struct Unit {
     /// The sub-group that the container lives in, if it is not the scope's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_group: Option<String>,
+}
+
+/// The systemd that answers on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Systemd {
+    /// Whose.
+    pub instance: Instance,
+    /// The address at which it answers.
+    pub bus: String,
+    /// Its version.
+    pub version: u32,
+    /// The path of its own group.
+    pub control_group: String,
+}
+
+/// A connection to systemd, until it is used up.
+#[derive(Debug, Default)]
+pub struct Bus(RefCell<Option<Manager>>);
+
+impl Systemd {
+    /// Asks systemd where its units are. `None`: it does not run this host.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not answer.
+    pub(crate) fn ask(instance: Instance) -> Result<(Option<Self>, Bus), Error> {
+        if !is_booted() {
+            return Ok((None, Bus::default()));
+        }
+        let mut manager = Manager::open(instance, None, PATIENCE.answer)?;
+        manager.check_sight()?;
+        let found = Self {
+            instance,
+            bus: manager.bus().to_owned(),
+            version: manager.version()?,
+            control_group: manager.control_group()?,
+        };
+        Ok((Some(found), Bus(RefCell::new(Some(manager)))))
+    }
 }
 
 /// Who removes the group of a scope that has ended.
@@ -95,7 +134,7 @@ impl Unit {
 }
 
 /// The scope of one container, before it is made.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scope {
     pub(crate) unit: Unit,
     /// The group's path below the root of the hierarchy.
@@ -105,8 +144,6 @@ pub(crate) struct Scope {
     properties: Vec<Property>,
     /// What the annotations ask for; wins.
     annotated: Vec<Property>,
-    /// The connection of the lowering, until it is used up.
-    manager: RefCell<Option<Manager>>,
 }
 
 /// What the configuration says of the scope.
@@ -148,25 +185,20 @@ impl Wish {
 }
 
 impl Scope {
-    /// Asks systemd where its units are. Changes nothing.
-    pub(crate) fn lower(wish: Wish) -> Result<Self, Error> {
-        let mut manager = Manager::open(wish.instance, None, PATIENCE.answer)?;
-        manager.check_sight()?;
-        let version = manager.version()?;
-        let path = format!("{}{}", manager.control_group()?, wish.path);
-        Ok(Self {
+    /// The scope without limits.
+    pub(crate) fn lower(wish: Wish, systemd: &Systemd) -> Self {
+        Self {
             properties: base(wish.description, &wish.name.slice),
             unit: Unit {
                 name: wish.name.unit,
                 instance: wish.instance,
-                bus: manager.bus().to_owned(),
+                bus: systemd.bus.clone(),
                 sub_group: wish.sub_group,
             },
-            path,
-            version,
+            path: format!("{}{}", systemd.control_group, wish.path),
+            version: systemd.version,
             annotated: wish.annotated,
-            manager: RefCell::new(Some(manager)),
-        })
+        }
     }
 
     /// Adds what the limits and the device rules are as properties.
@@ -178,8 +210,8 @@ impl Scope {
     }
 
     /// Refuses a unit that is in use.
-    pub(crate) fn look_for_others(&self) -> Result<(), Error> {
-        let state = self.with_manager(|manager| manager.active_state(&self.unit.name))?;
+    pub(crate) fn look_for_others(&self, bus: &Bus) -> Result<(), Error> {
+        let state = self.with_manager(bus, |manager| manager.active_state(&self.unit.name))?;
         match state {
             Some(state) if state == "active" => Err(Error::UnitExists {
                 unit: self.unit.name.clone(),
@@ -190,7 +222,7 @@ impl Scope {
     }
 
     /// Makes the scope around the process `pid`.
-    pub(crate) fn start(&self, pid: i32) -> Result<(), Error> {
+    pub(crate) fn start(&self, bus: &Bus, pid: i32) -> Result<(), Error> {
         let own = |name: &str| self.annotated.iter().any(|property| property.name == name);
         let kept = self
             .properties
@@ -200,12 +232,12 @@ impl Scope {
         let pids = Value::Array("u".to_owned(), vec![Value::U32(number)]);
         let mut all = vec![Property::new("PIDs", pids)];
         all.extend(kept.chain(&self.annotated).cloned());
-        let mut started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
-        *self.manager.borrow_mut() = None;
+        let mut started = self.with_manager(bus, |manager| manager.start(&self.unit.name, &all));
+        *bus.0.borrow_mut() = None;
         if let Err(Error::Bus(dbus::Error::Closed { .. })) = &started {
             // systemd has begun anew (`systemctl daemon-reexec`), and may have made the unit before.
-            started = self.with_manager(|manager| manager.start(&self.unit.name, &all));
-            *self.manager.borrow_mut() = None;
+            started = self.with_manager(bus, |manager| manager.start(&self.unit.name, &all));
+            *bus.0.borrow_mut() = None;
             if let Err(Error::UnitExists { .. }) = &started
                 && self.holds(pid)
             {
@@ -224,9 +256,10 @@ impl Scope {
 
     fn with_manager<T>(
         &self,
+        bus: &Bus,
         ask: impl FnOnce(&mut Manager) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut manager = self.manager.borrow_mut();
+        let mut manager = bus.0.borrow_mut();
         match &mut *manager {
             Some(manager) => ask(manager),
             none => ask(none.insert(self.unit.manager(PATIENCE.answer)?)),

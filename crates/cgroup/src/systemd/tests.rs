@@ -19,7 +19,6 @@ fn scope(bus: &FakeBus, path: &str) -> Scope {
         version: 257,
         properties: base("words".to_owned(), "system.slice"),
         annotated: Vec::new(),
-        manager: RefCell::new(None),
     }
 }
 
@@ -56,7 +55,7 @@ fn begins_anew(second: impl Fn() -> Vec<Reaction> + Send + 'static) -> FakeBus {
 #[test]
 fn a_systemd_that_begins_anew_is_asked_again() {
     let bus = begins_anew(done);
-    scope(&bus, "/nowhere").start(1).unwrap();
+    scope(&bus, "/nowhere").start(&Bus::default(), 1).unwrap();
 }
 
 #[test]
@@ -71,9 +70,11 @@ fn a_unit_that_was_made_before_is_told_by_its_process() {
     let text = read_text("/proc/self/cgroup").unwrap();
     let (_controllers, own) = text.lines().find_map(membership).unwrap();
     let bus = begins_anew(exists);
-    scope(&bus, own).start(pid).unwrap();
+    scope(&bus, own).start(&Bus::default(), pid).unwrap();
     let bus = begins_anew(exists);
-    let error = scope(&bus, "/nowhere").start(pid).unwrap_err();
+    let error = scope(&bus, "/nowhere")
+        .start(&Bus::default(), pid)
+        .unwrap_err();
     assert!(matches!(error, Error::UnitExists { .. }), "{error}");
 }
 
@@ -90,7 +91,7 @@ fn an_annotation_wins_over_what_every_scope_has() {
     });
     let mut scope = scope(&bus, "/nowhere");
     scope.annotated = vec![Property::new("CollectMode", Value::text("inactive"))];
-    scope.start(1).unwrap();
+    scope.start(&Bus::default(), 1).unwrap();
 }
 
 #[test]

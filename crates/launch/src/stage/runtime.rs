@@ -4,7 +4,7 @@ use crate::Error;
 use crate::create::process_limit;
 use crate::failure::{Place, words};
 use crate::hooks::{Cause, State, Surroundings};
-use crate::plan::{Plan, describe_limit};
+use crate::plan::{Handles, Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::process;
@@ -27,11 +27,27 @@ enum Progress {
     Ready,
 }
 
+/// The handles that the runtime needs after the clone. The trees of the host go: they are init's now.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    namespaces: namespace::Handles,
+    cgroup: cgroup::Handles,
+}
+
+impl Opened {
+    pub(crate) fn of(handles: Handles) -> Self {
+        Self {
+            namespaces: handles.namespaces,
+            cgroup: handles.cgroup,
+        }
+    }
+}
+
 /// A conversation with init.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) namespaces: &'a namespace::Handles,
+    pub(crate) opened: &'a Opened,
     pub(crate) group: &'a mut cgroup::Group,
     pub(crate) link: &'a Link<Runtime>,
     pub(crate) interrupts: &'a SignalFd,
@@ -117,7 +133,12 @@ impl Stage<'_> {
 
     fn serve(&mut self, request: Request) -> Result<(), Error> {
         match request {
-            Request::JoinCgroup => Ok(self.plan.cgroup.admit(self.group, self.child.pid)?),
+            Request::JoinCgroup => {
+                Ok(self
+                    .plan
+                    .cgroup
+                    .admit(&self.opened.cgroup, self.group, self.child.pid)?)
+            }
             Request::MapIds => match &self.plan.entry.id_maps {
                 Some(maps) => Ok(maps.write(self.child.pid)?),
                 None => Ok(()),
@@ -241,7 +262,7 @@ impl Stage<'_> {
     fn verify_place(&self) -> Result<(), Error> {
         self.plan
             .entry
-            .verify(self.namespaces, self.child.pid)
+            .verify(&self.opened.namespaces, self.child.pid)
             .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
         Ok(self.group.verify(self.child.pid)?)
     }

@@ -199,16 +199,16 @@ impl Making<'_> {
             keep_fds: self.env.preserved.count(),
             listen_fds: self.env.preserved.listening,
         };
-        let facts = Facts::probe(Some(&request))?;
+        let (facts, bus) = Facts::probe_for(&request)?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let mut record = Record::of(self.reservation.id(), &container, plan.cgroup());
-        let handles = plan.open()?;
+        let handles = plan.open(bus)?;
+        let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
-        plan.look_for_others()?;
+        plan.look_for_others(&handles)?;
         self.reservation.config(config)?;
         self.reservation.journal(&record)?;
         let moment = match waits {

@@ -116,14 +116,16 @@ fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
         Some(path) if is_scope(path) => cgroup::Manager::Systemd,
         _ => env.cgroup_manager,
     };
-    let plan = cgroup::Plan::lower(&cgroup::Request {
+    let request = cgroup::Request {
         container: &loaded.container,
         id: entry.id().as_str(),
         manager,
         rootless: env.rootless,
-    });
-    let location = plan.ok()?.location().clone().of_any_creation();
-    Some(Record::of(entry.id(), &loaded.container, &location))
+    };
+    let (facts, _bus) = cgroup::Facts::probe(&request).ok()?;
+    // With the mark that every creation of this id leaves.
+    let plan = cgroup::Plan::lower(&request, &facts).ok()?;
+    Some(Record::of(entry.id(), &loaded.container, plan.location()))
 }
 
 /// Kills what lives of the container and waits until its first process has ended.

@@ -1,0 +1,88 @@
+//! What this room asks of the host, before anything is decided.
+
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+use crate::hierarchy::{Hierarchy, detect};
+use crate::name::{Base, GroupName};
+use crate::plan::{Request, path_of};
+use crate::resources::page_sizes;
+use crate::systemd::{Bus, Instance, Systemd, Wish};
+use crate::{Error, Manager};
+
+/// The host's layout of control groups, and who manages them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The hierarchies in which a container's group can be. On hybrid hosts the unified one comes first.
+    pub hierarchies: Vec<Hierarchy>,
+    /// Sizes of huge pages, named as in hugetlb's files: "2MB".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub page_sizes: Vec<String>,
+    /// The systemd that makes scopes; `None`: it does not run this host, or nobody has asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Systemd>,
+}
+
+impl Facts {
+    /// Asks what the plan of `request` depends on. Gives the connection to systemd too, if there is one now.
+    ///
+    /// # Errors
+    /// A malformed `linux.cgroupsPath`; a systemd that is there and does not answer.
+    pub fn probe(request: &Request<'_>) -> Result<(Self, Bus), Error> {
+        let resources = &request.container.resources;
+        let mut facts = Self::default();
+        if !resources.hugepage_limits.is_empty() {
+            facts.page_sizes = page_sizes();
+        }
+        let path = request.container.cgroups_path.as_deref();
+        let mut bus = Bus::default();
+        let name = match request.manager {
+            Manager::Disabled => None,
+            Manager::Cgroupfs => Some(GroupName::parse(path, request.id)?),
+            Manager::Systemd => {
+                let instance = request.instance();
+                Wish::lower(request.container, request.id, instance)?;
+                (facts.systemd, bus) = Systemd::ask(instance)?;
+                facts.hierarchies = detect().into_iter().map(|(found, _root)| found).collect();
+                return Ok((facts, bus));
+            }
+        };
+        for (mut hierarchy, root) in detect() {
+            let counts_from_caller = name.as_ref().is_none_or(|name| name.base == Base::Caller);
+            if counts_from_caller || request.rootless {
+                hierarchy.find_own_group(&root);
+            }
+            if let Some(name) = name.as_ref().filter(|_| request.rootless)
+                && let Ok(path) = path_of(&hierarchy, name)
+            {
+                hierarchy.look_at(&root, &path);
+            }
+            facts.hierarchies.push(hierarchy);
+        }
+        Ok((facts, bus))
+    }
+
+    /// Asks everything that can be asked without a container. What does not answer is left out.
+    pub fn probe_all() -> Self {
+        let (instance, is_root) = match geteuid().is_root() {
+            true => (Instance::System, true),
+            false => (Instance::User, false),
+        };
+        let systemd = Systemd::ask(instance).map_or(None, |(systemd, _bus)| systemd);
+        let look = |(mut hierarchy, root): (Hierarchy, _)| {
+            hierarchy.find_own_group(&root);
+            let own = hierarchy.own_group.clone().unwrap_or_default();
+            let ends = own.match_indices('/').map(|(at, _)| at).chain([own.len()]);
+            for end in ends.filter(|_| !is_root) {
+                hierarchy.look_at(&root, &own[..end]);
+            }
+            hierarchy
+        };
+        Self {
+            hierarchies: detect().into_iter().map(look).collect(),
+            page_sizes: page_sizes(),
+            systemd,
+        }
+    }
+}
