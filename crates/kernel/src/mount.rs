@@ -36,6 +36,23 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// Flags of a new superblock, as mount(2) takes them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct SuperblockFlags: libc::c_ulong {
+        /// Nothing can be written.
+        const RDONLY = libc::MS_RDONLY;
+        /// Writes are synchronous.
+        const SYNCHRONOUS = libc::MS_SYNCHRONOUS;
+        /// Mandatory locks are permitted.
+        const MANDLOCK = libc::MS_MANDLOCK;
+        /// Changes of directories are synchronous.
+        const DIRSYNC = libc::MS_DIRSYNC;
+        /// Times are written late.
+        const LAZYTIME = libc::MS_LAZYTIME;
+    }
+}
+
 /// How far a call reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -150,6 +167,31 @@ pub fn fsmount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd
             attributes,
         )
     })
+}
+
+/// Makes a file system and mounts it on the name `target`, which must be beyond the reach of others. `data` is at most 4095
+/// bytes. For parameters that are too long for [`fsconfig_string`]. See mount(2).
+///
+/// # Errors
+/// ENODEV: the kernel has no such type. EINVAL: the file system does not like `data`. ENOENT, ENOTDIR, EPERM and more.
+pub fn mount_classic(
+    source: &CStr,
+    target: &CStr,
+    kind: &CStr,
+    flags: SuperblockFlags,
+    data: &CStr,
+) -> Result<(), Errno> {
+    // SAFETY: all four are C strings.
+    ret(unsafe {
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags.bits(),
+            data.as_ptr().cast(),
+        )
+    }
+    .into())
 }
 
 /// Makes a detached copy of the mount at `path` from `directory`, like a bind mount; an empty path is

@@ -4,6 +4,7 @@
 //! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
 //! A devpts group that does not exist in the user namespace is left out.
 
+use crate::classic::Classic;
 use crate::copyup::Given;
 use crate::label::{self, Label};
 use crate::lower::{CgroupHierarchy, CgroupView, Error, absolute};
@@ -65,9 +66,9 @@ fn attributes(element: &Element<'_>) -> MountAttr {
 
 fn c_string(element: &Element<'_>, property: &str, text: &[u8]) -> Result<CString, Diagnostic> {
     let problem = |message: &str| element.problem(Code::Range, property, message.to_owned());
-    if text.len() > 255 {
+    if text.len() > 4095 {
         return Err(problem(
-            "is longer than the 255 bytes that the kernel takes",
+            "is longer than the 4095 bytes that the kernel takes",
         ));
     }
     CString::new(text).map_err(|_nul| problem("holds a NUL byte"))
@@ -121,6 +122,7 @@ fn new(
     };
     Ok(Some(Action::New(NewMount {
         kind: c_string(element, "type", kind.as_bytes())?,
+        classic: Classic::lower(element, kind, &params)?,
         params,
         attributes,
         after: context.propagation(&element.options, Depth::Top),
@@ -324,6 +326,7 @@ fn one_cgroup2(
             after: context.propagation(&element.options, Depth::Top),
             inherit: Inherit::Nothing,
             given: Given::default(),
+            classic: None,
             id_map: None,
             label: None,
             fallback: None,
@@ -384,6 +387,7 @@ fn cgroup_v1(
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         given: Given::default(),
+        classic: None,
         id_map: None,
         label: None,
         fallback: None,
@@ -442,6 +446,7 @@ fn hierarchy_mount(
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         given: Given::default(),
+        classic: None,
         id_map: None,
         label: None,
         fallback: None,

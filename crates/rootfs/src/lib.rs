@@ -11,6 +11,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+mod classic; // parameters that are too long for fsconfig
 mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan

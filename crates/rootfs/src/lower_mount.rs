@@ -444,15 +444,6 @@ fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
             );
             return Err(element.problem(Code::UnknownValue, &property, message));
         }
-        if param
-            .value
-            .as_ref()
-            .is_some_and(|value| value.count_bytes() > 255)
-        {
-            let message =
-                format!("option {word:?} is longer than the 255 bytes that the kernel takes");
-            return Err(element.problem(Code::Range, &property, message));
-        }
     }
     if element.options.copy_up && element.mount.kind.as_deref() != Some("tmpfs") {
         let message = "tmpcopyup is for mounts of type tmpfs only".to_owned();

@@ -3,6 +3,7 @@
 //! Every mount is built detached, gets its attributes while nobody can see it, and is then placed on a
 //! descriptor. What is done to it later goes through the descriptor of the mount, never through its name.
 
+use crate::classic::Classic;
 use crate::copyup::{self, Given};
 use crate::device::Spot;
 use crate::handles::{Handles, Taken};
@@ -123,6 +124,8 @@ pub(crate) struct NewMount {
     pub(crate) kind: CString,
     /// fsconfig(2) parameters, `source` first.
     pub(crate) params: Vec<Param>,
+    /// What mount(2) gets instead, where a parameter is too long.
+    pub(crate) classic: Option<Classic>,
     /// Of the mount.
     pub(crate) attributes: MountAttr,
     /// Propagation, after it is attached.
@@ -363,7 +366,7 @@ fn apply_new(
     root: &RootFd,
 ) -> Result<(), Fault> {
     let (target, age) = open_target(&step.target, Form::Directory, handles, root)?;
-    let mount = match (new.make(target.as_fd(), age, handles), &new.fallback) {
+    let mount = match (new.make(target.as_fd(), age, handles, root), &new.fallback) {
         (Err(fault), Some((source, changes))) if fault.errno == Errno::EPERM => {
             let mount = handles.take_tree(*source)?;
             apply_all(changes, mount.as_fd())?;
@@ -385,7 +388,33 @@ fn apply_new(
 
 impl NewMount {
     /// Builds it, detached. A parameter's fault carries its index.
-    fn make(&self, target: BorrowedFd<'_>, age: Age, handles: &Handles) -> Result<OwnedFd, Fault> {
+    fn make(
+        &self,
+        target: BorrowedFd<'_>,
+        age: Age,
+        handles: &Handles,
+        root: &RootFd,
+    ) -> Result<OwnedFd, Fault> {
+        let mount = match &self.classic {
+            None => self.make_superblock(target, age)?,
+            Some(classic) => classic.make(&self.kind, self.attributes, root)?,
+        };
+        if let Some(label) = &self.label {
+            label_root(mount.as_fd(), label)?;
+        }
+        if let Some(id_map) = self.id_map {
+            let change = AttrChange {
+                set: MountAttr::IDMAP,
+                id_map: Some(handles.id_map(id_map)?),
+                ..AttrChange::default()
+            };
+            mount::mount_setattr(mount.as_fd(), c"", Depth::Top, change)
+                .map_err(Fault::of(Call::MountSetattr))?;
+        }
+        Ok(mount)
+    }
+
+    fn make_superblock(&self, target: BorrowedFd<'_>, age: Age) -> Result<OwnedFd, Fault> {
         let context = mount::fsopen(&self.kind).map_err(Fault::of(Call::Fsopen))?;
         let context = context.as_fd();
         for (index, param) in self.params.iter().enumerate() {
@@ -404,20 +433,7 @@ impl NewMount {
                 .map_err(Fault::within(Call::FsconfigSet, usize::MAX))?;
         }
         mount::fsconfig_create(context).map_err(Fault::of(Call::FsconfigCreate))?;
-        let mount = mount::fsmount(context, self.attributes).map_err(Fault::of(Call::Fsmount))?;
-        if let Some(label) = &self.label {
-            label_root(mount.as_fd(), label)?;
-        }
-        if let Some(id_map) = self.id_map {
-            let change = AttrChange {
-                set: MountAttr::IDMAP,
-                id_map: Some(handles.id_map(id_map)?),
-                ..AttrChange::default()
-            };
-            mount::mount_setattr(mount.as_fd(), c"", Depth::Top, change)
-                .map_err(Fault::of(Call::MountSetattr))?;
-        }
-        Ok(mount)
+        mount::fsmount(context, self.attributes).map_err(Fault::of(Call::Fsmount))
     }
 }
 
@@ -496,6 +512,9 @@ impl fmt::Display for Shown<'_, &Step> {
                         None => write!(f, " {key:?}")?,
                         Some(value) => write!(f, " {key:?}={value:?}")?,
                     }
+                }
+                if let Some(classic) = &new.classic {
+                    write!(f, "\n    by mount(2) with {:?}", classic.data())?;
                 }
                 write!(f, "\n    attributes {}", Names(new.attributes))?;
                 if new.inherit != Inherit::Nothing {

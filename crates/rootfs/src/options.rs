@@ -200,6 +200,25 @@ impl Param {
     }
 }
 
+/// What mount(2) would take apart: commas part options, but for those in quotes and those behind a backslash, which overlay
+/// wants for a comma in a path. A label without quotes stays whole.
+fn pieces(word: &str) -> impl Iterator<Item = &str> {
+    let is_bare_label = ["context=", "fscontext=", "defcontext=", "rootcontext="]
+        .iter()
+        .any(|key| {
+            word.strip_prefix(key)
+                .is_some_and(|value| !value.starts_with('"'))
+        });
+    let (mut quoted, mut escaped) = (false, false);
+    word.split(move |letter: char| {
+        let parts = letter == ',' && !quoted && !escaped && !is_bare_label;
+        quoted ^= letter == '"';
+        escaped = letter == '\\' && !escaped;
+        parts
+    })
+    .filter(|piece| !piece.is_empty())
+}
+
 /// All options of one mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -253,8 +272,10 @@ pub(crate) fn read(words: &[String]) -> Result<Options, usize> {
     };
     for (index, word) in words.iter().enumerate() {
         let Some((_, effect)) = WORDS.iter().find(|(name, _)| name == word) else {
-            let param = Param::parse(word).map_err(|_nul| index)?;
-            options.data.push((index, param));
+            for piece in pieces(word) {
+                let param = Param::parse(piece).map_err(|_nul| index)?;
+                options.data.push((index, param));
+            }
             continue;
         };
         options.names_flags |=
@@ -335,6 +356,34 @@ mod tests {
         assert_eq!(options.data[0].1, Param::parse("size=64k").unwrap());
         assert_eq!(options.data[1].1, Param::flag(c"newinstance"));
         assert_eq!(read(&words(&["ro", "a\0b"])), Err(1));
+    }
+
+    #[test]
+    fn one_word_may_hold_several_options() {
+        for (word, expected) in [
+            (
+                "size=1m,nr_inodes=10",
+                &["size=1m", "nr_inodes=10"] as &[&str],
+            ),
+            (",newinstance,,", &["newinstance"]),
+            (
+                r"lowerdir=/a\,b:/c,upperdir=/u",
+                &[r"lowerdir=/a\,b:/c", "upperdir=/u"],
+            ),
+            (
+                r"upperdir=/a\\,workdir=/w",
+                &[r"upperdir=/a\\", "workdir=/w"],
+            ),
+            (
+                r#"context="a:s0:c1,c2",mode=700"#,
+                &[r#"context="a:s0:c1,c2""#, "mode=700"],
+            ),
+            ("context=a:s0:c1,c2", &["context=a:s0:c1,c2"]),
+        ] {
+            assert_eq!(pieces(word).collect::<Vec<_>>(), expected, "{word}");
+        }
+        let data = read(&words(&["ro", "size=1m,mode=700"])).unwrap().data;
+        assert_eq!(data[1], (1, Param::parse("mode=700").unwrap()));
     }
 
     /// The family of a word: its bit, or the field of access times.
