@@ -5,18 +5,6 @@ use spec::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// An error with what is behind it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
-
 /// A failure of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -11,6 +11,7 @@
 )]
 
 use kernel::Errno;
+use kernel::mount::unescape;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use std::fs;
@@ -268,30 +269,9 @@ fn root_of_mount(table: &str, point: &Path) -> Option<String> {
     table.lines().rev().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, at) = (fields.next()?, fields.next()?);
-        (Path::new(&unescape(at)) == point).then(|| unescape(root))
+        let is_it = unescape(at) == point.as_os_str().as_encoded_bytes();
+        is_it.then(|| String::from_utf8_lossy(&unescape(root)).into_owned())
     })
-}
-
-/// Undoes the `\040` of the mount table.
-fn unescape(field: &str) -> String {
-    let mut parts = field.split('\\');
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let code = part
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (code, part.get(3..)) {
-            (Some(code), Some(rest)) => {
-                text.push(char::from(code));
-                text.push_str(rest);
-            }
-            _ => {
-                text.push('\\');
-                text.push_str(part);
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]

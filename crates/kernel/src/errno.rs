@@ -1,7 +1,32 @@
 //! One errno dialect, and the few bytes that say what failed in init.
 
 pub use nix::errno::Errno;
+use std::error::Error;
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// What the kernel has answered, in lower case: engines look for "no such file or directory" and
+/// "permission denied" byte for byte. Allocates, as [`chain`] does: not for init.
+pub fn words(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
+/// An error and what is behind it, outermost first, with the kernel's answer as [`words`] has it.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let io = || error.downcast_ref::<io::Error>()?.raw_os_error();
+        let errno = error.downcast_ref().copied();
+        text.push_str(": ");
+        match errno.or_else(|| io().map(Errno::from_raw)) {
+            Some(errno) => text.push_str(&words(errno)),
+            None => text.push_str(&error.to_string()),
+        }
+        source = error.source();
+    }
+    text
+}
 
 /// Decodes a return value where -1 is failure and anything else carries no news.
 pub(crate) fn ret(value: libc::c_long) -> Result<(), Errno> {

@@ -330,3 +330,46 @@ pub fn detach(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path is a C string.
     ret(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
 }
+
+/// A path of /proc/PID/mountinfo, where blanks and the like are three octal digits. Allocates: not for
+/// init. See [proc_pid_mountinfo(5)].
+///
+/// [proc_pid_mountinfo(5)]: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 8).ok()
+        });
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                bytes.push(code);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octal_digits_of_the_mount_table_are_bytes() {
+        for (field, path) in [
+            ("/a\\040b\\011", "/a b\t"),
+            ("/\\134040", "/\\040"),
+            ("/\\04", "/\\04"),
+            ("/\\é", "/\\é"),
+        ] {
+            assert_eq!(unescape(field), path.as_bytes(), "{field}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! twice. The ruleset is enforced later, when nothing is left to do but the exec.
 
 use crate::abi::{Abi, Right, linux};
+use kernel::errno::words;
 use kernel::fs::{self, FileKind};
 use kernel::landlock::{self, Handled, RestrictFlags};
 use kernel::{Call, Errno, Failed};
@@ -308,10 +309,6 @@ fn bits(all: u64) -> impl Iterator<Item = u64> {
     (0..64)
         .map(|number| 1 << number)
         .filter(move |bit| all & bit != 0)
-}
-
-fn words(errno: Errno) -> String {
-    errno.desc().to_lowercase()
 }
 
 #[cfg(test)]

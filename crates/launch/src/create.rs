@@ -5,13 +5,14 @@
 //! here: init is killed and waited for, its cgroup removed. After it the caller says when ([`Created::discard`]), since others may
 //! have done so already.
 
-use crate::failure::{Failure, words};
+use crate::failure::Failure;
 use crate::plan::{Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
 use crate::stage::runtime::{Opened, Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
+use kernel::errno::words;
 use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, socket};
 use namespace::Kind;

@@ -123,8 +123,3 @@ impl Failure {
         }
     }
 }
-
-/// The words for an errno, lower case, as engines match them: "no such file or directory".
-pub fn words(errno: Errno) -> String {
-    errno.desc().to_lowercase()
-}

@@ -6,6 +6,7 @@
 //! its own, and is killed with that group when its time is up. Runtime-spec config.md#posix-platform-hooks.
 
 use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
+use kernel::errno::words;
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
 use kernel::signal::SignalFd;
@@ -229,7 +230,7 @@ impl Plan {
         let hook = self.hooks.get(failed.index);
         let seconds = hook.and_then(|hook| hook.timeout).unwrap_or(0) / 1000;
         let cause = match failed.cause {
-            Cause::Call(errno) => errno.desc().to_lowercase(),
+            Cause::Call(errno) => words(errno),
             Cause::Exit(Exit::Code(code)) => format!("exit status {code}"),
             Cause::Exit(Exit::Signal(signal)) => format!("killed by signal {signal}"),
             Cause::Interrupted(signal) => format!("stopped, since the runtime got signal {signal}"),

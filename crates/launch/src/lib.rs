@@ -29,6 +29,7 @@ pub use lsm::Keyring;
 pub use plan::{Handles, Plan, Request};
 
 use kernel::Errno;
+use kernel::errno::words;
 use std::os::fd::OwnedFd;
 
 /// What init waits for when it is ready.
@@ -77,7 +78,7 @@ pub enum Error {
     #[error(transparent)]
     HookString(#[from] hooks::NulByte),
     /// The kernel does not answer a question.
-    #[error("read {what}: {}", failure::words(*errno))]
+    #[error("read {what}: {}", words(*errno))]
     Probe {
         /// What was asked for.
         what: &'static str,
@@ -154,7 +155,7 @@ pub enum Error {
         signal: i32,
     },
     /// The stages cannot talk.
-    #[error("talk with the container process: {}", failure::words(*errno))]
+    #[error("talk with the container process: {}", words(*errno))]
     Link {
         /// The kernel's answer.
         errno: Errno,

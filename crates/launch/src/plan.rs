@@ -1,6 +1,6 @@
 //! What will be done for one container, and nothing else.
 
-use crate::failure::{Failure, Place, words};
+use crate::failure::{Failure, Place};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups};
@@ -9,6 +9,7 @@ use crate::{Error, Facts};
 use caller::Caller;
 use capability::plan::Refused;
 use cgroup::Bus;
+use kernel::errno::words;
 use kernel::{Call, Errno};
 use lsm::Keyring;
 use namespace::Entry;

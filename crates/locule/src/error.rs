@@ -5,8 +5,8 @@ use crate::descriptors::Unpreserved;
 use crate::state::ContainerId;
 use crate::{log, signal, state, status};
 use kernel::Errno;
+use kernel::errno::chain;
 use spec::Diagnostic;
-use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -131,29 +131,9 @@ impl Error {
         }
     }
 
-    /// The whole chain, outermost first. What the kernel has answered is in lower case: engines look for
-    /// "no such file or directory" and "permission denied" byte for byte.
+    /// The whole chain, outermost first.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&link(error));
-            source = error.source();
-        }
-        text
-    }
-}
-
-fn link(error: &(dyn StdError + 'static)) -> String {
-    let io = error.downcast_ref::<io::Error>();
-    let errno = error
-        .downcast_ref::<Errno>()
-        .copied()
-        .or_else(|| Some(Errno::from_raw(io?.raw_os_error()?)));
-    match errno {
-        Some(errno) => errno.desc().to_lowercase(),
-        None => error.to_string(),
+        chain(self)
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::apparmor::{COMMAND, UNCONFINED};
 use crate::attribute::{Attribute, LIMIT, Write};
 use crate::facts::{Context, Facts, Selinux};
+use kernel::errno::words;
 use kernel::keyring::{self, KeyPermissions};
 use kernel::{Call, Errno, Failed};
 use spec::container::Process;
@@ -122,7 +123,7 @@ impl Plan {
     /// What failed, in words.
     pub fn describe(&self, failed: &Failed) -> String {
         let index = usize::from(failed.index);
-        let why = failed.errno.desc().to_lowercase();
+        let why = words(failed.errno);
         let write = match index {
             KEY => self.key.as_ref(),
             _ => self.exec.get(index),

@@ -24,13 +24,14 @@ pub use idmap::IdMaps;
 pub use kind::Kind;
 
 use kernel::Errno;
+use kernel::errno::words;
 use std::path::PathBuf;
 
 /// What can be wrong before the clone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A namespace file cannot be opened.
-    #[error("{pointer}: open {path:?}: {}", source.desc().to_lowercase())]
+    #[error("{pointer}: open {path:?}: {}", words(*source))]
     Open {
         /// JSON pointer of the namespace.
         pointer: String,
@@ -111,7 +112,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The kernel refused a map.
-    #[error("{pointer}: write {file} of process {pid}: {}", source.desc().to_lowercase())]
+    #[error("{pointer}: write {file} of process {pid}: {}", words(*source))]
     WriteMap {
         /// JSON pointer of the map.
         pointer: &'static str,

@@ -12,6 +12,7 @@ use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, Role, Source, Tree};
 use crate::{Reason, procfs};
+use kernel::mount::unescape;
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
@@ -286,27 +287,4 @@ fn exposed(root: &Path) -> Vec<CString> {
         .collect();
     found.reverse();
     found
-}
-
-/// A path of mountinfo: blanks and the like are three octal digits. See proc_pid_mountinfo(5).
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|digits| {
-            let digits = std::str::from_utf8(digits).ok()?;
-            u8::from_str_radix(digits, 8).ok()
-        });
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }

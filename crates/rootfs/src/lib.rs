@@ -42,6 +42,7 @@ pub use plan::Plan;
 pub use root::RootFd;
 
 use kernel::Errno;
+use kernel::errno::words;
 use std::fmt;
 
 /// An errno as messages show it: `EPERM: operation not permitted`.
@@ -50,7 +51,7 @@ pub struct Reason(pub Errno);
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0, self.0.desc().to_lowercase())
+        write!(f, "{:?}: {}", self.0, words(self.0))
     }
 }
 

@@ -8,11 +8,11 @@ use crate::lower::{
 };
 use crate::mount::{Action, Base, Change, Keep, Links, Step, Target};
 use crate::options::{self, Attributes, Options};
-use crate::path::{clean, relative, split};
+use crate::path::{relative, split};
 use crate::root::Form;
 use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
-use spec::container::{Mount, Namespace};
+use spec::container::{Mount, Namespace, clean};
 use spec::{Code, Diagnostic};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;

@@ -8,7 +8,7 @@
 use crate::landlock::Landlock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// `linux.personality.domain`.
 pub use oci_spec::runtime::LinuxPersonalityDomain as Personality;
@@ -538,4 +538,40 @@ pub struct SeccompArg {
     pub value: u64,
     /// `valueTwo`; what the masked argument is compared with.
     pub value_two: u64,
+}
+
+/// The path without `.`, `..`, repeated and leading slashes; `..` at the root stays at the root. Empty
+/// for the root itself. Knows no symlinks.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_cleaned() {
+        for (written, expected) in [
+            ("/proc", "proc"),
+            ("//proc/", "proc"),
+            ("/./proc", "proc"),
+            ("/x/../proc", "proc"),
+            ("/../../proc", "proc"),
+            ("tmp/a", "tmp/a"),
+            ("/", ""),
+        ] {
+            assert_eq!(clean(Path::new(written)), Path::new(expected), "{written}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! A [`Report`] collects every problem of one load; it never stops at the first. Messages stand alone:
 //! the object, the value, what was expected, what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::quote::printable;
@@ -158,6 +159,15 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+/// A key as a step of a JSON pointer: RFC 6901 section 3.
+pub fn escape(key: &str) -> Cow<'_, str> {
+    if key.contains(['~', '/']) {
+        Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
+    } else {
+        Cow::Borrowed(key)
+    }
+}
 
 #[cfg(test)]
 mod tests {

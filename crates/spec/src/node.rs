@@ -12,7 +12,7 @@ use std::str;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, escape};
 use crate::quote::quote;
 
 /// How many levels of lists and objects a document may have.
@@ -133,15 +133,6 @@ impl Limits {
         let mut found = Diagnostic::new(code, pointer, message);
         found.position = Some((line, column));
         found
-    }
-}
-
-/// A key as a step of a JSON pointer: RFC 6901 section 3.
-pub(crate) fn escape(key: &str) -> Cow<'_, str> {
-    if key.contains(['~', '/']) {
-        Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
-    } else {
-        Cow::Borrowed(key)
     }
 }
 

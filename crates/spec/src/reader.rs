@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::diagnostic::{Code, Diagnostic, Report};
-use crate::node::{Node, escape};
+use crate::diagnostic::{Code, Diagnostic, Report, escape};
+use crate::node::Node;
 use crate::quote::quote;
 use crate::suggestion::meant;
 use crate::words::{self, Unknown};

@@ -20,6 +20,7 @@ pub(crate) use apply::{Former, Target, apply, check_before_update};
 pub(crate) use merge::{companions, merge};
 
 use spec::container::Resources;
+use spec::diagnostic::escape;
 use spec::{Code, Diagnostic};
 use std::fs;
 
@@ -119,11 +120,6 @@ impl Sink<'_> {
         let problem = Diagnostic::new(Code::Unsupported, pointer, message);
         self.lowered.warnings.push(problem);
     }
-}
-
-/// A name as a JSON pointer has it (RFC 6901).
-pub(crate) fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 impl Controllers {

@@ -1,9 +1,10 @@
 //! `linux.resources.unified`: files of cgroup v2 by name, written as they are, after everything else.
 
 use spec::container::Resources;
+use spec::diagnostic::escape;
 use spec::{Code, Diagnostic};
 
-use super::{Controllers, FileWrite, Lowered, Missing, escape};
+use super::{Controllers, FileWrite, Lowered, Missing};
 
 /// Files that act on processes or on the tree and limit nothing: they are the runtime's.
 const RESERVED: &[&str] = &[

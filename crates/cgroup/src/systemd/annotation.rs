@@ -1,12 +1,12 @@
 //! `org.systemd.property.NAME`: properties of the scope that the configuration's maker chooses.
 
 use dbus::Value;
+use spec::diagnostic::escape;
 use spec::{Code, Diagnostic};
 use std::collections::BTreeMap;
 
 use super::gvariant;
 use super::property::Property;
-use crate::resources::escape;
 
 const PREFIX: &str = "org.systemd.property.";
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use crate::Error;
-use crate::error::chain;
+use kernel::errno::chain;
 
 /// Which systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,7 +213,7 @@ mod tests {
         let error = try_each(vec![(absent, Peer::Bus)], deadline).unwrap_err();
         let text = chain(&error);
         assert!(text.contains("/nonexistent/a"), "{text}");
-        assert!(text.contains("No such file"), "{text}");
+        assert!(text.contains("no such file or directory"), "{text}");
     }
 
     #[test]

@@ -22,10 +22,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use crate::device::Devices;
-use crate::error::chain;
 use crate::hierarchy::{membership, read_text};
 use crate::resources::FileWrite;
 use crate::{Error, name::UnitName};
+use kernel::errno::chain;
 
 /// A container's scope, as the state remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

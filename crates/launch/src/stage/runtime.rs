@@ -2,17 +2,17 @@
 
 use crate::Error;
 use crate::create::process_limit;
-use crate::failure::{Place, words};
+use crate::failure::Place;
 use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Handles, Plan, describe_limit};
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
+use kernel::errno::{chain, words};
 use kernel::process;
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
 use namespace::entry::Hidden;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::error::Error as _;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -178,10 +178,8 @@ impl Stage<'_> {
         listener
             .send(fd.as_fd(), (self.child.pid, self.child.pid), LISTENER)
             .map_err(|error| {
-                let why = error.source().map(ToString::to_string).unwrap_or_default();
-                Error::Listener {
-                    message: format!("{error}: {}", why.to_lowercase()),
-                }
+                let message = chain(&error);
+                Error::Listener { message }
             })
     }
 

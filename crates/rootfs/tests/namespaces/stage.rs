@@ -1,5 +1,6 @@
 //! The ground that facts stand on: a scratch directory, configurations, and a container that is set up.
 
+use kernel::errno::chain;
 use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
 use kernel::path::CWD;
 use rootfs::{CgroupView, Handles, Host, Pivot, Place, Plan, Request};
@@ -197,17 +198,6 @@ pub(crate) fn try_start(request: &Request<'_>) -> Result<(), String> {
         let copy = Place::from_bytes(place.to_bytes()).unwrap();
         plan.describe(&copy)
     })
-}
-
-/// An error and all its sources.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Enters the container, which must work.

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, escape};
 use crate::landlock::{
     ANNOTATION, DEFAULT_HANDLED_FS, FS, Landlock, MODES, Mode, OWN, PORT_KEYS, PathBeneath, SCOPES,
     pointer,
 };
-use crate::node::{self, escape};
+use crate::node;
 use crate::reader::{Notes, Object, Value};
 
 /// Reads the annotation and refuses others of our own prefix: one that is misspelt would restrict nothing.

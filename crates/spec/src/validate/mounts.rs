@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use crate::container::Mount;
+use crate::container::{Mount, clean};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
@@ -66,7 +66,7 @@ fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf
         let message = format!("the destination {} has `..` components", quote(text));
         value.warn(Code::Path, message);
     }
-    let place = flatten(path);
+    let place = clean(path);
     if place.as_os_str().is_empty() {
         let message = format!(
             "the destination {} is the container's root itself",
@@ -80,19 +80,4 @@ fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf
         value.warn(Code::Conflict, message);
     }
     Some(path.to_owned())
-}
-
-/// The path below the root without `.` and `..`; only for comparisons, since it knows no symlinks.
-fn flatten(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => out.push(name),
-            Component::ParentDir => {
-                out.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    out
 }

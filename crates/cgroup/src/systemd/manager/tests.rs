@@ -1,7 +1,7 @@
 use super::*;
-use crate::error::chain;
 use dbus::fake::{FakeBus, Reaction};
 use dbus::{Header, Kind, Message};
+use kernel::errno::chain;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
