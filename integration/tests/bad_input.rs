@@ -172,6 +172,10 @@ fn unknown_properties_are_tolerated() {
         let mut bundle = s.bundle();
         bundle
             .set("/somethingNew", json!({ "deep": [1, { "x": null }] }))
+            .set(
+                "/deeper",
+                (0..100).fold(json!(1), |inner, _| json!([inner])),
+            )
             .set("/process/newer", json!(true));
         s.run(&bundle).ok();
     });
@@ -235,6 +239,25 @@ fn deep_nesting_is_refused() {
     sandbox::host(|s| {
         let deep = format!("{{\"x\": {}{}}}", "[".repeat(200_000), "]".repeat(200_000));
         refused(s, |bundle| raw(bundle, deep.as_bytes()), &["deep"]);
+    });
+}
+
+/// A key of 15 MB is tolerated like any other that is unknown, and the warning does not repeat it.
+#[test]
+fn a_huge_key_makes_no_huge_warning() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let key = "k".repeat(15_000_000);
+        bundle.set(&format!("/{key}"), json!(1));
+        let outcome = s.run(&bundle).ok();
+        assert!(
+            outcome.stderr.len() < 2000,
+            "{} bytes",
+            outcome.stderr.len()
+        );
+        if s.subject.is_locule() {
+            assert!(outcome.stderr.contains("(15000000 bytes)"));
+        }
     });
 }
 

@@ -433,6 +433,35 @@ fn a_readonly_state_directory_is_an_error() {
     });
 }
 
+/// A caller with a limit on the size of files: no half-made entry is left, whatever could not be written.
+#[test]
+fn a_limit_on_file_sizes_leaves_nothing_half_made() {
+    sandbox::host(|s| {
+        if s.is_control("runc is ended by the signal") {
+            return;
+        }
+        let bundle = s.bundle();
+        for bytes in ["0", "100"] {
+            let mut command = Command::new("prlimit");
+            command
+                .arg(format!("--fsize={bytes}"))
+                .arg("--core=0")
+                .arg(&s.subject.program)
+                .arg("--root")
+                .arg(&s.state)
+                .args(["create", "--bundle"])
+                .arg(bundle.write())
+                .arg(s.id());
+            // Its output would be a file too.
+            let output = command.output().expect("prlimit");
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(text.contains("file too large"), "{text}");
+            assert_eq!(fs::read_dir(&s.state).expect("state").count(), 0, "{bytes}");
+        }
+    });
+}
+
 /// Damages state.json of a running container by `damage`, then requires that a forced delete ends its process and removes its cgroup.
 fn deleted_in_spite_of(s: &Sandbox, damage: impl FnOnce(&Path)) {
     let mut bundle = s.bundle();

@@ -128,6 +128,15 @@ pub fn notice_children() -> Result<(), Errno> {
     ret(unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) }.into())
 }
 
+/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See setrlimit(2).
+pub fn ignore_file_size_signal() -> Result<(), Errno> {
+    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = libc::SIG_IGN;
+    // SAFETY: the action is a whole structure; the old one is not asked for.
+    ret(unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut()) }.into())
+}
+
 /// A vector of C strings that ends with a null pointer, as execve(2) wants it.
 #[derive(Debug)]
 pub struct CStringArray {

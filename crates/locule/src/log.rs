@@ -11,6 +11,7 @@ use crate::moment;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -25,6 +26,12 @@ const PATIENCE: u16 = 1000;
 
 /// What a pipe with room for anything takes without waiting: PIPE_BUF of limits.h.
 const PIECE: usize = 4096;
+
+/// The longest message, in bytes. What a configuration says can be megabytes, which explain nothing.
+const LONGEST: usize = 16 << 10;
+
+/// How much of the end of a longer one is kept: engines show the last line.
+const END: usize = 4 << 10;
 
 /// The log cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -91,20 +98,21 @@ fn level(globals: &Globals) -> Level {
 /// message stands alone, so each is marked.
 pub(crate) fn failure(code: &str, message: &str) {
     tracing::error!(code, last = true, "{message}");
-    for line in message.lines() {
+    for line in bounded(message).lines() {
         complain(&format!("error: {line}"));
     }
 }
 
 /// Prints a line on stderr, control characters escaped, `locule: ` in front.
 pub(crate) fn complain(line: &str) {
-    write_bounded(&io::stderr(), &format!("locule: {}\n", visible(line)));
+    let line = bounded(line);
+    write_bounded(&io::stderr(), &format!("locule: {}\n", visible(&line)));
 }
 
 /// Prints on stderr why a command line is not understood. The first paragraph of `text` says what is wrong and
 /// comes last, on one line: engines show the last line alone.
 pub(crate) fn explain(text: &str) {
-    write_bounded(&io::stderr(), &explanation(text));
+    write_bounded(&io::stderr(), &explanation(&bounded(text)));
 }
 
 fn explanation(text: &str) -> String {
@@ -121,6 +129,17 @@ fn explanation(text: &str) -> String {
         format!("{usage}\n\n")
     };
     format!("{usage}locule: error: {wrong}\n")
+}
+
+/// `text`, or its beginning and its end if it is longer than [`LONGEST`].
+fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let head = &text[..text.floor_char_boundary(LONGEST - END)];
+    let tail = &text[text.ceil_char_boundary(text.len() - END)..];
+    let left_out = text.len() - head.len() - tail.len();
+    Cow::Owned(format!("{head}... ({left_out} bytes left out) ...{tail}"))
 }
 
 /// `text` with control characters, which would talk to the terminal, written as escapes. A line break in
@@ -220,6 +239,7 @@ struct Line<'a> {
 impl Message {
     fn line(&self, format: LogFormat, level: Level, time: &str) -> String {
         let text = format!("{}{}", self.text, self.rest);
+        let text = bounded(&text);
         match format {
             LogFormat::Json => {
                 let line = Line {

@@ -27,7 +27,7 @@ use args::{Command, Globals, Invocation};
 use commands::Env;
 use descriptors::Preserved;
 use error::{Error, print};
-use kernel::process::notice_children;
+use kernel::process::{ignore_file_size_signal, notice_children};
 use nix::sys::prctl::set_dumpable;
 use seal::{Origin, Unsealed};
 use std::env;
@@ -76,6 +76,8 @@ fn execute(
     let preserved = preserved?;
     // The caller may have ignored it.
     notice_children().map_err(Error::Harden)?;
+    // A record that cannot be written is an error to clean up after.
+    ignore_file_size_signal().map_err(Error::Harden)?;
     let origin = match origin? {
         // What looked like the end of the options was an option's value: the command alone counts.
         None if command.enters_a_container() => Some(seal::reexec()?),

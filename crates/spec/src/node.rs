@@ -1,7 +1,8 @@
 //! The document as a tree of our own.
 //!
 //! Decides what counts as a JSON document here: one value, no key twice in an object, at most
-//! [`DEPTH`] levels and [`NODES`] values, also below keys that nobody reads. Strings are borrowed
+//! [`DEEPEST`] levels and [`NODES`] values, also below keys that nobody reads. What is deeper than
+//! [`DEPTH`] levels is of no property that there is, and left out of the tree. Strings are borrowed
 //! from the bytes unless they hold an escape. What the values mean is not decided here.
 
 use std::borrow::Cow;
@@ -10,13 +11,16 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::diagnostic::{Code, Diagnostic, escape};
 use crate::quote::quote;
 
-/// How many levels of lists and objects a document may have.
+/// How many levels of lists and objects the tree has.
 pub(crate) const DEPTH: usize = 64;
+/// How many a document may have: as many as Go's reader takes, and so the other runtimes.
+const DEEPEST: usize = 10_000;
 /// How many values a document may hold: a tree of this many takes about 10 MiB.
 pub(crate) const NODES: usize = 262_144;
 /// Objects with more keys than this look for repetitions by hash.
@@ -71,14 +75,39 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
         limits: &limits,
         depth: 0,
     }
-    .deserialize(&mut input)
-    .map_err(|error| limits.describe(&error, bytes.len()))?;
+    .deserialize(&mut input);
+    if limits.is_deep.get() && levels(text) > DEEPEST {
+        let message = format!("the document is nested deeper than {DEEPEST} levels");
+        return Err(Diagnostic::new(Code::Range, "", message));
+    }
+    let node = node.map_err(|error| limits.describe(&error, bytes.len()))?;
     input.end().map_err(|error| {
         let mut found = limits.describe(&error, bytes.len());
         found.message = "data after the end of the document".to_owned();
         found
     })?;
     Ok(node)
+}
+
+/// How many lists and objects stand in each other at the deepest place.
+fn levels(text: &str) -> usize {
+    let (mut level, mut deepest) = (0_usize, 0);
+    let mut bytes = text.bytes();
+    let mut is_string = false;
+    while let Some(byte) = bytes.next() {
+        match (is_string, byte) {
+            (_, b'"') => is_string = !is_string,
+            // What it escapes ends no string.
+            (true, b'\\') => drop(bytes.next()),
+            (false, b'[' | b'{') => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            (false, b']' | b'}') => level = level.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn at_start(message: &str) -> Diagnostic {
@@ -105,6 +134,8 @@ fn invalid_utf8(bytes: &[u8], offset: usize) -> Diagnostic {
 #[derive(Default)]
 struct Limits {
     nodes: Cell<usize>,
+    /// Whether something was left out of the tree.
+    is_deep: Cell<bool>,
     refusal: Cell<Option<Code>>,
     /// Steps of the pointer of the failure, innermost first; only filled while failing.
     path: RefCell<Vec<String>>,
@@ -143,13 +174,9 @@ struct Tree<'l> {
 }
 
 impl Tree<'_> {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
+    fn deeper(self) -> Self {
         let depth = self.depth + 1;
-        if depth > DEPTH {
-            let message = format!("nested deeper than {DEPTH} levels");
-            return Err(self.limits.refuse(Code::Range, message));
-        }
-        Ok(Self { depth, ..self })
+        Self { depth, ..self }
     }
 }
 
@@ -163,6 +190,11 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
             return Err(self.limits.refuse(Code::Range, message));
         }
         self.limits.nodes.set(nodes);
+        if self.depth > DEPTH {
+            self.limits.is_deep.set(true);
+            // Without recursion, however deep it is.
+            return IgnoredAny::deserialize(input).map(|_left_out| Node::Null);
+        }
         input.deserialize_any(self)
     }
 }
@@ -203,7 +235,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node<'de>, A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.deeper();
         let mut list = Vec::new();
         loop {
             match items.next_element_seed(inner) {
@@ -218,7 +250,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node<'de>, A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.deeper();
         let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
         let mut seen = HashSet::new();
         while let Some(key) = entries.next_key_seed(Key)? {
@@ -359,13 +391,25 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_levels_are_enough_for_everyone() {
+    fn what_is_deep_is_left_out_and_what_is_very_deep_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(parse(nested(DEPTH).as_bytes()).is_ok());
-        assert_eq!(refused(nested(DEPTH + 1).as_bytes()).code, Code::Range);
+        for depth in [1, DEPTH, DEPTH + 1, DEPTH + 2, 200, DEEPEST] {
+            assert!(parse(nested(depth).as_bytes()).is_ok(), "{depth}");
+        }
+        let strings = format!(
+            "{}\"{}\\\"[\"{}",
+            "[".repeat(99),
+            "[".repeat(99_999),
+            "]".repeat(99)
+        );
+        assert!(parse(strings.as_bytes()).is_ok());
+        let found = refused(nested(DEEPEST + 1).as_bytes());
+        assert_eq!(found.code, Code::Range);
         let deep = format!("{{\"unknown\":{}", "{\"a\":[".repeat(100_000));
         let found = refused(deep.as_bytes());
-        assert!(found.message.contains("64 levels"), "{found}");
+        assert!(found.message.contains("10000 levels"), "{found}");
+        let broken = format!("{}nonsense", "[".repeat(100));
+        assert_eq!(refused(broken.as_bytes()).code, Code::Syntax);
     }
 
     #[test]

@@ -16,23 +16,27 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// `text` without quotes, its control characters escaped.
+/// How many characters of a pointer a message shows: the longest sensible one is far shorter.
+const POINTER_SHOWN: usize = 400;
+
+/// `text` without quotes, its control characters escaped, at most [`POINTER_SHOWN`] characters of it.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        Cow::Owned(
-            text.chars()
-                .map(|c| {
-                    if c.is_control() {
-                        c.escape_default().to_string()
-                    } else {
-                        c.to_string()
-                    }
-                })
-                .collect(),
-        )
-    } else {
-        Cow::Borrowed(text)
+    let cut = text.char_indices().nth(POINTER_SHOWN);
+    if cut.is_none() && !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
     }
+    let mut shown = String::new();
+    for character in text.chars().take(POINTER_SHOWN) {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    if cut.is_some() {
+        shown.push_str(&format!("... ({} bytes)", text.len()));
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -44,6 +48,13 @@ mod tests {
         assert_eq!(quote("a\x1b[31m\nb"), r#""a\u{1b}[31m\nb""#);
         assert_eq!(printable("a\x1b\nb"), r"a\u{1b}\nb");
         assert_eq!(printable("plain/é"), "plain/é");
+    }
+
+    #[test]
+    fn long_pointers_are_cut() {
+        let shown = printable(&"é".repeat(1000)).into_owned();
+        assert!(shown.ends_with("é... (2000 bytes)"), "{shown}");
+        assert_eq!(shown.matches('é').count(), 400);
     }
 
     #[test]

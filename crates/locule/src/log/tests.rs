@@ -124,3 +124,16 @@ fn the_last_line_about_a_command_line_stands_alone() {
         "Usage: locule start ID\n\nlocule: error: two ids\n"
     );
 }
+
+#[test]
+fn a_long_message_keeps_its_beginning_and_its_end() {
+    let text = format!("a{}z", "é".repeat(1 << 20));
+    let shown = bounded(&text);
+    assert!(shown.len() < LONGEST + 100, "{}", shown.len());
+    assert!(shown.starts_with("aé") && shown.ends_with("éz"));
+    assert!(shown.contains(" bytes left out) "), "{shown}");
+    let line = message(&text, None).line(LogFormat::Json, Level::WARN, TIME);
+    assert!(line.len() < LONGEST + 200);
+    let short = "é".repeat(LONGEST / 2);
+    assert_eq!(bounded(&short), short);
+}
