@@ -395,6 +395,9 @@ const BAD_OPTIONS: &[(&str, &str)] = &[
     ("--cpuset-mems=400", "/cpu/mems"),
     ("--blkio-weight=5", "--blkio-weight"),
     ("--pids-limit=-2", "--pids-limit"),
+    ("--memory=-2", "--memory"),
+    ("--memory-swap=-3", "--memory-swap"),
+    ("--memory-reservation=-2", "--memory-reservation"),
 ];
 
 fn bad_documents() -> Vec<(Value, &'static str)> {

@@ -26,9 +26,9 @@ pub enum Caller {
 /// Which control groups the host mounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cgroups {
-    /// Version 1 or hybrid: the template leaves control groups out.
+    /// Version 1 or hybrid.
     V1,
-    /// Version 2: the template has a cgroup namespace and a mount that shows it.
+    /// Version 2: the template has a cgroup namespace.
     V2,
 }
 
@@ -69,7 +69,7 @@ struct Process {
     terminal: bool,
     user: User,
     args: [&'static str; 1],
-    env: Vec<&'static str>,
+    env: [&'static str; 2],
     cwd: &'static str,
     capabilities: Capabilities,
     rlimits: [Rlimit; 1],
@@ -181,7 +181,6 @@ const READONLY: &[&str] = &[
 enum For {
     All,
     Root,
-    RootOnV2,
     Rootless,
 }
 
@@ -261,7 +260,7 @@ const MOUNTS: &[Row] = &[
         &["rbind", "nosuid", "noexec", "nodev", "ro"],
     ),
     (
-        For::RootOnV2,
+        For::Root,
         "/sys/fs/cgroup",
         "cgroup",
         "cgroup",
@@ -278,11 +277,7 @@ pub fn template(options: Options) -> String {
             terminal,
             user: User { uid: 0, gid: 0 },
             args: ["sh"],
-            env: if terminal {
-                vec![PATH, "TERM=xterm"]
-            } else {
-                vec![PATH]
-            },
+            env: [PATH, "TERM=xterm"],
             cwd: "/",
             capabilities: Capabilities {
                 bounding: CAPABILITIES,
@@ -317,7 +312,6 @@ fn mounts(options: Options) -> Vec<Mount> {
     let belongs = |place| match place {
         For::All => true,
         For::Root => options.caller == Caller::Root,
-        For::RootOnV2 => options.caller == Caller::Root && options.cgroups == Cgroups::V2,
         For::Rootless => options.caller != Caller::Root,
     };
     MOUNTS
@@ -448,10 +442,17 @@ mod tests {
     }
 
     #[test]
-    fn cgroups_are_shown_on_version_two_only() {
-        let shows = |cgroups| template(options(Caller::Root, cgroups)).contains("/sys/fs/cgroup");
-        assert!(shows(Cgroups::V2));
-        assert!(!shows(Cgroups::V1));
+    fn cgroups_are_shown_to_root_on_every_host() {
+        for cgroups in [Cgroups::V1, Cgroups::V2] {
+            let text = template(options(Caller::Root, cgroups));
+            let container = parse(text.as_bytes(), Path::new("/b"), Host::Ignore)
+                .unwrap()
+                .container;
+            let shown = container.mounts.last().unwrap();
+            assert_eq!(shown.kind.as_deref(), Some("cgroup"));
+            assert!(shown.options.iter().any(|option| option == "ro"));
+            assert!(text.contains("TERM=xterm"), "{text}");
+        }
     }
 
     #[test]
@@ -461,7 +462,7 @@ mod tests {
             ..options(Caller::Root, Cgroups::V2)
         };
         let text = template(asked);
-        assert!(text.contains("\"terminal\": true") && text.contains("TERM=xterm"));
+        assert!(text.contains("\"terminal\": true"));
         if let Err(report) = parse(text.as_bytes(), Path::new("/b"), Host::Ignore) {
             assert!(
                 report

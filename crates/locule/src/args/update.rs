@@ -96,8 +96,6 @@ pub(crate) struct Limits {
 pub(crate) enum Kind {
     /// A whole number.
     Number,
-    /// A whole number other than 0, which stands for nothing.
-    Count,
     /// Bytes.
     Size,
     /// As written.
@@ -120,7 +118,7 @@ pub(crate) struct Limit<'a> {
 impl Limits {
     /// All limits, typed or not.
     pub(crate) fn each(&self) -> impl Iterator<Item = Limit<'_>> {
-        use Kind::{Count, Number, Size, Text};
+        use Kind::{Number, Size, Text};
         let rows = [
             (
                 "--blkio-weight",
@@ -167,7 +165,7 @@ impl Limits {
                 Size,
                 &self.kernel_memory_tcp,
             ),
-            ("--pids-limit", ("pids", "limit"), Count, &self.pids_limit),
+            ("--pids-limit", ("pids", "limit"), Number, &self.pids_limit),
         ];
         rows.into_iter()
             .map(|(option, property, kind, word)| Limit {

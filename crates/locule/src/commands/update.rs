@@ -119,17 +119,14 @@ fn value(limit: Limit<'_>) -> Result<Option<Value>, Misgiven> {
             option,
             word: owned(),
         })?,
-        Kind::Number | Kind::Count => {
-            number(word)
-                .map(Value::from)
-                .ok_or_else(|| Misgiven::Number {
-                    option,
-                    word: owned(),
-                })?
-        }
+        Kind::Number => number(word)
+            .map(Value::from)
+            .ok_or_else(|| Misgiven::Number {
+                option,
+                word: owned(),
+            })?,
     };
-    let is_nothing = limit.kind == Kind::Count && value == 0;
-    Ok(Some(value).filter(|_| !is_nothing))
+    Ok(Some(value))
 }
 
 /// A number as JSON has it, as large as it may be.
@@ -139,10 +136,10 @@ fn number(word: &str) -> Option<Number> {
 }
 
 /// Bytes: digits with an optional fraction, then perhaps a unit of 1024 (k, m, g, t), which `b` or `ib` may
-/// follow, in any case. A negative number is no limit.
+/// follow, in any case. -1 is no limit, and no other negative number means anything.
 fn size(word: &str) -> Option<i64> {
-    if word.starts_with('-') {
-        return word.parse::<i64>().ok().map(|_negative| -1);
+    if word == "-1" {
+        return Some(-1);
     }
     let lower = word.to_ascii_lowercase();
     let lower = lower.strip_suffix('b').unwrap_or(&lower);
@@ -212,7 +209,8 @@ mod tests {
             ("1.5g", Some(3 << 29)),
             ("0.5", Some(0)),
             ("-1", Some(-1)),
-            ("-2", Some(-1)),
+            ("-2", None),
+            ("-01", None),
             ("9223372036854775807", Some(i64::MAX)),
             ("9223372036854775808", None),
             ("8388608t", None),
@@ -283,11 +281,16 @@ mod tests {
                 memory_swap: word(),
                 kernel_memory: word(),
                 kernel_memory_tcp: word(),
-                pids_limit: word(),
                 ..Limits::default()
             };
             assert_eq!(typed(&limits).unwrap().0, Resources::default());
         }
+        // As in the document: the least that can be.
+        let limits = Limits {
+            pids_limit: Some("0".to_owned()),
+            ..Limits::default()
+        };
+        assert_eq!(typed(&limits).unwrap().0.pids_limit, Some(0));
         assert_eq!(typed(&Limits::default()).unwrap().0, Resources::default());
     }
 
