@@ -373,3 +373,71 @@ fn default_devices_are_there_for_a_user() {
         s.run(&bundle).prints("4\n1:3\n1:7");
     });
 }
+
+/// Issue 9, C19: a user namespace in which setgroups(2) is denied is joined: the groups stay, as for every process in it.
+#[test]
+fn a_user_namespace_that_denies_setgroups_is_joined() {
+    sandbox::user(|s| {
+        let mut first = single(s);
+        first.args(&["sleep", "1000"]);
+        let first = s.started(&first);
+        let mut bundle = s.bundle();
+        bundle.inherit("user");
+        for (kind, name) in [("user", "user"), ("pid", "pid")] {
+            bundle.join(kind, format!("/proc/{}/ns/{name}", first.pid()));
+        }
+        bundle
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings")
+            .shell("id -u; cat /proc/self/setgroups");
+        s.run(&bundle).prints("0\ndeny");
+        first.remove();
+    });
+}
+
+/// Issue 9, C19: root of a user namespace, which has no rights over its own PID namespace, joins that of a container.
+#[test]
+fn root_of_a_user_namespace_joins_a_pid_namespace() {
+    sandbox::user(|s| {
+        let mut first = s.bundle();
+        first
+            .inherit("user")
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings")
+            .args(&["sleep", "1000"]);
+        let mut second = s.bundle();
+        second
+            .inherit("user")
+            .remove("/linux/uidMappings")
+            .remove("/linux/gidMappings")
+            .join("pid", "/proc/PID/ns/pid")
+            .shell("readlink /proc/self/ns/pid");
+        let state = s.dir.join("nested");
+        fs::create_dir(&state).expect("mkdir");
+        let script = r#"runtime=$1 state=$2 first=$3 second=$4 id=$5
+            "$runtime" --root "$state" run --detach --bundle "$first" "$id-1" > /dev/null 2>&1 || exit 3
+            pid=$("$runtime" --root "$state" state "$id-1" | tr -d ' ,' | sed -n 's/"pid"://p')
+            sed "s/PID/$pid/" "$second/config.json" > "$state/own.json"
+            readlink "/proc/$pid/ns/pid"
+            "$runtime" --root "$state" run --bundle "$second" --config "$state/own.json" "$id-2"
+            status=$?
+            "$runtime" --root "$state" delete --force "$id-1"
+            exit $status"#;
+        let mut nested = Command::new("unshare");
+        nested.args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ]);
+        nested.arg(&s.subject.program).arg(&state);
+        nested.arg(first.write()).arg(second.write()).arg(s.id());
+        let outcome = s.finish(nested, Some(&second)).ok();
+        let lines: Vec<_> = outcome.stdout.lines().collect();
+        assert_eq!(lines.len(), 2, "{}", outcome.describe("wanted two links"));
+        assert_eq!(lines[0], lines[1]);
+    });
+}

@@ -530,3 +530,40 @@ fn a_filter_that_knows_no_newer_calls_does_not_hinder_the_start() {
         }
     });
 }
+
+/// The startContainer hooks are programs of the container: the filter is theirs too, when it is loaded before them
+/// and when it comes after (noNewPrivileges).
+#[test]
+fn hooks_of_the_container_run_under_the_filter() {
+    sandbox::host(|s| {
+        for no_new_privileges in [true, false] {
+            let rule = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" });
+            let mut bundle = bundle(s, &json!([rule]));
+            let script = "mkdir /tmp/made; grep Seccomp: /proc/self/status > /tmp/said; exit 0";
+            bundle
+                .writable()
+                .set("/process/noNewPrivileges", json!(no_new_privileges))
+                .set(
+                    "/hooks/startContainer/-",
+                    json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }),
+                )
+                .shell("test -d /tmp/made && echo made; cat /tmp/said");
+            s.run(&bundle).prints("Seccomp:\t2");
+        }
+    });
+}
+
+/// Issue 9, C21: init itself is not hindered by a filter that forbids the look at the working directory.
+#[test]
+fn a_filter_that_forbids_getcwd_does_not_hinder_the_start() {
+    sandbox::host(|s| {
+        for no_new_privileges in [true, false] {
+            let rule = json!({ "names": ["getcwd"], "action": "SCMP_ACT_ERRNO" });
+            let mut bundle = bundle(s, &json!([rule]));
+            bundle
+                .set("/process/noNewPrivileges", json!(no_new_privileges))
+                .args(&["echo", "here"]);
+            s.run(&bundle).prints("here");
+        }
+    });
+}

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Sandbox, runtime::Running, sandbox};
+use integration::runtime::{Outcome, Running};
+use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// Takes one message, writes it down with what it says of the descriptors, and does what its last argument says.
 const LISTENER: &str = r#"
-import ctypes, fcntl, json, os, socket, struct, sys, time
+import ctypes, fcntl, json, os, select, socket, struct, sys, time
 path, log, deed = sys.argv[1:]
 server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 server.bind(path)
@@ -41,9 +42,23 @@ links = [os.readlink("/proc/self/fd/%d" % fd) for fd in fds]
 note({"state": json.loads(data), "links": links})
 if deed == "leave":
     sys.exit(0)
+if deed == "silent":
+    time.sleep(100)
 # struct seccomp_notif: id, pid, flags, then seccomp_data: number, arch, ip, six arguments.
 RECEIVE, SEND = 0xc0502100, 0xc0182101
 request = bytearray(80)
+while deed == "continue all":
+    # Until nobody is left under the filter.
+    poll = select.poll()
+    poll.register(fds[0], select.POLLIN)
+    if not all(events & select.POLLIN for _, events in poll.poll()): sys.exit(0)
+    try:
+        request = bytearray(80)
+        fcntl.ioctl(fds[0], RECEIVE, request)
+        call, = struct.unpack_from("<Q", request)
+        fcntl.ioctl(fds[0], SEND, bytearray(struct.pack("<QqiI", call, 0, 0, 1)))
+    except FileNotFoundError:
+        pass # that process has been killed
 fcntl.ioctl(fds[0], RECEIVE, request)
 call, pid, _, number = struct.unpack_from("<QIIi", request)
 arguments = struct.unpack_from("<6Q", request, 32)
@@ -64,7 +79,12 @@ struct Listener {
 impl Listener {
     /// Starts one that does `deed`, and waits until it listens.
     fn start(s: &Sandbox, deed: &str) -> Self {
-        let (socket, log) = (s.dir.join("listener"), s.dir.join("notes"));
+        Self::named(s, "listener", deed)
+    }
+
+    /// The same with a socket of this name.
+    fn named(s: &Sandbox, name: &str, deed: &str) -> Self {
+        let (socket, log) = (s.dir.join(name), s.dir.join(format!("{name}-notes")));
         let mut command = Command::new("python3");
         command
             .args(["-c", LISTENER])
@@ -259,18 +279,147 @@ fn a_listener_that_never_accepts_is_an_error() {
 #[test]
 fn calls_that_the_hand_over_needs_are_refused() {
     sandbox::host(|s| {
-        for name in ["write", "sendmsg"] {
-            if name == "sendmsg" && s.is_control("runc 1.1 refuses write only") {
-                return;
-            }
-            let mut bundle = bundle(s, &s.dir.join("nobody"));
-            bundle.set("/linux/seccomp/syscalls/0/names", json!([name]));
-            let outcome = s
-                .try_create(&bundle, &s.id(), &[])
-                .fails_with(&[name, "SCMP_ACT_NOTIFY"]);
-            if s.subject.is_locule() {
-                outcome.fails_with(&["/linux/seccomp/syscalls/0"]);
-            }
+        let mut bundle = bundle(s, &s.dir.join("nobody"));
+        bundle.set("/linux/seccomp/syscalls/0/names", json!(["write"]));
+        let outcome = s
+            .try_create(&bundle, &s.id(), &[])
+            .fails_with(&["write", "SCMP_ACT_NOTIFY"]);
+        if s.subject.is_locule() {
+            outcome.fails_with(&["/linux/seccomp/syscalls/0"]);
         }
+    });
+}
+
+/// What init calls once a filter is in force that is loaded before its capabilities are dropped.
+const CALLS: [&str; 14] = [
+    "accept4",
+    "capget",
+    "capset",
+    "close",
+    "getgroups",
+    "getresuid",
+    "newfstatat",
+    "prctl",
+    "recvfrom",
+    "rt_sigaction",
+    "sendto",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+];
+
+/// A bundle under a filter that asks about these calls.
+fn asking(s: &Sandbox, socket: &Path, calls: &[&str]) -> Bundle {
+    let mut bundle = bundle(s, socket);
+    bundle
+        .set("/linux/seccomp/syscalls/0/names", json!(calls))
+        .set("/process/noNewPrivileges", json!(false))
+        .args(&["true"]);
+    bundle
+}
+
+/// Issue 9, A10: the listener gets its descriptor before init makes any call that it is asked about, sendmsg
+/// among them.
+#[test]
+fn a_listener_may_be_asked_about_all_that_init_does() {
+    sandbox::host(|s| {
+        let mut calls = CALLS.to_vec();
+        calls.extend(["sendmsg", "getcwd", "prlimit64", "execve"]);
+        for no_new_privileges in [true, false] {
+            let name = format!("listener-{no_new_privileges}");
+            let listener = Listener::named(s, &name, "continue all");
+            let mut bundle = asking(s, &listener.socket, &calls);
+            bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+            s.run(&bundle).ok();
+            listener.finish();
+        }
+    });
+}
+
+/// Runs one container for each of the calls, all at once, each with a listener that does `deed`.
+fn all_at_once(s: &Sandbox, calls: &[&str], deed: &str, check: impl Fn(&str, Outcome)) {
+    let start = |call: &&'static str| {
+        let listener = Listener::named(s, call, deed);
+        let bundle = asking(s, &listener.socket, &[call]);
+        let mut command = s.command();
+        command
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
+        (*call, listener, s.spawn(command, Some(&bundle)))
+    };
+    let calls: Vec<&'static str> = CALLS.into_iter().filter(|c| calls.contains(c)).collect();
+    let running: Vec<_> = calls.iter().map(start).collect();
+    let begin = Instant::now();
+    for (call, listener, run) in running {
+        check(call, run.wait());
+        let _gone = Command::new("kill")
+            .arg(listener.running.pid().to_string())
+            .output();
+        listener.running.wait();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(40), "{deed}");
+}
+
+/// Issue 9, A10: a listener that says nothing is an error after a time, for whatever init has to wait.
+#[test]
+fn a_silent_listener_is_an_error() {
+    sandbox::host(|s| {
+        if s.is_control("runc waits for ever") {
+            return;
+        }
+        let calls: Vec<_> = CALLS
+            .into_iter()
+            .filter(|call| *call != "accept4")
+            .collect();
+        all_at_once(s, &calls, "silent", |call, outcome| {
+            let said = outcome
+                .stderr
+                .contains("the listener did not let the container");
+            assert!(said, "{call}: {}", outcome.describe("wanted the listener"));
+        });
+    });
+}
+
+/// Issue 9, A10: one that closes its descriptor leaves the calls to the kernel, and init does not hold a copy.
+#[test]
+fn a_listener_that_closes_does_not_hold_the_start() {
+    sandbox::host(|s| {
+        if s.is_control("runc waits for ever") {
+            return;
+        }
+        let calls: Vec<_> = CALLS
+            .into_iter()
+            .filter(|call| *call != "accept4")
+            .collect();
+        all_at_once(s, &calls, "leave", |call, outcome| {
+            // The end of the last copy cannot be seen by who waits in the call that closes it.
+            let late = outcome.stderr.contains("the listener did not let");
+            assert!(
+                !late || call == "close",
+                "{call}: {}",
+                outcome.describe("no wait")
+            );
+        });
+    });
+}
+
+/// The same at the start of a created container, which is stopped then.
+#[test]
+fn a_start_with_a_silent_listener_is_an_error() {
+    sandbox::host(|s| {
+        if s.is_control("runc waits for ever") {
+            return;
+        }
+        let listener = Listener::start(s, "silent");
+        let container = s.create(&asking(s, &listener.socket, &["execve"]));
+        container
+            .start()
+            .fails_with(&["/linux/seccomp/listenerPath", "the listener did not let"]);
+        container.wait_for("stopped");
+        container.delete().ok();
+        s.tool("kill", &[&listener.running.pid().to_string()]);
+        listener.running.wait();
     });
 }

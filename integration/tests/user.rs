@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
 
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
@@ -251,5 +252,36 @@ fn a_fifo_as_passwd_does_not_hang() {
         s.tool("mkfifo", &[passwd.to_str().expect("UTF-8")]);
         bundle.args(&["echo", "on"]);
         s.run(&bundle).prints("on");
+    });
+}
+
+/// Issue 9, C19: a program opens a pipe that is its standard output again, as root of a new user namespace too.
+#[test]
+fn standard_output_can_be_opened_again() {
+    sandbox::host(|s| {
+        for (namespace, user) in [(false, 1000), (true, 0), (true, 1000)] {
+            let mut bundle = s.bundle();
+            if namespace {
+                bundle.user_namespace(&[(0, 100_000, 65536)]);
+            }
+            bundle.user(user, user).shell("echo again > /dev/stdout");
+            let id = s.id();
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                "\"$0\" --root \"$1\" create --bundle \"$2\" \"$3\" | cat",
+            ]);
+            command.arg(&s.subject.program).arg(&s.state);
+            command.arg(bundle.write()).arg(&id);
+            let piped = s.spawn(command, Some(&bundle));
+            let state = s.state.join(&id).join("state.json");
+            assert!(sandbox::eventually(|| state.exists()), "no container");
+            s.runtime(&["start", &id]).ok();
+            let outcome = piped.wait();
+            assert_eq!(outcome.stdout, "again\n", "{namespace} {user}");
+            let stopped = || s.runtime(&["state", &id]).stdout.contains("stopped");
+            assert!(sandbox::eventually(stopped));
+            s.runtime(&["delete", &id]).ok();
+        }
     });
 }

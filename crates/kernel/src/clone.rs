@@ -177,6 +177,15 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
+/// A copy of descriptor `number` of the process behind `pidfd`, close-on-exec. See pidfd_getfd(2); Linux 5.6.
+///
+/// # Errors
+/// EPERM: this process may not trace that one. EBADF: it has no such descriptor. ESRCH: it has ended.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: no memory is passed.
+    ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
+}
+
 /// Sends `signal` (0 only asks) to the process behind `pidfd`. See pidfd_send_signal(2).
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     // SAFETY: a null siginfo makes the kernel fill one in.

@@ -4,6 +4,7 @@ use crate::errno::{Errno, ret, ret_number};
 use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 use std::{mem, ptr};
 
 /// CPUs that a mask has room for: more than any kernel is built for (CONFIG_NR_CPUS, at most 8192).
@@ -271,11 +272,13 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     usize::try_from(count).map_err(|_negative| Errno::last())
 }
 
-/// Waits until the other end of a connection is closed, whatever it sends until then, or until there is something to read from `other`. Says whether
-/// it was the former. EINTR is given to the caller.
+/// Waits until the other end of a connection is closed, whatever it sends until then, or until there is something
+/// to read from `other`, at most `timeout` milliseconds (`None`: for ever). Says whether it was the first of these.
+/// EINTR is given to the caller.
 pub fn wait_for_hang_up(
     socket: BorrowedFd<'_>,
     other: Option<BorrowedFd<'_>>,
+    timeout: Option<u64>,
 ) -> Result<bool, Errno> {
     let hang_up = PollFd {
         fd: socket.as_raw_fd(),
@@ -284,8 +287,13 @@ pub fn wait_for_hang_up(
     };
     // poll(2) skips negative numbers.
     let mut fds = [hang_up, poll_in(other.map_or(-1, |fd| fd.as_raw_fd()))];
-    poll(&mut fds, None)?;
+    poll(&mut fds, timeout)?;
     Ok(fds[0].revents != 0)
+}
+
+/// [`monotonic_ms`] when this much time has passed.
+pub fn in_monotonic_ms(time: Duration) -> u64 {
+    monotonic_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Milliseconds of CLOCK_MONOTONIC.

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::plan::{Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
-use crate::stage::runtime::{Opened, Stage, lost};
+use crate::stage::runtime::{LISTENER, Opened, Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::errno::words;
@@ -17,6 +17,7 @@ use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, socket};
 use namespace::Kind;
 use namespace::join::Joined;
+use spec::Container;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -82,6 +83,7 @@ pub fn launch<T>(
         interrupts,
         thread: &thread,
         child,
+        deadline: None,
     };
     let ready = stage.until_ready(|stage| {
         if let Some(unrestricted) = unrestricted {
@@ -199,13 +201,14 @@ impl Created {
     /// # Errors
     /// [`Error::Init`]; how init was ended; [`Error::Interrupted`]; [`Error::Link`].
     pub fn until_started(&self, interrupts: &SignalFd) -> Result<(), Error> {
-        let error = match end(&self.link, Some(interrupts)) {
+        let error = match end(&self.link, Some(interrupts), self.plan.patience()) {
             Ok(End::Program) => return Ok(()),
             Ok(End::Failure(failure)) => Error::Init {
                 message: self.plan.describe(&failure),
             },
             Ok(End::Lost) => lost(&self.child, &self.group),
             Ok(End::Interrupted(signal)) => Error::Interrupted { signal },
+            Ok(End::Silent) => Error::SilentListener,
             Err(error) => error,
         };
         kill(&self.child);
@@ -262,13 +265,22 @@ impl Starting {
     }
 
     /// Waits until it has become its program; the startContainer hooks come before. `explain` makes the sentence for what
-    /// init tells.
+    /// init tells. After a while `patience` is asked how long it may take: see [`patience`].
     ///
     /// # Errors
-    /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::Link`].
-    pub fn until_started(self, explain: impl FnOnce(&Failure) -> String) -> Result<(), Error> {
-        match end(&self.0, None)? {
+    /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::SilentListener`]; [`Error::Link`].
+    pub fn until_started(
+        self,
+        explain: impl FnOnce(&Failure) -> String,
+        patience: impl FnOnce() -> Option<Duration>,
+    ) -> Result<(), Error> {
+        let ended = match end(&self.0, None, Some(LISTENER))? {
+            End::Silent if patience().is_none() => end(&self.0, None, None)?,
+            ended => ended,
+        };
+        match ended {
             End::Program => Ok(()),
+            End::Silent => Err(Error::SilentListener),
             End::Failure(failure) => Err(Error::Init {
                 message: explain(&failure),
             }),
@@ -278,8 +290,20 @@ impl Starting {
     }
 }
 
-fn end(link: &Link<Runtime>, interrupts: Option<&SignalFd>) -> Result<End, Error> {
-    link.end(interrupts).map_err(|errno| Error::Link { errno })
+fn end(
+    link: &Link<Runtime>,
+    interrupts: Option<&SignalFd>,
+    patience: Option<Duration>,
+) -> Result<End, Error> {
+    link.end(interrupts, patience)
+        .map_err(|errno| Error::Link { errno })
+}
+
+/// How long a container of this configuration may take from its start to its program: `None` is for ever, since its
+/// hooks may take as long, or nobody is asked about what init does.
+pub fn patience(container: &Container) -> Option<Duration> {
+    let asks = container.seccomp.as_ref().is_some_and(seccomp::asks);
+    (asks && container.hooks.start_container.is_empty()).then_some(LISTENER)
 }
 
 /// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.

@@ -68,6 +68,8 @@ pub struct Surroundings<'a> {
     pub directory: Directory<'a>,
     /// For hooks that were lowered with [`DefaultEnv::OfProcess`].
     pub process_env: Option<&'a CStringArray>,
+    /// The system call filter that each of them loads, if it does not inherit it.
+    pub filter: Option<&'a seccomp::Plan>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -76,6 +78,7 @@ impl<'a> Surroundings<'a> {
         Self {
             directory: Directory::Named(directory),
             process_env: None,
+            filter: None,
         }
     }
 }
@@ -360,6 +363,9 @@ impl Prepared {
         }
         process::reset_signals()?;
         hide_descriptors()?;
+        if let Some(filter) = around.filter {
+            filter.apply().map_err(|failed| failed.errno)?;
+        }
         Err(process::execve(&self.path, &self.args, env))
     }
 }

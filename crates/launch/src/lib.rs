@@ -71,6 +71,12 @@ pub enum Error {
         /// The chain of what failed.
         message: String,
     },
+    /// A listener that answers nothing.
+    #[error(
+        "/linux/seccomp/listenerPath: the listener did not let the container process go on within {} s: it waits for an answer about a system call that it makes on its way to the program; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
+        stage::runtime::LISTENER.as_secs()
+    )]
+    SilentListener,
     /// The check of the filter.
     #[error("the container process runs without the filter of /linux/seccomp; refused to go on")]
     NoFilter,

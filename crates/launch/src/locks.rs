@@ -6,13 +6,13 @@
 
 use crate::Error;
 use crate::failure::{Failure, Place};
+use crate::protocol::{Init, Link, Lost};
 use kernel::path::OpenFlags;
-use kernel::{Errno, Failed};
+use kernel::{Call, Errno, Failed};
 use landlock::{Abi, Ruleset};
 use rootfs::RootFd;
 use spec::container::Container;
 use spec::{Code, Diagnostic};
-use std::os::fd::OwnedFd;
 
 /// The step that the locks are shut right before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,6 @@ pub(crate) struct Locks<'a> {
     moment: Before,
     ruleset: Option<Ruleset>,
     filter: Option<&'a seccomp::Plan>,
-    listener: Option<OwnedFd>,
 }
 
 impl<'a> Locks<'a> {
@@ -137,27 +136,31 @@ impl<'a> Locks<'a> {
             moment: plan.moment,
             ruleset,
             filter,
-            listener: None,
         })
     }
 
-    /// Shuts them if this is the moment.
-    pub(crate) fn shut_before(&mut self, moment: Before) -> Result<(), Failed> {
+    /// The filter for the startContainer hooks, if it is not in force when they run. It waits for the exec, with
+    /// Landlock, which must not confine them.
+    pub(crate) fn of_hooks(&self) -> Option<&'a seccomp::Plan> {
+        self.filter.filter(|_| self.moment == Before::Exec)
+    }
+
+    /// Shuts them if this is the moment. The descriptor of the filter's notifications goes to the runtime at once:
+    /// until its listener has it, nobody answers what the filter asks about.
+    pub(crate) fn shut_before(&mut self, moment: Before, link: &Link<Init>) -> Result<(), Failed> {
         if self.moment != moment {
             return Ok(());
         }
         if let Some(ruleset) = self.ruleset.take() {
             ruleset.enforce()?;
         }
-        if let Some(filter) = self.filter {
-            self.listener = filter.apply()?;
+        if let Some(filter) = self.filter
+            && let Some(listener) = filter.apply()?
+        {
+            let lost = |Lost| Failed::at(Call::Send, 0)(Errno::EPIPE);
+            link.hand_over(listener, filter.hand_over).map_err(lost)?;
         }
         Ok(())
-    }
-
-    /// The descriptor of the filter's notifications, if it has been loaded and has one.
-    pub(crate) fn take_listener(&mut self) -> Option<OwnedFd> {
-        self.listener.take()
     }
 }
 

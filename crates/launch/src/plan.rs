@@ -5,6 +5,7 @@ use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups};
 use crate::program::{Filter, Overrides};
+use crate::stage::runtime::LISTENER;
 use crate::{Error, Facts};
 use caller::Caller;
 use capability::plan::Refused;
@@ -19,6 +20,7 @@ use spec::container::{Hook, Rlimit};
 use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// CAP_DAC_OVERRIDE.
 const DAC_OVERRIDE: u8 = 1;
@@ -248,6 +250,15 @@ impl Plan {
             namespaces: self.entry.open()?,
             rootfs: self.rootfs.open()?,
         })
+    }
+
+    /// How long init may take from its release to its program: as [`crate::create::patience`].
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let asks = self
+            .seccomp
+            .as_ref()
+            .is_some_and(|plan| plan.listener.is_some());
+        (asks && self.hooks.start_container.is_empty()).then_some(LISTENER)
     }
 
     /// The sentence for a failure of init.

@@ -45,6 +45,8 @@ pub struct Plan {
     limits: Vec<Rlimit>,
     /// Where in `env` the home directory goes that the container's passwd file names.
     home: Option<usize>,
+    /// Whether the working directory has been entered, and is inside of the root.
+    cwd_is_inside: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,19 @@ struct User {
     gid: u32,
     /// `None`: the caller's stay, since they cannot or shall not be changed.
     groups: Option<Vec<u32>>,
+    /// Whether the groups may stay if the kernel says so.
+    denial: Denial,
     umask: u32,
+}
+
+/// What it means that the kernel denies setgroups(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Denial {
+    /// The container cannot have what it asks for.
+    Failure,
+    /// The user namespace that is joined has been made so, and the container asks for no groups: the caller's stay, as for
+    /// every process in it.
+    OfNamespace,
 }
 
 /// What the command line adds to the configuration.
@@ -99,6 +113,8 @@ pub enum Setgroups {
     Allowed,
     /// The user namespace maps one group without privileges: user_namespaces(7).
     Denied,
+    /// A namespace of the engine's: the kernel will say.
+    Unknown,
 }
 
 /// What the process block asks for and cannot get.
@@ -174,6 +190,7 @@ impl Plan {
                 Limits::ByRuntime => Vec::new(),
             },
             home,
+            cwd_is_inside: false,
         }))
     }
 
@@ -185,6 +202,11 @@ impl Plan {
         let _best_effort = process::allow_every_cpu();
         let session = setsid().map_err(Failed::at(Call::Setsid, 0));
         session.map(|_own_pid| ())
+    }
+
+    /// The container's user.
+    pub(crate) fn uid(&self) -> u32 {
+        self.user.uid
     }
 
     /// Makes the working directory if it is missing, before the root may turn read-only.
@@ -241,11 +263,19 @@ impl Plan {
     }
 
     /// By a handle that was resolved below the root and through no magic link: CVE-2024-21626.
-    fn enter_cwd(&self, root: &RootFd) -> Result<(), Failed> {
+    fn enter_cwd(&mut self, root: &RootFd) -> Result<(), Failed> {
         let cwd = root
             .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
             .map_err(Failed::at(Call::Openat2, 0))?;
-        fs::fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))
+        fs::fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))?;
+        let mut text = [0; 4096];
+        // Outside of the root the kernel says "(unreachable)". Asked now, since a filter may forbid the call later.
+        self.cwd_is_inside = match process::getcwd(&mut text) {
+            Ok(_) => text.starts_with(b"/"),
+            // Longer than that, or, at the second attempt, forbidden by the filter.
+            Err(_unanswered) => true,
+        };
+        Ok(())
     }
 
     /// Completes HOME from the container's passwd file; `/` where that says nothing.
@@ -299,9 +329,7 @@ impl Plan {
             3,
             get_no_new_privs().map(|set| set || !self.no_new_privileges),
         )?;
-        let mut cwd = [0; 4096];
-        // Outside of the root the kernel says "(unreachable)".
-        check(4, process::getcwd(&mut cwd).map(|_| cwd.starts_with(b"/")))
+        check(4, Ok(self.cwd_is_inside))
     }
 
     /// Becomes the program. Returns only on failure.
@@ -333,6 +361,7 @@ impl User {
                 uid: 0,
                 gid: 0,
                 groups: None,
+                denial: Denial::Failure,
                 umask: 0o022,
             });
         };
@@ -340,25 +369,33 @@ impl User {
         if keep && options.own_groups == OwnGroups::OfRoot {
             return Err(Error::GroupsOfRoot);
         }
+        let denial = match options.setgroups {
+            Setgroups::Unknown if user.additional_gids.is_empty() => Denial::OfNamespace,
+            Setgroups::Unknown | Setgroups::Allowed | Setgroups::Denied => Denial::Failure,
+        };
         let groups = match options.setgroups {
-            Setgroups::Allowed if !keep => Some(user.additional_gids),
+            Setgroups::Allowed | Setgroups::Unknown if !keep => Some(user.additional_gids),
             Setgroups::Denied if !keep && !user.additional_gids.is_empty() => {
                 return Err(Error::GroupsDenied);
             }
-            Setgroups::Allowed | Setgroups::Denied => None,
+            Setgroups::Allowed | Setgroups::Unknown | Setgroups::Denied => None,
         };
         Ok(Self {
             uid: user.uid,
             gid: user.gid,
             groups,
+            denial,
             umask: user.umask,
         })
     }
 
-    fn apply(&self) -> Result<(), Failed> {
+    fn apply(&mut self) -> Result<(), Failed> {
         umask(Mode::from_bits_retain(self.umask));
         if let Some(groups) = &self.groups {
-            ids::setgroups(groups).map_err(Failed::at(Call::Setgroups, 0))?;
+            match ids::setgroups(groups) {
+                Err(Errno::EPERM) if self.denial == Denial::OfNamespace => self.groups = None,
+                answer => answer.map_err(Failed::at(Call::Setgroups, 0))?,
+            }
         }
         // A change of ids makes the process as dumpable as /proc/sys/fs/suid_dumpable says.
         let hide = || set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
@@ -396,8 +433,8 @@ pub fn setgroups(container: &Container, denied_by_maps: bool, caller: &Caller) -
     match container.namespaces.user {
         Namespace::New if denied_by_maps || !may_set => Setgroups::Denied,
         Namespace::Inherit if !may_set => Setgroups::Denied,
-        // Of a joined namespace the kernel will say.
-        Namespace::New | Namespace::Inherit | Namespace::Join(_) => Setgroups::Allowed,
+        Namespace::New | Namespace::Inherit => Setgroups::Allowed,
+        Namespace::Join(_) => Setgroups::Unknown,
     }
 }
 
@@ -416,7 +453,7 @@ fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
 }
 /// Gives the pipe, fifo or socket behind `fd` to the container's user, who could not open it again through
 /// /proc otherwise (ADR 10). Other kinds of files belong to others, and nothing happens to them.
-fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
+pub(crate) fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
     let stat = fstat(fd)?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if !matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || stat.st_uid == uid {

@@ -8,9 +8,11 @@ use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
 use kernel::signal::SignalFd;
-use kernel::{Call, Errno, process, socket};
+use kernel::{Call, Errno, fs, process, socket};
+use seccomp::HandOver;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What init asks the runtime for. It waits for the answer; to `Relayed` the new process does, and to `Exec` there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Request {
     RunHooks,
     /// Give this descriptor, which comes with the frame, to the seccomp listener.
     Notify,
+    /// Take the descriptor that has this number here, and give it to the seccomp listener.
+    TakeListener(i32),
     /// Everything is set up and verified; only the start is missing.
     Ready,
     /// The hooks of the start have run: what follows is the container's program.
@@ -55,6 +59,8 @@ pub enum End {
     Lost,
     /// Somebody wants the runtime to stop; init goes on.
     Interrupted(i32),
+    /// It has not, in all of the time that it was given.
+    Silent,
 }
 
 /// The runtime's end.
@@ -127,11 +133,30 @@ impl Link<Init> {
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)
     }
 
-    /// Sends [`Request::Notify`] with the descriptor and waits for the answer.
-    pub fn hand_over(&self, listener: BorrowedFd<'_>) -> Result<(), Lost> {
-        let frame = encode(&Message::Request(Request::Notify));
-        socket::send_fds(self.socket.as_fd(), &frame, &[listener]).map_err(|_gone| Lost)?;
-        self.wait_for_go()
+    /// Hands the descriptor of the filter's notifications over and waits for the answer. This process keeps no
+    /// copy: it would be told of nobody's end.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
+        match way {
+            HandOver::WithMessage => {
+                let frame = encode(&Message::Request(Request::Notify));
+                socket::send_fds(self.socket.as_fd(), &frame, &[listener.as_fd()])
+                    .map_err(|_gone| Lost)?;
+                drop(listener);
+                self.wait_for_go()
+            }
+            HandOver::ByNumber => {
+                let request = Request::TakeListener(listener.as_raw_fd());
+                fs::write(self.socket.as_fd(), &encode(&Message::Request(request)))
+                    .map_err(|_gone| Lost)?;
+                // Open until it has been taken.
+                let answer = self.wait_for_go();
+                drop(listener);
+                answer
+            }
+        }
     }
 
     /// Waits for the runtime's word.
@@ -179,18 +204,28 @@ impl Link<Runtime> {
     }
 
     /// Waits until init has closed its end: it has become the program, or is gone. Says which, by the frames that it has left. A signal
-    /// at `interrupts` ends the wait.
+    /// at `interrupts` ends the wait, and so does the end of `patience`.
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub fn end(&self, interrupts: Option<&SignalFd>) -> Result<End, Errno> {
+    pub fn end(
+        &self,
+        interrupts: Option<&SignalFd>,
+        patience: Option<Duration>,
+    ) -> Result<End, Errno> {
+        let until = patience.map(process::in_monotonic_ms);
         // One wake-up for all of them.
         loop {
-            match process::wait_for_hang_up(self.socket.as_fd(), interrupts.map(AsFd::as_fd)) {
+            let left = until.map(|until| until.saturating_sub(process::monotonic_ms()));
+            let signals = interrupts.map(AsFd::as_fd);
+            match process::wait_for_hang_up(self.socket.as_fd(), signals, left) {
                 Ok(true) => break,
                 Ok(false) => {
                     if let Some(signal) = interrupts.map(SignalFd::next).transpose()?.flatten() {
                         return Ok(End::Interrupted(signal));
+                    }
+                    if left == Some(0) {
+                        return Ok(End::Silent);
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -236,6 +271,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::Ready => (5, 0),
                 Request::Notify => (6, 0),
                 Request::Exec => (7, 0),
+                Request::TakeListener(number) => (8, *number),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -294,6 +330,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             5 => Request::Ready,
             6 => Request::Notify,
             7 => Request::Exec,
+            8 if value >= 0 => Request::TakeListener(value),
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
@@ -371,6 +408,7 @@ mod tests {
             Request::Relayed(77),
             Request::RunHooks,
             Request::Notify,
+            Request::TakeListener(7),
             Request::Ready,
             Request::Exec,
         ] {
@@ -404,11 +442,18 @@ mod tests {
                 init.announce(*request).unwrap();
             }
             drop(init);
-            runtime.end(None)
+            runtime.end(None, None)
         };
         assert!(matches!(ended(&[Request::Exec]), Ok(End::Program)));
         assert!(matches!(ended(&[]), Ok(End::Lost)));
         assert!(matches!(ended(&[Request::Ready]), Err(Errno::EPROTO)));
+    }
+
+    #[test]
+    fn an_init_that_does_not_go_on_is_not_waited_for_longer_than_that() {
+        let (runtime, _init) = pair().unwrap();
+        let ended = runtime.end(None, Some(Duration::from_millis(5)));
+        assert!(matches!(ended, Ok(End::Silent)));
     }
 
     #[test]

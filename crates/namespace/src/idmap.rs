@@ -109,6 +109,11 @@ impl IdMaps {
         (first(&self.uid), first(&self.gid))
     }
 
+    /// The user of the host that this one of the container is.
+    pub fn host_uid(&self, uid: u32) -> Option<u32> {
+        to_host(&self.uid, uid)
+    }
+
     /// Writes the maps of process `pid`, which is in its new user namespace and waits.
     pub fn write(&self, pid: i32) -> Result<(), Error> {
         match &self.writer {

@@ -25,4 +25,4 @@ pub use compile::{
     BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,
     compile_for, return_value,
 };
-pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, Moment, Plan, Request};
+pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request, asks};

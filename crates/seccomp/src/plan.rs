@@ -66,6 +66,15 @@ pub enum Moment {
     AfterCapabilities,
 }
 
+/// How init hands the listener's descriptor to the runtime, with the filter in force and nobody there to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// With a message: sendmsg(2).
+    WithMessage,
+    /// The runtime takes it by the number that init writes: pidfd_getfd(2). It has to be privileged over init.
+    ByNumber,
+}
+
 /// What init loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -77,6 +86,8 @@ pub struct Plan {
     pub moment: Moment,
     /// Where the listener's descriptor goes.
     pub listener: Option<Listener>,
+    /// How it gets to the runtime.
+    pub hand_over: HandOver,
     /// Names that no architecture has, with their JSON pointers: worth a debug line each.
     pub unknown: Vec<(String, String)>,
 }
@@ -85,9 +96,8 @@ impl Plan {
     /// Compiles the container's filter. `None`: it has none.
     ///
     /// # Errors
-    /// A [`Diagnostic`] with the JSON pointer of what cannot be: NOTIFY where init itself would wait for the
-    /// answer, or without a listener; metadata without one; a program that is too long; an unknown name
-    /// where an annotation forbids it; a flag that this kernel does not have.
+    /// A [`Diagnostic`] with the JSON pointer of what cannot be: NOTIFY without a listener; a program that is too
+    /// long; an unknown name where an annotation forbids it; a flag that this kernel does not have.
     pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Error> {
         let container = request.container;
         let Some(profile) = &container.seccomp else {
@@ -130,6 +140,10 @@ impl Plan {
                 Moment::BeforeCapabilities
             },
             listener,
+            hand_over: match asks_about(profile, "sendmsg") {
+                true => HandOver::ByNumber,
+                false => HandOver::WithMessage,
+            },
             unknown,
         }))
     }
@@ -168,46 +182,28 @@ fn flags(profile: &Seccomp, listening: bool) -> FilterFlags {
     flags
 }
 
-/// The calls that init makes between loading and handing over the listener's descriptor.
-const NEEDED: [&str; 2] = ["write", "sendmsg"];
+/// Whether a listener is asked about any call.
+pub fn asks(profile: &Seccomp) -> bool {
+    let mut rules = profile.syscalls.iter();
+    rules.any(|rule| rule.action == SeccompAction::Notify)
+}
 
+/// Whether a listener is asked about this call.
+fn asks_about(profile: &Seccomp, call: &str) -> bool {
+    profile.syscalls.iter().any(|rule| {
+        rule.action == SeccompAction::Notify && rule.names.iter().any(|name| name == call)
+    })
+}
+
+/// Which calls a listener may be asked about is a rule of the reader of profiles: crate `spec`.
 fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>, Error> {
     let container = request.container;
-    let conflict = |pointer: String, message: String| {
-        Err(Error::from(Diagnostic::new(
-            Code::Conflict,
-            pointer,
-            message,
-        )))
-    };
-    if profile.default_action == SeccompAction::Notify {
-        let message = "SCMP_ACT_NOTIFY cannot be the default action".into();
-        return conflict(format!("{SECCOMP}/defaultAction"), message);
-    }
-    let path = profile.listener_path.clone();
-    if path.is_none() && profile.listener_metadata.is_some() {
-        let message = "listenerMetadata needs a listenerPath".into();
-        return conflict(format!("{SECCOMP}/listenerMetadata"), message);
-    }
-    let notifies = |rule: &&_| matches!(rule, (_, SeccompAction::Notify));
-    let actions = profile.syscalls.iter().map(|rule| rule.action).enumerate();
-    let Some((first, _)) = actions.clone().find(|rule| notifies(&rule)) else {
+    if !asks(profile) {
         return Ok(None);
-    };
-    for (index, _) in actions.filter(|rule| notifies(&rule)) {
-        let names = &profile.syscalls[index].names;
-        if let Some((place, name)) = names
-            .iter()
-            .enumerate()
-            .find(|(_, name)| NEEDED.contains(&name.as_str()))
-        {
-            let message = format!("SCMP_ACT_NOTIFY cannot be used for the {name} system call");
-            return conflict(format!("{SYSCALLS}/{index}/names/{place}"), message);
-        }
     }
-    let Some(path) = path else {
-        let message = "SCMP_ACT_NOTIFY needs a listenerPath".into();
-        return conflict(format!("{SYSCALLS}/{first}/action"), message);
+    let Some(path) = profile.listener_path.clone() else {
+        let message = "SCMP_ACT_NOTIFY needs `listenerPath`";
+        return Err(Diagnostic::new(Code::Conflict, SECCOMP, message).into());
     };
     let metadata = profile.listener_metadata.as_deref();
     let state = State {

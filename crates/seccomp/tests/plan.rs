@@ -8,7 +8,7 @@ mod common;
 use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
 use seccomp::notify::Status;
-use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, Moment, Plan, Request};
+use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
 use spec::container::{
     Capabilities, Container, Hooks, Namespaces, Process, Resources, Root, Seccomp, SeccompAction,
     SeccompFlag, SeccompOp, TimeOffsets, User,
@@ -159,34 +159,17 @@ fn listener_path_without_notify_is_no_listener() {
 }
 
 #[test]
-fn notify_is_refused_where_init_would_wait_for_itself() {
-    for name in ["write", "sendmsg"] {
-        let profile = notifying(&["mkdir", name]);
-        let expected = format!("SCMP_ACT_NOTIFY cannot be used for the {name} system call");
-        let pointer = "/linux/seccomp/syscalls/1/names/1".to_owned();
-        assert_eq!(refused(&container(Some(profile))), (pointer, expected));
-    }
-    let mut profile = notifying(&["mkdir"]);
-    profile.default_action = SeccompAction::Notify;
-    assert_eq!(
-        refused(&container(Some(profile))).0,
-        "/linux/seccomp/defaultAction"
-    );
+fn the_listener_is_handed_over_by_a_call_that_nobody_is_asked_about() {
+    let way = |names: &[&str]| plan(notifying(names)).hand_over;
+    assert_eq!(way(&["mkdir"]), HandOver::WithMessage);
+    assert_eq!(way(&["mkdir", "sendmsg"]), HandOver::ByNumber);
 }
 
 #[test]
-fn notify_and_metadata_need_a_listener_path() {
+fn notify_needs_a_listener_path() {
     let mut profile = notifying(&["mkdir"]);
     profile.listener_path = None;
-    assert_eq!(
-        refused(&container(Some(profile.clone()))).0,
-        "/linux/seccomp/syscalls/1/action"
-    );
-    profile.listener_metadata = Some("note".into());
-    assert_eq!(
-        refused(&container(Some(profile))).0,
-        "/linux/seccomp/listenerMetadata"
-    );
+    assert_eq!(refused(&container(Some(profile))).0, "/linux/seccomp");
 }
 
 #[test]

@@ -119,19 +119,20 @@ fn story(
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
         process
-            .become_user(&root, &plan.capability, || locks.shut_before(Before::Drop))
+            .become_user(&root, &plan.capability, || {
+                locks.shut_before(Before::Drop, link)
+            })
             .map_err(Failure::at(Place::Process))?;
+        // The kernel has forgotten it with the change of ids.
+        die_with_runtime(Some(Signal::SIGKILL))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
     drop(root);
     locks
-        .shut_before(Before::Ready)
+        .shut_before(Before::Ready, link)
         .map_err(Failure::at(Place::Seccomp))?;
-    if let Some(listener) = locks.take_listener() {
-        link.hand_over(listener.as_fd())?;
-    }
     // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
     die_with_runtime(None)?;
     // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
@@ -146,11 +147,11 @@ fn story(
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
-    start_container_hooks(plan, &thread)?;
+    start_container_hooks(plan, &thread, locks.of_hooks())?;
     // A start that was killed has released the container all the same.
     let _nobody_listens = link.announce(Request::Exec);
     signals(!at_once)?;
-    become_program(plan, candidate, locks)
+    become_program(plan, candidate, locks, link)
 }
 
 /// Takes the hops of the route; the last may be made by a sibling.
@@ -246,13 +247,18 @@ fn create_container_hooks(
     let around = Surroundings {
         directory: Directory::Opened(root.as_fd()),
         process_env: None,
+        filter: None,
     };
     hooks
         .run(thread, state_of(&plan.state.creating), around)
         .map_err(Failure::of_hook(Place::CreateContainer))
 }
 
-fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failure> {
+fn start_container_hooks(
+    plan: &Plan,
+    thread: &SingleThread,
+    filter: Option<&seccomp::Plan>,
+) -> Result<(), Failure> {
     let hooks = &plan.hooks.start_container;
     if hooks.is_empty() {
         return Ok(());
@@ -260,6 +266,7 @@ fn start_container_hooks(plan: &Plan, thread: &SingleThread) -> Result<(), Failu
     let around = Surroundings {
         directory: Directory::Named(c"/"),
         process_env: plan.process.as_ref().map(process::Plan::env),
+        filter,
     };
     hooks
         .run(thread, state_of(&plan.state.created), around)
@@ -330,13 +337,18 @@ fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
 }
 
-fn become_program(plan: &Plan, candidate: usize, mut locks: Locks<'_>) -> Result<Infallible, End> {
+fn become_program(
+    plan: &Plan,
+    candidate: usize,
+    mut locks: Locks<'_>,
+    link: &Link<Init>,
+) -> Result<Infallible, End> {
     own::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let Some(process) = &plan.process else {
         return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
     locks
-        .shut_before(Before::Exec)
+        .shut_before(Before::Exec, link)
         .map_err(Failure::at(Place::Seccomp))?;
     Err(process.exec(candidate).into())
 }

@@ -5,20 +5,23 @@ use crate::create::process_limit;
 use crate::failure::Place;
 use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Handles, Plan, describe_limit};
+use crate::process::give_stream_to;
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::errno::{chain, words};
 use kernel::process;
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
+use namespace::IdMaps;
 use namespace::entry::Hidden;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// How long a seccomp listener may take to accept.
-const LISTENER: Duration = Duration::from_secs(10);
+/// How long a seccomp listener may take to accept; then how long, with its answers, init may take to be ready; and then
+/// to become the program.
+pub(crate) const LISTENER: Duration = Duration::from_secs(10);
 
 /// How far init is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) thread: &'a SingleThread,
     /// Which process goes on as init: a relay replaces it.
     pub(crate) child: Child,
+    /// When a listener that answers nothing has had its time: [`process::monotonic_ms`].
+    pub(crate) deadline: Option<u64>,
 }
 
 impl Stage<'_> {
@@ -89,6 +94,16 @@ impl Stage<'_> {
         match self.next()? {
             Message::Request(Request::Ready) => return Ok(Progress::Ready),
             Message::Notify(listener) => self.notify(&listener)?,
+            Message::Request(Request::TakeListener(number)) => {
+                let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
+                let listener = listener.map_err(|errno| Error::Listener {
+                    message: format!(
+                        "take the descriptor of the filter from the container process: pidfd_getfd: {}; SCMP_ACT_NOTIFY for `sendmsg` needs CAP_SYS_PTRACE of the runtime",
+                        words(errno)
+                    ),
+                })?;
+                self.notify(&listener)?;
+            }
             Message::Request(request) => self.serve(request)?,
             Message::Failure(failure) => {
                 let mut message = self.plan.describe(&failure);
@@ -111,7 +126,14 @@ impl Stage<'_> {
                 PollFd::new(self.interrupts.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.child.pidfd.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut fds, PollTimeout::NONE) {
+            let left = self
+                .deadline
+                .map(|until| until.saturating_sub(process::monotonic_ms()));
+            let timeout = left.map_or(PollTimeout::NONE, |left| {
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            });
+            match poll(&mut fds, timeout) {
+                Ok(0) if left == Some(0) => return Err(Error::SilentListener),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::Link { errno }),
             }
@@ -140,16 +162,32 @@ impl Stage<'_> {
                     .admit(&self.opened.cgroup, self.group, self.child.pid)?)
             }
             Request::MapIds => match &self.plan.entry.id_maps {
-                Some(maps) => Ok(maps.write(self.child.pid)?),
+                Some(maps) => {
+                    self.give_streams(maps);
+                    Ok(maps.write(self.child.pid)?)
+                }
                 None => Ok(()),
             },
             Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
             // A message of its own, and the end of the conversation.
-            Request::Notify | Request::Ready => Ok(()),
+            Request::Notify | Request::TakeListener(_) | Request::Ready => Ok(()),
             Request::Exec => Err(Error::Link {
                 errno: Errno::EPROTO,
             }),
+        }
+    }
+
+    /// Gives the standard streams to the container's user: in its user namespace init has no rights over what belongs to
+    /// an id that is not mapped. ADR 10.
+    fn give_streams(&self, maps: &IdMaps) {
+        let user = self.plan.process.as_ref().map(crate::process::Plan::uid);
+        let Some(uid) = user.and_then(|uid| maps.host_uid(uid)) else {
+            return;
+        };
+        for stream in pipe::STANDARD {
+            // What belongs to somebody else stays his; what cannot be given away works without.
+            let _best_effort = give_stream_to(stream, uid);
         }
     }
 
@@ -164,7 +202,7 @@ impl Stage<'_> {
     }
 
     /// Hands the filter's notifications to whom the configuration says.
-    fn notify(&self, fd: &OwnedFd) -> Result<(), Error> {
+    fn notify(&mut self, fd: &OwnedFd) -> Result<(), Error> {
         let listener = self
             .plan
             .seccomp
@@ -180,7 +218,9 @@ impl Stage<'_> {
             .map_err(|error| {
                 let message = chain(&error);
                 Error::Listener { message }
-            })
+            })?;
+        self.deadline = Some(process::in_monotonic_ms(LISTENER));
+        Ok(())
     }
 
     /// A filter that is loaded before init is ready must be there now. Without a process nothing is ever run that it could be for.

@@ -7,7 +7,9 @@ use crate::process::Process;
 use crate::signal;
 use crate::state::{Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, observe, permit};
-use launch::create::Starting;
+use launch::create::{Starting, patience};
+use launch::plan::describe_start;
+use spec::Container;
 use std::process::ExitCode;
 
 /// Starts one container.
@@ -25,30 +27,33 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     starting.go()?;
     // The container runs. A hook may look at it, and one that hangs must not keep others from deleting it.
     let entry = entry.release()?;
-    starting.until_started(|failure| explain(failure, program, &entry, &record))?;
+    let container = || kept(&entry, &record);
+    let started = starting.until_started(
+        |failure| describe_start(failure, program, container().as_ref()),
+        || container().as_ref().and_then(patience),
+    );
+    if let Err(launch::Error::SilentListener) = started {
+        end(&record);
+    }
+    started?;
     after_start(|| entry.config().unwrap_or_default(), &record)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).
 pub(crate) fn after_start(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
-    hooks::poststart(config, record).inspect_err(|_failed| {
-        if let Ok(Some(process)) = Process::of(record) {
-            let _ended = process.signal(signal::KILL);
-        }
-    })
+    hooks::poststart(config, record).inspect_err(|_failed| end(record))
 }
 
-/// The sentence for what init has told; without the configuration it does not name hooks.
-fn explain(
-    failure: &launch::failure::Failure,
-    program: &str,
-    entry: &Entry,
-    record: &Record,
-) -> String {
-    let container = entry
-        .config()
-        .ok()
-        .and_then(|config| super::kept_container(&config, record).ok());
-    launch::plan::describe_start(failure, program, container.as_ref())
+/// Ends the container.
+fn end(record: &Record) {
+    if let Ok(Some(process)) = Process::of(record) {
+        let _ended = process.signal(signal::KILL);
+    }
+}
+
+/// The configuration, as far as it can be read: without it a sentence does not name hooks.
+fn kept(entry: &Entry, record: &Record) -> Option<Container> {
+    let config = entry.config().ok()?;
+    super::kept_container(&config, record).ok()
 }

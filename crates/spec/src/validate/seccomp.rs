@@ -159,7 +159,8 @@ fn rule(value: &Value<'_>) -> Option<SeccompRule> {
         let args = o.list("args", |item| item.object(arg)?);
         let (names, action) = (names?, action?);
         if action == SeccompAction::Notify && names.iter().any(|name| name == "write") {
-            let message = "SCMP_ACT_NOTIFY for `write`, which starting the container itself needs";
+            // runc's words first. All other calls are only asked about once the listener has been handed over.
+            let message = "SCMP_ACT_NOTIFY cannot be used for the `write` system call: the container process needs it to hand over the listener's descriptor";
             value.error(Code::Conflict, message);
         }
         Some(SeccompRule {
