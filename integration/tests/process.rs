@@ -1,6 +1,7 @@
 //! `process`: config.md "Process".
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use integration::{Bundle, sandbox};
@@ -159,6 +160,37 @@ fn a_missing_cwd_is_made() {
             .args(&["pwd"]);
         s.run(&bundle).prints("/srv/deep");
         assert!(bundle.root().join("srv/deep").is_dir());
+    });
+}
+
+/// The error names the directory, what is in the way and what to do.
+#[test]
+fn a_working_directory_that_cannot_be_is_named() {
+    sandbox::host(|s| {
+        if s.is_control("the words are locule's") {
+            return;
+        }
+        let long = format!("/{}", "n".repeat(256));
+        for (cwd, words) in [
+            (
+                "/etc/passwd",
+                ["not a directory", "no directory in the container"],
+            ),
+            (
+                "/etc/passwd/x",
+                ["not a directory", "no directory in the container"],
+            ),
+            ("/mnt/loop/x", ["too many", "leads to itself"]),
+            ("/proc/self/fd/0", ["", "/proc/self/fd"]),
+            (&long, ["file name too long", "255 bytes"]),
+        ] {
+            let mut bundle = s.bundle();
+            symlink("loop", bundle.root().join("mnt/loop")).expect("symlink");
+            bundle.user(1000, 1000).set("/process/cwd", json!(cwd));
+            let quoted = format!("{cwd:?}");
+            let all = ["/process/cwd: ", &quoted, words[0], words[1]];
+            s.try_create(&bundle, &s.id(), &[]).fails_with(&all);
+        }
     });
 }
 

@@ -233,7 +233,7 @@ pub enum Error {
 
     /// The group has processes already.
     #[error(
-        "cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"
+        "container's cgroup is not empty: cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"
     )]
     Occupied {
         /// The directory.
@@ -243,7 +243,9 @@ pub enum Error {
     },
 
     /// The group (or one above it) is frozen: a process born there would never run.
-    #[error("cgroup {group:?} is frozen; thaw it or choose another cgroupsPath")]
+    #[error(
+        "container's cgroup unexpectedly frozen: cgroup {group:?} is frozen; thaw it or choose another cgroupsPath"
+    )]
     Frozen {
         /// The directory.
         group: PathBuf,

@@ -12,7 +12,7 @@ use crate::stage::init;
 use crate::stage::runtime::{LISTENER, Opened, Stage, lost};
 use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
-use kernel::errno::words;
+use kernel::errno::{chain, words};
 use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, socket};
 use namespace::Kind;
@@ -317,7 +317,7 @@ fn undo_group(group: &cgroup::Group, error: Error) -> Error {
         Ok(()) => error,
         Err(left) => Error::Undo {
             error: Box::new(error),
-            left: left.to_string(),
+            left: chain(&left),
         },
     }
 }

@@ -11,6 +11,7 @@
 )]
 
 pub mod create;
+pub mod describe;
 mod facts;
 pub mod failure;
 mod home;
@@ -51,14 +52,14 @@ pub enum Error {
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
     /// The cgroup cannot be made.
-    #[error(transparent)]
-    Cgroup(#[from] cgroup::Error),
+    #[error("unable to apply cgroup configuration")]
+    Cgroup(#[source] cgroup::Error),
     /// The process block asks for what there is not.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// Profile and labels.
+    /// Profile, labels and limits, as the configuration has them.
     #[error(transparent)]
-    Label(#[from] spec::Diagnostic),
+    Config(#[from] spec::Diagnostic),
     /// The system call filter.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
@@ -189,13 +190,23 @@ pub enum Error {
         kind: &'static str,
     },
     /// Something could not be undone.
-    #[error("{error}; and could not be cleaned up: {left}")]
+    #[error("{}; and could not be cleaned up: {left}", kernel::errno::chain(error))]
     Undo {
         /// What had failed.
         error: Box<Error>,
         /// What is left and why.
         left: String,
     },
+}
+
+impl From<cgroup::Error> for Error {
+    fn from(error: cgroup::Error) -> Self {
+        match error {
+            // It names the property.
+            cgroup::Error::Config(diagnostic) => Self::Config(diagnostic),
+            error => Self::Cgroup(error),
+        }
+    }
 }
 
 fn oom_hint(signal: i32) -> &'static str {

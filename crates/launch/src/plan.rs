@@ -1,5 +1,6 @@
 //! What will be done for one container, and nothing else.
 
+use crate::describe;
 use crate::failure::{Failure, Place};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
@@ -8,15 +9,14 @@ use crate::program::{Filter, Overrides};
 use crate::stage::runtime::LISTENER;
 use crate::{Error, Facts};
 use caller::Caller;
-use capability::plan::Refused;
 use cgroup::Bus;
+use kernel::Call;
 use kernel::errno::words;
-use kernel::{Call, Errno};
 use lsm::Keyring;
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
-use spec::container::{Hook, Rlimit};
+use spec::container::Rlimit;
 use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -236,7 +236,7 @@ impl Plan {
                 .and_then(|process| process.args.first().cloned())
                 .unwrap_or_default(),
         };
-        let refused = refused.iter().map(left_out);
+        let refused = refused.iter().map(describe::left_out);
         Ok((plan, refused.chain(warnings).collect()))
     }
 
@@ -275,24 +275,24 @@ impl Plan {
         match failure.place {
             Place::Entry => {
                 let hop = self.entry.describe(failure.index.into());
-                format!("{hop}: {call}: {why}{}", namespace_hint(failure.errno()))
+                format!(
+                    "{hop}: {call}: {why}{}",
+                    describe::namespace_hint(failure.errno())
+                )
             }
             Place::Rootfs => match rootfs::Place::from_bytes(failure.detail) {
                 Some(place) => self.rootfs.describe(&place),
                 None => format!("the file system tree: {call}: {why}"),
             },
             Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
-            Place::Process => format!("{}: {call}: {why}", process_pointer(failure.call)),
+            Place::Process => describe::process(failure, self.process.as_ref()),
             Place::Lookup | Place::StartContainer | Place::Exec => {
                 let hooks = &self.hooks.start_container;
-                describe_program_or(failure, &self.program, hooks, self.locks.exec_hint(failure))
+                describe::program_or(failure, &self.program, hooks, self.locks.exec_hint(failure))
             }
-            Place::Verify => format!(
-                "the kernel does not say of the new process what was asked for: {} differ ({why}); refused to run it",
-                process::differing(failure.index)
-            ),
+            Place::Verify => describe::difference(failure),
             Place::Label => self.lsm.describe(&failure.failed()),
-            Place::Limits => describe_limit(failure.index.into(), &why),
+            Place::Limits => describe::limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
             Place::Landlock => self.locks.describe(&failure.failed()),
         }
@@ -341,118 +341,10 @@ fn labels(request: &Request<'_>, facts: &Facts) -> Result<lsm::Plan, Error> {
     })?)
 }
 
-/// The warning about capabilities that cannot be had.
-fn left_out(refused: &Refused) -> String {
-    format!(
-        "{}: {:?} left out: {}",
-        refused.pointer, refused.capabilities, refused.reason
-    )
-}
-
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
 fn needs_join(location: &cgroup::Location) -> bool {
     let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
     location.unit.is_some() || location.groups.iter().any(is_v1)
-}
-
-/// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
-/// configuration, as far as it can be read.
-pub fn describe_start(failure: &Failure, program: &str, container: Option<&Container>) -> String {
-    let hooks: &[Hook] = container.map_or(&[], |container| &container.hooks.start_container);
-    let hooks =
-        hooks::Plan::lower("startContainer", hooks, DefaultEnv::OfProcess).unwrap_or_default();
-    let hint = container
-        .and_then(|container| container.landlock.as_ref())
-        .map_or("", |_| locks::exec_hint(failure));
-    describe_program_or(failure, program, &hooks, hint)
-}
-
-fn describe_program_or(
-    failure: &Failure,
-    program: &str,
-    hooks: &hooks::Plan,
-    hint: &str,
-) -> String {
-    let errno = failure.errno();
-    match (failure.place, failure.call) {
-        (Place::StartContainer, _) => hooks.describe(&failure.hook()),
-        (_, Call::LandlockRestrict) => landlock::describe_restriction(errno),
-        (_, Call::Seccomp) => format!("/linux/seccomp: seccomp: {}", words(errno)),
-        _ => format!("{}{hint}", describe_program(program, failure)),
-    }
-}
-
-/// The sentence for a program that cannot be run, in the words that engines look for.
-fn describe_program(program: &str, failure: &Failure) -> String {
-    let errno = failure.errno();
-    let said = words(errno);
-    let why = match (failure.place, errno) {
-        // The look-up has found it.
-        (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
-        (Place::Exec, Errno::ENOEXEC) => format!(
-            "{said}: it is no program for this machine's processor, and no script with `#!` in its first line"
-        ),
-        (_, Errno::ENOENT | Errno::ENOTDIR) if !program.contains('/') => {
-            "executable file not found in $PATH".to_owned()
-        }
-        (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
-        // Files answer EACCES.
-        (_, Errno::EPERM) => format!(
-            "{said}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call"
-        ),
-        _ => said,
-    };
-    format!("exec: \"{}\": {why}", program.escape_debug())
-}
-
-/// Why execve(2) does not find a program that is there.
-fn missing_interpreter(failure: &Failure) -> String {
-    let interpreter = String::from_utf8_lossy(failure.tail.as_bytes());
-    let hint = match interpreter.ends_with('\r') {
-        true => "; the first line of the script ends with a carriage return, as on Windows",
-        false => "",
-    };
-    match interpreter.is_empty() {
-        true => "the file is there, but the interpreter that it names is not".to_owned(),
-        false => format!(
-            "the file is there, but its interpreter {interpreter:?}, or what that needs, is not in the container{hint}"
-        ),
-    }
-}
-
-/// The sentence for a limit that cannot be set.
-pub(crate) fn describe_limit(index: usize, why: &str) -> String {
-    format!("/process/rlimits/{index}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")
-}
-
-fn namespace_hint(errno: Errno) -> &'static str {
-    match errno {
-        Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
-        Errno::EPERM => {
-            "; it needs privileges over the namespace, or a user namespace in /linux/namespaces"
-        }
-        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
-        _ => "",
-    }
-}
-
-/// The property that a call of [`Place::Process`] carries out.
-fn process_pointer(call: Call) -> &'static str {
-    match call {
-        Call::Sethostname => "/hostname",
-        Call::Setdomainname => "/domainname",
-        Call::Mkdir | Call::Chdir | Call::Openat2 | Call::Getcwd => "/process/cwd",
-        Call::Setuid => "/process/user/uid",
-        Call::Setgid => "/process/user/gid",
-        Call::Setgroups => "/process/user/additionalGids",
-        Call::BoundingDrop | Call::AmbientRaise | Call::Capset => "/process/capabilities",
-        Call::NoNewPrivs => "/process/noNewPrivileges",
-        Call::Personality => "/linux/personality",
-        Call::Seccomp => "/linux/seccomp",
-        Call::Netlink => "bring up the loopback link of the new network namespace",
-        Call::Receive => "wait for the start",
-        _ => "/process",
-    }
 }
 
 impl Hooks {

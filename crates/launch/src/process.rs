@@ -293,6 +293,12 @@ impl Plan {
             .map_err(Failed::at(Call::Copy, 0))
     }
 
+    /// The working directory, for messages.
+    pub(crate) fn cwd(&self) -> String {
+        let path = self.cwd.to_string_lossy();
+        format!("/{}", path.trim_start_matches('/'))
+    }
+
     /// The program's environment, complete once [`Self::become_user`] has been called.
     pub(crate) fn env(&self) -> &CStringArray {
         &self.env
@@ -341,12 +347,12 @@ impl Plan {
 /// What [`Plan::verify`] found different.
 pub fn differing(index: u16) -> &'static str {
     match index {
-        0 => "the user ids",
-        1 => "the group ids",
-        2 => "the supplementary groups",
-        3 => "no_new_privs",
-        4 => "the working directory, which is outside of the container's root",
-        _ => "the capability sets",
+        0 => "the user ids differ from the configuration",
+        1 => "the group ids differ from the configuration",
+        2 => "the supplementary groups differ from the configuration",
+        3 => "no_new_privs is not set",
+        4 => "the working directory is outside of the container's root",
+        _ => "the capability sets differ from the configuration",
     }
 }
 

@@ -128,10 +128,16 @@ impl Report {
 
     /// Writes the warnings, which may be the cause (a misspelt key is a missing one), and the errors. The last line
     /// stands alone, since engines show no other: it is the only error, or says how many there are and which was the first.
+    /// Every line begins with `file`; the last has `subject` behind it.
     ///
     /// # Errors
     /// Those of `out`.
-    pub(crate) fn write(&self, out: &mut impl fmt::Write, file: &str) -> fmt::Result {
+    pub(crate) fn write(
+        &self,
+        out: &mut impl fmt::Write,
+        file: &str,
+        subject: &str,
+    ) -> fmt::Result {
         let Some(first) = self.errors.first() else {
             return write!(out, "{file}no error");
         };
@@ -139,14 +145,14 @@ impl Report {
             writeln!(out, "{file}warning: {warning}")?;
         }
         if self.errors.len() == 1 {
-            return write!(out, "{file}{first}");
+            return write!(out, "{file}{subject}{first}");
         }
         for error in &self.errors {
             writeln!(out, "{file}{error}")?;
         }
         write!(
             out,
-            "{file}{} errors, the first: {first}",
+            "{file}{subject}{} errors, the first: {first}",
             self.errors.len()
         )
     }
@@ -154,7 +160,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, "")
+        self.write(f, "", "")
     }
 }
 

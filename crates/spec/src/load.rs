@@ -95,7 +95,8 @@ struct InFile<'e>(&'e Path, &'e Report);
 
 impl fmt::Display for InFile<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.1.write(f, &format!("{:?}: ", self.0))
+        let file = format!("{:?}: ", self.0);
+        self.1.write(f, &file, "invalid configuration: ")
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::Error;
 use crate::create::process_limit;
+use crate::describe;
 use crate::failure::Place;
 use crate::hooks::{Cause, State, Surroundings};
-use crate::plan::{Handles, Plan, describe_limit};
+use crate::plan::{Handles, Plan};
 use crate::process::give_stream_to;
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
@@ -289,7 +290,7 @@ impl Stage<'_> {
         for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
             process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
                 |errno| Error::Init {
-                    message: describe_limit(index, &words(errno)),
+                    message: describe::limit(index, &words(errno)),
                 },
             )?;
         }

@@ -8,7 +8,7 @@ use crate::signal;
 use crate::state::{Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, observe, permit};
 use launch::create::{Starting, patience};
-use launch::plan::describe_start;
+use launch::describe;
 use spec::Container;
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let entry = entry.release()?;
     let container = || kept(&entry, &record);
     let started = starting.until_started(
-        |failure| describe_start(failure, program, container().as_ref()),
+        |failure| describe::start(failure, program, container().as_ref()),
         || container().as_ref().and_then(patience),
     );
     if let Err(launch::Error::SilentListener) = started {

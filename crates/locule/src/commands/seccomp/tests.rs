@@ -255,7 +255,10 @@ fn a_profile_that_cannot_be_is_refused_with_its_file() {
         "seccomp diff %/bad.json %/bad.json",
     ] {
         let text = stage.refusal(line);
-        assert!(text.contains("bad.json\": /defaultAction: "), "{text}");
+        assert!(
+            text.contains("bad.json\": invalid configuration: /defaultAction: "),
+            "{text}"
+        );
     }
     assert!(
         stage

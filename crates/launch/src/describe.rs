@@ -1,0 +1,220 @@
+//! The sentences for what fails in init: what, which object, which JSON pointer, why, what to do.
+//!
+//! People paste an error into a search engine, and engines match some of it. Where runc has a known phrase for the same
+//! fact the sentence contains it (docs/errors.md lists them) and says more.
+
+use crate::failure::{Failure, Place};
+use crate::hooks::{self, DefaultEnv};
+use crate::{locks, process as room};
+use capability::plan::Refused;
+use kernel::errno::words;
+use kernel::{Call, Errno};
+use spec::Container;
+use spec::container::Hook;
+
+/// The warning about capabilities that cannot be had.
+pub(crate) fn left_out(refused: &Refused) -> String {
+    let (pointer, reason) = (refused.pointer, refused.reason);
+    let what = match pointer.ends_with("/ambient") {
+        true => "can't raise ambient capability, ",
+        false => "",
+    };
+    format!(
+        "{pointer}: {what}{:?} left out: {reason}",
+        refused.capabilities
+    )
+}
+
+/// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
+/// configuration, as far as it can be read.
+pub fn start(failure: &Failure, program: &str, container: Option<&Container>) -> String {
+    let hooks: &[Hook] = container.map_or(&[], |container| &container.hooks.start_container);
+    let hooks =
+        hooks::Plan::lower("startContainer", hooks, DefaultEnv::OfProcess).unwrap_or_default();
+    let hint = container
+        .and_then(|container| container.landlock.as_ref())
+        .map_or("", |_| locks::exec_hint(failure));
+    program_or(failure, program, &hooks, hint)
+}
+
+/// The sentence for a failure at a hook of the start, at the locks, or at the program.
+pub(crate) fn program_or(
+    failure: &Failure,
+    program: &str,
+    hooks: &hooks::Plan,
+    hint: &str,
+) -> String {
+    let errno = failure.errno();
+    match (failure.place, failure.call) {
+        (Place::StartContainer, _) => hooks.describe(&failure.hook()),
+        (_, Call::LandlockRestrict) => landlock::describe_restriction(errno),
+        (_, Call::Seccomp) => format!("/linux/seccomp: seccomp: {}", words(errno)),
+        _ => format!("{}{hint}", of_program(program, failure)),
+    }
+}
+
+/// The sentence for a program that cannot be run, in the words that engines look for.
+fn of_program(program: &str, failure: &Failure) -> String {
+    let errno = failure.errno();
+    let said = words(errno);
+    let why = match (failure.place, errno) {
+        // The look-up has found it.
+        (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
+        (Place::Exec, Errno::ENOEXEC) => format!(
+            "{said}: it is no program for this machine's processor, and no script with `#!` in its first line"
+        ),
+        (_, Errno::ENOENT | Errno::ENOTDIR) if !program.contains('/') => {
+            "executable file not found in $PATH".to_owned()
+        }
+        (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
+        // Files answer EACCES.
+        (_, Errno::EPERM) => format!(
+            "{said}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call"
+        ),
+        _ => said,
+    };
+    format!("exec: \"{}\": {why}", program.escape_debug())
+}
+
+/// Why execve(2) does not find a program that is there.
+fn missing_interpreter(failure: &Failure) -> String {
+    let interpreter = String::from_utf8_lossy(failure.tail.as_bytes());
+    let hint = match interpreter.ends_with('\r') {
+        true => "; the first line of the script ends with a carriage return, as on Windows",
+        false => "",
+    };
+    match interpreter.is_empty() {
+        true => "the file is there, but the interpreter that it names is not".to_owned(),
+        false => format!(
+            "the file is there, but its interpreter {interpreter:?}, or what that needs, is not in the container{hint}"
+        ),
+    }
+}
+
+/// The sentence for a limit that cannot be set.
+pub(crate) fn limit(index: usize, why: &str) -> String {
+    format!("/process/rlimits/{index}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")
+}
+
+/// What the errno alone does not say of a namespace that cannot be entered.
+pub(crate) fn namespace_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
+        Errno::EPERM => {
+            "; it needs privileges over the namespace, or a user namespace in /linux/namespaces"
+        }
+        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
+        _ => "",
+    }
+}
+
+/// The sentence for a failure of [`Place::Process`].
+pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
+    let errno = failure.errno();
+    let (call, why) = (failure.call.name(), words(errno));
+    match (failure.call, plan) {
+        (Call::Mkdir | Call::Chdir | Call::Openat2 | Call::Getcwd, Some(plan)) => {
+            let (cwd, hint) = (plan.cwd(), cwd_hint(errno));
+            format!("/process/cwd: chdir to cwd ({cwd:?}) set in config.json failed: {why}{hint}")
+        }
+        _ => format!("{}: {call}: {why}", pointer(failure.call)),
+    }
+}
+
+/// What the errno alone does not say of a working directory that cannot be made or entered.
+fn cwd_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOTDIR => "; a part of that path is no directory in the container",
+        Errno::ELOOP => {
+            "; a symbolic link on the way leads to itself, or through a link of procfs such as /proc/self/fd"
+        }
+        Errno::ENAMETOOLONG => "; a name has at most 255 bytes, a path 4095",
+        Errno::EACCES | Errno::EPERM => {
+            "; the container's user may not enter it, or a directory above it"
+        }
+        Errno::EROFS => "; it is missing and cannot be made there: make it in the image",
+        Errno::ENOENT => "; a symbolic link on the way leads to nothing",
+        _ => "",
+    }
+}
+
+/// The sentence for a failure of [`Place::Verify`].
+pub(crate) fn difference(failure: &Failure) -> String {
+    let why = match failure.errno() {
+        // Nothing has failed but the comparison.
+        Errno::EPERM => String::new(),
+        errno => format!(" ({})", words(errno)),
+    };
+    let what = room::differing(failure.index);
+    format!("verification failed: {what}{why}; refused to run the program")
+}
+
+/// The property that a call of [`Place::Process`] carries out.
+fn pointer(call: Call) -> &'static str {
+    match call {
+        Call::Sethostname => "/hostname",
+        Call::Setdomainname => "/domainname",
+        Call::Mkdir | Call::Chdir | Call::Openat2 | Call::Getcwd => "/process/cwd",
+        Call::Setuid => "/process/user/uid",
+        Call::Setgid => "/process/user/gid",
+        Call::Setgroups => "/process/user/additionalGids",
+        Call::AmbientRaise => "/process/capabilities/ambient: can't raise ambient capability",
+        Call::BoundingDrop | Call::Capset => "/process/capabilities",
+        Call::NoNewPrivs => "/process/noNewPrivileges",
+        Call::Personality => "/linux/personality",
+        Call::Seccomp => "/linux/seccomp",
+        Call::Netlink => "bring up the loopback link of the new network namespace",
+        Call::Receive => "wait for the start",
+        _ => "/process",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::Failed;
+
+    #[test]
+    fn a_difference_names_what_differs() {
+        let said = |index, errno| {
+            let failed = Failed::at(Call::Verify, index)(errno);
+            difference(&Failure::at(Place::Verify)(failed))
+        };
+        assert_eq!(
+            said(2, Errno::EPERM),
+            "verification failed: the supplementary groups differ from the configuration; refused to run the program"
+        );
+        assert_eq!(
+            said(4, Errno::ENOENT),
+            "verification failed: the working directory is outside of the container's root (no such file or directory); refused to run the program"
+        );
+        let mut all: Vec<_> = (0..=5).map(|index| said(index, Errno::EPERM)).collect();
+        all.dedup();
+        assert_eq!(all.len(), 6);
+    }
+
+    #[test]
+    fn a_program_that_was_found_and_is_not_there_lacks_its_interpreter() {
+        let said = |place, program: &str, interpreter: &[u8]| {
+            let failed = Failed::at(Call::Exec, 0)(Errno::ENOENT);
+            let failure = Failure {
+                tail: hooks::Tail::of(interpreter),
+                ..Failure::at(place)(failed)
+            };
+            of_program(program, &failure)
+        };
+        assert_eq!(
+            said(Place::Lookup, "sh", b""),
+            "exec: \"sh\": executable file not found in $PATH"
+        );
+        assert_eq!(
+            said(Place::Lookup, "/sh", b""),
+            "exec: \"/sh\": stat /sh: no such file or directory"
+        );
+        assert_eq!(
+            said(Place::Exec, "sh", b"/lib/ld.so"),
+            "exec: \"sh\": no such file or directory: the file is there, but its interpreter \"/lib/ld.so\", or what that needs, is not in the container"
+        );
+        assert!(said(Place::Exec, "sh", b"").ends_with("the interpreter that it names is not"));
+    }
+}
