@@ -567,3 +567,37 @@ fn a_filter_that_forbids_getcwd_does_not_hinder_the_start() {
         }
     });
 }
+
+/// CVE-2026-123876: `socket` reads 32 bits of its family, so `0x100000028` is as good as 40 (vsock) and not equal to it. `seccomp lint`
+/// names the rule that this evades, and what to write instead.
+#[test]
+fn cve_2026_123876_lint_warns_of_upper_bits() {
+    sandbox::host(|s| {
+        if s.is_control("no other runtime has the command") {
+            return;
+        }
+        let file = s.dir.join("profile.json");
+        let lint = |default: &str, action: &str, arg: Value| {
+            let profile = json!({
+                "defaultAction": default,
+                "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+                "syscalls": [{ "names": ["setns"], "action": action, "args": [arg] }],
+            });
+            fs::write(&file, profile.to_string()).expect("profile");
+            s.runtime(&["seccomp", "lint", file.to_str().expect("text")])
+        };
+        let arg = |op: &str| json!({ "index": 1, "value": 40, "op": op });
+        let (allow, errno) = ("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO");
+        for (default, action, op) in [(errno, allow, "SCMP_CMP_NE"), (allow, errno, "SCMP_CMP_EQ")]
+        {
+            let outcome = lint(default, action, arg(op)).exits(1);
+            let outcome = outcome.contains("/syscalls/0/args/0: the kernel reads 32 bits");
+            outcome
+                .contains(op)
+                .contains("SCMP_CMP_MASKED_EQ with the mask 4294967295");
+        }
+        lint(errno, allow, arg("SCMP_CMP_EQ")).prints("");
+        let masked = json!({ "index": 1, "value": 4294967295_u64, "valueTwo": 40, "op": "SCMP_CMP_MASKED_EQ" });
+        lint(allow, errno, masked).prints("");
+    });
+}

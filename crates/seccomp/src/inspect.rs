@@ -5,7 +5,8 @@
 use crate::compile::{BAD_ARCHITECTURE, NEWER, answers_newer, architectures, zero_is_newer};
 use crate::rule::{Clause, Rules, Verdict};
 use crate::syscalls::{Arch, Syscall, X32_BIT};
-use spec::container::{Seccomp, SeccompAction, SeccompArch};
+use crate::width::is_evaded;
+use spec::container::{Seccomp, SeccompAction, SeccompArch, SeccompOp};
 
 /// Why a call gets its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +242,18 @@ pub enum Finding {
         /// The one that is not listed.
         arch: Arch,
     },
+    /// The condition compares all 64 bits of an argument of which the kernel reads 32: a caller that sets upper
+    /// bits evades the rule (CVE-2026-123876).
+    UpperBits {
+        /// The index in `syscalls`.
+        rule: usize,
+        /// The call.
+        name: String,
+        /// The index in the rule's `args`.
+        arg: usize,
+        /// The comparison.
+        op: SeccompOp,
+    },
     /// On an architecture that multiplexes, the call has no rule for its first argument there: it lies in memory.
     MultiplexedArgument {
         /// The index in `syscalls`.
@@ -299,6 +312,16 @@ pub fn lint(profile: &Seccomp, native: Arch) -> Vec<Finding> {
                 continue;
             }
             let says_something = rule.action != profile.default_action;
+            for (arg, condition) in rule.args.iter().enumerate() {
+                if says_something && is_evaded(&name(), condition, rule.action) {
+                    findings.push(Finding::UpperBits {
+                        rule: index,
+                        name: name(),
+                        arg,
+                        op: condition.op,
+                    });
+                }
+            }
             let always = archs.iter().find(|arch| syscall.number(**arch).is_some());
             if let Some(arch) = always
                 && let Some(Verdict::Always(_, by)) = rules.verdict(&[syscall], *arch)

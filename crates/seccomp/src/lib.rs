@@ -20,6 +20,7 @@ mod order;
 mod plan;
 pub mod rule;
 pub mod syscalls;
+mod width; // arguments of which the kernel reads 32 bits
 
 pub use compile::{
     BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,

@@ -157,7 +157,14 @@ fn lint_warns_that_the_first_argument_is_not_seen_behind_socketcall() {
         name: "socket".into(),
         arch: X86,
     };
-    assert_eq!(lint(&docker, X86_64), [expected]);
+    // Other families than vsock are allowed, and what is not equal in 64 bits may be in 32.
+    let evaded = Finding::UpperBits {
+        rule: 2,
+        name: "socket".into(),
+        arg: 0,
+        op: SeccompOp::ScmpCmpNe,
+    };
+    assert_eq!(lint(&docker, X86_64), [evaded, expected]);
 }
 
 #[test]

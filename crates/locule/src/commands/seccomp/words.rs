@@ -4,7 +4,7 @@ use kernel::Errno;
 use seccomp::inspect::{Answer, Finding, Outline, Reason};
 use seccomp::rule::{Clause, Condition, Test};
 use seccomp::syscalls::Arch;
-use spec::container::{Seccomp, SeccompAction, SeccompFlag};
+use spec::container::{Seccomp, SeccompAction, SeccompFlag, SeccompOp};
 use spec::words;
 
 /// An action in the word of the specification, with its number and what that means.
@@ -108,6 +108,25 @@ pub(super) fn finding(finding: &Finding, pointer: &str) -> String {
             "{pointer}/architectures: without SCMP_ARCH_{} its programs are killed at their first call",
             arch.name()
         ),
+        Finding::UpperBits {
+            rule,
+            name,
+            arg,
+            op,
+        } => {
+            let instead = match op {
+                SeccompOp::ScmpCmpEq => "use SCMP_CMP_MASKED_EQ with the mask 4294967295",
+                SeccompOp::ScmpCmpMaskedEq => "use the mask 4294967295 at most",
+                _ => {
+                    "name each value that is meant, by SCMP_CMP_MASKED_EQ with the mask 4294967295"
+                }
+            };
+            format!(
+                "{}/args/{arg}: the kernel reads 32 bits of this argument of {name:?} and {} compares 64, so that a caller evades the rule by upper bits; {instead}",
+                place(rule),
+                words::of(*op)
+            )
+        }
         Finding::MultiplexedArgument { rule, name, arch } => format!(
             "{}/args: {name:?} can be made by socketcall or ipc on {}, where the first argument is not looked at",
             place(rule),
