@@ -744,7 +744,7 @@ fn locked_flags_stay(s: &Sandbox, map: &[(u32, u32, u32)]) {
     s.tool("umount", &[place]);
 }
 
-/// For host root the sources are opened outside of the user namespace, where nothing is locked.
+/// For host root too: init clones the sources from a copy of its own.
 #[test]
 fn locked_flags_of_a_bind_mount_stay() {
     sandbox::host(|s| locked_flags_stay(s, &[(0, 100_000, 65_536)]));

@@ -17,6 +17,7 @@ use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, socket};
 use namespace::Kind;
 use namespace::join::Joined;
+use rootfs::Away;
 use spec::Container;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -112,7 +113,7 @@ pub fn launch<T>(
 /// Clones. In the new process this does not return.
 fn make_init(
     plan: Plan,
-    handles: Handles,
+    mut handles: Handles,
     start: Start,
     group: &cgroup::Group,
     thread: &SingleThread,
@@ -123,13 +124,23 @@ fn make_init(
         cgroup: group.clone_into(),
         sibling: false,
     };
-    match clone::clone(thread, options) {
+    let away = plan.rootfs.enter(&mut handles.rootfs)?;
+    let child = match clone::clone(thread, options) {
         Ok(Side::Child(thread)) => {
             drop(runtime);
             init::run(plan, handles, start, init, thread)
         }
-        Ok(Side::Parent(child)) => Ok((plan, Opened::of(handles), child, runtime)),
-        Err(errno) => Err(clone_error(errno, &plan, group.location())),
+        Ok(Side::Parent(child)) => Ok(child),
+        Err(errno) => Err(errno),
+    };
+    // First of all: paths mean nothing before.
+    match (away.map_or(Ok(()), Away::back), child) {
+        (Ok(()), Ok(child)) => Ok((plan, Opened::of(handles), child, runtime)),
+        (Ok(()), Err(errno)) => Err(clone_error(errno, &plan, group.location())),
+        (Err(error), child) => {
+            child.iter().for_each(kill);
+            Err(error.into())
+        }
     }
 }
 

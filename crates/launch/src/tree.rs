@@ -9,9 +9,10 @@ use spec::container::IdMapping;
 
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u8 = 21;
+/// CAP_SYS_CHROOT.
+const SYS_CHROOT: u8 = 18;
 /// CAP_MKNOD.
 const MKNOD: u8 = 27;
-
 /// Lowers the file system tree.
 pub(crate) fn lower(
     request: &Request<'_>,
@@ -23,6 +24,8 @@ pub(crate) fn lower(
     let host = Host {
         privileged: caller.has([SYS_ADMIN]) && caller.owns_mounts,
         user_namespace: !caller.user_namespace.is_initial() || entry.changes_user_namespace(),
+        enters_mounts: caller.has([SYS_CHROOT]),
+        base: None,
         makes_nodes: caller.has([MKNOD]),
         has_kcore: facts.kcore,
         gid_map: gid_map(caller),

@@ -203,7 +203,6 @@ fn host_tree(
             copy_link: false,
             procfs: false,
             id_map: None,
-            locked: MountAttr::empty(),
         }),
     };
     let (mut changes, _) = context.bind_changes(&element.options, Depth::Tree);

@@ -154,9 +154,12 @@ impl Plan {
             (List::Mount, Call::Verify, Errno::EPERM) => {
                 Some(" (a symbolic link leads into /proc, where nothing may be covered)")
             }
-            (List::Mount, Call::MountSetattr, Errno::EPERM) => {
-                Some(" (a user namespace cannot clear flags that its maker has locked)")
-            }
+            (List::Mount, Call::MountSetattr, Errno::EPERM) => Some(
+                " (the flags ro, nosuid, nodev and noexec of a host mount, and how it keeps access times, are locked in a user namespace)",
+            ),
+            (List::Mount, Call::OpenTree, Errno::EINVAL) => Some(
+                " (something is mounted below the source, and in a user namespace the kernel does not uncover it: use the option rbind)",
+            ),
             (List::Procfs, _, Errno::EPERM) => Some(
                 " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
             ),
@@ -193,6 +196,10 @@ impl fmt::Display for Plan {
     /// A text that depends on the configuration and the host's facts only: no numbers of descriptors.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = self.sources.as_slice();
+        if matches!(self.way, Way::Attached(_)) {
+            writeln!(f, "mount namespace {}", self.ground)?;
+            writeln!(f, "sources opened by {}", self.opener)?;
+        }
         match &self.way {
             Way::Chroot(path) => writeln!(f, "root {path:?} by chroot")?,
             Way::Attached(way) => {

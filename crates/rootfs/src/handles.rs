@@ -5,15 +5,16 @@
     reason = "paths of the host, before the clone; what is opened is kept by descriptor"
 )]
 
-use crate::lower::{Error, errno_of};
-use crate::mount::Names;
-use crate::pivot::{Pivot, Way};
+use crate::base;
+use crate::ground::{Ground, Name, attach};
+use crate::lower::{Error, PORTION, errno_of};
+use crate::pivot::{Pivot, Way, identity};
 use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, Role, Source, Tree};
 use crate::{Reason, procfs};
-use kernel::mount::unescape;
-use kernel::mount::{AttrChange, Depth, Follow, MountAttr, mount_setattr};
+use kernel::fs::{FileKind, NodeKind, mkdir_at, mknod_at, stat};
+use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr, unescape};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use spec::{Code, Diagnostic};
@@ -34,8 +35,21 @@ pub struct Handles {
     /// The mounts that init has made and needs again, as many as the plan has steps.
     placed: Vec<Option<OwnedFd>>,
     procfs: Option<OwnedFd>,
+    /// The base that init starts in; `None`: in the host's table.
+    base: Option<OwnedFd>,
+    /// Why the base of the plan is not used.
+    refused: Option<base::Refused>,
+    stage: Option<Stage>,
     /// Procfs and sysfs mounts of the host that a moved root would not hide, the last one first.
     pub(crate) exposed: Vec<CString>,
+}
+
+/// A tmpfs that the sources are attached on, by number.
+#[derive(Debug)]
+struct Stage {
+    /// In the namespace of whoever uses it.
+    mount: OwnedFd,
+    identity: (u64, u64),
 }
 
 /// What a source turned out to be.
@@ -47,6 +61,8 @@ enum Handle {
     Tree(OwnedFd),
     /// A symbolic link to be copied, and what it says.
     Link(CString),
+    /// It is on the stage, where so much of it is taken.
+    Staged(Depth),
     /// Init has used it.
     Taken,
 }
@@ -72,12 +88,25 @@ impl Plan {
             })
         });
         let id_maps = id_maps.collect::<Result<Vec<_>, _>>()?;
-        let sources = self.sources.iter().map(|tree| match self.opener {
-            Opener::Runtime => open(tree, &id_maps),
+        let (base, refused) = match &self.ground {
+            Ground::Host(_) => (None, None),
+            Ground::Base(path) => match base::open(path) {
+                Ok(base) => (Some(base), None),
+                Err(refused) => (None, Some(refused)),
+            },
+        };
+        let sources = self.sources.iter().enumerate();
+        let sources = sources.map(|(index, tree)| match self.opener {
+            Opener::Staged if index >= PORTION => Ok(Handle::Closed),
+            Opener::Staged => open(tree, &id_maps, Depth::Tree),
+            Opener::Runtime => open(tree, &id_maps, tree.depth),
             Opener::Init => look_at(tree),
         });
         Ok(Handles {
             sources: sources.collect::<Result<_, _>>()?,
+            base,
+            refused,
+            stage: None,
             id_maps,
             placed: self.steps.iter().map(|_| None).collect(),
             procfs: None,
@@ -94,7 +123,8 @@ impl Handles {
     pub(crate) fn open_rest(&mut self, sources: &[Tree]) -> Result<(), (usize, Fault)> {
         for (index, (handle, tree)) in self.sources.iter_mut().zip(sources).enumerate() {
             if let Handle::Closed = handle {
-                *handle = Handle::Tree(tree.open().map_err(|fault| (index, fault))?);
+                let fd = tree.open(tree.depth).map_err(|fault| (index, fault))?;
+                *handle = Handle::Tree(fd);
             }
         }
         Ok(())
@@ -106,6 +136,7 @@ impl Handles {
         match handle.map(|handle| mem::replace(handle, Handle::Taken)) {
             Some(Handle::Tree(fd)) => Ok(Taken::Tree(fd)),
             Some(Handle::Link(text)) => Ok(Taken::Link(text)),
+            Some(Handle::Staged(depth)) => self.clone_staged(source, depth).map(Taken::Tree),
             Some(Handle::Closed | Handle::Taken) | None => {
                 Err(Fault::of(Call::Verify)(Errno::EBADF))
             }
@@ -118,6 +149,89 @@ impl Handles {
             Taken::Tree(fd) => Ok(fd),
             Taken::Link(_) => Err(Fault::of(Call::Verify)(Errno::ELOOP)),
         }
+    }
+
+    fn clone_staged(&self, source: Source, depth: Depth) -> Result<OwnedFd, Fault> {
+        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+        let stage = self.stage.as_ref().ok_or(missing)?;
+        let name = Name::of(source.0);
+        clone_tree(stage.mount.as_fd(), name.as_c_str()?, depth, Follow::No)
+            .map_err(Fault::of(Call::OpenTree))
+    }
+
+    /// Looks at a source that is a detached tree.
+    pub(crate) fn peek(&self, source: Source) -> Result<BorrowedFd<'_>, Fault> {
+        match self.sources.get(source.0) {
+            Some(Handle::Tree(fd)) => Ok(fd.as_fd()),
+            _ => Err(Fault::of(Call::Verify)(Errno::EBADF)),
+        }
+    }
+
+    /// The base, if init starts in it.
+    pub(crate) fn base(&self) -> Option<BorrowedFd<'_>> {
+        self.base.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Why the base is not used though the plan wants it.
+    pub fn refused(&self) -> Option<&base::Refused> {
+        self.refused.as_ref()
+    }
+
+    /// The identity of the stage, if there is one.
+    pub(crate) fn stage(&self) -> Option<(u64, u64)> {
+        self.stage.as_ref().map(|stage| stage.identity)
+    }
+
+    /// The runtime's: sources will be attached on this.
+    pub(crate) fn set_stage(&mut self, mount: OwnedFd) -> Result<(), Fault> {
+        let identity = identity(mount.as_fd())?;
+        self.stage = Some(Stage { mount, identity });
+        Ok(())
+    }
+
+    /// Init's: the stage in its own mount namespace, a copy of the runtime's.
+    pub(crate) fn use_stage(&mut self, place: &OwnedFd) -> Result<(), Fault> {
+        if let Some(stage) = &mut self.stage {
+            stage.mount = place
+                .try_clone()
+                .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the sources that are open on the stage, and closes them.
+    pub(crate) fn attach_open(&mut self, trees: &[Tree]) -> Result<(), Fault> {
+        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+        let stage = self.stage.as_ref().ok_or(missing)?.mount.as_fd();
+        for (index, (handle, tree)) in self.sources.iter_mut().zip(trees).enumerate() {
+            let Handle::Tree(fd) = handle else { continue };
+            let name = Name::of(index);
+            let name = name.as_c_str()?;
+            match stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?.kind {
+                FileKind::Directory => mkdir_at(stage, name, 0o755),
+                _ => mknod_at(stage, name, NodeKind::Fifo, (0, 0), 0o600),
+            }
+            .map_err(Fault::of(Call::Mknod))?;
+            attach(fd.as_fd(), stage, name)?;
+            *handle = Handle::Staged(tree.depth);
+        }
+        Ok(())
+    }
+
+    /// Opens the next sources that the runtime may open. Gives whether there were any.
+    pub(crate) fn open_next(&mut self, trees: &[Tree]) -> Result<(), Error> {
+        let closed = self.sources.iter_mut().zip(trees);
+        let closed = closed.filter(|(handle, tree)| is_next(handle, tree));
+        for (handle, tree) in closed.take(PORTION) {
+            *handle = open(tree, &self.id_maps, Depth::Tree)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there are sources that the runtime may open and has not.
+    pub(crate) fn has_more(&self, trees: &[Tree]) -> bool {
+        let mut all = self.sources.iter().zip(trees);
+        all.any(|(handle, tree)| is_next(handle, tree))
     }
 
     /// The user namespace of one of the plan's id maps.
@@ -152,8 +266,12 @@ impl Handles {
     }
 }
 
+fn is_next(handle: &Handle, tree: &Tree) -> bool {
+    matches!(handle, Handle::Closed) && tree.role != Role::Group
+}
+
 /// Opens a source with the rights of the host.
-fn open(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
+fn open(tree: &Tree, id_maps: &[OwnedFd], depth: Depth) -> Result<Handle, Error> {
     let bind = match &tree.role {
         Role::Group => return Ok(Handle::Closed),
         Role::Root | Role::Node(..) => None,
@@ -162,10 +280,9 @@ fn open(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
     if let Some(link) = bind.and_then(|bind| link_to_copy(tree, bind)) {
         return Ok(Handle::Link(link));
     }
-    let fd = tree.open().map_err(|fault| error_of(tree, fault.errno))?;
-    if let Some(bind) = bind {
-        keep_locked_flags(tree, bind, fd.as_fd())?;
-    }
+    let fd = tree
+        .open(depth)
+        .map_err(|fault| error_of(tree, fault.errno))?;
     if let Some((depth, map)) = bind.and_then(|bind| bind.id_map) {
         let change = AttrChange {
             set: MountAttr::IDMAP,
@@ -179,37 +296,6 @@ fn open(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
         })?;
     }
     Ok(Handle::Tree(fd))
-}
-
-/// In a user namespace the flags of the host's mounts are locked. This tree is opened outside, so the kernel would not know:
-/// to name one of them to be cleared is an error here, as it is there.
-fn keep_locked_flags(tree: &Tree, bind: &Bind, mount: BorrowedFd<'_>) -> Result<(), Error> {
-    let failed = |errno| error_of(tree, errno);
-    if bind.locked.is_empty() {
-        return Ok(());
-    }
-    let flags = || kernel::fs::mount_flags(mount).map_err(failed);
-    let before = flags()? & bind.locked;
-    if before.is_empty() {
-        return Ok(());
-    }
-    // A read-only file system shows that too, whatever its mount does: what goes away is the mount's.
-    let change = AttrChange {
-        clear: before,
-        ..AttrChange::default()
-    };
-    mount_setattr(mount, c"", Depth::Top, change).map_err(failed)?;
-    let lost = before.difference(flags()?);
-    if lost.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "clear {} of {:?}, which has it on the host: that is locked in a user namespace",
-        Names(lost),
-        path_of(tree)
-    );
-    let pointer = format!("{}/options", bind.pointer);
-    Err(Diagnostic::new(Code::Conflict, pointer, message).into())
 }
 
 /// What an ordinary user can say of a source that init will open: whether it is there.

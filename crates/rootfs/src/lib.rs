@@ -11,11 +11,13 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+mod base; // the nearly empty mount namespace
 mod classic; // parameters that are too long for fsconfig
 mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
+mod ground; // which mount namespace init starts in, and what is staged there
 mod handles; // what is opened before a plan is carried out
 mod idmapped; // user namespaces that carry an id map
 mod label; // which mounts carry linux.mountLabel
@@ -32,6 +34,8 @@ mod procfs; // a trusted /proc for sysctls and labels
 mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 
+pub use base::Refused;
+pub use ground::Away;
 pub use handles::Handles;
 pub use idmapped::IdMapError;
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};

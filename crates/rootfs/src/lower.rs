@@ -1,6 +1,7 @@
 //! `Container` to [`Plan`]: every decision about files. No system call.
 
 use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
+use crate::ground::{Ground, Why};
 use crate::idmapped::{IdMap, IdMapError};
 use crate::lower_mount::MountContext;
 use crate::mask::Covers;
@@ -40,6 +41,10 @@ pub struct Host {
     pub privileged: bool,
     /// Whether the container's user namespace is not the initial one: no device node can be made.
     pub user_namespace: bool,
+    /// Whether the caller has CAP_SYS_CHROOT, without which nobody enters a mount namespace.
+    pub enters_mounts: bool,
+    /// Where the base is pinned; `None`: there is none for this caller.
+    pub base: Option<PathBuf>,
     /// Whether the caller has CAP_MKNOD.
     pub makes_nodes: bool,
     /// Whether there is a `/proc/kcore`.
@@ -117,6 +122,15 @@ pub enum Error {
         #[source]
         source: Reason,
     },
+    /// Init cannot be given a mount namespace to start in.
+    #[error("prepare the mount namespace that init starts in: {call}")]
+    Ground {
+        /// The system call.
+        call: &'static str,
+        /// Why.
+        #[source]
+        source: Reason,
+    },
     /// A user namespace for an id map cannot be made.
     #[error("mount on {destination:?}")]
     IdMap {
@@ -177,6 +191,11 @@ impl Plan {
         check(container)?;
         let own_mounts = container.namespaces.mount.is_own();
         let mut context = MountContext::new(request);
+        // First: the runtime compares it with what is at its path.
+        let root = match own_mounts {
+            true => Some(context.shared.take(root_tree(container)?)),
+            false => None,
+        };
         for index in 0..container.mounts.len() {
             context.lower(index)?;
         }
@@ -195,18 +214,16 @@ impl Plan {
             (true, Dev::Old | Dev::Fresh(_)) => (devices.nodes()?, devices.links()),
             (false, _) => (devices.configured()?, Vec::new()),
         };
-        let way = if own_mounts {
-            Way::Attached(lower_root(request, bind_nodes, &mut taken)?)
-        } else {
-            Way::Chroot(absolute(&container.root.path, "/root/path")?)
+        let way = match root {
+            Some(root) => Way::Attached(lower_root(request, root, bind_nodes, &mut taken)?),
+            None => Way::Chroot(absolute(&container.root.path, "/root/path")?),
         };
+        let ground = ground(request, &taken);
         Ok(Self {
             way,
+            opener: opener(request, &ground, &taken)?,
+            ground,
             sources: taken.sources,
-            opener: match request.host.privileged {
-                true => Opener::Runtime,
-                false => Opener::Init,
-            },
             id_maps: taken.id_maps,
             steps,
             nodes,
@@ -221,6 +238,72 @@ impl Plan {
             },
             sysctls: sysctls(container)?,
         })
+    }
+}
+
+/// How many sources are open at the same time, at most.
+pub(crate) const PORTION: usize = 128;
+
+fn ground(request: &Request<'_>, taken: &Shared) -> Ground {
+    let Request {
+        container, host, ..
+    } = request;
+    let hooks = &container.hooks;
+    let before_pivot = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+    ];
+    let has_group = taken.sources.iter().any(|tree| tree.role == Role::Group);
+    let why = if container.namespaces.mount != Namespace::New {
+        Why::NotNew
+    } else if !(host.privileged && host.enters_mounts) {
+        Why::Unprivileged
+    } else if before_pivot.iter().any(|list| !list.is_empty()) {
+        Why::Hooks
+    } else if request.pivot == Pivot::Move {
+        Why::NoPivot
+    } else if has_group {
+        Why::Group
+    } else if let Some(base) = &host.base {
+        return Ground::Base(base.clone());
+    } else {
+        Why::NoBase
+    };
+    Ground::Host(why)
+}
+
+fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Opener, Diagnostic> {
+    let Request {
+        container, host, ..
+    } = request;
+    if !host.privileged {
+        return Ok(Opener::Init);
+    }
+    // Its mounts get locks, which the runtime's trees do not have.
+    let user = container.namespaces.user.is_own();
+    let is_new = !matches!(ground, Ground::Host(Why::NotNew | Why::Unprivileged));
+    // The offsets are written through /proc.
+    let offsets = container.time_offsets != spec::container::TimeOffsets::default();
+    let needs_proc = offsets && matches!(ground, Ground::Base(_));
+    let many = taken.sources.len() > PORTION;
+    if is_new && (user || many || needs_proc) {
+        return Ok(Opener::Staged);
+    }
+    if !user || container.namespaces.mount == Namespace::Inherit {
+        return Ok(Opener::Runtime);
+    }
+    let mapped = taken.sources.iter().find_map(|tree| match &tree.role {
+        Role::Bind(bind) if bind.id_map.is_some() => Some(bind),
+        Role::Bind(_) | Role::Root | Role::Node(..) | Role::Group => None,
+    });
+    match mapped {
+        None => Ok(Opener::Init),
+        Some(bind) => Err(Diagnostic::new(
+            Code::Unsupported,
+            format!("{}/options", bind.pointer),
+            "ids can be mapped in a user namespace only where the mount namespace is a new one, by a runtime with CAP_SYS_CHROOT",
+        )),
     }
 }
 
@@ -302,19 +385,23 @@ fn sysctls(container: &Container) -> Result<Vec<Sysctl>, Diagnostic> {
         .collect()
 }
 
+fn root_tree(container: &Container) -> Result<Tree, Diagnostic> {
+    Ok(Tree {
+        path: absolute(&container.root.path, "/root/path")?,
+        depth: Depth::Tree,
+        follow: Follow::Yes,
+        role: Role::Root,
+    })
+}
+
 fn lower_root(
     request: &Request<'_>,
+    source: Source,
     bind_nodes: bool,
     taken: &mut Shared,
 ) -> Result<Attached, Error> {
     let container = request.container;
     let path = &container.root.path;
-    let source = taken.take(Tree {
-        path: absolute(path, "/root/path")?,
-        depth: Depth::Tree,
-        follow: Follow::Yes,
-        role: Role::Root,
-    });
     let kind = container.rootfs_propagation.map(|given| given.kind);
     let inherited = inherited_propagation(kind);
     let ancestors = if inherited == Propagation::Shared {

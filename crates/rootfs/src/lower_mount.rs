@@ -204,10 +204,6 @@ impl<'a> MountContext<'a> {
             copy_link,
             procfs: element.destination == Path::new("proc"),
             id_map: self.id_map_of_bind(element)?,
-            locked: match self.request.container.namespaces.user.is_own() {
-                true => element.options.top.clear.union(element.options.tree.clear) & REPLACED,
-                false => MountAttr::empty(),
-            },
         };
         let source = self.shared.take(Tree {
             path: absolute(source, &format!("{}/source", element.pointer))?,

@@ -5,6 +5,7 @@
 //! host's root), the root is moved over the old one. Without a mount namespace of its own the container is
 //! only changed into its root.
 
+use crate::ground::BASE_ROOT;
 use crate::handles::Handles;
 use crate::mask::Covers;
 use crate::mount::Change;
@@ -16,7 +17,7 @@ use kernel::mount::{self, Depth, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// Which way is taken.
@@ -54,9 +55,15 @@ pub(crate) struct Attached {
     pub(crate) pivot: Pivot,
 }
 
+/// The device and the inode of a directory.
+pub(crate) fn identity(directory: BorrowedFd<'_>) -> Result<(u64, u64), Fault> {
+    let stat = fs::stat(directory).map_err(Fault::of(Call::Stat))?;
+    Ok((stat.device, stat.inode))
+}
+
 impl Attached {
-    /// Readies the mount namespace, and attaches the root. The umask must be 0.
-    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
+    /// Readies a mount namespace that is a copy of the host's: the propagation of what it has inherited.
+    pub(crate) fn ready(&self) -> Result<(), Fault> {
         Change::propagation(Depth::Tree, self.inherited).apply_at(CWD, c"/")?;
         for ancestor in &self.ancestors {
             match Change::propagation(Depth::Top, Propagation::Private).apply_at(CWD, ancestor) {
@@ -66,23 +73,41 @@ impl Attached {
                 Err(fault) => return Err(fault),
             }
         }
+        Ok(())
+    }
+
+    /// Where the root is attached. In a copy of the host's table it is the one look-up by a host path: a hook may want
+    /// the root there. It must be the same directory.
+    pub(crate) fn place(&self, sources: &[Tree], handles: &Handles) -> Result<OwnedFd, Fault> {
         let path = sources
             .get(self.source.0)
             .map_or(c"", |tree| tree.path.as_c_str());
-        let tree = handles.take_tree(self.source)?;
-        Change::propagation(Depth::Tree, self.own).apply(tree.as_fd())?;
-        // The one look-up by a host path: a hook may want the root there. It must be the same directory.
+        let path = handles.base().map_or(path, |_| BASE_ROOT);
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
         let place =
             openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;
-        let identity = |fd| {
-            fs::stat(fd)
-                .map(|stat| (stat.device, stat.inode))
-                .map_err(Fault::of(Call::Stat))
+        let wanted = match (handles.stage(), handles.base()) {
+            (Some(stage), _) => stage,
+            (None, Some(_)) => return Ok(place),
+            (None, None) => identity(handles.peek(self.source)?)?,
         };
-        if identity(tree.as_fd())? != identity(place.as_fd())? {
+        if identity(place.as_fd())? != wanted {
             return Err(Fault::of(Call::Verify)(Errno::ESTALE));
         }
+        Ok(place)
+    }
+
+    /// Readies the mount namespace, and attaches the root. The umask must be 0.
+    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
+        if handles.stage().is_none() && handles.base().is_none() {
+            self.ready()?;
+        }
+        let place = self.place(sources, handles)?;
+        if handles.stage().is_some() {
+            handles.use_stage(&place)?;
+        }
+        let tree = handles.take_tree(self.source)?;
+        Change::propagation(Depth::Tree, self.own).apply(tree.as_fd())?;
         let covers = match &self.covers {
             None => None,
             Some(covers) => Some(covers.make(place.as_fd(), handles)?),
@@ -101,12 +126,14 @@ impl Attached {
     fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         match self.pivot {
             Pivot::PivotRoot => {
-                let old = match self.inherited {
-                    Propagation::Shared => Some(
+                let is_shared = handles.stage().is_some()
+                    || (handles.base().is_none() && self.inherited == Propagation::Shared);
+                let old = match is_shared {
+                    true => Some(
                         openat2(CWD, c"/", OpenFlags::PATH, 0, Resolve::empty())
                             .map_err(Fault::of(Call::Openat2))?,
                     ),
-                    _ => None,
+                    false => None,
                 };
                 fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
@@ -117,7 +144,7 @@ impl Attached {
                 mount::detach(c".").map_err(Fault::of(Call::Umount))?;
             }
             Pivot::Move => {
-                if self.inherited == Propagation::Shared {
+                if self.inherited == Propagation::Shared || handles.stage().is_some() {
                     Change::propagation(Depth::Tree, Propagation::Slave).apply_at(CWD, c"/")?;
                 }
                 for (index, path) in handles.exposed.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What will be done, and the four doors through which init does it.
 
 use crate::device::{Link, Node};
+use crate::ground::Ground;
 use crate::handles::Handles;
 use crate::idmapped::IdMap;
 use crate::mask;
@@ -13,6 +14,7 @@ use crate::tree::Tree;
 use kernel::mount::{Depth, MountAttr, Propagation};
 use nix::sys::stat::{Mode, umask};
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::os::fd::AsFd;
 
 /// Everything that becomes of the container's files, decided: plain data, the same for the same input. Made by
@@ -24,6 +26,8 @@ pub struct Plan {
     pub(crate) sources: Vec<Tree>,
     /// Who opens it.
     pub(crate) opener: Opener,
+    /// What the mount namespace is a copy of.
+    pub(crate) ground: Ground,
     /// The id maps of mounts.
     pub(crate) id_maps: Vec<IdMap>,
     pub(crate) steps: Vec<Step>,
@@ -42,9 +46,22 @@ pub struct Plan {
 pub(crate) enum Opener {
     /// The runtime, before the clone: it has the rights of the host.
     Runtime,
+    /// The runtime too. It attaches the trees where only init sees them, and init clones them from there: with the
+    /// locks of the kernel, and with few descriptors.
+    Staged,
     /// Init, right after it has its mount namespace and before the first mount, so that no source can lie below a
     /// mount that the container's files have led astray (CVE-2021-30465).
     Init,
+}
+
+impl fmt::Display for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Runtime => "the runtime",
+            Self::Staged => "the runtime, cloned by init",
+            Self::Init => "init",
+        })
+    }
 }
 
 /// Types of file systems that are on no device.

@@ -5,7 +5,7 @@
 
 use crate::place::Fault;
 use kernel::fs::{self, FileKind};
-use kernel::mount::{Depth, Follow, MountAttr, clone_tree};
+use kernel::mount::{Depth, Follow, clone_tree};
 use kernel::path::CWD;
 use kernel::{Call, Errno};
 use std::ffi::CString;
@@ -56,15 +56,13 @@ pub(crate) struct Bind {
     pub(crate) procfs: bool,
     /// Which of the plan's id maps the mount gets, and how far.
     pub(crate) id_map: Option<(Depth, usize)>,
-    /// Flags that the mount must not have: they are to be cleared in a user namespace, where they are locked.
-    pub(crate) locked: MountAttr,
 }
 
 impl Tree {
     /// Makes a detached copy.
-    pub(crate) fn open(&self) -> Result<OwnedFd, Fault> {
-        let fd = clone_tree(CWD, &self.path, self.depth, self.follow)
-            .map_err(Fault::of(Call::OpenTree))?;
+    pub(crate) fn open(&self, depth: Depth) -> Result<OwnedFd, Fault> {
+        let fd =
+            clone_tree(CWD, &self.path, depth, self.follow).map_err(Fault::of(Call::OpenTree))?;
         let wrong = |errno| Err(Fault::of(Call::Verify)(errno));
         match &self.role {
             Role::Node(kind, numbers) => {

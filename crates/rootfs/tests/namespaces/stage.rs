@@ -167,6 +167,8 @@ pub(crate) fn template(root: &Path) -> Container {
 pub(crate) const HOST: Host = Host {
     privileged: true,
     user_namespace: false,
+    enters_mounts: true,
+    base: None,
     makes_nodes: true,
     has_kcore: true,
     gid_map: None,

@@ -1,0 +1,171 @@
+//! The base: a nearly empty mount namespace, made once per boot and pinned.
+//!
+//! Its root is a read-only tmpfs with the directories `root`, `proc` and `sys`; nothing else is mounted. It is pinned by
+//! a bind mount of its file in nsfs, on a private tmpfs, and lives as long as that. A copy of the mount table, as other
+//! mount namespaces have it, does not contain the pin: each mount namespace has its own base. The kernel refuses to pin
+//! a namespace whose number is not above that of the namespace it is pinned in (EINVAL); in a nested one that happens,
+//! since the CPUs take numbers in blocks. Then a mark says that there is no base here.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a path of the host, below root's own /run; files in it are reached by descriptor"
+)]
+
+use crate::Reason;
+use crate::ground::{Own, attach, tmpfs};
+use crate::lower::errno_of;
+use crate::mount::Change;
+use crate::place::Fault;
+use kernel::clone::{NamespaceFlags, namespace_type, unshare};
+use kernel::fs;
+use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::{Call, Errno};
+use nix::sys::stat::{Mode, umask};
+use std::ffi::{CStr, CString};
+use std::fs::{DirBuilder, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// The file that the namespace is pinned on.
+const PIN: &CStr = c"mounts";
+
+/// The directory of the pin, and names in it.
+const INSIDE: Resolve = Resolve::NO_SYMLINKS;
+
+/// Why the base cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the base of mount namespaces in {directory:?} cannot be used: {call}: {source}")]
+pub struct Refused {
+    directory: std::path::PathBuf,
+    call: &'static str,
+    source: Reason,
+}
+
+/// Opens the base that is pinned in `directory`, and makes it if it is not there.
+pub(crate) fn open(directory: &Path) -> Result<OwnedFd, Refused> {
+    open_or_make(directory).map_err(|fault| Refused {
+        directory: directory.to_owned(),
+        call: fault.call.name(),
+        source: Reason(fault.errno),
+    })
+}
+
+fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
+    let path = CString::new(directory.as_os_str().as_bytes())
+        .map_err(|_nul| Fault::of(Call::Open)(Errno::EINVAL))?;
+    if let Some(base) = look(&path)? {
+        return Ok(base);
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| Fault::of(Call::Mkdir)(errno_of(&error)))?;
+    // Two may want to make it. The tmpfs hides the directory itself, so the one above is locked.
+    let above = directory.parent().unwrap_or(directory);
+    let failed = |error: std::io::Error| Fault::of(Call::Open)(errno_of(&error));
+    let lock = File::open(above).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    if let Some(base) = look(&path)? {
+        return Ok(base);
+    }
+    let mask = umask(Mode::empty());
+    let base = make(&path);
+    umask(mask);
+    base
+}
+
+/// The base, if it is there. `None`: it is to be made.
+fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+    let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+    let found = |errno| match errno {
+        Errno::ENOENT => Ok(None),
+        errno => Err(Fault::of(Call::Openat2)(errno)),
+    };
+    let directory = match openat2(CWD, path, flags, 0, INSIDE) {
+        Ok(directory) => directory,
+        Err(errno) => return found(errno),
+    };
+    let pin = match openat2(directory.as_fd(), PIN, OpenFlags::NONBLOCK, 0, INSIDE) {
+        Ok(pin) => pin,
+        Err(errno) => return found(errno),
+    };
+    if namespace_type(pin.as_fd()) == Ok(NamespaceFlags::MOUNT) {
+        return Ok(Some(pin));
+    }
+    // A file: the kernel has refused the pin here, or this mount namespace is a copy of the one with the pin.
+    match fs::stat_at(directory.as_fd(), &mark()?) {
+        Ok(_) => Err(Fault::of(Call::MoveMount)(Errno::EINVAL)),
+        Err(errno) => found(errno),
+    }
+}
+
+/// The name that says that this mount namespace cannot have a base: its number.
+fn mark() -> Result<CString, Fault> {
+    let own = openat2(
+        CWD,
+        c"/proc/self/ns/mnt",
+        OpenFlags::empty(),
+        0,
+        Resolve::empty(),
+    );
+    let own = own.map_err(Fault::of(Call::Openat2))?;
+    let inode = fs::stat(own.as_fd()).map_err(Fault::of(Call::Stat))?.inode;
+    CString::new(inode.to_string()).map_err(|_nul| Fault::of(Call::Verify)(Errno::EINVAL))
+}
+
+/// Makes the base and pins it in the directory at `path`.
+fn make(path: &CStr) -> Result<OwnedFd, Fault> {
+    let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
+    let ground = tmpfs(attributes)?;
+    let ground = ground.as_fd();
+    let file = |name| {
+        let flags = OpenFlags::CREATE_NEW | OpenFlags::WRITE;
+        openat2(ground, name, flags, 0o600, INSIDE).map_err(Fault::of(Call::Open))
+    };
+    file(PIN)?;
+    attach(ground, CWD, path)?;
+    // A mount on a shared one is shared; the pin is for this mount namespace only.
+    Change::propagation(Depth::Top, Propagation::Private).apply(ground)?;
+    let own = Own::note()?;
+    let base = away(&own, path)?;
+    match pin(base.as_fd(), ground) {
+        Err(fault) if fault.errno == Errno::EINVAL => {
+            file(&mark()?)?;
+            Err(fault)
+        }
+        answer => answer.map(|()| base),
+    }
+}
+
+/// Makes the namespace, and comes back.
+fn away(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
+    unshare(NamespaceFlags::MOUNT).map_err(Fault::of(Call::Unshare))?;
+    let base = empty(own, path);
+    own.back()?;
+    base
+}
+
+/// Takes all mounts out of this mount namespace, which is a copy, but for a new root.
+fn empty(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
+    Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
+    let root = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
+    for name in [c"root", c"proc", c"sys"] {
+        fs::mkdir_at(root.as_fd(), name, 0o755).map_err(Fault::of(Call::Mkdir))?;
+    }
+    Change::set(Depth::Top, MountAttr::RDONLY).apply(root.as_fd())?;
+    attach(root.as_fd(), CWD, path)?;
+    fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+    mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
+    mount::detach(c".").map_err(Fault::of(Call::Umount))?;
+    own.current()
+}
+
+fn pin(base: BorrowedFd<'_>, ground: BorrowedFd<'_>) -> Result<(), Fault> {
+    let file =
+        mount::clone_tree(base, c"", Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))?;
+    attach(file.as_fd(), ground, PIN)
+}

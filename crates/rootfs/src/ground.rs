@@ -1,0 +1,292 @@
+//! Which mount namespace the container's own is a copy of, and the stage in it.
+//!
+//! Init needs none of the host's mounts, only copies of some trees. So the runtime enters the base, a nearly empty
+//! mount namespace ([`crate::base`]), clones init there and goes back: the kernel copies a handful of mounts instead
+//! of the host's table, and no host mount is within reach. Where the host's files are wanted until the pivot, the
+//! container's namespace is a copy of the host's.
+//!
+//! A user namespace needs more. A tree that the privileged runtime clones carries no locks: the container's root could
+//! make a read-only volume writable, or unmount what covers a secret. The kernel sets the locks when a mount namespace
+//! is copied into another user namespace. So the runtime attaches the trees on a stage, in a copy of the mount
+//! namespace that only init will see, and init clones them again from its own copy. See mount_namespaces(7),
+//! "Restrictions on mount namespaces".
+
+use crate::Reason;
+use crate::handles::Handles;
+use crate::lower::Error;
+use crate::pivot::{Attached, Way};
+use crate::place::Fault;
+use crate::plan::{Opener, Plan};
+use kernel::clone::{NamespaceFlags, setns, unshare};
+use kernel::fs;
+use kernel::mount::{self, Depth, Follow, MountAttr};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::{Call, Errno};
+use nix::sys::stat::{Mode, umask};
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What the container's mount namespace is a copy of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// The base that is pinned in this directory.
+    Base(PathBuf),
+    /// The host's table.
+    Host(Why),
+}
+
+/// Why the base is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The container has no mount namespace, or another one's.
+    NotNew,
+    /// The caller may not enter mount namespaces.
+    Unprivileged,
+    /// The caller does not want one, or is in a user namespace.
+    NoBase,
+    /// Hooks may enter the namespace before the pivot and want the host's files.
+    Hooks,
+    /// `--no-pivot`.
+    NoPivot,
+    /// A cgroup is bound that is there when init is.
+    Group,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotNew => "the container makes no mount namespace",
+            Self::Unprivileged => {
+                "the runtime lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT over its mount namespace"
+            }
+            Self::NoBase => "the runtime is not root of the initial user namespace",
+            Self::Hooks => "hooks run before the pivot and may want the host's files",
+            Self::NoPivot => "the root is moved instead of pivoted",
+            Self::Group => "a cgroup is bound that does not exist yet",
+        })
+    }
+}
+
+impl fmt::Display for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(path) => write!(f, "a copy of the base in {path:?}"),
+            Self::Host(why) => write!(f, "a copy of the host's: {why}"),
+        }
+    }
+}
+
+/// Where the base has a directory for the root.
+pub(crate) const BASE_ROOT: &CStr = c"/root";
+
+/// The mount namespace of this process, and where it is in it: the way back.
+#[derive(Debug)]
+pub(crate) struct Own {
+    /// Of the host's procfs.
+    spaces: OwnedFd,
+    mounts: OwnedFd,
+    root: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Own {
+    pub(crate) fn note() -> Result<Self, Fault> {
+        let open = |from: BorrowedFd<'_>, path, flags| {
+            openat2(from, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))
+        };
+        let spaces = open(CWD, c"/proc/self/ns", OpenFlags::PATH)?;
+        Ok(Self {
+            mounts: open(spaces.as_fd(), c"mnt", OpenFlags::empty())?,
+            root: open(CWD, c"/", OpenFlags::PATH)?,
+            directory: open(CWD, c".", OpenFlags::PATH)?,
+            spaces,
+        })
+    }
+
+    /// The mount namespace that this process is in now.
+    pub(crate) fn current(&self) -> Result<OwnedFd, Fault> {
+        let flags = OpenFlags::empty();
+        openat2(self.spaces.as_fd(), c"mnt", flags, 0, Resolve::empty())
+            .map_err(Fault::of(Call::Openat2))
+    }
+
+    pub(crate) fn back(&self) -> Result<(), Fault> {
+        setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))?;
+        fs::fchdir(self.root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+        fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
+        fs::fchdir(self.directory.as_fd()).map_err(Fault::of(Call::Chdir))
+    }
+}
+
+/// This process is where init is to be cloned, away from the host's mount namespace.
+#[derive(Debug)]
+#[must_use]
+pub struct Away(Own);
+
+impl Away {
+    /// Returns to the host's mount namespace, to the same root and working directory.
+    ///
+    /// # Errors
+    /// [`Error::Ground`]: this process cannot go on.
+    pub fn back(self) -> Result<(), Error> {
+        self.0.back().map_err(error)
+    }
+}
+
+fn error(fault: Fault) -> Error {
+    Error::Ground {
+        call: fault.call.name(),
+        source: Reason(fault.errno),
+    }
+}
+
+impl Plan {
+    /// Takes this process to where init is to be cloned. Gives the way back; `None`: it is there. Until then, no path
+    /// means what it meant.
+    ///
+    /// # Errors
+    /// A source that cannot be opened; [`Error::Ground`]. This process is where it was then.
+    pub fn enter(&self, handles: &mut Handles) -> Result<Option<Away>, Error> {
+        let Way::Attached(way) = &self.way else {
+            return Ok(None);
+        };
+        if handles.base().is_none() && self.opener != Opener::Staged {
+            return Ok(None);
+        }
+        let own = Own::note().map_err(error)?;
+        let mask = umask(Mode::empty());
+        let gone = self.go(way, handles, &own);
+        umask(mask);
+        match gone {
+            Ok(()) => Ok(Some(Away(own))),
+            Err(first) => {
+                own.back().map_err(error)?;
+                Err(first)
+            }
+        }
+    }
+
+    fn go(&self, way: &Attached, handles: &mut Handles, own: &Own) -> Result<(), Error> {
+        if self.opener != Opener::Staged {
+            return match handles.base() {
+                Some(base) => enter(base).map_err(error),
+                None => Ok(()),
+            };
+        }
+        let views = match handles.base() {
+            Some(_) => [clone_view(c"/proc"), clone_view(c"/sys")],
+            None => [None, None],
+        };
+        let copy = self.make_stage(way, handles, own, views).map_err(error)?;
+        loop {
+            handles.attach_open(&self.sources).map_err(error)?;
+            if !handles.has_more(&self.sources) {
+                return Ok(());
+            }
+            own.back().map_err(error)?;
+            handles.open_next(&self.sources)?;
+            enter(copy.as_fd()).map_err(error)?;
+        }
+    }
+
+    /// Makes a copy of the mount namespace with an empty stage in it, and gives that copy.
+    fn make_stage(
+        &self,
+        way: &Attached,
+        handles: &mut Handles,
+        own: &Own,
+        views: [Option<OwnedFd>; 2],
+    ) -> Result<OwnedFd, Fault> {
+        if let Some(base) = handles.base() {
+            enter(base)?;
+        }
+        unshare(NamespaceFlags::MOUNT).map_err(Fault::of(Call::Unshare))?;
+        if handles.base().is_none() {
+            way.ready()?;
+        }
+        for (view, place) in views.iter().zip([c"/proc", c"/sys"]) {
+            if let Some(view) = view {
+                attach(view.as_fd(), CWD, place)?;
+            }
+        }
+        let place = way.place(&self.sources, handles)?;
+        let stage = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
+        mount::move_mount(stage.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        handles.set_stage(stage)?;
+        own.current()
+    }
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Fault> {
+    setns(namespace, NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))
+}
+
+/// The host's procfs or sysfs as it is seen: in a user namespace the kernel makes a new one only where a complete
+/// one is visible.
+fn clone_view(path: &CStr) -> Option<OwnedFd> {
+    mount::clone_tree(CWD, path, Depth::Tree, Follow::Yes).ok()
+}
+
+/// Attaches a tree by name, to what must not be a link.
+pub(crate) fn attach(
+    tree: BorrowedFd<'_>,
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+) -> Result<(), Fault> {
+    let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
+    let place = openat2(directory, name, flags, 0, Resolve::NO_SYMLINKS)
+        .map_err(Fault::of(Call::Openat2))?;
+    mount::move_mount(tree, place.as_fd()).map_err(Fault::of(Call::MoveMount))
+}
+
+/// A detached, empty tmpfs of mode 0755.
+pub(crate) fn tmpfs(attributes: MountAttr) -> Result<OwnedFd, Fault> {
+    let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+    for (key, value) in [(c"size", c"4096"), (c"mode", c"0755")] {
+        mount::fsconfig_string(context.as_fd(), key, value)
+            .map_err(Fault::of(Call::FsconfigSet))?;
+    }
+    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+    mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))
+}
+
+/// The number of a source as the name of a file, on the stack: init must not allocate.
+pub(crate) struct Name([u8; 21]);
+
+impl Name {
+    pub(crate) fn of(mut number: usize) -> Self {
+        let mut bytes = [0; 21];
+        let mut start = bytes.len() - 1;
+        loop {
+            start -= 1;
+            bytes[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        bytes.copy_within(start.., 0);
+        Self(bytes)
+    }
+
+    pub(crate) fn as_c_str(&self) -> Result<&CStr, Fault> {
+        CStr::from_bytes_until_nul(&self.0)
+            .map_err(|_no_nul| Fault::of(Call::Verify)(Errno::ENAMETOOLONG))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_names() {
+        for number in [0, 7, 10, 1499, usize::MAX] {
+            let name = Name::of(number);
+            let name = name.as_c_str().unwrap().to_str().unwrap().to_owned();
+            assert_eq!(name, number.to_string());
+        }
+    }
+}
