@@ -222,6 +222,38 @@ fn a_start_with_a_hanging_hook_is_ended_by_delete() {
     });
 }
 
+/// Issue 9, A10: neither a createRuntime hook that hangs nor a listener that says nothing keeps anybody from deleting the
+/// container that is being made.
+#[test]
+fn a_create_that_hangs_is_ended_by_delete() {
+    sandbox::host(|s| {
+        if s.is_control("runc's create says nothing of it") {
+            return;
+        }
+        let marker = s.dir.join("hook-runs");
+        let line = format!("touch {}; exec sleep 1000", marker.display());
+        for kind in ["prestart", "createRuntime", "createContainer"] {
+            let mut bundle = s.bundle();
+            bundle.set(
+                &format!("/hooks/{kind}/-"),
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", line] }),
+            );
+            let id = s.id();
+            let mut command = s.command();
+            command
+                .args(["create", "--bundle"])
+                .arg(bundle.write())
+                .arg(&id);
+            let create = s.spawn(command, Some(&bundle));
+            assert!(sandbox::eventually(|| marker.exists()), "no hook");
+            s.runtime(&["delete", "--force", &id]).ok();
+            create.wait().fails_with(&["signal 15"]);
+            assert!(!s.state.join(&id).exists());
+            fs::remove_file(&marker).expect("the marker");
+        }
+    });
+}
+
 /// A `run` whose startContainer hook hangs keeps nobody from deleting the container either, and stops when it is asked to.
 #[test]
 fn a_run_with_a_hanging_hook_is_ended_by_delete_and_by_signals() {

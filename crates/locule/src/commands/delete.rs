@@ -50,7 +50,12 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
             }
         }
     }
-    let entry = store.container(id, Lock::Exclusive)?;
+    let lock = if action == Action::ForceDelete {
+        Lock::Insist
+    } else {
+        Lock::Exclusive
+    };
+    let entry = store.container(id, lock)?;
     let record = match (entry.record(), action) {
         (Ok(record), _) => Some(record),
         (Err(error), Action::ForceDelete) => salvage(&entry, &error, env),

@@ -7,15 +7,20 @@
 
 use super::record::Record;
 use super::{ContainerId, Error, files};
+use kernel::clone::{pidfd_open, pidfd_send_signal};
 use launch::START_SOCKET;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, fstat, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+/// How long `delete --force` waits for the container to be made before it asks its maker to stop.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a command waits for another to finish with the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +36,9 @@ pub(crate) enum Lock {
     None,
     /// The right to change it, alone.
     Exclusive,
+    /// The same. A command that is still making the container after a while is asked to stop: one of its hooks, or a
+    /// seccomp listener, may never come to an end.
+    Insist,
 }
 
 /// A directory, locked or not. Dropping it releases the lock at once, even while a child still holds a copy
@@ -162,6 +170,12 @@ impl Entry {
         let directory = match lock {
             Lock::None => Handle::Free(directory),
             Lock::Exclusive => Handle::Locked(acquire(directory, id, PATIENCE)?),
+            Lock::Insist => {
+                if wait_for_maker(&directory) == Making::GoesOn {
+                    stop_maker(&directory);
+                }
+                Handle::Locked(acquire(directory, id, PATIENCE)?)
+            }
         };
         // Whoever held the lock before may have deleted the container.
         if !files::is_same(root, id.as_str(), &directory) {
@@ -375,29 +389,69 @@ fn acquire(
     }
 }
 
-/// Who holds the lock, as far as /proc/locks shows it.
-fn holder(directory: &OwnedFd) -> String {
-    let pid = fstat(directory).ok().and_then(|stat| {
-        let locks = fs::read_to_string("/proc/locks").ok()?;
-        holder_in(&locks, stat.st_ino)
-    });
-    match pid {
-        Some(pid) => format!("process {pid}"),
-        None => "another process".to_owned(),
+/// What a command does that holds the lock of a container without a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Making {
+    /// It makes the container.
+    GoesOn,
+    /// Nobody makes it.
+    IsOver,
+}
+
+/// Gives whoever makes the container some time to come to an end.
+fn wait_for_maker(directory: &OwnedFd) -> Making {
+    let deadline = Instant::now() + GRACE;
+    let is_made = || files::exists(directory, files::STATE).unwrap_or(true);
+    while maker(directory).is_some() && !is_made() {
+        if Instant::now() > deadline {
+            return Making::GoesOn;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Making::IsOver
+}
+
+/// Asks the process that makes the container to stop: it undoes what it has made.
+fn stop_maker(directory: &OwnedFd) {
+    let Some(pid) = maker(directory) else {
+        return;
+    };
+    let Ok(pidfd) = pidfd_open(pid) else {
+        return;
+    };
+    // In this order: while the descriptor's process lives, the number is its own.
+    if maker(directory) == Some(pid) {
+        let _gone = pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM as i32);
     }
 }
 
-/// Lines are `1: FLOCK  ADVISORY  WRITE 4711 00:2f:815 0 EOF`; a waiting lock has an arrow in front.
-fn holder_in(locks: &str, inode: u64) -> Option<i32> {
+/// The process that holds the lock. `None` where /proc/locks does not say for certain.
+fn maker(directory: &OwnedFd) -> Option<i32> {
+    let stat = fstat(directory).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let (major, minor) = (major(stat.st_dev), minor(stat.st_dev));
+    holder_of(&locks, &format!("{major:02x}:{minor:02x}:{}", stat.st_ino))
+}
+
+/// The process that holds the lock of a file: its device in hexadecimal, and its inode. Lines are
+/// `1: FLOCK  ADVISORY  WRITE 4711 00:2f:815 0 EOF`; a waiting lock has an arrow in front.
+fn holder_of(locks: &str, file: &str) -> Option<i32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);
         if words.next()? != "FLOCK" {
             return None;
         }
         let pid = words.nth(2)?.parse().ok()?;
-        let held: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
-        (held == inode && pid > 0).then_some(pid)
+        (words.next()? == file && pid > 0).then_some(pid)
     })
+}
+
+/// Who holds the lock, as far as /proc/locks shows it.
+fn holder(directory: &OwnedFd) -> String {
+    match maker(directory) {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    }
 }
 
 /// What is known of the container that has the name already.
@@ -441,8 +495,8 @@ mod tests {
                      2: FLOCK  ADVISORY  WRITE 22 00:2f:816 0 EOF\n\
                      3: FLOCK  ADVISORY  READ  33 fd:01:815 0 EOF\n\
                      3: -> FLOCK  ADVISORY  WRITE 44 fd:01:815 0 EOF\n";
-        assert_eq!(holder_in(locks, 815), Some(33));
-        assert_eq!(holder_in(locks, 816), Some(22));
-        assert_eq!(holder_in(locks, 81), None);
+        assert_eq!(holder_of(locks, "fd:01:815"), Some(33));
+        assert_eq!(holder_of(locks, "00:2f:816"), Some(22));
+        assert_eq!(holder_of(locks, "fd:01:816"), None);
     }
 }
