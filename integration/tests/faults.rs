@@ -118,10 +118,13 @@ fn die_and_recover(s: &Sandbox, bundle: &Bundle, follow: bool, (call, number): &
 }
 
 fn sweep(s: &Sandbox, follow: bool) {
-    let bundle = s.bundle();
+    sweep_of(s, &s.bundle(), follow);
+}
+
+fn sweep_of(s: &Sandbox, bundle: &Bundle, follow: bool) {
     let before = leak::mounts();
-    for point in sample(points(s, &bundle, follow)) {
-        die_and_recover(s, &bundle, follow, &point);
+    for point in sample(points(s, bundle, follow)) {
+        die_and_recover(s, bundle, follow, &point);
         assert_eq!(leak::mounts(), before, "{point:?}");
     }
 }
@@ -156,6 +159,23 @@ fn create_killed_at_any_call_is_cleaned_on_pure_v2() {
             return;
         }
         sweep(s, true);
+    });
+}
+
+/// A container without a mount namespace of its own mounts in its maker's: nothing stays there either.
+#[test]
+fn mounts_of_a_killed_create_are_cleaned_by_one_delete() {
+    sandbox::host(|s| {
+        if s.is_control("runc leaves the mounts behind") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.inherit("mount");
+        bundle
+            .remove("/linux/maskedPaths")
+            .remove("/linux/readonlyPaths");
+        bundle.writable();
+        sweep_of(s, &bundle, true);
     });
 }
 

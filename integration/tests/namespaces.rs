@@ -486,3 +486,55 @@ fn a_macvlan_interface_moves_and_comes_up() {
         assert!(output.contains(",UP"), "{output}");
     });
 }
+
+/// Without a mount namespace the mounts are made below the root in the caller's, which keeps its propagation; `delete` takes them
+/// away, and nobody else's.
+#[test]
+fn without_a_mount_namespace_the_callers_has_the_mounts() {
+    sandbox::host(|s| {
+        if s.is_control("runc leaves the mounts behind") {
+            return;
+        }
+        let (folder, file) = (s.dir.join("folder"), s.dir.join("file"));
+        fs::create_dir(&folder).expect("mkdir");
+        fs::write(&file, "bound\n").expect("write");
+        let mut bundle = s.bundle();
+        bundle.inherit("mount").writable();
+        bundle
+            .remove("/linux/maskedPaths")
+            .remove("/linux/readonlyPaths");
+        bundle
+            .bind(&folder, "/mnt", &["ro"])
+            .bind(&file, "/etc/bound", &["ro"]);
+        fs::create_dir(bundle.root().join("kept")).expect("mkdir");
+        let kept = bundle.root().join("kept");
+        s.tool(
+            "mount",
+            &["-t", "tmpfs", "kept", kept.to_str().expect("UTF-8")],
+        );
+        let before = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        bundle.shell("cat /etc/bound; echo x > /dev/null; readlink /dev/ptmx; touch /mnt/x 2> /dev/null || echo ro");
+        let container = s.create(&bundle);
+        let during = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        for line in before.lines() {
+            assert!(
+                during.lines().any(|other| other == line),
+                "{line}: {during}"
+            );
+        }
+        let point = format!(" {} ", bundle.root().join("mnt").display());
+        assert!(during.contains(&point), "{during}");
+        container.start().ok();
+        assert_eq!(container.finish(), "bound\npts/ptmx\nro\n");
+        let after = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        assert_eq!(after, before);
+        // A mount of the configuration that fails leaves none of the earlier ones.
+        bundle.mount(json!({ "destination": "/mnt", "type": "tmpfs", "source": "t", "options": ["nonsense=1"] }));
+        s.run(&bundle).fails_with(&["nonsense"]);
+        assert_eq!(
+            fs::read_to_string("/proc/self/mountinfo").expect("mountinfo"),
+            before
+        );
+        s.tool("umount", &[kept.to_str().expect("UTF-8")]);
+    });
+}

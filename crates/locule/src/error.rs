@@ -51,6 +51,15 @@ pub(crate) enum Error {
     },
     #[error("container {id} does not end: its first process has survived SIGKILL for {seconds} s")]
     Survivor { id: ContainerId, seconds: u64 },
+    #[error(
+        "take away the mount {point:?} of container {id}, which is in the mount namespace of its maker"
+    )]
+    Mounted {
+        id: String,
+        point: PathBuf,
+        #[source]
+        source: Errno,
+    },
     #[error("the state directory {path:?} does not exist")]
     NoRoot { path: PathBuf },
     #[error("{path:?} exists: `spec` overwrites nothing, remove it first")]
@@ -117,6 +126,7 @@ impl Error {
             Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",
+            Self::Mounted { .. } => "mounted",
             Self::NoRoot { .. } => "state-root",
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",

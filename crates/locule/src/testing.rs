@@ -53,6 +53,7 @@ pub(crate) fn record(id: &str) -> Record {
         namespace_paths: BTreeMap::new(),
         resources: None,
         program: None,
+        host_mounts: None,
         has_poststart: false,
         has_poststop: false,
     }

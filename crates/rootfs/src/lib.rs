@@ -19,6 +19,7 @@ mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
 mod ground; // which mount namespace init starts in, and what is staged there
 mod handles; // what is opened before a plan is carried out
+mod host_mounts; // mounts in the namespace of the container's maker
 mod idmapped; // user namespaces that carry an id map
 mod label; // which mounts carry linux.mountLabel
 mod lower; // Container -> Plan
@@ -37,6 +38,7 @@ mod tree; // what is taken from the host
 pub use base::Refused;
 pub use ground::Away;
 pub use handles::Handles;
+pub use host_mounts::{HostMount, mounts_below, remove_mounts};
 pub use idmapped::IdMapError;
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
 pub use options::option_names;

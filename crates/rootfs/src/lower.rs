@@ -211,7 +211,9 @@ impl Plan {
         };
         let (nodes, links) = match (own_mounts, dev) {
             (true, Dev::Bound) => (Vec::new(), Vec::new()),
-            (true, Dev::Old | Dev::Fresh(_)) => (devices.nodes()?, devices.links()),
+            (true, Dev::Old | Dev::Fresh(_)) | (false, Dev::Fresh(_)) => {
+                (devices.nodes()?, devices.links())
+            }
             (false, _) => (devices.configured()?, Vec::new()),
         };
         let way = match root {
@@ -313,7 +315,11 @@ fn check(container: &Container) -> Result<(), Diagnostic> {
         return Ok(());
     }
     let wanted = [
-        ("/mounts", !container.mounts.is_empty()),
+        // A user namespace of its own has no power over the mount namespace of others.
+        (
+            "/mounts",
+            !container.mounts.is_empty() && container.namespaces.user.is_own(),
+        ),
         ("/root/readonly", container.root.readonly),
         ("/linux/maskedPaths", !container.masked_paths.is_empty()),
         ("/linux/readonlyPaths", !container.readonly_paths.is_empty()),

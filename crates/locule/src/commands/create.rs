@@ -3,7 +3,7 @@
 //! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
 //! down, then made. Whatever fails leaves nothing behind.
 
-use super::{Env, hooks};
+use super::{Env, delete, hooks};
 use crate::args;
 use crate::error::Error;
 use crate::host_file::HostFile;
@@ -160,9 +160,16 @@ fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&PidFi
     if let Some(file) = pid_file {
         file.file.remove();
     }
+    give_mounts_back(record);
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
     if let Err(error) = entry.remove() {
         tracing::error!(code = error.code(), "{error}");
+    }
+}
+
+fn give_mounts_back(record: &Record) {
+    if let Err(left) = delete::remove_mounts(record) {
+        tracing::error!(code = left.code(), "{left}");
     }
 }
 
@@ -217,12 +224,29 @@ impl Making<'_> {
         };
         let prepare = |pid| self.prepare(&mut record, pid);
         match launch::launch(plan, handles, moment, self.interrupts, prepare) {
-            Ok((created, prepared)) => Ok((record, created, prepared)),
+            Ok((created, prepared)) => {
+                let prepared = prepared.and_then(|()| self.note_mounts(&mut record));
+                Ok((record, created, prepared))
+            }
             Err(error) => {
+                give_mounts_back(&record);
                 hooks::poststop(|| config.to_vec(), &record);
                 Err(error.into())
             }
         }
+    }
+
+    /// Adds the mounts of a container without a mount namespace of its own to the record. They are all made now.
+    fn note_mounts(&self, record: &mut Record) -> Result<(), Error> {
+        if record.host_mounts.is_none() {
+            return Ok(());
+        }
+        record.identify_mounts().map_err(|source| Error::Mounted {
+            id: record.id.clone(),
+            point: record.rootfs.clone(),
+            source,
+        })?;
+        Ok(self.reservation.prepare(record)?)
     }
 
     /// Adds the process to the record. Nobody sees it before all is ready.

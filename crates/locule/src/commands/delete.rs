@@ -65,7 +65,11 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         let observed = observe(&entry, record)?;
         permit(action, observed.status, id)?;
         end(id, record, &observed)?;
+        // Those of its cgroups cannot be looked up any more once these are gone.
+        remove_mounts(record)?;
         remove_groups(record, &observed)?;
+        // What an init has made that was not dead yet: now it is.
+        remove_mounts(record)?;
         hooks::poststop(|| entry.config().unwrap_or_default(), record);
     }
     Ok(entry.remove()?)
@@ -78,6 +82,7 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
 pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     let entry = entry.acquire()?;
     // Mostly nobody is left in its cgroup.
+    remove_mounts(record)?;
     let is_gone = |cgroup: &cgroup::Location| cgroup.remove(Duration::ZERO).is_ok();
     if !record.groups().is_none_or(is_gone) {
         let ended = Observed {
@@ -165,6 +170,17 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
 /// Whoever is in its cgroup then is a stranger, even in a cgroup that the container has made.
 pub(super) fn has_ended(record: &Record, observed: &Observed) -> bool {
     record.own_pid_namespace && record.pid.is_some() && observed.process.is_none()
+}
+
+/// Takes away what a container without a mount namespace of its own has mounted.
+pub(super) fn remove_mounts(record: &Record) -> Result<(), Error> {
+    record
+        .remove_mounts()
+        .map_err(|(point, source)| Error::Mounted {
+            id: record.id.clone(),
+            point,
+            source,
+        })
 }
 
 /// Removes the container's groups. Leaves alone, with a sentence, what is not provably its own.

@@ -7,11 +7,13 @@
 use super::ContainerId;
 use crate::moment;
 use crate::process::boot_id;
+use kernel::Errno;
+use rootfs::HostMount;
 use serde::{Deserialize, Serialize};
 use spec::Container;
 use spec::container::{Namespace, Resources};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The form that this version writes and the only one that it reads.
 const VERSION: u32 = 1;
@@ -80,12 +82,33 @@ pub(crate) struct Record {
     /// args[0] of the configuration's process; absent when there is nothing to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<String>,
+    /// The mounts in the namespace of the container's maker; absent when it has a mount namespace of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host_mounts: Option<HostMounts>,
     /// Whether the configuration has poststart hooks.
     #[serde(default)]
     pub(crate) has_poststart: bool,
     /// Whether the configuration has poststop hooks.
     #[serde(default)]
     pub(crate) has_poststop: bool,
+}
+
+/// Mounts below the root of a container without a mount namespace of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HostMounts {
+    /// Those that were there before.
+    before: Vec<HostMount>,
+    /// Those that it has made; absent until all are made.
+    made: Option<Vec<HostMount>>,
+}
+
+impl HostMounts {
+    /// Those that are there beyond the ones of before.
+    fn added(&self, rootfs: &Path) -> Result<Vec<HostMount>, Errno> {
+        let mut now = rootfs::mounts_below(rootfs)?;
+        now.retain(|mount| !self.before.contains(mount));
+        Ok(now)
+    }
 }
 
 impl Record {
@@ -118,6 +141,13 @@ impl Record {
             namespace_paths: BTreeMap::new(),
             resources: None,
             program: process.and_then(|process| process.args.first().cloned()),
+            host_mounts: match container.namespaces.mount {
+                Namespace::Inherit => {
+                    let before = rootfs::mounts_below(&container.root.path);
+                    before.ok().map(|before| HostMounts { before, made: None })
+                }
+                Namespace::New | Namespace::Join(_) => None,
+            },
             has_poststart: !container.hooks.poststart.is_empty(),
             has_poststop: !container.hooks.poststop.is_empty(),
         }
@@ -140,6 +170,40 @@ impl Record {
         .into_iter()
         .map(|(name, file)| (name.to_owned(), format!("/proc/{pid}/ns/{file}").into()))
         .collect();
+    }
+
+    /// Notes which mounts the container has made in its maker's namespace.
+    pub(crate) fn identify_mounts(&mut self) -> Result<(), Errno> {
+        if let Some(mounts) = &mut self.host_mounts {
+            mounts.made = Some(mounts.added(&self.rootfs)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the container's mounts out of its maker's namespace.
+    ///
+    /// # Errors
+    /// The first one that stays, and why.
+    pub(crate) fn remove_mounts(&self) -> Result<(), (PathBuf, Errno)> {
+        let Some(mounts) = self
+            .host_mounts
+            .as_ref()
+            .filter(|_| !self.is_of_another_boot())
+        else {
+            return Ok(());
+        };
+        let made = match &mounts.made {
+            Some(made) => made.clone(),
+            None => mounts.added(&self.rootfs).or_else(|errno| match errno {
+                // The root is gone, and so is what was mounted below it.
+                Errno::ENOENT => Ok(Vec::new()),
+                errno => Err((self.rootfs.clone(), errno)),
+            })?,
+        };
+        if made.is_empty() {
+            return Ok(());
+        }
+        rootfs::remove_mounts(&self.rootfs, &made)
     }
 
     /// Notes which groups the container's are, once they are there.

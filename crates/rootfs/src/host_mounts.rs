@@ -1,0 +1,88 @@
+//! Mounts of a container that has no mount namespace of its own: they are in its maker's.
+//!
+//! They are known by number and place, so that `delete` takes away what the container has mounted and nothing else. Names below
+//! the root are the container's, so they are looked up without links, and what is found must have the number.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's own /proc, and the root as the configuration names it"
+)]
+
+use crate::lower::errno_of;
+use kernel::Errno;
+use kernel::mount::{detach, unescape};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The number of a mount, as in mountinfo, and its mount point.
+pub type HostMount = (u64, PathBuf);
+
+/// All mounts of this mount namespace below the directory `root`, in the order of their making.
+///
+/// # Errors
+/// `root` or /proc/self/mountinfo cannot be read.
+pub fn mounts_below(root: &Path) -> Result<Vec<HostMount>, Errno> {
+    let root = fs::canonicalize(root).map_err(|error| errno_of(&error))?;
+    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;
+    let mount = |line: &str| {
+        let mut fields = line.split(' ');
+        let id = fields.next()?.parse().ok()?;
+        let point = PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)));
+        (point != root && point.starts_with(&root)).then_some((id, point))
+    };
+    Ok(table.lines().filter_map(mount).collect())
+}
+
+/// Takes those of `mounts` away that are still there, the last one first. All of them are tried.
+///
+/// # Errors
+/// The first mount that stays, and why; EBUSY: another one covers it.
+pub fn remove_mounts(root: &Path, mounts: &[HostMount]) -> Result<(), (PathBuf, Errno)> {
+    let failed = |errno| (root.to_owned(), errno);
+    let now = mounts_below(root).map_err(failed)?;
+    let real = fs::canonicalize(root).map_err(|error| failed(errno_of(&error)))?;
+    let mut errors = Vec::new();
+    for mount in now.iter().rev().filter(|mount| mounts.contains(mount)) {
+        if let Err(errno) = remove(&real, mount.0, &mount.1) {
+            errors.push((mount, errno));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    // One that shows a cgroup which is gone cannot be looked up, but goes with the mount that it is on.
+    let left = mounts_below(root).map_err(failed)?;
+    match errors.iter().find(|(mount, _)| left.contains(mount)) {
+        None => Ok(()),
+        Some((mount, errno)) => Err((mount.1.clone(), *errno)),
+    }
+}
+
+fn remove(root: &Path, id: u64, point: &Path) -> Result<(), Errno> {
+    let text =
+        |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL);
+    let below = point.strip_prefix(root).map_err(|_outside| Errno::EXDEV)?;
+    let root = openat2(CWD, &text(root)?, OpenFlags::PATH, 0, Resolve::empty())?;
+    let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
+    let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
+    let mount = openat2(root.as_fd(), &text(below)?, flags, 0, resolve)?;
+    if number_of(mount.as_fd()) != Some(id) {
+        return Err(Errno::EBUSY);
+    }
+    // By the descriptor: no name is used again.
+    detach(&text(Path::new(&format!(
+        "/proc/self/fd/{}",
+        mount.as_raw_fd()
+    )))?)
+}
+
+/// The number of the mount that the descriptor is on.
+fn number_of(fd: BorrowedFd<'_>) -> Option<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    line.trim().parse().ok()
+}
