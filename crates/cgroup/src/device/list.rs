@@ -55,11 +55,22 @@ impl Node {
 }
 
 /// The state of one group's devices.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct List {
     pub(super) allows: bool,
     pub(super) exceptions: BTreeMap<Node, u8>,
+    /// The exceptions that the configuration names, in its order: they are written before the built-in ones.
+    pub(super) named: Vec<Node>,
 }
+
+/// The order changes nothing that the kernel permits.
+impl PartialEq for List {
+    fn eq(&self, other: &Self) -> bool {
+        (self.allows, &self.exceptions) == (other.allows, &other.exceptions)
+    }
+}
+
+impl Eq for List {}
 
 impl List {
     /// The list that does what the rules say.
@@ -87,6 +98,7 @@ impl List {
         if rule.names_everything() {
             self.allows = rule.allow;
             self.exceptions.clear();
+            self.named.clear();
             return Ok(());
         }
         let kinds = [Kind::Block, Kind::Char];
@@ -99,6 +111,9 @@ impl List {
                 major: rule.major,
                 minor: rule.minor,
             };
+            if rule.index.is_some() && !self.named.contains(&node) {
+                self.named.push(node);
+            }
             if rule.allow == self.allows {
                 self.take(node, rule.access)?;
             } else {
@@ -184,8 +199,14 @@ impl List {
         } else {
             ("devices.allow", "devices.deny")
         };
+        let place = |node: &Node| {
+            let place = target.named.iter().position(|named| named == node);
+            place.unwrap_or(usize::MAX)
+        };
         let difference = |from: &BTreeMap<Node, u8>, other: &BTreeMap<Node, u8>| {
-            let left = from.iter().filter_map(|(node, bits)| {
+            let mut nodes: Vec<_> = from.iter().collect();
+            nodes.sort_by_key(|(node, _bits)| place(node));
+            let left = nodes.into_iter().filter_map(|(node, bits)| {
                 let rest = bits & !other.get(node).copied().unwrap_or_default();
                 (rest != 0).then(|| node.entry(rest))
             });

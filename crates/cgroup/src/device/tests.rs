@@ -214,6 +214,25 @@ fn without_rules_only_the_built_in_nodes_are_allowed() {
     assert!(entries.contains(&"b *:* m".to_owned()));
 }
 
+/// "The runtime MUST apply entries in the listed order": the validation suite's `linux_cgroups_devices` reads them back in it.
+#[test]
+fn rules_of_the_configuration_are_written_first_and_in_their_order() {
+    let given = [
+        rule(false, None, None, None, "rwm"),
+        rule(true, Some(DeviceKind::Char), Some(10), Some(229), "rwm"),
+        rule(true, Some(DeviceKind::Block), Some(8), Some(20), "rw"),
+        rule(true, Some(DeviceKind::Block), Some(10), Some(200), "r"),
+    ];
+    let list = list::List::of(&rules(&given)).unwrap();
+    let unlimited = list::List {
+        allows: true,
+        ..list::List::default()
+    };
+    let changes = unlimited.changes_to(&list);
+    let (_file, entries) = &changes[1];
+    assert_eq!(entries[..3], ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r"]);
+}
+
 #[test]
 fn a_privileged_container_needs_no_rule_and_no_write() {
     let given = [
