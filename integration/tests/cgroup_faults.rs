@@ -444,13 +444,17 @@ fn stopped<'s>(s: &'s Sandbox, bundle: &Bundle) -> Container<'s> {
 /// A second container with the same cgroupsPath lives on when the first, which has stopped, is deleted.
 #[test]
 fn a_deletion_leaves_the_next_container_of_the_group() {
-    sandbox::host(|s| leaves_the_next(s));
+    sandbox::host(|s| {
+        leaves_the_next(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn a_deletion_leaves_the_next_container_in_v2() {
-    sandbox::pure_v2(|s| leaves_the_next(s));
+    sandbox::pure_v2(|s| {
+        leaves_the_next(s);
+    });
 }
 
 fn leaves_the_next(s: &Sandbox) {
@@ -485,13 +489,17 @@ fn leaves_the_next(s: &Sandbox) {
 /// A process that another program has put into the group of a stopped container lives on, and so does the group.
 #[test]
 fn a_deletion_leaves_a_foreign_process() {
-    sandbox::host(|s| leaves_a_foreign_process(s));
+    sandbox::host(|s| {
+        leaves_a_foreign_process(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn a_deletion_leaves_a_foreign_process_in_v2() {
-    sandbox::pure_v2(|s| leaves_a_foreign_process(s));
+    sandbox::pure_v2(|s| {
+        leaves_a_foreign_process(s);
+    });
 }
 
 fn leaves_a_foreign_process(s: &Sandbox) {
@@ -521,13 +529,17 @@ fn leaves_a_foreign_process(s: &Sandbox) {
 /// What has the path of a container of an earlier boot is not that container's.
 #[test]
 fn a_deletion_after_a_boot_leaves_all_groups() {
-    sandbox::host(|s| leaves_after_a_boot(s));
+    sandbox::host(|s| {
+        leaves_after_a_boot(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn a_deletion_after_a_boot_leaves_all_groups_in_v2() {
-    sandbox::pure_v2(|s| leaves_after_a_boot(s));
+    sandbox::pure_v2(|s| {
+        leaves_after_a_boot(s);
+    });
 }
 
 fn leaves_after_a_boot(s: &Sandbox) {

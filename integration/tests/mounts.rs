@@ -846,3 +846,39 @@ fn a_mount_of_another_type_than_its_mount_point_is_named() {
         }
     });
 }
+
+/// As many bind mounts as a full host has, by a caller with the usual soft limit on descriptors. The program gets the
+/// caller's limit, or that of its configuration.
+#[test]
+fn many_binds_need_no_more_descriptors_than_the_hard_limit() {
+    sandbox::host(|s| {
+        let run = |bundle: &Bundle| {
+            let mut command = std::process::Command::new("prlimit");
+            command
+                .arg("--nofile=1024:4096")
+                .arg(&s.subject.program)
+                .arg("--root")
+                .arg(&s.state)
+                .args(["run", "--bundle"])
+                .arg(bundle.write())
+                .arg(s.id());
+            s.finish(command, Some(bundle))
+        };
+        let mut bundle = s.bundle();
+        let source = s.dir.join("source");
+        fs::write(&source, "").expect("write");
+        for number in 0..1500 {
+            bundle.file(&format!("/many/{number}"), "", 0o644);
+            bundle.bind(&source, &format!("/many/{number}"), &[]);
+        }
+        bundle.remove("/process/rlimits");
+        bundle.shell("grep -c /many/ /proc/self/mountinfo; ulimit -Sn; ulimit -Hn");
+        run(&bundle).prints("1500\n1024\n4096");
+        let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+        let mut bundle = s.bundle();
+        bundle
+            .set("/process/rlimits", limit)
+            .shell("ulimit -Sn; ulimit -Hn");
+        run(&bundle).prints("100\n200");
+    });
+}

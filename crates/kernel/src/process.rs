@@ -46,6 +46,28 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errn
     })
 }
 
+/// The soft and the hard limit of this process for a resource; `u64::MAX` is no limit. See prlimit(2).
+pub fn rlimit(resource: u32) -> Result<(u64, u64), Errno> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the old limit is a whole structure and no new one is given.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
+    })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// The number of the limit on descriptors.
+pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
+
 /// What close_range(2) does with the descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {

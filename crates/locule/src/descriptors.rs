@@ -2,11 +2,13 @@
 //!
 //! Engines leak: containerd's shim leaves a listening socket at 3, conmon a pipe. Decides which numbers
 //! reach the container's program (those that `--preserve-fds` and socket activation ask for) and marks
-//! all others close-on-exec, before anything else is opened.
+//! all others close-on-exec, before anything else is opened. Also how many this process may open itself.
 
 use crate::args::Create;
 use kernel::Errno;
-use kernel::process::{Closing, close_range, is_open};
+use kernel::process::{Closing, DESCRIPTORS, close_range, is_open, prlimit, rlimit};
+use spec::Container;
+use spec::container::Rlimit;
 use std::env;
 use std::ffi::{OsStr, OsString};
 
@@ -92,6 +94,32 @@ fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpr
                 count: preserved.listening,
                 number,
             },
+        });
+    }
+    Ok(())
+}
+
+/// Lets this process have as many descriptors as its hard limit allows: every bind mount takes one for a while.
+/// The container's program gets what its configuration says, or what the caller had.
+///
+/// # Errors
+/// The limit cannot be read or set.
+pub(crate) fn raise_limit(container: &mut Container) -> Result<(), Errno> {
+    let (soft, hard) = rlimit(DESCRIPTORS)?;
+    if soft >= hard {
+        return Ok(());
+    }
+    prlimit(0, DESCRIPTORS, hard, hard)?;
+    if let Some(process) = &mut container.process
+        && !process
+            .rlimits
+            .iter()
+            .any(|limit| limit.resource == DESCRIPTORS)
+    {
+        process.rlimits.push(Rlimit {
+            resource: DESCRIPTORS,
+            soft,
+            hard,
         });
     }
     Ok(())

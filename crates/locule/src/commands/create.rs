@@ -5,6 +5,7 @@
 
 use super::{Env, delete, hooks};
 use crate::args;
+use crate::descriptors::raise_limit;
 use crate::error::Error;
 use crate::host_file::HostFile;
 use crate::process::start_time;
@@ -57,13 +58,14 @@ impl Made {
             .config
             .as_deref()
             .unwrap_or(Path::new(spec::load::CONFIG));
-        let loaded = spec::load::load_file(&args.bundle, config)?;
+        let mut loaded = spec::load::load_file(&args.bundle, config)?;
         for warning in &loaded.warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
         }
         if waits == Waits::ForUs && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }
+        raise_limit(&mut loaded.container).map_err(Error::Harden)?;
         let reservation = env.store(Access::Make)?.reserve(&id)?;
         let making = Making {
             args,
