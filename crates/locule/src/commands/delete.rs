@@ -166,12 +166,6 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
     }
 }
 
-/// Whether every process of the container has ended: all in its own PID namespace end with its first one.
-/// Whoever is in its cgroup then is a stranger, even in a cgroup that the container has made.
-pub(super) fn has_ended(record: &Record, observed: &Observed) -> bool {
-    record.own_pid_namespace && record.pid.is_some() && observed.process.is_none()
-}
-
 /// Takes away what a container without a mount namespace of its own has mounted.
 pub(super) fn remove_mounts(record: &Record) -> Result<(), Error> {
     record
@@ -181,6 +175,12 @@ pub(super) fn remove_mounts(record: &Record) -> Result<(), Error> {
             point,
             source,
         })
+}
+
+/// Whether every process of the container has ended: all in its own PID namespace end with its first one.
+/// Whoever is in its cgroup then is a stranger, even in a cgroup that the container has made.
+pub(super) fn has_ended(record: &Record, observed: &Observed) -> bool {
+    record.own_pid_namespace && record.pid.is_some() && observed.process.is_none()
 }
 
 /// Removes the container's groups. Leaves alone, with a sentence, what is not provably its own.
