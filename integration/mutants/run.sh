@@ -53,11 +53,13 @@ test_in_tree() (
     fi > "$work/log" 2>&1
 )
 
-# The numbers of a patch that was written by hand may be wrong.
+# The numbers of a patch that was written by hand may be wrong; a hunk at line 1 could only be at the beginning.
 apply() {
     local patch=$1
     shift
-    (cd "$tree" && { git apply "$@" "$patch" 2> /dev/null || git apply --recount "$@" "$patch"; }) 2> "$work/log"
+    cd "$tree"
+    git apply "$@" "$patch" 2> "$work/log" ||
+        sed -E 's/^@@ -[01]([, ])/@@ -9\1/' "$patch" | git apply --recount "$@" - 2> "$work/log"
 }
 
 row() { printf '%-12s %-40s %s\n' "$@"; }
@@ -86,7 +88,7 @@ try() {
     for test in "${tests[@]}"; do
         passes "$test" || { row ERROR "$name" "$test does not pass without the patch: $(reason)"; return 1; }
     done
-    apply "$patch" || { row ERROR "$name" "does not apply: $(head -1 "$work/log")"; return 1; }
+    (apply "$patch") || { row ERROR "$name" "does not apply: $(head -1 "$work/log")"; return 1; }
     for test in "${tests[@]}"; do
         if ! test_in_tree --no-run "$test"; then
             verdict=ERROR detail="does not build: $(grep -m1 '^error' "$work/log" || true)"
@@ -96,7 +98,7 @@ try() {
         fi
         cp "$work/log" "$work/$name.log"
     done
-    apply "$patch" --reverse
+    (apply "$patch" --reverse)
     row "$verdict" "$name" "$detail"
     test "$verdict" = caught
 }

@@ -216,11 +216,18 @@ fn the_umask_is_that_of_the_configuration() {
 #[test]
 fn the_hosts_null_device_keeps_its_owner() {
     sandbox::host(|s| {
+        // A null device of the test's own: a runtime that fails this test must not take the machine's.
+        let null = s.dir.join("null");
+        let name = null.to_str().expect("UTF-8");
+        s.tool("mknod", &["-m", "666", name, "c", "1", "3"]);
+        s.tool("mount", &["--bind", name, "/dev/null"]);
         let before = fs::metadata("/dev/null").expect("stat");
         let mut bundle = s.bundle();
         bundle.user(1000, 1000);
-        s.run(&bundle).ok();
+        let outcome = s.run(&bundle);
         let after = fs::metadata("/dev/null").expect("stat");
+        s.tool("umount", &["--lazy", "/dev/null"]);
+        outcome.ok();
         assert_eq!(
             (after.uid(), after.gid(), after.mode()),
             (before.uid(), before.gid(), before.mode())
