@@ -314,7 +314,11 @@ impl Prepared {
         let pid = decimal(state.pid, &mut digits);
         let mut feed = Feed {
             input: Some(input.write),
-            parts: [&state.text.prefix, pid, &state.text.suffix],
+            parts: [
+                state.text.prefix.as_bytes(),
+                pid,
+                state.text.suffix.as_bytes(),
+            ],
             interrupts: state.interrupts,
         };
         let waited = feed.until_end(child.pidfd.as_fd(), output.read.as_fd(), self.timeout, tail);

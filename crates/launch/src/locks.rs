@@ -247,8 +247,7 @@ mod tests {
         let filter = seccomp::Plan::lower(&seccomp::Request {
             container: &container,
             id: "box",
-            version: spec::VERSION,
-            status: seccomp::notify::Status::Creating,
+            status: spec::state::Status::Creating,
             facts: seccomp::Facts::default(),
         });
         let filter = filter.unwrap();

@@ -304,8 +304,7 @@ fn filter(request: &Request<'_>, facts: &Facts) -> Result<Option<seccomp::Plan>,
     let plan = seccomp::Plan::lower(&seccomp::Request {
         container: request.container,
         id: request.id,
-        version: spec::VERSION,
-        status: seccomp::notify::Status::Creating,
+        status: Status::Creating,
         facts: facts.seccomp.unwrap_or_default(),
     })?;
     for (pointer, name) in plan.iter().flat_map(|plan| &plan.unknown) {

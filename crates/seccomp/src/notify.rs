@@ -7,7 +7,8 @@
 
 use kernel::{Errno, socket};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use spec::VERSION;
+use spec::state::StateText;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,39 +18,6 @@ pub const FD_NAME: &str = "seccompFd";
 
 /// The longest path of a socket, in bytes. See unix(7).
 const PATH_MAX: usize = 107;
-
-/// The container's status in the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// The process is the container's init.
-    Creating,
-    /// The process comes later, by `exec`.
-    Running,
-}
-
-impl Status {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Running => "running",
-        }
-    }
-}
-
-/// The container's state, but for its pid.
-#[derive(Debug, Clone, Copy)]
-pub struct State<'a> {
-    /// `ociVersion`.
-    pub version: &'a str,
-    /// `id`.
-    pub id: &'a str,
-    /// `status`.
-    pub status: Status,
-    /// `bundle`.
-    pub bundle: &'a Path,
-    /// `annotations`.
-    pub annotations: &'a BTreeMap<String, String>,
-}
 
 /// Where the descriptor goes and what is said with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +59,7 @@ impl Listener {
     ///
     /// # Errors
     /// What is wrong with the path, as a sentence.
-    pub fn new(path: PathBuf, metadata: Option<&str>, state: &State<'_>) -> Result<Self, String> {
+    pub fn new(path: PathBuf, metadata: Option<&str>, state: &StateText) -> Result<Self, String> {
         if !path.is_absolute() {
             return Err(format!("the listener's path {path:?} is not absolute"));
         }
@@ -101,28 +69,16 @@ impl Listener {
                 "the path of a socket has at most {PATH_MAX} bytes, not {length}"
             ));
         }
-        let version = json(state.version);
         let metadata =
             metadata.map_or_else(String::new, |text| format!("\"metadata\":{},", json(text)));
-        let annotations = if state.annotations.is_empty() {
-            String::new()
-        } else {
-            let object = state
-                .annotations
-                .iter()
-                .map(|(key, value)| (key.clone(), Value::from(value.as_str())));
-            format!("\"annotations\":{},", Value::Object(object.collect()))
-        };
+        let version = json(VERSION);
+        let StateText { prefix, suffix } = state;
         let head = format!(
-            "{{\"ociVersion\":{version},\"fds\":[\"{FD_NAME}\"],{metadata}\"state\":{{\"ociVersion\":{version},\
-             \"id\":{},\"status\":\"{}\",\"bundle\":{},{annotations}\"pid\":",
-            json(state.id),
-            state.status.as_str(),
-            json(&state.bundle.to_string_lossy()),
+            "{{\"ociVersion\":{version},\"fds\":[\"{FD_NAME}\"],{metadata}\"state\":{prefix}"
         );
         Ok(Self {
             path,
-            parts: [head, "},\"pid\":".into(), "}".into()],
+            parts: [head, format!("{suffix},\"pid\":"), "}".into()],
         })
     }
 

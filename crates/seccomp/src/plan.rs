@@ -5,11 +5,12 @@
 //! it comes before capabilities are dropped; with it, it comes after, as late as can be.
 
 use crate::compile::{self, Filter};
-use crate::notify::{Listener, State, Status};
+use crate::notify::Listener;
 use kernel::seccomp::{FilterFlags, Instruction};
 use kernel::{Call, Failed};
 use serde::{Deserialize, Serialize};
 use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag};
+use spec::state::{StateText, Status};
 use spec::{Code, Diagnostic};
 use std::os::fd::OwnedFd;
 
@@ -31,9 +32,7 @@ pub struct Request<'a> {
     pub container: &'a Container,
     /// Its id.
     pub id: &'a str,
-    /// The version of the specification that states say.
-    pub version: &'a str,
-    /// What a listener is told: creating, or running for `exec`.
+    /// The status that a listener gets: creating, or running for `exec`.
     pub status: Status,
     /// What the kernel knows.
     pub facts: Facts,
@@ -206,13 +205,7 @@ fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>
         return Err(Diagnostic::new(Code::Conflict, SECCOMP, message).into());
     };
     let metadata = profile.listener_metadata.as_deref();
-    let state = State {
-        version: request.version,
-        id: request.id,
-        status: request.status,
-        bundle: &container.bundle,
-        annotations: &container.annotations,
-    };
+    let state = StateText::new(container, request.id, request.status);
     match Listener::new(path, metadata, &state) {
         Ok(listener) => Ok(Some(listener)),
         Err(problem) => {

@@ -16,10 +16,11 @@ use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
 use nix::sys::personality::{Persona, set};
 use nix::sys::prctl::set_no_new_privs;
 use nix::sys::socket::{Backlog, ControlMessageOwned, MsgFlags, listen, recvmsg};
-use seccomp::notify::{Listener, State, Status};
+use seccomp::notify::Listener;
 use seccomp::syscalls::{Arch, Syscall};
 use spec::container::{Seccomp, SeccompAction, SeccompArch, SeccompOp};
-use std::collections::BTreeMap;
+use spec::state::{StateText, Status};
+use spec::{Host, parse};
 use std::ffi::CString;
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd};
@@ -223,14 +224,11 @@ fn newer_call_than_the_profile_gets_enosys() {
     assert_eq!(probe(&docker, "64", kexec_load, "0"), Ok(-1));
 }
 
-fn state<'a>(annotations: &'a BTreeMap<String, String>) -> State<'a> {
-    State {
-        version: "1.3.0",
-        id: "box",
-        status: Status::Creating,
-        bundle: Path::new("/b"),
-        annotations,
-    }
+fn state() -> StateText {
+    let container =
+        r#"{"ociVersion": "1.2.0", "root": {"path": "r"}, "annotations": {"key": "va\"lue"}}"#;
+    let container = parse(container.as_bytes(), Path::new("/b"), Host::Ignore);
+    StateText::new(&container.unwrap().container, "box", Status::Creating)
 }
 
 fn socket_path(name: &str) -> PathBuf {
@@ -245,8 +243,7 @@ fn listener_gets_the_state_and_answers_calls() {
         vec![rule(&["personality"], SeccompAction::Notify, &[])],
     );
     let program = seccomp::compile(&profile).unwrap().program;
-    let annotations = BTreeMap::from([("key".to_owned(), "va\"lue".to_owned())]);
-    let listener = Listener::new(path.clone(), Some("meta\n"), &state(&annotations)).unwrap();
+    let listener = Listener::new(path.clone(), Some("meta\n"), &state()).unwrap();
     let proof = SingleThread::prove().unwrap();
     let options = CloneOptions {
         namespaces: NamespaceFlags::empty(),
@@ -286,7 +283,7 @@ fn listener_gets_the_state_and_answers_calls() {
         serde_json::json!({
             "ociVersion": "1.3.0", "fds": ["seccompFd"], "pid": 42, "metadata": "meta\n",
             "state": {
-                "ociVersion": "1.3.0", "id": "box", "status": "creating", "pid": 41, "bundle": "/b",
+                "ociVersion": "1.2.0", "id": "box", "status": "creating", "pid": 41, "bundle": "/b",
                 "annotations": {"key": "va\"lue"},
             },
         })
@@ -302,8 +299,7 @@ fn listener_gets_the_state_and_answers_calls() {
 }
 
 fn missing_or_full_listener_is_an_error_in_time() {
-    let annotations = BTreeMap::new();
-    let missing = Listener::new(socket_path("missing"), None, &state(&annotations)).unwrap();
+    let missing = Listener::new(socket_path("missing"), None, &state()).unwrap();
     let fd = std::io::stdin();
     let wait = Duration::from_millis(50);
     let sent = missing.send(fd.as_fd(), (1, 1), wait);
@@ -314,7 +310,7 @@ fn missing_or_full_listener_is_an_error_in_time() {
     let path = socket_path("full");
     let server = UnixListener::bind(&path).unwrap();
     listen(&server, Backlog::new(0).unwrap()).unwrap();
-    let full = Listener::new(path.clone(), None, &state(&annotations)).unwrap();
+    let full = Listener::new(path.clone(), None, &state()).unwrap();
     assert_eq!(full.send(fd.as_fd(), (1, 1), wait), Ok(()));
     let start = std::time::Instant::now();
     let errors: Vec<_> = (0..3)

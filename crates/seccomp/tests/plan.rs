@@ -7,12 +7,12 @@ mod common;
 
 use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
-use seccomp::notify::Status;
 use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
 use spec::container::{
     Capabilities, Container, Hooks, Namespaces, Process, Resources, Root, Seccomp, SeccompAction,
     SeccompFlag, SeccompOp, TimeOffsets, User,
 };
+use spec::state::Status;
 use std::collections::BTreeMap;
 
 const ALLOW: SeccompAction = SeccompAction::Allow;
@@ -72,7 +72,6 @@ fn lower(container: &Container) -> Result<Option<Plan>, Error> {
     Plan::lower(&Request {
         container,
         id: "box",
-        version: "1.3.0",
         status: Status::Creating,
         facts: Facts {
             wait_killable_recv: true,
@@ -146,7 +145,7 @@ fn notify_asks_for_a_listener() {
     let message = plan.listener.unwrap().message(7, 8);
     let expected = "{\"ociVersion\":\"1.3.0\",\"fds\":[\"seccompFd\"],\"metadata\":\"note\",\
         \"state\":{\"ociVersion\":\"1.3.0\",\"id\":\"box\",\"status\":\"creating\",\
-        \"bundle\":\"/bundle\",\"pid\":7},\"pid\":8}";
+        \"pid\":7,\"bundle\":\"/bundle\"},\"pid\":8}";
     assert_eq!(message, expected);
 }
 

@@ -1,4 +1,4 @@
-//! The container's state as hooks get it on their standard input.
+//! The container's state as hooks get it on their standard input, and seccomp listeners in their message.
 //!
 //! Decides the bytes of that one JSON object. It is made before the clone in two pieces around the
 //! pid, because init must not allocate and cannot know its pid earlier. Source: runtime.md#state.
@@ -36,9 +36,9 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateText {
     /// What stands before the pid.
-    pub prefix: Vec<u8>,
+    pub prefix: String,
     /// What stands after the pid.
-    pub suffix: Vec<u8>,
+    pub suffix: String,
 }
 
 impl StateText {
@@ -57,18 +57,12 @@ impl StateText {
             suffix.push_str(&json(&container.annotations));
         }
         suffix.push('}');
-        Self {
-            prefix: prefix.into_bytes(),
-            suffix: suffix.into_bytes(),
-        }
+        Self { prefix, suffix }
     }
 
     /// The whole object. `pid` is as the reader's pid namespace numbers it, 0 for none.
     pub fn with_pid(&self, pid: i32) -> Vec<u8> {
-        let mut out = self.prefix.clone();
-        out.extend_from_slice(pid.to_string().as_bytes());
-        out.extend_from_slice(&self.suffix);
-        out
+        format!("{}{pid}{}", self.prefix, self.suffix).into_bytes()
     }
 }
 
