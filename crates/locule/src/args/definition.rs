@@ -1,7 +1,7 @@
 //! What the parser knows of the commands.
 //!
-//! Of a command that no word names, only its name and what it does are defined: enough to list it, and a start does not pay for the options of
-//! all the others.
+//! A start does not pay for the options of other commands: only those that some word names are defined
+//! for it. Whatever the parser has to explain is explained by the whole definition.
 
 use super::{
     Args, Command, Create, Delete, Events, Features, FromArgMatches, Globals, Init, Kill, List,
@@ -52,8 +52,19 @@ const ROWS: &[Row] = rows! {
 /// What the program does.
 const ABOUT: &str = "Runs containers that the OCI runtime specification describes: low-level, for engines and scripts";
 
-/// The definition of a command line with these words.
-pub(super) fn definition(words: &[OsString]) -> clap::Command {
+/// All commands.
+pub(super) fn whole() -> clap::Command {
+    define(ROWS.iter())
+}
+
+/// The commands that a word names: one of them may be the line's. Has no `help` command, which would
+/// need all the others.
+pub(super) fn of_named(words: &[OsString]) -> clap::Command {
+    let is_named = |row: &&Row| words.iter().any(|word| word == row.name);
+    define(ROWS.iter().filter(is_named)).disable_help_subcommand(true)
+}
+
+fn define(rows: impl Iterator<Item = &'static Row>) -> clap::Command {
     let program = clap::Command::new("locule")
         .disable_version_flag(true)
         .args_override_self(true)
@@ -66,14 +77,9 @@ pub(super) fn definition(words: &[OsString]) -> clap::Command {
         );
     // Which brings a description of its own.
     let program = Globals::augment_args(program).about(ABOUT);
-    program.subcommands(ROWS.iter().map(|row| {
-        let command = clap::Command::new(row.name);
-        let command = if words.iter().any(|word| word == row.name) {
-            (row.define)(command)
-        } else {
-            command
-        };
-        command.about(row.about).hide(row.name == "init")
+    program.subcommands(rows.map(|row| {
+        let command = (row.define)(clap::Command::new(row.name)).about(row.about);
+        command.hide(row.name == "init")
     }))
 }
 
@@ -86,10 +92,4 @@ pub(super) fn read(matches: &ArgMatches) -> Result<(Globals, Option<Command>), c
         None => None,
     };
     Ok((globals, command))
-}
-
-#[cfg(test)]
-/// All of it.
-pub(super) fn whole() -> clap::Command {
-    definition(&ROWS.iter().map(|row| row.name.into()).collect::<Vec<_>>())
 }

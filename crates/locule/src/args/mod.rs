@@ -7,12 +7,11 @@
 
 mod definition;
 mod group;
-mod plain;
 mod seccomp;
 mod spelling;
 mod update;
 
-use definition::{definition, read};
+use definition::read;
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
@@ -461,21 +460,31 @@ pub(crate) struct Misuse {
 /// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let words: Vec<_> = words.into_iter().collect();
-    match plain::read(&words) {
-        Some((globals, command)) => Ok(Invocation::Command(globals, command)),
-        None => parse_any(words),
+    // Never freed: this process ends soon, and the tree has thousands of pieces.
+    let definition = Box::leak(Box::new(definition::of_named(&words)));
+    match understand(definition, words.clone()) {
+        Ok((globals, Some(command))) if !globals.version && command.miscounted().is_none() => {
+            Ok(Invocation::Command(globals, command))
+        }
+        // Help, a mistake, or no command: what is said about it needs all of them.
+        Ok(_) | Err(_) => explain(words),
     }
 }
 
-/// In a frame of its own, which a plain line does not touch.
-#[inline(never)]
-fn parse_any(words: Vec<OsString>) -> Result<Invocation, Misuse> {
-    // Never freed: this process ends soon, and the tree has thousands of pieces.
-    let definition = Box::leak(Box::new(definition(&words)));
+fn understand(
+    definition: &mut clap::Command,
+    words: Vec<OsString>,
+) -> Result<(Globals, Option<Command>), clap::Error> {
     let words = spelling::normalize(definition, words);
     let name = OsString::from("locule");
-    let matched = definition.try_get_matches_from_mut([name].into_iter().chain(words));
-    let (globals, command) = match matched.and_then(|matches| read(&matches)) {
+    read(&definition.try_get_matches_from_mut([name].into_iter().chain(words))?)
+}
+
+/// The answer of the whole definition. In a frame of its own, which a start does not touch.
+#[inline(never)]
+fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
+    let definition = Box::leak(Box::new(definition::whole()));
+    let (globals, command) = match understand(definition, words) {
         Ok(read) => read,
         Err(error) => return refused(&error),
     };
