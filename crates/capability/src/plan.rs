@@ -6,6 +6,7 @@ use kernel::ids::{self, CapabilitySets};
 use kernel::{Call, Errno, Failed};
 use spec::Container;
 use spec::container::Capabilities;
+use std::fmt;
 
 /// What will be done, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +171,28 @@ impl Plan {
             if in_bounding != self.bounding.has(number) || in_ambient != self.ambient.has(number) {
                 return Err(differs(index));
             }
+        }
+        Ok(())
+    }
+}
+
+/// The five sets, equal ones together.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = [
+            ("bounding", self.bounding),
+            ("permitted", CapSet(self.sets.permitted)),
+            ("effective", CapSet(self.sets.effective)),
+            ("inheritable", CapSet(self.sets.inheritable)),
+            ("ambient", self.ambient),
+        ];
+        for (index, (_, set)) in sets.iter().enumerate() {
+            if sets[..index].iter().any(|(_, earlier)| earlier == set) {
+                continue;
+            }
+            let equal = sets.iter().filter(|(_, other)| other == set);
+            let names: Vec<_> = equal.map(|(name, _)| *name).collect();
+            writeln!(f, "{}: {set}", names.join(", "))?;
         }
         Ok(())
     }

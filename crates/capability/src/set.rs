@@ -54,6 +54,15 @@ pub fn number(name: &str) -> Option<u8> {
         .map(|capability| capability.index())
 }
 
+impl fmt::Display for CapSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("none"),
+            _ => f.write_str(&self.numbers().map(name).collect::<Vec<_>>().join(" ")),
+        }
+    }
+}
+
 impl fmt::Debug for CapSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.numbers().map(name)).finish()

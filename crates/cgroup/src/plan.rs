@@ -25,6 +25,7 @@ use crate::resources::{self, Controllers, FileWrite, Stage, Target};
 use crate::systemd::{Bus, Instance, Scope};
 use crate::{Error, Group, Location, Manager, Place, Version};
 
+mod describe;
 mod scope;
 
 /// What [`Plan::lower`] starts from.

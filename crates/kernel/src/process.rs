@@ -3,6 +3,7 @@
 use crate::errno::{Errno, ret, ret_number};
 use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
+use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 use std::{mem, ptr};
@@ -182,6 +183,12 @@ impl CStringArray {
         Self { strings, pointers }
     }
 
+    /// The strings, each without its NUL.
+    pub fn strings(&self) -> impl Iterator<Item = &[u8]> {
+        let strings = self.strings.iter();
+        strings.map(|string| string.split_last().map_or(&[][..], |(_nul, text)| text))
+    }
+
     /// Writes `text` over the string at `index` without allocating.
     ///
     /// # Errors
@@ -200,6 +207,23 @@ impl CStringArray {
             *pointer = string.as_ptr().cast();
         }
         Ok(())
+    }
+}
+
+/// By the strings: where they are does not count.
+impl PartialEq for CStringArray {
+    fn eq(&self, other: &Self) -> bool {
+        self.strings == other.strings
+    }
+}
+
+impl Eq for CStringArray {}
+
+impl fmt::Display for CStringArray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.strings().map(String::from_utf8_lossy))
+            .finish()
     }
 }
 

@@ -13,6 +13,7 @@ use spec::landlock::{Landlock, Mode, PathBeneath, fs_name, pointer};
 use spec::{Code, Diagnostic};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -177,6 +178,31 @@ pub fn describe_restriction(errno: Errno) -> String {
     };
     let call = Call::LandlockRestrict.name();
     format!("{}: {call}: {}{hint}", pointer(""), words(errno))
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Handled { fs, net, scoped } = self.handled;
+        writeln!(
+            f,
+            "restricts files {fs:#x}, ports {net:#x}, scopes {scoped:#x}"
+        )?;
+        for rule in &self.rules {
+            let missing = match rule.missing {
+                Missing::Fails => "",
+                Missing::IsPassedOver => ", if it exists",
+            };
+            writeln!(
+                f,
+                "allows {:#x} beneath {:?}{missing}",
+                rule.allowed, rule.path
+            )?;
+        }
+        for (port, rights) in &self.ports {
+            writeln!(f, "allows {rights:#x} on port {port}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Rule {

@@ -24,14 +24,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub const TAIL: usize = 200;
 
 /// One kind of hooks, ready to run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The property's name: "createRuntime".
     name: &'static str,
     hooks: Vec<Prepared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Prepared {
     path: CString,
     args: CStringArray,
@@ -116,7 +116,7 @@ pub struct HookFailed {
 }
 
 /// The end of a stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
     bytes: [u8; TAIL],
     length: usize,

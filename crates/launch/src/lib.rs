@@ -21,6 +21,7 @@ pub mod plan;
 pub mod process;
 pub mod program;
 pub mod protocol;
+mod rooms;
 mod stage;
 mod tree;
 

@@ -13,6 +13,7 @@ use landlock::{Abi, Ruleset};
 use rootfs::RootFd;
 use spec::container::Container;
 use spec::{Code, Diagnostic};
+use std::fmt;
 
 /// The step that the locks are shut right before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(crate) struct SysAdmin {
 }
 
 /// When, and the ruleset of Landlock.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) landlock: Option<landlock::Plan>,
     moment: Before,
@@ -102,6 +103,20 @@ impl Plan {
     /// What to add to the sentence for a failed exec.
     pub(crate) fn exec_hint(&self, failure: &Failure) -> &'static str {
         self.landlock.as_ref().map_or("", |_| exec_hint(failure))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = match self.moment {
+            Before::Drop => "before the capabilities are dropped",
+            Before::Ready => "before init is ready",
+            Before::Exec => "before the exec",
+        };
+        match &self.landlock {
+            Some(landlock) => write!(f, "Landlock and filter begin {moment}\n{landlock}"),
+            None => writeln!(f, "the filter begins {moment}"),
+        }
     }
 }
 

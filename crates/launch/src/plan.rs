@@ -38,7 +38,7 @@ const ENTER_NETWORK: [u8; 3] = [12, 19, 21];
 
 /// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
 /// the container's own passwd file knows.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Plan {
     pub(crate) cgroup: cgroup::Plan,
     pub(crate) entry: Entry,
@@ -74,7 +74,7 @@ impl Handles {
 }
 
 /// The hooks of create and start.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Hooks {
     pub(crate) prestart: hooks::Plan,
     pub(crate) create_runtime: hooks::Plan,
@@ -85,7 +85,7 @@ pub(crate) struct Hooks {
 }
 
 /// The state document that hooks are given, around its pid.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) creating: StateText,
     pub(crate) created: StateText,
@@ -119,7 +119,7 @@ impl Loopback {
 }
 
 /// What the runtime sets on init from outside.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Outside {
     pub(crate) oom_score_adj: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,

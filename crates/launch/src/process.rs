@@ -7,6 +7,7 @@
 use crate::failure::Failure;
 use crate::home::{self, Home};
 use crate::program::{Filter, Overrides, Program};
+use crate::rooms;
 use caller::Caller;
 use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
@@ -20,6 +21,7 @@ use rootfs::RootFd;
 use spec::Container;
 use spec::container::{KEEP_GROUPS, Namespace, Personality, Rlimit};
 use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -29,7 +31,7 @@ use std::os::unix::ffi::OsStrExt;
 const PER_LINUX32: i32 = 8;
 
 /// What will be done, and nothing else.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     hostname: Option<Vec<u8>>,
     domainname: Option<Vec<u8>>,
@@ -49,7 +51,7 @@ pub struct Plan {
     cwd_is_inside: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct User {
     uid: u32,
     gid: u32,
@@ -341,6 +343,44 @@ impl Plan {
     /// Becomes the program. Returns only on failure.
     pub(crate) fn exec(&self, candidate: usize) -> Failure {
         self.program.exec(candidate, &self.args, &self.env)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, name) in [
+            ("hostname", &self.hostname),
+            ("domainname", &self.domainname),
+        ] {
+            if let Some(name) = name {
+                writeln!(f, "{what} {:?}", String::from_utf8_lossy(name))?;
+            }
+        }
+        if let Some(personality) = self.personality {
+            writeln!(f, "personality {:#x}", personality.bits())?;
+        }
+        let User {
+            uid,
+            gid,
+            groups,
+            umask,
+            ..
+        } = &self.user;
+        let groups = match groups {
+            Some(groups) => format!("groups {groups:?}"),
+            None => "the caller's groups".to_owned(),
+        };
+        writeln!(f, "uid {uid}, gid {gid}, {groups}, umask {umask:03o}")?;
+        if self.no_new_privileges {
+            writeln!(f, "no_new_privs")?;
+        }
+        writeln!(f, "cwd {:?}", self.cwd)?;
+        writeln!(f, "program {}", self.program)?;
+        writeln!(f, "args {}", self.args)?;
+        for entry in self.env.strings() {
+            writeln!(f, "env {:?}", String::from_utf8_lossy(entry).trim_end())?;
+        }
+        rooms::limits(f, &self.limits)
     }
 }
 

@@ -12,6 +12,7 @@ use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed};
 use spec::container::Process;
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::os::fd::AsFd;
 
 /// Whether a system call filter is in force at the look-up. It need not know calls that are younger than it.
@@ -33,13 +34,20 @@ pub enum Overrides {
 }
 
 /// The container's program.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     candidates: Vec<CString>,
     filter: Filter,
     overrides: Overrides,
     /// Of the candidate that was found; empty if it has none or could not be read.
     interpreter: Tail,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let candidates = self.candidates.iter().map(|path| path.to_string_lossy());
+        f.write_str(&candidates.collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl Program {

@@ -70,6 +70,12 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("read {path:?}")]
+    Facts {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("print the answer")]
     Print(#[source] io::Error),
     #[error("compose the answer")]
@@ -131,7 +137,9 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::Load(_) | Self::KeptConfig { .. } | Self::NoProcess => "config",
+            Self::Load(_) | Self::Facts { .. } | Self::KeptConfig { .. } | Self::NoProcess => {
+                "config"
+            }
             Self::Filter { .. } => "filter",
             Self::UnknownSyscall { .. } | Self::ForeignSyscall { .. } => "unknown-syscall",
             Self::Launch(_) => "launch",

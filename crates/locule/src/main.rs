@@ -100,6 +100,8 @@ fn execute(
         Command::Events(args) => apart(commands::events::run, args, &env),
         Command::Spec(args) => apart(commands::template::run, args, &env),
         Command::Features(args) => apart(commands::features::run, args, &env),
+        Command::Facts(args) => apart(commands::plan::facts, args, &env),
+        Command::Plan(args) => apart(commands::plan::run, args, &env),
         Command::Seccomp(args) => apart(commands::seccomp::run, args, &env),
         Command::Init(_) => Err(Error::InitByHand),
         Command::Create(args) => {

@@ -12,6 +12,7 @@ use kernel::keyring::{self, KeyPermissions};
 use kernel::{Call, Errno, Failed};
 use spec::container::Process;
 use spec::{Code, Diagnostic};
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 /// The most that fsconfig(2) takes as a string, less the NUL.
@@ -148,6 +149,25 @@ impl Plan {
                 }
             }
         }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.keyring {
+            Keyring::New => writeln!(f, "a new session keyring")?,
+            Keyring::Inherit => writeln!(f, "the caller's session keyring")?,
+        }
+        for (what, write) in self
+            .key
+            .iter()
+            .map(|write| ("keys", write))
+            .chain(self.exec.iter().map(|write| ("the program", write)))
+        {
+            let value = String::from_utf8_lossy(&write.value);
+            writeln!(f, "label of {what}: {:?} {value:?}", write.attribute)?;
+        }
+        Ok(())
     }
 }
 

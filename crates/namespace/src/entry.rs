@@ -21,6 +21,7 @@ use kernel::{Call, Errno, Failed, clone, fs, ids};
 use nix::sys::prctl::set_dumpable;
 use spec::Container;
 use spec::container::Namespace;
+use std::fmt;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -395,6 +396,22 @@ impl Entry {
                 format!("become uid {uid} and gid {gid} of the user namespace")
             }
             Some(Hop::TimeOffsets(_)) => "set /linux/timeOffsets".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "clone with new namespaces ({})", self.describe_clone())?;
+        for index in 0..self.hops.len() {
+            writeln!(f, "then {}", self.describe(index))?;
+        }
+        for Join { kind, path } in &self.joins {
+            writeln!(f, "the {} namespace is {path:?}", kind.name())?;
+        }
+        match &self.id_maps {
+            Some(maps) => maps.fmt(f),
+            None => Ok(()),
         }
     }
 }

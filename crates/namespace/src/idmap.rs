@@ -11,6 +11,7 @@ use kernel::Errno;
 use spec::Container;
 use spec::container::{IdMapping, Namespace};
 use std::env;
+use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -126,6 +127,23 @@ impl IdMaps {
         }
         write_file(pid, "uid_map", UID.pointer, &text(&self.uid))?;
         write_file(pid, "gid_map", GID.pointer, &text(&self.gid))
+    }
+}
+
+impl fmt::Display for IdMaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, maps) in [("uid", &self.uid), ("gid", &self.gid)] {
+            writeln!(
+                f,
+                "{name} map {}",
+                text(maps).trim_end().replace('\n', ", ")
+            )?;
+        }
+        match &self.writer {
+            Writer::Privileged => writeln!(f, "the runtime writes the maps"),
+            Writer::OwnId => writeln!(f, "the runtime denies setgroups and writes the maps"),
+            Writer::Helpers { uid, gid } => writeln!(f, "{uid:?} and {gid:?} write the maps"),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag};
 use spec::state::{StateText, Status};
 use spec::{Code, Diagnostic};
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 /// The annotation that makes an unknown system call name an error ("1"): crun's.
@@ -151,6 +152,23 @@ impl Plan {
     /// must go to the runtime with the next message. Allocates nothing.
     pub fn apply(&self) -> Result<Option<OwnedFd>, Failed> {
         kernel::seccomp::load(&self.program, self.flags).map_err(Failed::at(Call::Seccomp, 0))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.flags.iter_names().map(|(name, _)| name).collect();
+        let flags = names.join(" ");
+        let length = self.program.len();
+        writeln!(f, "a filter of {length} instructions, flags ({flags})")?;
+        if !self.unknown.is_empty() {
+            let names: Vec<_> = self.unknown.iter().map(|(_, name)| name.as_str()).collect();
+            writeln!(f, "unknown here and left out: {}", names.join(" "))?;
+        }
+        match &self.listener {
+            Some(listener) => writeln!(f, "its listener goes to {:?}", listener.path()),
+            None => Ok(()),
+        }
     }
 }
 

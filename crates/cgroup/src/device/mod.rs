@@ -16,6 +16,7 @@ use kernel::bpf::{
 };
 use spec::container::{DeviceKind, DeviceRule, Resources};
 use spec::{Code, Diagnostic};
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::Error;
@@ -197,6 +198,18 @@ impl Devices {
             }
             answer => answer,
         }
+    }
+}
+
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(patterns) = self.patterns() else {
+            return writeln!(f, "all devices");
+        };
+        let patterns = patterns
+            .iter()
+            .map(|(node, access)| format!("{node} {access}"));
+        writeln!(f, "devices {}", patterns.collect::<Vec<_>>().join(", "))
     }
 }
 

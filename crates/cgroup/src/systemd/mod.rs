@@ -19,6 +19,7 @@ use dbus::Value;
 use serde::{Deserialize, Serialize};
 use spec::Container;
 use std::cell::RefCell;
+use std::fmt;
 use std::time::Duration;
 
 use crate::device::Devices;
@@ -263,6 +264,24 @@ impl Scope {
         match &mut *manager {
             Some(manager) => ask(manager),
             none => ask(none.insert(self.unit.manager(PATIENCE.answer)?)),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "unit {:?} of systemd {}", self.unit.name, self.version)?;
+        let own = |name: &str| self.annotated.iter().any(|property| property.name == name);
+        let kept = self
+            .properties
+            .iter()
+            .filter(|property| !own(&property.name));
+        for Property { name, value, .. } in kept.chain(&self.annotated) {
+            writeln!(f, "property {name} = {value:?}")?;
+        }
+        match &self.unit.sub_group {
+            Some(name) => writeln!(f, "the container lives in its sub-group {name:?}"),
+            None => Ok(()),
         }
     }
 }

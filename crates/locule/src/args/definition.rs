@@ -4,8 +4,8 @@
 //! for it. Whatever the parser has to explain is explained by the whole definition.
 
 use super::{
-    Args, Command, Create, Delete, Events, Features, FromArgMatches, Globals, Init, Kill, List,
-    Pause, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
+    Args, Command, Create, Delete, Events, Facts, Features, FromArgMatches, Globals, Init, Kill,
+    List, Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
 };
 use clap::ArgMatches;
 use std::ffi::OsString;
@@ -45,6 +45,8 @@ const ROWS: &[Row] = rows! {
     Events "events" "Print what a container uses, and when its memory has run out"
     Spec "spec" "Write a config.json to start from"
     Features "features" "Print as JSON what this build supports"
+    Facts "facts" "Print as JSON what this host and this caller are"
+    Plan "plan" "Print what create would do with a bundle on this host"
     Seccomp "seccomp" "Compile, check, question and compare system call filters, without any container"
     Init "init" "Refuses: containers are made by create and run"
 };

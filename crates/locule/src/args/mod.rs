@@ -7,12 +7,14 @@
 
 mod definition;
 mod group;
+mod plan;
 mod seccomp;
 mod spelling;
 mod update;
 
 use definition::read;
 pub(crate) use group::{Events, Pause, Ps, Resume};
+pub(crate) use plan::{Facts, Plan, PlanFormat};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
 pub(crate) use self::seccomp::{
@@ -137,6 +139,8 @@ pub(crate) enum Command {
     Events(Events),
     Spec(Spec),
     Features(Features),
+    Facts(Facts),
+    Plan(Plan),
     Seccomp(Seccomp),
     Init(Init),
 }
@@ -397,6 +401,8 @@ impl Command {
             Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
             Self::Spec(args) => ("spec", args.words.len(), 0, 0),
             Self::Features(args) => ("features", args.words.len(), 0, 0),
+            Self::Facts(args) => ("facts", args.words.len(), 0, 0),
+            Self::Plan(args) => ("plan", args.words.len(), 0, 1),
             Self::Seccomp(_) => ("seccomp", 0, 0, 0),
             Self::Init(_) => ("init", 0, 0, 0),
         }

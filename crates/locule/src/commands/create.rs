@@ -213,6 +213,11 @@ impl Making<'_> {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            for line in plan.to_string().lines() {
+                tracing::debug!("{line}");
+            }
+        }
         let handles = plan.open(bus)?;
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
         // The clone copies what is in memory then, and charges it to the container.

@@ -8,6 +8,7 @@ pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;
+pub(crate) mod plan;
 pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod run;
@@ -34,6 +35,8 @@ pub(crate) struct Env {
     pub(crate) cgroup_manager: cgroup::Manager,
     /// Whether this process lacks the rights of the host's root.
     pub(crate) rootless: bool,
+    /// `--rootless`, as typed: for a plan of another host.
+    pub(crate) rootless_option: Rootless,
     /// The descriptors of the caller that a container gets.
     pub(crate) preserved: Preserved,
 }
@@ -55,6 +58,7 @@ impl Env {
             root: globals.root.clone(),
             cgroup_manager,
             rootless,
+            rootless_option: globals.rootless,
             preserved: Preserved::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The commands on containers that are one process of the test each: no cgroup, no namespace.
 
 use super::*;
-use crate::args::{Command as Parsed, Invocation};
+use crate::args::{Command as Parsed, Invocation, Rootless};
 use crate::process::Process;
 use crate::state::{ContainerId, Lock, Record};
 use crate::testing::{self, Directory};
@@ -28,6 +28,7 @@ impl Stage {
             root: Some(directory.path().join("root")),
             cgroup_manager: cgroup::Manager::Disabled,
             rootless: false,
+            rootless_option: Rootless::False,
             preserved: Default::default(),
         };
         env.store(Access::Make).unwrap();

@@ -1,0 +1,172 @@
+//! `locule plan` and `locule facts`: what a creation would do, told before it is done.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use integration::{Bundle, Sandbox, sandbox};
+use serde_json::{Value, json};
+
+/// What nobody does, of a bundle that has a bit of everything.
+fn bundle(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle.set(
+        "/linux/seccomp",
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}),
+    );
+    bundle.set(
+        "/annotations/dev.locule.landlock",
+        json!(r#"{"handledAccessFs": ["make_sym"]}"#),
+    );
+    bundle.bind(&s.dir, "/mnt", &["rbind", "ro"]);
+    bundle.args(&["true"]);
+    bundle
+}
+
+fn plan(s: &Sandbox, bundle: &Bundle, options: &[&str]) -> Command {
+    let mut command = Command::new(&s.subject.program);
+    command
+        .arg("plan")
+        .arg("--bundle")
+        .arg(&bundle.path)
+        .args(options);
+    command
+}
+
+/// The plan that is printed is the value that `create` carries out: its log has the same lines.
+#[test]
+fn a_creation_logs_the_lines_of_its_plan() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let bundle = bundle(s);
+        bundle.write();
+        let id = s.id();
+        let printed = s.finish(plan(s, &bundle, &[&id]), Some(&bundle)).ok();
+        let log = s.dir.join("plan.log");
+        let mut command = Command::new(&s.subject.program);
+        command.arg("--root").arg(&s.state).arg("--log").arg(&log);
+        command.args([
+            "--log-level",
+            "debug",
+            "--log-format",
+            "json",
+            "create",
+            "--bundle",
+        ]);
+        command.arg(&bundle.path).arg(&id);
+        s.finish(command, Some(&bundle)).ok();
+        s.runtime(&["delete", "--force", &id]).ok();
+        let log = fs::read_to_string(&log).expect("the log");
+        let entries = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let messages: Vec<_> = entries
+            .map(|entry| entry["msg"].as_str().expect("msg").to_owned())
+            .collect();
+        let planned: Vec<_> = printed.stdout.lines().collect();
+        assert!(planned.len() > 20, "{}", printed.stdout);
+        let first = messages.iter().position(|message| message == planned[0]);
+        let first = first.expect("the first line of the plan");
+        assert_eq!(messages[first..first + planned.len()], planned);
+    });
+}
+
+/// System calls that change nothing outside of the process that makes them.
+fn is_a_read(line: &str) -> bool {
+    let changes = ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"];
+    !changes.iter().any(|flag| line.contains(flag))
+}
+
+/// "Touches nothing": under strace there is no call that could change a file, a mount, a process or a namespace.
+#[test]
+fn a_plan_only_reads() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let bundle = bundle(s);
+        bundle.write();
+        for words in [
+            &["plan", "--bundle", bundle.path.to_str().expect("UTF-8")][..],
+            &["facts"],
+        ] {
+            let trace = s.dir.join("trace");
+            let mut command = Command::new("strace");
+            command.arg("-f").arg("--output").arg(&trace).arg("--trace");
+            // Everything that can open for writing or change what others see.
+            command.arg("open,openat,openat2,creat,%process,write,pwrite64,writev,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,\
+                link,linkat,symlink,symlinkat,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,fchownat,lchown,truncate,ftruncate,\
+                setxattr,fsetxattr,mount,umount2,move_mount,open_tree,mount_setattr,fsopen,pivot_root,chroot,setns,unshare,bind,listen,\
+                setuid,setgid,setresuid,setresgid,setgroups,capset,keyctl,bpf,sethostname,kill,tgkill");
+            command.arg(&s.subject.program).args(words);
+            let outcome = s.finish(command, Some(&bundle)).ok();
+            assert!(!outcome.stdout.is_empty());
+            let trace = fs::read_to_string(&trace).expect("the trace");
+            let calls: Vec<_> = trace
+                .lines()
+                .filter_map(|line| line.split_once(' '))
+                .collect();
+            assert!(calls.len() > 5, "{trace}");
+            let odd = calls
+                .iter()
+                .map(|(_pid, call)| call.trim_start())
+                .filter(|call| {
+                    let opens = call.starts_with("open")
+                        && is_a_read(call)
+                        && !call.starts_with("open_tree");
+                    let answers = call.starts_with("write(1,");
+                    let lives = ["execve(", "exit_group(", "+++"]
+                        .iter()
+                        .any(|name| call.starts_with(name));
+                    !(opens || answers || lives)
+                });
+            assert_eq!(odd.collect::<Vec<_>>(), [""; 0], "{words:?}");
+        }
+    });
+}
+
+/// Any user may ask, also about a bundle of root's: the plan is then what that user could do.
+#[test]
+fn any_user_may_ask_about_a_bundle_of_root() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let mut bundle = bundle(s);
+        bundle.set("/process/noNewPrivileges", json!(true));
+        bundle.write();
+        let mut command = plan(s, &bundle, &[]);
+        command.uid(65534).gid(65534);
+        let outcome = s.finish(command, Some(&bundle)).ok();
+        assert!(
+            outcome.stdout.contains(
+                "capabilities: bounding, permitted, effective, inheritable, ambient: none"
+            ),
+            "{}",
+            outcome.stdout
+        );
+        // With root's facts it is what root would do.
+        let facts = s.dir.join("facts.json");
+        let mut asked = Command::new(&s.subject.program);
+        asked.arg("facts");
+        fs::write(&facts, s.finish(asked, None).ok().stdout).expect("facts");
+        let facts = facts.to_str().expect("UTF-8");
+        let by_root = s
+            .finish(
+                plan(s, &bundle, &["--facts", facts, "--format", "json"]),
+                Some(&bundle),
+            )
+            .ok();
+        let mut command = plan(s, &bundle, &["--facts", facts, "--format", "json"]);
+        command.uid(65534).gid(65534);
+        let by_user = s.finish(command, Some(&bundle)).ok();
+        assert_eq!(by_user.stdout, by_root.stdout);
+        let plan: Value = serde_json::from_str(&by_root.stdout).expect("JSON");
+        assert!(
+            plan["capabilities"].is_array() && plan["warnings"].is_array(),
+            "{plan}"
+        );
+    });
+}
