@@ -8,6 +8,12 @@ use std::time::Duration;
 /// A failure of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The container has no group in a hierarchy with the controller.
+    #[error("the container has no cgroup of the controller {controller:?}")]
+    NoController {
+        /// As given.
+        controller: String,
+    },
     /// The configuration asks for what cannot be done.
     #[error(transparent)]
     Config(#[from] Diagnostic),

@@ -17,6 +17,8 @@ pub(crate) enum Begun {
     /// They are to be made around the first process.
     NotYet,
     Yes,
+    /// They are those of a container that runs: whoever joins them does not end them.
+    Others,
 }
 
 /// The groups of one container, open. The descriptors are close-on-exec.
@@ -64,7 +66,7 @@ impl Group {
     /// # Errors
     /// What is left and why.
     pub fn end(&self, deadline: Duration) -> Result<(), Error> {
-        if self.begun == Begun::NotYet || self.location.is_empty() {
+        if self.begun != Begun::Yes || self.location.is_empty() {
             return Ok(());
         }
         self.location.signal_all(SIGKILL)?;
@@ -89,7 +91,9 @@ impl Group {
                 source: Errno::ENOENT,
             })?);
         }
-        Ok(Self::new(location.clone(), directories, Undo::new()))
+        let mut group = Self::new(location.clone(), directories, Undo::new());
+        group.begun = Begun::Others;
+        Ok(group)
     }
 
     /// Where the groups are.

@@ -147,6 +147,14 @@ impl Place {
         }
     }
 
+    fn descend(&mut self, names: &[String]) {
+        for name in names {
+            self.path.push('/');
+            self.path.push_str(name);
+            (self.inode, self.mark) = (None, None);
+        }
+    }
+
     /// State files are trusted little: a group is never the root, and never reached by "..".
     pub(crate) fn check(&self) -> Result<(), Error> {
         let names = name::components(&self.path)?;
@@ -214,18 +222,45 @@ impl Location {
         Group::open(self)
     }
 
+    /// No group: the process stays where its maker is.
+    pub fn none(manager: Manager) -> Self {
+        Self {
+            manager,
+            groups: Vec::new(),
+            inherited: Vec::new(),
+            unit: None,
+        }
+    }
+
+    /// As [`Self::below`], for the hierarchies of these controllers alone.
+    ///
+    /// # Errors
+    /// As there; [`Error::NoController`].
+    pub fn below_for(&self, controllers: &[&str], sub_group: &str) -> Result<Self, Error> {
+        let names = name::components(sub_group)?;
+        let mut location = self.clone();
+        for controller in controllers {
+            let place = location
+                .groups
+                .iter_mut()
+                .find(|place| place.has_controller(controller))
+                .ok_or_else(|| Error::NoController {
+                    controller: (*controller).to_owned(),
+                })?;
+            place.descend(&names);
+        }
+        Ok(location)
+    }
+
     /// The same location one or more names deeper, for a process that is to join a sub-group.
     ///
     /// # Errors
     /// `sub_group` holds `..` or odd bytes; it cannot lead out of the container's own group.
     pub fn below(&self, sub_group: &str) -> Result<Self, Error> {
         let mut location = self.clone();
-        for name in name::components(sub_group)? {
-            for place in &mut location.groups {
-                place.path.push('/');
-                place.path.push_str(&name);
-                (place.inode, place.mark) = (None, None);
-            }
+        let names = name::components(sub_group)?;
+        for place in &mut location.groups {
+            place.descend(&names);
         }
         Ok(location)
     }

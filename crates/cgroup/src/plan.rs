@@ -66,6 +66,8 @@ pub struct Plan {
     owner: Option<u32>,
     /// What systemd is to make; `None`: the groups are made here.
     scope: Option<Scope>,
+    /// Whether the groups are those of a container that runs.
+    joins: bool,
 }
 
 /// What a plan works with, opened before the first group is made.
@@ -156,6 +158,20 @@ impl Plan {
         }
     }
 
+    /// The groups of a container that runs, which one more process joins.
+    pub fn join(location: Location) -> Self {
+        Self {
+            location,
+            writes: Vec::new(),
+            devices: None,
+            refusal: Refusal::Fails,
+            available: Vec::new(),
+            owner: None,
+            scope: None,
+            joins: true,
+        }
+    }
+
     /// A plan for nothing yet.
     fn empty(request: &Request<'_>) -> Self {
         Self {
@@ -175,6 +191,7 @@ impl Plan {
             available: Vec::new(),
             owner: owner(request.container),
             scope: None,
+            joins: false,
         }
     }
 
@@ -232,6 +249,7 @@ impl Plan {
             available: Vec::new(),
             owner: None,
             scope: None,
+            joins: false,
         }
     }
 
@@ -315,6 +333,9 @@ impl Plan {
         handles: &Handles,
         finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if self.joins {
+            return finish(self.location.open()?, Unrestricted(None));
+        }
         if self.scope.is_some() {
             return finish(Group::awaited(handles.location.clone()), Unrestricted(None));
         }

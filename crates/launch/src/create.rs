@@ -6,7 +6,7 @@
 //! have done so already.
 
 use crate::failure::Failure;
-use crate::plan::{Handles, Loopback, Plan};
+use crate::plan::{FileHandles, Files, Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
 use crate::stage::init;
 use crate::stage::runtime::{LISTENER, Opened, Stage, lost};
@@ -65,7 +65,8 @@ pub fn launch<T>(
         ),
     };
     // The createContainer hooks are run by init, which says no word before; nor does it before it mounts what is on a device.
-    let early = !plan.hooks.create_container.is_empty() || plan.rootfs.may_open_devices();
+    let opens_devices = matches!(&plan.files, Files::Make(tree) if tree.may_open_devices());
+    let early = !plan.hooks.create_container.is_empty() || opens_devices;
     let (mut group, unrestricted) = if !early {
         let (group, unrestricted) = plan.cgroup.create_unrestricted(&handles.cgroup)?;
         (group, Some(unrestricted))
@@ -124,7 +125,10 @@ fn make_init(
         cgroup: group.clone_into(),
         sibling: false,
     };
-    let away = plan.rootfs.enter(&mut handles.rootfs)?;
+    let away = match (&plan.files, &mut handles.files) {
+        (Files::Make(tree), FileHandles::Make(files)) => tree.enter(files)?,
+        _ => None,
+    };
     let child = match clone::clone(thread, options) {
         Ok(Side::Child(thread)) => {
             drop(runtime);

@@ -55,6 +55,14 @@ impl Facts {
         Ok((Self::collect(Some(request.container), cgroup)?, bus))
     }
 
+    /// Asks what a process that enters `container` depends on. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Probe`].
+    pub fn probe_entering(container: &Container) -> Result<Self, Error> {
+        Self::collect(Some(container), cgroup::Facts::default())
+    }
+
     fn collect(container: Option<&Container>, cgroup: cgroup::Facts) -> Result<Self, Error> {
         let caller = Caller::probe().map_err(|errno| Error::Probe {
             what: "the own capabilities",

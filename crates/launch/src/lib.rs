@@ -12,6 +12,7 @@
 
 pub mod create;
 pub mod describe;
+pub mod exec;
 mod facts;
 pub mod failure;
 mod home;
@@ -141,6 +142,14 @@ pub enum Error {
         limit: u64,
         /// Bytes.
         peak: u64,
+    },
+    /// The way into a container that runs.
+    #[error("enter the container: {what}: {}", words(*errno))]
+    Enter {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        errno: Errno,
     },
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]

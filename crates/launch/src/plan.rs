@@ -19,6 +19,8 @@ use spec::Container;
 use spec::container::Rlimit;
 use spec::state::{StateText, Status};
 use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -42,7 +44,7 @@ const ENTER_NETWORK: [u8; 3] = [12, 19, 21];
 pub struct Plan {
     pub(crate) cgroup: cgroup::Plan,
     pub(crate) entry: Entry,
-    pub(crate) rootfs: rootfs::Plan,
+    pub(crate) files: Files,
     pub(crate) capability: capability::Plan,
     pub(crate) process: Option<process::Plan>,
     pub(crate) lsm: lsm::Plan,
@@ -54,15 +56,59 @@ pub struct Plan {
     pub(crate) loopback: Loopback,
     /// Descriptors 3 to this one less three stay open.
     pub(crate) keep_fds: u32,
+    /// The first process of the container that is entered, in the runtime's PID namespace.
+    pub(crate) first: Option<i32>,
     /// args[0] as written, for messages.
     pub(crate) program: String,
+}
+
+/// Which files the process sees.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Files {
+    /// A tree that it makes.
+    Make(rootfs::Plan),
+    /// Those of a container that runs, whose mount namespace it enters.
+    Join,
+}
+
+impl fmt::Display for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Make(tree) => tree.fmt(f),
+            Self::Join => f.write_str("those of the container"),
+        }
+    }
+}
+
+/// What the files are made of, or found by.
+#[derive(Debug)]
+pub(crate) enum FileHandles {
+    Make(rootfs::Handles),
+    /// Of a container that runs.
+    Join {
+        /// Its root directory, where that is not the root of its mount namespace: the container has
+        /// none of its own.
+        root: Option<OwnedFd>,
+        /// The runtime's own /proc, out of the container's reach.
+        procfs: Option<OwnedFd>,
+    },
+}
+
+impl FileHandles {
+    /// The procfs that labels are written through.
+    pub(crate) fn procfs(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Make(handles) => handles.procfs(),
+            Self::Join { procfs, .. } => procfs.as_ref().map(OwnedFd::as_fd),
+        }
+    }
 }
 
 /// What the plan works with, opened before the clone and inherited by init.
 #[derive(Debug)]
 pub struct Handles {
     pub(crate) namespaces: namespace::Handles,
-    pub(crate) rootfs: rootfs::Handles,
+    pub(crate) files: FileHandles,
     pub(crate) cgroup: cgroup::Handles,
 }
 
@@ -171,7 +217,6 @@ impl Plan {
     pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
         let caller = &facts.caller;
-        let lsm = labels(request, facts)?;
         let cgroup = cgroup::Plan::lower(&request.cgroup(), &facts.cgroup)?;
         let cgroup_entry = if needs_join(cgroup.location()) {
             CgroupEntry::ByRuntime
@@ -180,64 +225,21 @@ impl Plan {
         };
         let entry = Entry::lower(container, cgroup_entry, &facts.namespace, caller)?;
         let rootfs = crate::tree::lower(request, facts, &entry, &cgroup)?;
-        let available = capability::plan::Available::of(caller, entry.changes_user_namespace());
-        let (capability, refused) = capability::Plan::lower(container, available);
-        let limits = match caller.has([SYS_RESOURCE]) {
-            false => Limits::ByInit,
-            true => Limits::ByRuntime,
-        };
-        let denied = entry
+        let denies_setgroups = entry
             .id_maps
             .as_ref()
             .is_some_and(namespace::IdMaps::denies_setgroups);
-        let seccomp = filter(request, facts)?;
-        let sys_admin = SysAdmin {
-            in_init: available.obtainable.has(SYS_ADMIN),
-            in_program: capability.has_effective(SYS_ADMIN),
-        };
-        let (locks, warnings) =
-            locks::Plan::lower(container, seccomp.as_ref(), sys_admin, facts.landlock)?;
-        let options = Options {
-            listen_fds: request.listen_fds,
-            setgroups: process::setgroups(container, denied, caller),
-            limits,
-            own_groups: own_groups(caller),
-            filter: match seccomp.is_some() && locks.precede_look_up() {
-                true => Filter::InForce,
-                false => Filter::Later,
-            },
-            overrides: overrides(&capability),
-        };
-        let process = container.process.as_ref();
-        let hooks = Hooks::lower(container)?;
-        let plan = Self {
-            loopback: Loopback::lower(&entry, &hooks, facts),
-            cgroup,
-            entry,
-            rootfs,
-            capability,
-            process: process::Plan::lower(container, options)?,
-            lsm,
-            seccomp,
-            locks,
-            hooks,
-            state: State::lower(container, request.id),
-            outside: Outside {
-                oom_score_adj: process
-                    .and_then(|process| process.oom_score_adj)
-                    .map(|score| score.to_string()),
-                rlimits: process
-                    .filter(|_| limits == Limits::ByRuntime)
-                    .map(|process| process.rlimits.clone())
-                    .unwrap_or_default(),
-            },
+        let part = Part {
+            container,
+            id: request.id,
+            status: Status::Creating,
+            keyring: request.keyring,
             keep_fds: request.keep_fds,
-            program: process
-                .and_then(|process| process.args.first().cloned())
-                .unwrap_or_default(),
+            listen_fds: request.listen_fds,
+            denies_setgroups,
+            first: None,
         };
-        let refused = refused.iter().map(describe::left_out);
-        Ok((plan, refused.chain(warnings).collect()))
+        part.lower(facts, cgroup, entry, Files::Make(rootfs))
     }
 
     /// Opens what is opened before the clone. `bus` is the connection that [`Facts::probe_for`] gave.
@@ -245,10 +247,17 @@ impl Plan {
     /// # Errors
     /// What is not there, or is something else, with its JSON pointer.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
+        let files = match &self.files {
+            Files::Make(tree) => FileHandles::Make(tree.open()?),
+            Files::Join => FileHandles::Join {
+                root: None,
+                procfs: None,
+            },
+        };
         Ok(Handles {
             cgroup: self.cgroup.open(bus)?,
             namespaces: self.entry.open()?,
-            rootfs: self.rootfs.open()?,
+            files,
         })
     }
 
@@ -280,9 +289,9 @@ impl Plan {
                     describe::namespace_hint(failure.errno())
                 )
             }
-            Place::Rootfs => match rootfs::Place::from_bytes(failure.detail) {
-                Some(place) => self.rootfs.describe(&place),
-                None => format!("the file system tree: {call}: {why}"),
+            Place::Rootfs => match (&self.files, rootfs::Place::from_bytes(failure.detail)) {
+                (Files::Make(tree), Some(place)) => tree.describe(&place),
+                _ => format!("the file system tree: {call}: {why}"),
             },
             Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
             Place::Process => describe::process(failure, self.process.as_ref()),
@@ -299,18 +308,112 @@ impl Plan {
     }
 }
 
-/// The system call filter.
-fn filter(request: &Request<'_>, facts: &Facts) -> Result<Option<seccomp::Plan>, Error> {
-    let plan = seccomp::Plan::lower(&seccomp::Request {
-        container: request.container,
-        id: request.id,
-        status: Status::Creating,
-        facts: facts.seccomp.unwrap_or_default(),
-    })?;
-    for (pointer, name) in plan.iter().flat_map(|plan| &plan.unknown) {
-        tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
+/// What a process of a new container and one of a container that runs have in common.
+pub(crate) struct Part<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) id: &'a str,
+    /// What a listener of the filter is told.
+    pub(crate) status: Status,
+    pub(crate) keyring: Keyring,
+    pub(crate) keep_fds: u32,
+    pub(crate) listen_fds: u32,
+    pub(crate) denies_setgroups: bool,
+    /// The first process of the container that is entered.
+    pub(crate) first: Option<i32>,
+}
+
+impl Part<'_> {
+    /// Completes the plan. Gives the warnings too.
+    pub(crate) fn lower(
+        &self,
+        facts: &Facts,
+        cgroup: cgroup::Plan,
+        entry: Entry,
+        files: Files,
+    ) -> Result<(Plan, Vec<String>), Error> {
+        let container = self.container;
+        let caller = &facts.caller;
+        let lsm = self.labels(facts)?;
+        let available = capability::plan::Available::of(caller, entry.changes_user_namespace());
+        let (capability, refused) = capability::Plan::lower(container, available);
+        let limits = match caller.has([SYS_RESOURCE]) {
+            false => Limits::ByInit,
+            true => Limits::ByRuntime,
+        };
+        let seccomp = self.filter(facts)?;
+        let sys_admin = SysAdmin {
+            in_init: available.obtainable.has(SYS_ADMIN),
+            in_program: capability.has_effective(SYS_ADMIN),
+        };
+        let (locks, warnings) =
+            locks::Plan::lower(container, seccomp.as_ref(), sys_admin, facts.landlock)?;
+        let options = Options {
+            listen_fds: self.listen_fds,
+            setgroups: process::setgroups(container, self.denies_setgroups, caller),
+            limits,
+            own_groups: own_groups(caller),
+            filter: match seccomp.is_some() && locks.precede_look_up() {
+                true => Filter::InForce,
+                false => Filter::Later,
+            },
+            overrides: overrides(&capability),
+        };
+        let process = container.process.as_ref();
+        let hooks = Hooks::lower(container)?;
+        let plan = Plan {
+            loopback: Loopback::lower(&entry, &hooks, facts),
+            cgroup,
+            entry,
+            files,
+            capability,
+            process: process::Plan::lower(container, options)?,
+            lsm,
+            seccomp,
+            locks,
+            hooks,
+            state: State::lower(container, self.id),
+            outside: Outside {
+                oom_score_adj: process
+                    .and_then(|process| process.oom_score_adj)
+                    .map(|score| score.to_string()),
+                rlimits: process
+                    .filter(|_| limits == Limits::ByRuntime)
+                    .map(|process| process.rlimits.clone())
+                    .unwrap_or_default(),
+            },
+            keep_fds: self.keep_fds,
+            first: self.first,
+            program: process
+                .and_then(|process| process.args.first().cloned())
+                .unwrap_or_default(),
+        };
+        let refused = refused.iter().map(describe::left_out);
+        Ok((plan, refused.chain(warnings).collect()))
     }
-    Ok(plan)
+
+    /// The system call filter.
+    fn filter(&self, facts: &Facts) -> Result<Option<seccomp::Plan>, Error> {
+        let plan = seccomp::Plan::lower(&seccomp::Request {
+            container: self.container,
+            id: self.id,
+            status: self.status,
+            facts: facts.seccomp.unwrap_or_default(),
+        })?;
+        for (pointer, name) in plan.iter().flat_map(|plan| &plan.unknown) {
+            tracing::debug!("{pointer}: system call {name:?} is unknown here and left out");
+        }
+        Ok(plan)
+    }
+
+    /// Keyring, profile and labels, as this host can give them.
+    fn labels(&self, facts: &Facts) -> Result<lsm::Plan, Error> {
+        Ok(lsm::Plan::lower(&lsm::Request {
+            process: self.container.process.as_ref(),
+            mount_label: self.container.mount_label.as_deref(),
+            keyring: self.keyring,
+            facts: facts.security.as_ref(),
+        })?)
+    }
 }
 
 /// What the program's capabilities open.
@@ -328,16 +431,6 @@ fn own_groups(caller: &Caller) -> OwnGroups {
         true => OwnGroups::OfRoot,
         false => OwnGroups::OfUser,
     }
-}
-
-/// Keyring, profile and labels, as this host can give them.
-fn labels(request: &Request<'_>, facts: &Facts) -> Result<lsm::Plan, Error> {
-    Ok(lsm::Plan::lower(&lsm::Request {
-        process: request.container.process.as_ref(),
-        mount_label: request.container.mount_label.as_deref(),
-        keyring: request.keyring,
-        facts: facts.security.as_ref(),
-    })?)
 }
 
 /// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.

@@ -28,7 +28,7 @@ impl Plan {
                 "runtime",
                 text(Some(&Runtime(self.loopback, &self.outside))),
             ),
-            ("files", text(Some(&self.rootfs))),
+            ("files", text(Some(&self.files))),
             (
                 "hooks",
                 early

@@ -4,7 +4,6 @@
 //! reach the container's program (those that `--preserve-fds` and socket activation ask for) and marks
 //! all others close-on-exec, before anything else is opened. Also how many this process may open itself.
 
-use crate::args::Create;
 use kernel::Errno;
 use kernel::process::{Closing, DESCRIPTORS, close_range, is_open, prlimit, rlimit};
 use spec::Container;
@@ -48,16 +47,29 @@ pub(crate) enum Unpreserved {
     Number { value: OsString },
 }
 
-/// The descriptors that `args` and the environment ask for. Call it before anything is opened.
+/// The descriptors that --preserve-fds and the environment ask for. Call it before anything is opened.
 ///
 /// # Errors
 /// One of them is not open, or LISTEN_FDS is no number.
-pub(crate) fn preserved(args: &Create) -> Result<Preserved, Unpreserved> {
+pub(crate) fn preserved(asked: u32) -> Result<Preserved, Unpreserved> {
     let pid = env::var_os("LISTEN_PID");
     let count = env::var_os("LISTEN_FDS");
     let preserved = Preserved {
         listening: listening(std::process::id(), pid.as_deref(), count.as_deref())?,
-        asked: args.preserve_fds,
+        asked,
+    };
+    check(preserved, is_open)?;
+    Ok(preserved)
+}
+
+/// The descriptors that --preserve-fds alone asks for. Call it before anything is opened.
+///
+/// # Errors
+/// One of them is not open.
+pub(crate) fn asked(asked: u32) -> Result<Preserved, Unpreserved> {
+    let preserved = Preserved {
+        listening: 0,
+        asked,
     };
     check(preserved, is_open)?;
     Ok(preserved)

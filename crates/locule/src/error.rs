@@ -108,6 +108,30 @@ pub(crate) enum Error {
         arch: &'static str,
         others: String,
     },
+    #[error(
+        "no command to run; give one behind the id (`locule exec ID COMMAND`) or a file by --process"
+    )]
+    NoCommand,
+    #[error(
+        "the container's configuration has no process that options could change; describe the whole process in a file and give it by --process"
+    )]
+    NoProcessToChange,
+    #[error("{option}: expected {expected}, found {given:?}")]
+    Option {
+        option: &'static str,
+        given: String,
+        expected: &'static str,
+    },
+    #[error(
+        "--cgroup {given:?}: the container has no cgroup of its own, so there is none below it"
+    )]
+    NoSubGroup { given: String },
+    #[error("--cgroup {given:?}")]
+    SubGroup {
+        given: String,
+        #[source]
+        source: cgroup::Error,
+    },
     #[error("{option} is not supported yet: {why}")]
     NotYet {
         option: &'static str,
@@ -127,7 +151,10 @@ impl Error {
             Self::Refused(_) => "status",
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
-            Self::Cgroup(_) | Self::NoGroup { .. } => "cgroup",
+            Self::Cgroup(_)
+            | Self::NoGroup { .. }
+            | Self::NoSubGroup { .. }
+            | Self::SubGroup { .. } => "cgroup",
             Self::Misgiven(_) => "limit",
             Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",
@@ -145,7 +172,11 @@ impl Error {
             Self::Launch(_) => "launch",
             Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
-            Self::InitByHand | Self::Unpreserved(_) => "usage",
+            Self::InitByHand
+            | Self::Unpreserved(_)
+            | Self::NoCommand
+            | Self::NoProcessToChange
+            | Self::Option { .. } => "usage",
         }
     }
 

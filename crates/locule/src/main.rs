@@ -68,8 +68,10 @@ fn execute(
 ) -> Result<ExitCode, Error> {
     // Before the first descriptor of our own, which could have the number of one that is to be preserved.
     let preserved = match command {
-        Command::Create(args) => descriptors::preserved(args),
-        Command::Run(args) => descriptors::preserved(&args.create),
+        Command::Create(args) => descriptors::preserved(args.preserve_fds),
+        Command::Run(args) => descriptors::preserved(args.create.preserve_fds),
+        // Sockets of activation are for the container's own process.
+        Command::Exec(args) => descriptors::asked(args.preserve_fds),
         _ => Ok(Preserved::default()),
     };
     log::install(globals)?;
@@ -107,6 +109,10 @@ fn execute(
         Command::Create(args) => {
             harden(preserved)?;
             apart(commands::create::run, args, &env)
+        }
+        Command::Exec(args) => {
+            harden(preserved)?;
+            apart(commands::exec::run, args, &env)
         }
         Command::Start(args) => apart(commands::start::run, args, &env),
         Command::Run(args) => {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 /// A living process that is the recorded one.
 #[derive(Debug)]
 pub(crate) struct Process {
+    pid: i32,
     pidfd: OwnedFd,
 }
 
@@ -38,10 +39,15 @@ impl Process {
             Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             Err(errno) => return Err(errno),
         };
-        let process = Self { pidfd };
+        let process = Self { pid, pidfd };
         // In this order: while the descriptor's process lives, the number is its own.
         let same = self::start_time(pid) == Some(start_time);
         Ok((same && !process.has_ended(Duration::ZERO)).then_some(process))
+    }
+
+    /// In the runtime's PID namespace; its own while it lives.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// Sends a signal. ESRCH: it has ended meanwhile.

@@ -122,6 +122,10 @@ pub(crate) enum Action {
     Update,
     /// Follow what it uses.
     Watch,
+    /// Run another process in it.
+    Exec,
+    /// Run another process in it, which may have to wait until it is resumed.
+    ExecPaused,
 }
 
 /// A command that the status forbids.
@@ -140,6 +144,10 @@ pub(crate) enum Refusal {
     NotYetRunning,
     #[error("container not running: it is paused already")]
     PausedAlready,
+    #[error("cannot exec in a stopped container; start it anew")]
+    ExecStopped,
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    ExecFrozen,
     #[error("container not paused")]
     NotPaused,
     #[error("cannot delete container {id} that is not stopped: {status}")]
@@ -155,15 +163,19 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         | (Action::Delete, Status::Created | Status::Stopped)
         | (Action::Pause, Status::Created | Status::Running)
         | (Action::Resume, Status::Paused)
+        | (Action::Exec, Status::Created | Status::Running)
+        | (Action::ExecPaused, Status::Created | Status::Running | Status::Paused)
         | (Action::ForceDelete, _) => Ok(()),
         (Action::KillAll, Status::Created | Status::Running | Status::Paused | Status::Stopped) => {
             Ok(())
         }
+        (Action::Exec, Status::Paused) => Err(Refusal::ExecFrozen),
+        (Action::Exec | Action::ExecPaused, Status::Stopped) => Err(Refusal::ExecStopped),
         (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
         (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
         (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
         (Action::Kill | Action::Pause | Action::Update | Action::Watch, Status::Stopped) => Err(Refusal::NotRunning),
-        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch, Status::Creating) => {
+        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch | Action::Exec | Action::ExecPaused, Status::Creating) => {
             Err(Refusal::NotYetRunning)
         }
         (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),

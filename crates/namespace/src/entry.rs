@@ -13,6 +13,7 @@
 //! written, from then on: see [`Hidden`].
 
 use crate::join::Joined;
+use crate::running::{self, Running};
 use crate::{Error, Facts, IdMaps, Kind, timens};
 use caller::Caller;
 use kernel::clone::NamespaceFlags;
@@ -47,6 +48,8 @@ pub enum Hop {
     TimeOffsets(Vec<u8>),
     /// Make a sibling with these namespaces, which goes on in this process' place.
     Relay(NamespaceFlags),
+    /// Join these namespaces of the container that runs.
+    Enter(NamespaceFlags),
 }
 
 /// How the container's first process gets into its namespaces.
@@ -64,6 +67,8 @@ pub struct Entry {
     new: NamespaceFlags,
     /// Whether the runtime's supplementary groups stay: an ordinary user's may.
     keeps_groups: bool,
+    /// The namespaces of the container that `exec` enters.
+    running: Running,
 }
 
 /// A namespace of the configuration that has a path.
@@ -76,12 +81,24 @@ struct Join {
 
 /// The namespaces that are joined, open.
 #[derive(Debug)]
-pub struct Handles(Vec<Joined>);
+pub struct Handles {
+    joined: Vec<Joined>,
+    /// The first process of the container that `exec` enters: its pidfd.
+    process: Option<OwnedFd>,
+}
 
 impl Handles {
+    /// The way into a container that runs, by the pidfd of its first process.
+    pub fn of_running(process: OwnedFd) -> Self {
+        Self {
+            joined: Vec::new(),
+            process: Some(process),
+        }
+    }
+
     /// The namespace of `kind`, if it is one that is joined.
     pub fn get(&self, kind: Kind) -> Option<&Joined> {
-        self.0.iter().find(|joined| joined.kind == kind)
+        self.joined.iter().find(|joined| joined.kind == kind)
     }
 
     fn join(&self, kind: Kind) -> Result<(), Errno> {
@@ -133,6 +150,7 @@ impl Entry {
             joins,
             new,
             keeps_groups: container.keeps_groups(),
+            running: Running::default(),
         };
         if cgroup == CgroupEntry::ByRuntime {
             entry.hops.push(Hop::AwaitCgroup);
@@ -147,9 +165,37 @@ impl Entry {
     /// A path that leads to no namespace of its kind.
     pub fn open(&self) -> Result<Handles, Error> {
         let open = |join: &Join| Joined::open(join.kind, &join.path);
-        Ok(Handles(
-            self.joins.iter().map(open).collect::<Result<_, _>>()?,
-        ))
+        Ok(Handles {
+            joined: self.joins.iter().map(open).collect::<Result<_, _>>()?,
+            process: None,
+        })
+    }
+
+    /// Computes the route into the namespaces of a container that runs.
+    pub fn into_running(running: Running, cgroup: CgroupEntry) -> Self {
+        let flags = running.flags();
+        let mut hops = Vec::new();
+        if cgroup == CgroupEntry::ByRuntime {
+            hops.push(Hop::AwaitCgroup);
+        }
+        if !flags.is_empty() {
+            hops.push(Hop::Enter(flags));
+        }
+        if flags.contains(NamespaceFlags::USER) {
+            hops.push(Hop::BecomeRoot(running.root.0, running.root.1));
+        }
+        if flags.contains(NamespaceFlags::PID) {
+            hops.push(Hop::Relay(NamespaceFlags::empty()));
+        }
+        Self {
+            clone: NamespaceFlags::empty(),
+            hops,
+            id_maps: None,
+            joins: Vec::new(),
+            new: NamespaceFlags::empty(),
+            keeps_groups: false,
+            running,
+        }
     }
 
     fn route(&mut self, joins: Vec<Kind>, offsets: &[u8], cgroup: CgroupEntry) {
@@ -226,6 +272,11 @@ impl Entry {
         }
     }
 
+    /// Whether the process enters the namespace of `kind` of a container that runs.
+    pub fn enters(&self, kind: Kind) -> bool {
+        self.running.inode(kind).is_some()
+    }
+
     /// Whether the network namespace is a new one, whose loopback link is down.
     pub fn has_new_network(&self) -> bool {
         self.new.contains(NamespaceFlags::NETWORK)
@@ -236,6 +287,7 @@ impl Entry {
     pub fn changes_user_namespace(&self) -> bool {
         self.new.contains(NamespaceFlags::USER)
             || self.joins.iter().any(|join| join.kind == Kind::User)
+            || self.running.inode(Kind::User).is_some()
     }
 
     /// When the process on this route begins to hide.
@@ -295,6 +347,11 @@ impl Entry {
                 hide(index)
             }
             Some(Hop::JoinRefused) => self.join_refused(handles, journey),
+            Some(Hop::Enter(flags)) => {
+                let process = handles.process.as_ref().ok_or(Errno::EBADF);
+                running::enter(process.map_err(at(Call::Setns))?, *flags, index)?;
+                hide(index)
+            }
             Some(Hop::Unshare(flags)) => clone::unshare(*flags).map_err(at(Call::Unshare)),
             Some(Hop::BecomeRoot(uid, gid)) => self.become_ids(*uid, *gid, index),
             Some(Hop::TimeOffsets(text)) => {
@@ -342,7 +399,8 @@ impl Entry {
     pub fn verify(&self, handles: &Handles, pid: i32) -> Result<(), Kind> {
         let pid = pid.to_string();
         for kind in Kind::ALL {
-            let expected = handles.get(kind);
+            let joined = handles.get(kind).map(|joined| joined.inode);
+            let expected = joined.or_else(|| self.running.inode(kind));
             let is_new = self.new.contains(kind.flag());
             if expected.is_none() && !is_new {
                 continue;
@@ -353,7 +411,7 @@ impl Entry {
                 answer => answer.map_err(|_unreadable| kind)?,
             };
             let right = match expected {
-                Some(joined) => actual == joined.inode,
+                Some(inode) => actual == inode,
                 None => crate::join::own_inode(kind).is_some_and(|own| own != actual),
             };
             if !right {
@@ -388,6 +446,9 @@ impl Entry {
                 format!("join the {} namespace of /linux/namespaces", kind.name())
             }
             Some(Hop::JoinRefused) => "join the remaining namespaces".to_owned(),
+            Some(Hop::Enter(flags)) => {
+                format!("join the namespaces of the container ({})", names(*flags))
+            }
             Some(Hop::Unshare(flags) | Hop::Relay(flags)) => {
                 format!("make namespaces ({})", names(*flags))
             }

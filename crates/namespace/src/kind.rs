@@ -1,11 +1,13 @@
 //! The table of namespace kinds.
 
 use kernel::clone::NamespaceFlags;
+use serde::{Deserialize, Serialize};
 use spec::container::{Namespace, Namespaces};
 
 /// A kind of namespace, in the order in which several are joined: the mount namespace last, since
 /// joining it changes the root directory. (The user namespace has a place of its own in the route.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the name says it")]
 pub enum Kind {
     User,

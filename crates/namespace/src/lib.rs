@@ -16,12 +16,14 @@ mod facts;
 pub mod idmap;
 pub mod join;
 pub mod kind;
+pub mod running;
 pub mod timens;
 
 pub use entry::{Entry, Handles, Hop};
 pub use facts::Facts;
 pub use idmap::IdMaps;
 pub use kind::Kind;
+pub use running::Running;
 
 use kernel::Errno;
 use kernel::errno::words;
@@ -110,6 +112,20 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// The process hides its namespaces from this caller.
+    #[error(
+        "the namespaces of process {pid} are hidden from this user: a container that waits for its start hides from all but root; run `start` first"
+    )]
+    Hidden {
+        /// In the runtime's PID namespace.
+        pid: i32,
+    },
+    /// The process has ended.
+    #[error("process {pid} has ended")]
+    Gone {
+        /// In the runtime's PID namespace.
+        pid: i32,
     },
     /// The kernel refused a map.
     #[error("{pointer}: write {file} of process {pid}: {}", words(*source))]

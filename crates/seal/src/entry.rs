@@ -11,7 +11,7 @@
 //! `strlen` or `memcmp` (hence the volatile reads).
 
 /// The commands that enter a container.
-pub(crate) const WORDS: [&str; 2] = ["create", "run"];
+pub(crate) const WORDS: [&str; 3] = ["create", "run", "exec"];
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
@@ -106,7 +106,9 @@ mod x86_64 {
                 return false;
             }
             // The program's own name may be anything.
-            if at != arguments && (is(word, b"create\0") || is(word, b"run\0")) {
+            if at != arguments
+                && (is(word, b"create\0") || is(word, b"run\0") || is(word, b"exec\0"))
+            {
                 return true;
             }
             at = at.wrapping_add(1);

@@ -8,12 +8,13 @@ use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::{Directory, State, Surroundings};
 use crate::locks::{Before, Locks};
-use crate::plan::{Handles, Loopback, Plan};
+use crate::plan::{FileHandles, Files, Handles, Loopback, Plan};
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
+use kernel::path::{self, OpenFlags, Resolve};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, link as network, pipe, process as own, socket};
+use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, socket};
 use namespace::Hop;
 use namespace::entry::Hidden;
 use nix::sys::prctl::{set_dumpable, set_pdeathsig};
@@ -82,11 +83,12 @@ fn story(
             .leave_caller()
             .map_err(Failure::at(Place::Process))?;
     }
-    let files = &mut handles.rootfs;
-    if plan.lsm.needs_procfs() {
-        plan.rootfs.make_procfs(files).map_err(rootfs_failure)?;
+    if let (Files::Make(tree), FileHandles::Make(files)) = (&plan.files, &mut handles.files)
+        && plan.lsm.needs_procfs()
+    {
+        tree.make_procfs(files).map_err(rootfs_failure)?;
     }
-    let joined = plan.lsm.join_keyring(files.procfs());
+    let joined = plan.lsm.join_keyring(handles.files.procfs());
     joined.map_err(Failure::at(Place::Label))?;
     if plan.loopback == Loopback::ByInit {
         let failed = Failed::at(Call::Netlink, 0);
@@ -94,25 +96,14 @@ fn story(
             .map_err(failed)
             .map_err(Failure::at(Place::Process))?;
     }
-
-    let root = plan.rootfs.attach(files).map_err(rootfs_failure)?;
-    plan.rootfs.mount(files, &root).map_err(rootfs_failure)?;
-    if let Some(process) = &plan.process {
-        process
-            .make_cwd(&root)
-            .map_err(Failure::at(Place::Process))?;
-    }
-    if plan.hooks.has_runtime_hooks() {
-        link.ask(Request::RunHooks)?;
-    }
-    create_container_hooks(plan, &thread, &root)?;
-    plan.rootfs.pivot(files, &root).map_err(rootfs_failure)?;
-
-    if let Some(process) = &plan.process {
-        process.set_names().map_err(Failure::at(Place::Process))?;
-    }
-    plan.rootfs.seal(files, &root).map_err(rootfs_failure)?;
-    let labelled = plan.lsm.apply(files.procfs());
+    let root = match (&plan.files, &mut handles.files) {
+        (Files::Make(tree), FileHandles::Make(files)) => {
+            make_files(plan, tree, files, link, &thread)?
+        }
+        (_, FileHandles::Join { root, .. }) => join_files(root.take())?,
+        (Files::Join, FileHandles::Make(_)) => join_files(None)?,
+    };
+    let labelled = plan.lsm.apply(handles.files.procfs());
     labelled.map_err(Failure::at(Place::Label))?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
@@ -152,6 +143,47 @@ fn story(
     let _nobody_listens = link.announce(Request::Exec);
     signals(!at_once)?;
     become_program(plan, candidate, locks, link)
+}
+
+/// Makes the tree and its root `/`, with the hooks that belong in between.
+fn make_files(
+    plan: &Plan,
+    tree: &rootfs::Plan,
+    files: &mut rootfs::Handles,
+    link: &Link<Init>,
+    thread: &SingleThread,
+) -> Result<RootFd, End> {
+    let root = tree.attach(files).map_err(rootfs_failure)?;
+    tree.mount(files, &root).map_err(rootfs_failure)?;
+    if let Some(process) = &plan.process {
+        process
+            .make_cwd(&root)
+            .map_err(Failure::at(Place::Process))?;
+    }
+    if plan.hooks.has_runtime_hooks() {
+        link.ask(Request::RunHooks)?;
+    }
+    create_container_hooks(plan, thread, &root)?;
+    tree.pivot(files, &root).map_err(rootfs_failure)?;
+    if let Some(process) = &plan.process {
+        process.set_names().map_err(Failure::at(Place::Process))?;
+    }
+    tree.seal(files, &root).map_err(rootfs_failure)?;
+    Ok(root)
+}
+
+/// Takes the root directory of the container that was entered. `root` is one that is not that of the
+/// mount namespace.
+fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
+    let at = |call| move |errno| Failure::at(Place::Rootfs)(Failed::at(call, 0)(errno));
+    if let Some(root) = root {
+        fs::fchdir(root.as_fd()).map_err(at(Call::Chdir))?;
+        fs::chroot_here().map_err(at(Call::Chroot))?;
+    }
+    let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+    path::openat2(path::CWD, c"/", flags, 0, Resolve::empty())
+        .map(RootFd::new)
+        .map_err(at(Call::Openat2))
 }
 
 /// Takes the hops of the route; the last may be made by a sibling.

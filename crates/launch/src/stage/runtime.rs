@@ -214,8 +214,10 @@ impl Stage<'_> {
                 errno: Errno::EPROTO,
             });
         };
+        // Of a further process the state tells the container's first as well.
+        let container = self.plan.first.unwrap_or(self.child.pid);
         listener
-            .send(fd.as_fd(), (self.child.pid, self.child.pid), LISTENER)
+            .send(fd.as_fd(), (container, self.child.pid), LISTENER)
             .map_err(|error| {
                 let message = chain(&error);
                 Error::Listener { message }

@@ -4,8 +4,8 @@
 //! for it. Whatever the parser has to explain is explained by the whole definition.
 
 use super::{
-    Args, Command, Create, Delete, Events, Facts, Features, FromArgMatches, Globals, Init, Kill,
-    List, Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
+    Args, Command, Create, Delete, Events, Exec, Facts, Features, FromArgMatches, Globals, Init,
+    Kill, List, Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
 };
 use clap::ArgMatches;
 use std::ffi::OsString;
@@ -34,6 +34,7 @@ const ROWS: &[Row] = rows! {
     Create "create" "Make a container from a bundle, up to the point where its program could run"
     Start "start" "Run the program of a created container"
     Run "run" "Create and start a container, wait for its program and delete it"
+    Exec "exec" "Run one more process in a container"
     State "state" "Print the state of a container as JSON"
     Kill "kill" "Send a signal to a container"
     Delete "delete" "Remove what a stopped (or created) container holds: its cgroup and its state"

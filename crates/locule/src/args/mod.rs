@@ -6,6 +6,7 @@
 //! brought into shape by [`spelling`] first.
 
 mod definition;
+mod exec;
 mod group;
 mod plan;
 mod seccomp;
@@ -13,6 +14,7 @@ mod spelling;
 mod update;
 
 use definition::read;
+pub(crate) use exec::Exec;
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use plan::{Facts, Plan, PlanFormat};
 pub(crate) use update::{Kind, Limit, Limits, Update};
@@ -128,6 +130,7 @@ pub(crate) enum Command {
     Create(Create),
     Start(Start),
     Run(Run),
+    Exec(Exec),
     State(State),
     Kill(Kill),
     Delete(Delete),
@@ -381,7 +384,7 @@ impl Kill {
 impl Command {
     /// Whether a process of ours will stand in a container.
     pub(crate) fn enters_a_container(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Run(_))
+        matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
     }
 
     /// The command's name, the words it was given, and how few and how many it takes.
@@ -390,6 +393,7 @@ impl Command {
             Self::Create(args) => ("create", args.ids.len(), 1, 1),
             Self::Start(args) => ("start", args.ids.len(), 1, 1),
             Self::Run(args) => ("run", args.create.ids.len(), 1, 1),
+            Self::Exec(args) => ("exec", args.given(), 1, usize::MAX),
             Self::State(args) => ("state", args.ids.len(), 1, 1),
             Self::Kill(args) => ("kill", args.words.len(), 1, 2),
             Self::Delete(args) => ("delete", args.ids.len(), 1, 1),

@@ -1,9 +1,10 @@
 //! Spellings that come from Go programs.
 //!
 //! `-root x` means `--root x`, `--debug=true` means `--debug` and `--debug=false` nothing. Only names that
-//! some command really has are touched, never the value of another option, and nothing after `--`.
+//! some command really has are touched, never the value of another option, nothing after `--`, and no word of
+//! a command that is to be run.
 
-use clap::{ArgAction, Command};
+use clap::{Arg, ArgAction, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
 
@@ -28,6 +29,11 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
         }
         let Some(name) = word.to_str().and_then(option_name) else {
             // The first plain word is the command: from there on its options count.
+            if command.get_positionals().any(Arg::is_trailing_var_arg_set) {
+                normal.push(word);
+                normal.extend(words);
+                break;
+            }
             if let Some(found) = command.find_subcommand(&word) {
                 command = found;
                 long = long_names(command);

@@ -3,21 +3,21 @@
 //! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
 //! down, then made. Whatever fails leaves nothing behind.
 
+use super::pid_file::PidFile;
 use super::{Env, delete, hooks};
 use crate::args;
 use crate::descriptors::raise_limit;
 use crate::error::Error;
-use crate::host_file::HostFile;
 use crate::process::start_time;
 use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
 use kernel::signal::SignalFd;
 use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What asks a command to stop before it is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
+pub(super) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 
 /// Makes one container.
 pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
@@ -160,7 +160,7 @@ fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&PidFi
         tracing::error!("{left}");
     }
     if let Some(file) = pid_file {
-        file.file.remove();
+        file.remove();
     }
     give_mounts_back(record);
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
@@ -285,37 +285,5 @@ fn refuse_sockets(args: &args::Create) -> Result<(), Error> {
 fn give_back(reservation: Reservation) {
     if let Err(error) = reservation.discard() {
         tracing::error!(code = error.code(), "{error}");
-    }
-}
-
-/// The file that the caller wants the pid in.
-#[derive(Debug)]
-struct PidFile {
-    /// For messages.
-    path: PathBuf,
-    file: HostFile,
-}
-
-impl PidFile {
-    fn at(path: &Path) -> Result<Self, Error> {
-        match HostFile::at(path) {
-            Ok(file) => Ok(Self {
-                path: path.to_owned(),
-                file,
-            }),
-            Err(errno) => Err(Error::Write {
-                path: path.to_owned(),
-                source: errno.into(),
-            }),
-        }
-    }
-
-    /// Readers see the whole number or no file.
-    fn write(&self, pid: i32) -> Result<(), Error> {
-        let written = self.file.replace(pid.to_string().as_bytes());
-        written.map_err(|source| Error::Write {
-            path: self.path.clone(),
-            source,
-        })
     }
 }

@@ -3,11 +3,13 @@
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod hooks;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;
+mod pid_file;
 pub(crate) mod plan;
 pub(crate) mod ps;
 pub(crate) mod resume;

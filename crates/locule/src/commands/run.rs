@@ -53,10 +53,15 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
             Err(error) => tracing::error!(code = error.code(), "delete: {}", error.chain()),
         }
     }
-    Ok(ExitCode::from(match exit {
+    Ok(exit_code(exit))
+}
+
+/// The status of a command that stands in for a program.
+pub(super) fn exit_code(exit: Exit) -> ExitCode {
+    ExitCode::from(match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
         Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-    }))
+    })
 }
 
 /// Kills and deletes the container unless somebody has done so already.
@@ -68,7 +73,7 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
 }
 
 /// Passes signals on and reaps until the container's first process has ended.
-fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, Errno> {
+pub(super) fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, Errno> {
     loop {
         if let Some(exit) = reap(started)? {
             return Ok(exit);

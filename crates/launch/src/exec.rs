@@ -1,0 +1,140 @@
+//! One more process in a container that runs.
+//!
+//! Decides what `exec` does, from the configuration that was saved when the container was made and
+//! the facts of its first process. The process then goes the way of init ([`crate::launch()`]), but
+//! it makes nothing: it joins the namespaces and the cgroups, and takes the files as they are.
+
+use crate::plan::{FileHandles, Files, Handles, Part, Plan};
+use crate::{Error, Facts, Keyring};
+use kernel::clone::pidfd_send_signal;
+use kernel::{Errno, fs};
+use namespace::entry::CgroupEntry;
+use namespace::{Entry, Kind, Running};
+use spec::Container;
+use spec::container::{Hooks, Namespace, Namespaces, Process};
+use spec::state::Status;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What `exec` is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The container, reduced to what a further process of it has: see [`reduce`].
+    pub container: &'a Container,
+    /// Its id.
+    pub id: &'a str,
+    /// Its first process, in the runtime's PID namespace.
+    pub pid: i32,
+    /// The cgroups that the process joins; without groups it stays in the caller's.
+    pub groups: cgroup::Location,
+    /// The namespaces of the container's first process.
+    pub running: Running,
+    /// The session keyring.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on the process gets.
+    pub keep_fds: u32,
+}
+
+/// The container's first process, by which it is entered.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'fd> {
+    /// In the runtime's PID namespace.
+    pub pid: i32,
+    /// It.
+    pub pidfd: BorrowedFd<'fd>,
+}
+
+/// Reduces the saved container to what a further process of it has: it makes nothing, runs no hook,
+/// and is what `process` says.
+pub fn reduce(container: &mut Container, process: Process, running: &Running) {
+    container.process = Some(process);
+    container.hooks = Hooks::default();
+    container.mounts.clear();
+    container.devices.clear();
+    container.sysctl.clear();
+    container.uid_mappings.clear();
+    container.gid_mappings.clear();
+    container.namespaces = Namespaces::default();
+    if running.inode(Kind::User).is_some() {
+        container.namespaces.user = Namespace::New;
+    }
+}
+
+/// Decides. Gives the warnings too.
+///
+/// # Errors
+/// What the process asks for and this host cannot give, with its JSON pointer.
+pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>), Error> {
+    let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
+    let cgroup_entry = match request.groups.groups.iter().any(is_v1) {
+        true => CgroupEntry::ByRuntime,
+        false => CgroupEntry::AtClone,
+    };
+    let part = Part {
+        container: request.container,
+        id: request.id,
+        status: Status::Running,
+        keyring: request.keyring,
+        keep_fds: request.keep_fds,
+        listen_fds: 0,
+        denies_setgroups: request.running.denies_setgroups,
+        first: Some(request.pid),
+    };
+    let entry = Entry::into_running(request.running.clone(), cgroup_entry);
+    let cgroup = cgroup::Plan::join(request.groups.clone());
+    part.lower(facts, cgroup, entry, Files::Join)
+}
+
+/// Opens what the plan works with.
+///
+/// # Errors
+/// [`Error::InitGone`]: the container has ended meanwhile. [`Error::Enter`]: descriptors are short,
+/// or the kernel does not let this caller in.
+pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
+    let failed = |what: &'static str| move |errno| Error::Enter { what, errno };
+    let root = match plan.entry.enters(Kind::Mount) {
+        true => None,
+        // Its root is not that of a mount namespace of its own.
+        false => {
+            let path = format!("/proc/{}/root", target.pid);
+            Some(directory(&path).map_err(failed("open the container's root"))?)
+        }
+    };
+    let procfs = match plan.lsm.needs_procfs() {
+        true => Some(procfs().map_err(failed("open /proc"))?),
+        false => None,
+    };
+    let process = target
+        .pidfd
+        .try_clone_to_owned()
+        .map_err(|_full| failed("hold the container's process")(Errno::EMFILE))?;
+    // What was opened by its pid is its own if it lives still.
+    match pidfd_send_signal(target.pidfd, 0) {
+        Err(Errno::ESRCH) => Err(Error::InitGone),
+        _ => Ok(Handles {
+            cgroup: plan.cgroup.open(cgroup::Bus::default())?,
+            namespaces: namespace::Handles::of_running(process),
+            files: FileHandles::Join { root, procfs },
+        }),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own /proc, before the clone"
+)]
+fn directory(path: &str) -> Result<OwnedFd, Errno> {
+    let file = File::open(path);
+    file.map(OwnedFd::from)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}
+
+/// The runtime's own procfs, which the container does not reach. In it a process finds itself, in
+/// whatever PID namespace it is.
+fn procfs() -> Result<OwnedFd, Errno> {
+    let procfs = directory("/proc")?;
+    match fs::filesystem_magic(procfs.as_fd())? {
+        fs::PROC_MAGIC => Ok(procfs),
+        _ => Err(Errno::ENOTDIR),
+    }
+}

@@ -1,0 +1,251 @@
+//! `exec`: runs one more process in a container.
+//!
+//! Decides what the process is: what the saved configuration says of the container's process, changed
+//! by the options, or what a file says. The bundle's configuration is not read: it may have changed
+//! since. Attached, the command stands in for the process, as `run` does.
+
+use super::create::INTERRUPTS;
+use super::pid_file::PidFile;
+use super::run::{exit_code, until_end};
+use super::{Env, kept_container};
+use crate::args;
+use crate::error::Error;
+use crate::process::Process as First;
+use crate::state::{Access, ContainerId, Lock, Record};
+use crate::status::{Action, Refusal, observe, permit};
+use kernel::signal::{SignalFd, catchable};
+use launch::exec::{Request, Target, lower, open, reduce};
+use launch::{Facts, Keyring, Moment, Started};
+use namespace::Running;
+use spec::container::Process;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit status when the command could not be run, as with runc.
+const FAILED: u8 = 255;
+
+/// Runs one command.
+pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
+    match exec(args, env) {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            crate::log::failure(error.code(), &format!("exec failed: {}", error.chain()));
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}
+
+fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
+    let id = ContainerId::new(&args.id())?;
+    let pid_file = args.pid_file.as_deref().map(PidFile::at).transpose()?;
+    let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+    let record = entry.record()?;
+    let observed = observe(&entry, &record)?;
+    let action = match args.ignore_paused {
+        true => Action::ExecPaused,
+        false => Action::Exec,
+    };
+    permit(action, observed.status, &id)?;
+    let Some(first) = observed.process else {
+        return Err(Refusal::ExecStopped.into());
+    };
+    let mut container = kept_container(&entry.config()?, &record)?;
+    let process = match &args.process {
+        Some(path) => from_file(path, args.tty)?,
+        None => from_options(args, container.process.take())?,
+    };
+    refuse_terminals(&process, args)?;
+    let running = Running::probe(first.pid()).map_err(launch::Error::from)?;
+    reduce(&mut container, process, &running);
+    let request = Request {
+        container: &container,
+        id: id.as_str(),
+        pid: first.pid(),
+        groups: groups(args, &record, &first)?,
+        running,
+        keyring: Keyring::New,
+        keep_fds: env.preserved.count(),
+    };
+    // Before there is a process whose end they would tell.
+    let signals = match args.detach {
+        true => None,
+        false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
+    };
+    let started = start(&request, &first, pid_file.as_ref(), &interrupts)?;
+    let Some(signals) = signals else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let exit = until_end(&started, &signals).map_err(|source| Error::Process {
+        id,
+        action: "wait for",
+        source,
+    })?;
+    Ok(exit_code(exit))
+}
+
+/// Makes the process, tells its pid and waits until it runs.
+fn start(
+    request: &Request<'_>,
+    first: &First,
+    pid_file: Option<&PidFile>,
+    interrupts: &SignalFd,
+) -> Result<Started, Error> {
+    let facts = Facts::probe_entering(request.container)?;
+    let (plan, warnings) = lower(request, &facts)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let target = Target {
+        pid: first.pid(),
+        pidfd: first.pidfd(),
+    };
+    let handles = open(&plan, target)?;
+    let (created, ()) = launch::launch(plan, handles, Moment::WithRuntime, interrupts, |_pid| ())?;
+    let told = pid_file.map_or(Ok(()), |file| file.write(created.pid()));
+    let started = told
+        .and_then(|()| Ok(created.release()?))
+        .and_then(|()| Ok(created.until_started(interrupts)?));
+    match started {
+        Ok(()) => Ok(created.into_started()),
+        Err(error) => {
+            if let Err(left) = created.discard() {
+                tracing::error!("{left}");
+            }
+            if let Some(file) = pid_file {
+                file.remove();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The cgroups to join: where the container's first process is now, or below the container's own.
+fn groups(args: &args::Exec, record: &Record, first: &First) -> Result<cgroup::Location, Error> {
+    let Some(own) = record.groups() else {
+        if let Some(given) = args.cgroup.first() {
+            return Err(Error::NoSubGroup {
+                given: given.clone(),
+            });
+        }
+        return Ok(cgroup::Location::none(record.cgroup_manager));
+    };
+    if args.cgroup.is_empty() {
+        return Ok(own.of_process(first.pid())?);
+    }
+    let mut groups = own.clone();
+    for given in &args.cgroup {
+        let below = match given.split_once(':') {
+            None => groups.below(given),
+            Some((controllers, path)) => {
+                let controllers: Vec<&str> = controllers.split(',').collect();
+                groups.below_for(&controllers, path)
+            }
+        };
+        groups = below.map_err(|source| Error::SubGroup {
+            given: given.clone(),
+            source,
+        })?;
+    }
+    Ok(groups)
+}
+
+/// The process of a file.
+fn from_file(path: &Path, tty: bool) -> Result<Process, Error> {
+    let (mut process, warnings) = spec::load::load_process(path)?;
+    for warning in warnings {
+        tracing::warn!(code = warning.code.as_str(), "{warning}");
+    }
+    process.terminal |= tty;
+    Ok(process)
+}
+
+/// The process of the configuration, changed by the options.
+fn from_options(args: &args::Exec, saved: Option<Process>) -> Result<Process, Error> {
+    let mut process = saved.ok_or(Error::NoProcessToChange)?;
+    let command = args.command();
+    if command.is_empty() {
+        return Err(Error::NoCommand);
+    }
+    process.args = command.iter().map(word).collect::<Result<_, _>>()?;
+    process.terminal = args.tty;
+    process.console_size = None;
+    if let Some(cwd) = &args.cwd {
+        if !cwd.is_absolute() {
+            return Err(Error::Option {
+                option: "--cwd",
+                given: cwd.display().to_string(),
+                expected: "an absolute path in the container",
+            });
+        }
+        process.cwd.clone_from(cwd);
+    }
+    for variable in &args.env {
+        add_variable(&mut process.env, variable)?;
+    }
+    if let Some((uid, gid)) = args.user {
+        process.user.uid = uid;
+        process.user.gid = gid.unwrap_or(process.user.gid);
+    }
+    process.user.additional_gids.extend(&args.additional_gids);
+    for capability in &args.cap {
+        let capability = 1 << capability;
+        let sets = &mut process.capabilities;
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            *set |= capability;
+        }
+        // The inheritable set is never widened (CVE-2022-29162); without it there is no ambient one.
+        sets.ambient |= capability & sets.inheritable;
+    }
+    process.no_new_privileges |= args.no_new_privs;
+    if let Some(label) = &args.process_label {
+        process.selinux_label = Some(label.clone());
+    }
+    if let Some(profile) = &args.apparmor {
+        process.apparmor_profile = Some(profile.clone());
+    }
+    Ok(process)
+}
+
+/// Adds one `NAME=VALUE`, in place of the one that has its name.
+fn add_variable(env: &mut Vec<String>, variable: &str) -> Result<(), Error> {
+    let name = variable.split_once('=').map_or("", |(name, _)| name);
+    if name.is_empty() {
+        return Err(Error::Option {
+            option: "--env",
+            given: variable.to_owned(),
+            expected: "NAME=VALUE",
+        });
+    }
+    env.retain(|entry| entry.split_once('=').is_none_or(|(other, _)| other != name));
+    env.push(variable.to_owned());
+    Ok(())
+}
+
+fn word(word: &OsString) -> Result<String, Error> {
+    word.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Option {
+            option: "COMMAND",
+            given: word.to_string_lossy().into_owned(),
+            expected: "UTF-8",
+        })
+}
+
+/// What belongs to terminals and pidfd hand-over.
+fn refuse_terminals(process: &Process, args: &args::Exec) -> Result<(), Error> {
+    if process.terminal || args.console_socket.is_some() {
+        return Err(Error::NotYet {
+            option: "--tty",
+            why: "terminals are not supported",
+        });
+    }
+    if args.pidfd_socket.is_some() {
+        return Err(Error::NotYet {
+            option: "--pidfd-socket",
+            why: "use --pid-file",
+        });
+    }
+    Ok(())
+}
