@@ -16,7 +16,8 @@ cd "$(dirname "$0")/../.."
 elsewhere=(layers mutants rows)
 # The same on every kind of machine, and too slow under emulation for every run; `all` has them.
 by_hand=(
-    attack bad_input capabilities cli config_root faults hooks idmap masks mounts namespaces process races seccomp seccomp_listener sysctl tracing user
+    attack bad_input capabilities cli config_root faults hooks idmap masks mount_locks mounts namespaces phrases process races seccomp
+    seccomp_listener sysctl tracing user verify
 )
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
