@@ -1,8 +1,10 @@
 #!/bin/bash
-# Takes out one protection at a time and expects the tests that its patch names to fail; README.md here. `run.sh [NAME...]`, as root.
+# Takes out one protection at a time and expects the tests that its patch names to fail; README.md
+# here. `run.sh [NAME...]`, as root.
 #
-# Works on a copy of the working tree below target/mutants, with a build folder of its own. Exits with 1 when a mutant survives or when a
-# patch cannot be tried: it no longer applies, does not build, or names a test that does not pass without it.
+# Works on a copy of the working tree below target/mutants, with a build folder of its own. Exits
+# with 1 when a mutant survives or when a patch cannot be tried: it no longer applies, does not build,
+# or names a test that does not pass without it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mutants=$PWD/integration/mutants
@@ -53,7 +55,8 @@ test_in_tree() (
     fi > "$work/log" 2>&1
 )
 
-# The numbers of a patch that was written by hand may be wrong; a hunk at line 1 could only be at the beginning.
+# The numbers of a patch that was written by hand may be wrong; git takes a hunk at line 1 for the
+# beginning of the file.
 apply() {
     local patch=$1
     shift
@@ -64,20 +67,26 @@ apply() {
 
 row() { printf '%-12s %-40s %s\n' "$@"; }
 
-# Whether the tests of a patch pass without it: one that always fails catches nothing, and one that is skipped neither.
-declare -A known
-passes() {
-    local test=$1
-    if test -z "${known[$test]:-}"; then
-        known[$test]=no
-        # The second is what the facts of crates/rootfs/tests print.
+# What is wrong with each test as it is; nothing if it passes. One that always fails catches nothing,
+# and neither does one that is skipped.
+declare -A wrong
+
+# Runs the tests of a patch without it.
+look_at() {
+    local test
+    while IFS= read -r test; do
+        test -z "${wrong[$test]+known}" || continue
+        # The second line is what the facts of crates/rootfs/tests print.
         if test_in_tree --no-run "$test" && test_in_tree --run "$test" && ! grep -q 'skipped: ' "$work/log" &&
             grep -q -e '^test result: ok. [1-9]' -e '^[^`]* [.][.][.] ok$' "$work/log"; then
-            known[$test]=yes
+            wrong[$test]=
+        else
+            wrong[$test]="does not pass without the patch: $(reason)"
         fi
-    fi
-    test "${known[$test]}" = yes
+    done < <(tests_of "$1")
 }
+
+reason() { grep -m1 -o -e 'skipped: .*' -e '^error.*' -e 'test result: .*' "$work/log" || tail -1 "$work/log"; }
 
 # Tries one patch and says what came of it.
 try() {
@@ -86,7 +95,7 @@ try() {
     mapfile -t tests < <(tests_of "$name")
     test ${#tests[@]} -gt 0 || { row ERROR "$name" 'no line "# test: ..."'; return 1; }
     for test in "${tests[@]}"; do
-        passes "$test" || { row ERROR "$name" "$test does not pass without the patch: $(reason)"; return 1; }
+        test -z "${wrong[$test]}" || { row ERROR "$name" "$test ${wrong[$test]}"; return 1; }
     done
     (apply "$patch") || { row ERROR "$name" "does not apply: $(head -1 "$work/log")"; return 1; }
     for test in "${tests[@]}"; do
@@ -103,16 +112,24 @@ try() {
     test "$verdict" = caught
 }
 
-reason() { grep -m1 -o -e 'skipped: .*' -e '^error.*' -e 'test result: .*' "$work/log" || tail -1 "$work/log"; }
-
 mkdir -p "$work"
 exec 9> "$work/lock"
 flock 9 # one run at a time
 copy_tree
 # What a run that was interrupted left changed was replaced just now.
-test $# -gt 0 || mapfile -t all < <(cd "$mutants" && printf '%s\n' *.patch | sed 's/\.patch$//')
+if test $# = 0; then
+    mapfile -t names < <(cd "$mutants" && printf '%s\n' *.patch | sed 's/\.patch$//')
+    set -- "${names[@]}"
+fi
+# All of them first: each change of the sources is a build.
+for name; do
+    test ! -f "$mutants/$name.patch" || look_at "$name"
+done
 failed=0
-for name in "${@:-${all[@]}}"; do
+for name; do
     try "$name" || failed=$((failed + 1))
 done
-test $failed -eq 0 || { echo "$failed of the mutants failed; the output of their tests is in target/mutants/NAME.log" >&2; exit 1; }
+if test $failed -gt 0; then
+    echo "$failed of the mutants were not caught; the outputs are in target/mutants/NAME.log" >&2
+    exit 1
+fi
