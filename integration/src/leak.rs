@@ -67,9 +67,16 @@ impl Census {
     }
 }
 
-/// The mount table of this mount namespace, without the ids that change when a table is copied.
+/// Where locule pins the base of mount namespaces: it stays until the machine is switched off.
+pub const BASE: &str = "/run/locule/@base";
+
+/// The mount table of this mount namespace, without the base.
 pub fn mounts() -> String {
-    fs::read_to_string("/proc/self/mountinfo").expect("mountinfo")
+    let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    let point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
+    let of_base = |line: &str| point(line).is_some_and(|point| point.starts_with(BASE));
+    let lines = table.lines().filter(|line| !of_base(line));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// Every process of the pid namespace but the reaper and this one, with its command line; zombies included.
@@ -195,6 +202,10 @@ fn list(folder: &Path) -> Vec<PathBuf> {
 /// `/tmp`) those with the test's token.
 fn names(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
     let mut names: BTreeSet<PathBuf> = list(Path::new("/run")).into_iter().collect();
+    let home = Path::new(BASE).parent().unwrap_or(Path::new("/"));
+    if list(home) == [PathBuf::from(BASE)] {
+        names.remove(home);
+    }
     names.extend(list(&Path::new("/run/user").join(USER.to_string())));
     let tmp = list(Path::new("/tmp")).into_iter();
     let own = env::var_os("LOCULE_PRIVATE_TMP").is_some();

@@ -248,7 +248,7 @@ impl Plan {
     /// What is not there, or is something else, with its JSON pointer.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
         let files = match &self.files {
-            Files::Make(tree) => FileHandles::Make(tree.open()?),
+            Files::Make(tree) => FileHandles::Make(open_tree(tree)?),
             Files::Join => FileHandles::Join {
                 root: None,
                 procfs: None,
@@ -474,4 +474,13 @@ impl State {
             created: text(Status::Created),
         }
     }
+}
+
+/// Opens what the file system tree takes from the host.
+fn open_tree(tree: &rootfs::Plan) -> Result<rootfs::Handles, Error> {
+    let handles = tree.open()?;
+    if let Some(refused) = handles.refused() {
+        tracing::debug!("{refused}; the container's mount namespace is a copy of the host's");
+    }
+    Ok(handles)
 }

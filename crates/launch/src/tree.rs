@@ -13,6 +13,11 @@ const SYS_ADMIN: u8 = 21;
 const SYS_CHROOT: u8 = 18;
 /// CAP_MKNOD.
 const MKNOD: u8 = 27;
+/// Where the base of mount namespaces is pinned, for root of the initial user namespace: below the default state root,
+/// whatever `--root` says. One is enough for a boot, and a state root of its own stays a directory that its user can
+/// remove.
+const BASE: &str = "/run/locule/@base";
+
 /// Lowers the file system tree.
 pub(crate) fn lower(
     request: &Request<'_>,
@@ -25,7 +30,8 @@ pub(crate) fn lower(
         privileged: caller.has([SYS_ADMIN]) && caller.owns_mounts,
         user_namespace: !caller.user_namespace.is_initial() || entry.changes_user_namespace(),
         enters_mounts: caller.has([SYS_CHROOT]),
-        base: None,
+        base: caller.user_namespace.is_initial().then(|| BASE.into()),
+        has_groups: cgroup.location().unit.is_none(),
         makes_nodes: caller.has([MKNOD]),
         has_kcore: facts.kcore,
         gid_map: gid_map(caller),

@@ -3,8 +3,8 @@
 //! Its root is a read-only tmpfs with the directories `root`, `proc` and `sys`; nothing else is mounted. It is pinned by
 //! a bind mount of its file in nsfs, on a private tmpfs, and lives as long as that. A copy of the mount table, as other
 //! mount namespaces have it, does not contain the pin: each mount namespace has its own base. The kernel refuses to pin
-//! a namespace whose number is not above that of the namespace it is pinned in (EINVAL); in a nested one that happens,
-//! since the CPUs take numbers in blocks. Then a mark says that there is no base here.
+//! a namespace whose number is not above that of the namespace it is pinned in (ELOOP); in a nested one that happens,
+//! since the CPUs take numbers in blocks. So each CPU is tried; then a mark says that there is no base here.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,7 +21,9 @@ use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::Pid;
 use std::ffi::{CStr, CString};
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +100,7 @@ fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
     }
     // A file: the kernel has refused the pin here, or this mount namespace is a copy of the one with the pin.
     match fs::stat_at(directory.as_fd(), &mark()?) {
-        Ok(_) => Err(Fault::of(Call::MoveMount)(Errno::EINVAL)),
+        Ok(_) => Err(Fault::of(Call::MoveMount)(Errno::ELOOP)),
         Err(errno) => found(errno),
     }
 }
@@ -131,14 +133,41 @@ fn make(path: &CStr) -> Result<OwnedFd, Fault> {
     // A mount on a shared one is shared; the pin is for this mount namespace only.
     Change::propagation(Depth::Top, Propagation::Private).apply(ground)?;
     let own = Own::note()?;
-    let base = away(&own, path)?;
-    match pin(base.as_fd(), ground) {
-        Err(fault) if fault.errno == Errno::EINVAL => {
-            file(&mark()?)?;
-            Err(fault)
-        }
-        answer => answer.map(|()| base),
+    let made = on_some_cpu(|| {
+        let base = away(&own, path)?;
+        pin(base.as_fd(), ground)?;
+        Ok(base)
+    });
+    if made.as_ref().is_err_and(is_refused) {
+        file(&mark()?)?;
     }
+    made
+}
+
+/// Whether the kernel has refused the pin.
+fn is_refused(fault: &Fault) -> bool {
+    fault.call == Call::MoveMount && matches!(fault.errno, Errno::ELOOP | Errno::EINVAL)
+}
+
+/// Tries on this CPU, and as long as the kernel refuses the pin, on the others.
+fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
+    let mut made = attempt();
+    let this = Pid::from_raw(0);
+    let Ok(own) = sched_getaffinity(this) else {
+        return made;
+    };
+    for cpu in (0..CpuSet::count()).filter(|cpu| own.is_set(*cpu) == Ok(true)) {
+        if !made.as_ref().is_err_and(is_refused) {
+            break;
+        }
+        let mut one = CpuSet::new();
+        if one.set(cpu).is_ok() && sched_setaffinity(this, &one).is_ok() {
+            made = attempt();
+            // It was so a moment ago.
+            let _restored = sched_setaffinity(this, &own);
+        }
+    }
+    made
 }
 
 /// Makes the namespace, and comes back.

@@ -52,6 +52,8 @@ pub(crate) enum Why {
     NoPivot,
     /// A cgroup is bound that is there when init is.
     Group,
+    /// A file system is made from files or devices of the host, which init names by path.
+    FileSystem,
 }
 
 impl fmt::Display for Why {
@@ -65,6 +67,7 @@ impl fmt::Display for Why {
             Self::Hooks => "hooks run before the pivot and may want the host's files",
             Self::NoPivot => "the root is moved instead of pivoted",
             Self::Group => "a cgroup is bound that does not exist yet",
+            Self::FileSystem => "a file system is made from files or devices of the host",
         })
     }
 }
@@ -156,6 +159,9 @@ impl Plan {
             return Ok(None);
         }
         let own = Own::note().map_err(error)?;
+        if handles.base().is_some() {
+            handles.open_groups(&self.sources).map_err(error)?;
+        }
         let mask = umask(Mode::empty());
         let gone = self.go(way, handles, &own);
         umask(mask);

@@ -130,6 +130,16 @@ impl Handles {
         Ok(())
     }
 
+    /// Opens the container's cgroups, which init would not find in the base.
+    pub(crate) fn open_groups(&mut self, sources: &[Tree]) -> Result<(), Fault> {
+        for (handle, tree) in self.sources.iter_mut().zip(sources) {
+            if tree.role == Role::Group {
+                *handle = Handle::Tree(tree.open(tree.depth)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a source away. Each is used once.
     pub(crate) fn take(&mut self, source: Source) -> Result<Taken, Fault> {
         let handle = self.sources.get_mut(source.0);

@@ -5,7 +5,7 @@ use crate::ground::{Ground, Why};
 use crate::idmapped::{IdMap, IdMapError};
 use crate::lower_mount::MountContext;
 use crate::mask::Covers;
-use crate::mount::{Action, Base, Inherit};
+use crate::mount::{Action, Base, Inherit, Step};
 use crate::path::{c_path, relative, split};
 use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
@@ -17,7 +17,7 @@ use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
 use spec::container::{Container, DeviceKind, IdMapping, Namespace, PropagationKind, clean};
 use spec::{Code, Diagnostic};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,8 @@ pub struct Host {
     pub enters_mounts: bool,
     /// Where the base is pinned; `None`: there is none for this caller.
     pub base: Option<PathBuf>,
+    /// Whether the container's cgroups exist before init does: systemd makes them around a process.
+    pub has_groups: bool,
     /// Whether the caller has CAP_MKNOD.
     pub makes_nodes: bool,
     /// Whether there is a `/proc/kcore`.
@@ -220,7 +222,7 @@ impl Plan {
             Some(root) => Way::Attached(lower_root(request, root, bind_nodes, &mut taken)?),
             None => Way::Chroot(absolute(&container.root.path, "/root/path")?),
         };
-        let ground = ground(request, &taken);
+        let ground = ground(request, &steps, &taken);
         Ok(Self {
             way,
             opener: opener(request, &ground, &taken)?,
@@ -246,7 +248,7 @@ impl Plan {
 /// How many sources are open at the same time, at most.
 pub(crate) const PORTION: usize = 128;
 
-fn ground(request: &Request<'_>, taken: &Shared) -> Ground {
+fn ground(request: &Request<'_>, steps: &[Step], taken: &Shared) -> Ground {
     let Request {
         container, host, ..
     } = request;
@@ -256,7 +258,7 @@ fn ground(request: &Request<'_>, taken: &Shared) -> Ground {
         &hooks.create_runtime,
         &hooks.create_container,
     ];
-    let has_group = taken.sources.iter().any(|tree| tree.role == Role::Group);
+    let binds_group = taken.sources.iter().any(|tree| tree.role == Role::Group);
     let why = if container.namespaces.mount != Namespace::New {
         Why::NotNew
     } else if !(host.privileged && host.enters_mounts) {
@@ -265,14 +267,31 @@ fn ground(request: &Request<'_>, taken: &Shared) -> Ground {
         Why::Hooks
     } else if request.pivot == Pivot::Move {
         Why::NoPivot
-    } else if has_group {
+    } else if binds_group && !host.has_groups {
         Why::Group
+    } else if steps.iter().any(names_host_files) {
+        Why::FileSystem
     } else if let Some(base) = &host.base {
         return Ground::Base(base.clone());
     } else {
         Why::NoBase
     };
     Ground::Host(why)
+}
+
+/// Types of file systems whose parameters name nothing of the host.
+const SELF_CONTAINED: [&CStr; 7] = [
+    c"cgroup", c"cgroup2", c"devpts", c"mqueue", c"proc", c"sysfs", c"tmpfs",
+];
+
+fn names_host_files(step: &Step) -> bool {
+    match &step.action {
+        Action::New(new) => !SELF_CONTAINED.contains(&new.kind.as_c_str()),
+        Action::Bind { .. }
+        | Action::BindInside { .. }
+        | Action::Symlink { .. }
+        | Action::Remount(_) => false,
+    }
 }
 
 fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Opener, Diagnostic> {

@@ -169,6 +169,7 @@ pub(crate) const HOST: Host = Host {
     user_namespace: false,
     enters_mounts: true,
     base: None,
+    has_groups: true,
     makes_nodes: true,
     has_kcore: true,
     gid_map: None,
