@@ -90,46 +90,10 @@ fn execute(
     }
     let mut env = Env::new(globals);
     env.preserved = preserved;
-    match command {
-        Command::State(args) => apart(commands::state::run, args, &env),
-        Command::Kill(args) => apart(commands::kill::run, args, &env),
-        Command::Delete(args) => apart(commands::delete::run, args, &env),
-        Command::List(args) => apart(commands::list::run, args, &env),
-        Command::Pause(args) => apart(commands::pause::run, args, &env),
-        Command::Resume(args) => apart(commands::resume::run, args, &env),
-        Command::Ps(args) => apart(commands::ps::run, args, &env),
-        Command::Update(args) => apart(commands::update::run, args, &env),
-        Command::Events(args) => apart(commands::events::run, args, &env),
-        Command::Spec(args) => apart(commands::template::run, args, &env),
-        Command::Features(args) => apart(commands::features::run, args, &env),
-        Command::Facts(args) => apart(commands::plan::facts, args, &env),
-        Command::Plan(args) => apart(commands::plan::run, args, &env),
-        Command::Seccomp(args) => apart(commands::seccomp::run, args, &env),
-        Command::Init(_) => Err(Error::InitByHand),
-        Command::Create(args) => {
-            harden(preserved)?;
-            apart(commands::create::run, args, &env)
-        }
-        Command::Exec(args) => {
-            harden(preserved)?;
-            apart(commands::exec::run, args, &env)
-        }
-        Command::Start(args) => apart(commands::start::run, args, &env),
-        Command::Run(args) => {
-            harden(preserved)?;
-            apart(commands::run::run, args, &env)
-        }
+    if command.enters_a_container() {
+        harden(preserved)?;
     }
-}
-
-/// Runs one command in a frame of its own: all in one are a hundred KiB of stack, which every start would touch.
-#[inline(never)]
-fn apart<A>(
-    run: impl FnOnce(&A, &Env) -> Result<ExitCode, Error>,
-    args: &A,
-    env: &Env,
-) -> Result<ExitCode, Error> {
-    run(args, env)
+    command.run(&env)
 }
 
 /// Keeps what the caller has leaked, and this process itself, out of the container's reach.

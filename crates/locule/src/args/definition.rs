@@ -1,14 +1,17 @@
-//! What the parser knows of the commands.
+//! The table of commands, and what the parser knows of them.
 //!
 //! A start does not pay for the options of other commands: only those that some word names are defined
 //! for it. Whatever the parser has to explain is explained by the whole definition.
 
 use super::{
-    Args, Command, Create, Delete, Events, Exec, Facts, Features, FromArgMatches, Globals, Init,
-    Kill, List, Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
+    Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Pause, Plan, Ps,
+    Resume, Run, Seccomp, Spec, Start, State, Update,
 };
-use clap::ArgMatches;
+use crate::commands::{self, Env};
+use crate::error::Error;
+use clap::{ArgMatches, Args, FromArgMatches};
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 /// One command.
 struct Row {
@@ -18,39 +21,104 @@ struct Row {
     read: fn(&ArgMatches) -> Result<Command, clap::Error>,
 }
 
-macro_rules! rows {
-    ($($kind:ident $name:literal $about:literal)*) => {
-        &[$(Row {
+/// How many words a command has, and how few and how many it takes.
+pub(super) struct Arity {
+    pub(super) name: &'static str,
+    pub(super) given: usize,
+    pub(super) least: usize,
+    pub(super) most: usize,
+}
+
+macro_rules! commands {
+    ($($kind:ident $name:literal $least:literal..=$most:expr, $run:path, $about:literal;)*) => {
+        /// The commands, each with its words and options.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) enum Command {
+            $(#[doc = $about] $kind($kind)),*
+        }
+
+        impl Command {
+            /// Runs the command.
+            pub(crate) fn run(&self, env: &Env) -> Result<ExitCode, Error> {
+                match self {
+                    $(Self::$kind(args) => apart($run, args, env)),*
+                }
+            }
+
+            pub(super) fn arity(&self) -> Arity {
+                match self {
+                    $(Self::$kind(args) => Arity {
+                        name: $name,
+                        given: args.given(),
+                        least: $least,
+                        most: $most,
+                    }),*
+                }
+            }
+        }
+
+        const ROWS: &[Row] = &[$(Row {
             name: $name,
             about: $about,
             define: $kind::augment_args,
             read: |matches| $kind::from_arg_matches(matches).map(Command::$kind),
-        }),*]
+        }),*];
     };
 }
 
-/// In the order of the help.
-const ROWS: &[Row] = rows! {
-    Create "create" "Make a container from a bundle, up to the point where its program could run"
-    Start "start" "Run the program of a created container"
-    Run "run" "Create and start a container, wait for its program and delete it"
-    Exec "exec" "Run one more process in a container"
-    State "state" "Print the state of a container as JSON"
-    Kill "kill" "Send a signal to a container"
-    Delete "delete" "Remove what a stopped (or created) container holds: its cgroup and its state"
-    List "list" "List the containers of the state directory"
-    Pause "pause" "Stop all processes of a container where they are"
-    Resume "resume" "Let the processes of a paused container run on"
-    Ps "ps" "List the processes of a container"
-    Update "update" "Change the limits of a container"
-    Events "events" "Print what a container uses, and when its memory has run out"
-    Spec "spec" "Write a config.json to start from"
-    Features "features" "Print as JSON what this build supports"
-    Facts "facts" "Print as JSON what this host and this caller are"
-    Plan "plan" "Print what create would do with a bundle on this host"
-    Seccomp "seccomp" "Compile, check, question and compare system call filters, without any container"
-    Init "init" "Refuses: containers are made by create and run"
-};
+// In the order of the help: how the command is called, how many words it takes, what runs it, and what
+// it does.
+commands! {
+    Create "create" 1..=1, commands::create::run,
+        "Make a container from a bundle, up to the point where its program could run";
+    Start "start" 1..=1, commands::start::run,
+        "Run the program of a created container";
+    Run "run" 1..=1, commands::run::run,
+        "Create and start a container, wait for its program and delete it";
+    Exec "exec" 1..=usize::MAX, commands::exec::run,
+        "Run one more process in a container";
+    State "state" 1..=1, commands::state::run,
+        "Print the state of a container as JSON";
+    Kill "kill" 1..=2, commands::kill::run,
+        "Send a signal to a container";
+    Delete "delete" 1..=1, commands::delete::run,
+        "Remove what a stopped (or created) container holds: its cgroup and its state";
+    List "list" 0..=0, commands::list::run,
+        "List the containers of the state directory";
+    Pause "pause" 1..=1, commands::pause::run,
+        "Stop all processes of a container where they are";
+    Resume "resume" 1..=1, commands::resume::run,
+        "Let the processes of a paused container run on";
+    Ps "ps" 1..=usize::MAX, commands::ps::run,
+        "List the processes of a container";
+    Update "update" 1..=1, commands::update::run,
+        "Change the limits of a container";
+    Events "events" 1..=1, commands::events::run,
+        "Print what a container uses, and when its memory has run out";
+    Spec "spec" 0..=0, commands::template::run,
+        "Write a config.json to start from";
+    Features "features" 0..=0, commands::features::run,
+        "Print as JSON what this build supports";
+    Facts "facts" 0..=0, commands::plan::facts,
+        "Print as JSON what this host and this caller are";
+    Plan "plan" 0..=1, commands::plan::run,
+        "Print what create would do with a bundle on this host";
+    Seccomp "seccomp" 0..=0, commands::seccomp::run,
+        "Compile, check, question and compare system call filters, without any container";
+    Init "init" 0..=0, commands::init,
+        "Refuses: containers are made by create and run";
+}
+
+/// Runs one command in a frame of its own: all in one are a hundred KiB of stack, which every start
+/// would touch.
+#[inline(never)]
+fn apart<A>(
+    run: impl FnOnce(&A, &Env) -> Result<ExitCode, Error>,
+    args: &A,
+    env: &Env,
+) -> Result<ExitCode, Error> {
+    run(args, env)
+}
 
 /// What the program does.
 const ABOUT: &str = "Runs containers that the OCI runtime specification describes: low-level, for engines and scripts";

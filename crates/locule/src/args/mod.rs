@@ -13,7 +13,8 @@ mod seccomp;
 mod spelling;
 mod update;
 
-use definition::read;
+pub(crate) use definition::Command;
+use definition::{Arity, read};
 pub(crate) use exec::Exec;
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use plan::{Facts, Plan, PlanFormat};
@@ -23,7 +24,7 @@ pub(crate) use self::seccomp::{
     Compile, Diff, Lint, ProgramFormat, Seccomp, SeccompCommand, Test, argument,
 };
 use clap::error::ErrorKind;
-use clap::{Args, FromArgMatches, ValueEnum};
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -122,30 +123,6 @@ fn log_path(text: &str) -> Result<PathBuf, String> {
         )),
         Some(_) | None => Ok(text.into()),
     }
-}
-
-/// The commands; [`definition`] has what they do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
-    Create(Create),
-    Start(Start),
-    Run(Run),
-    Exec(Exec),
-    State(State),
-    Kill(Kill),
-    Delete(Delete),
-    List(List),
-    Pause(Pause),
-    Resume(Resume),
-    Ps(Ps),
-    Update(Update),
-    Events(Events),
-    Spec(Spec),
-    Features(Features),
-    Facts(Facts),
-    Plan(Plan),
-    Seccomp(Seccomp),
-    Init(Init),
 }
 
 /// `create`.
@@ -342,6 +319,10 @@ fn word(words: &[String], index: usize) -> &str {
 }
 
 impl Create {
+    fn given(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
@@ -349,6 +330,10 @@ impl Create {
 }
 
 impl Start {
+    fn given(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
@@ -356,6 +341,10 @@ impl Start {
 }
 
 impl State {
+    fn given(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
@@ -363,6 +352,10 @@ impl State {
 }
 
 impl Delete {
+    fn given(&self) -> usize {
+        self.ids.len()
+    }
+
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.ids, 0)
@@ -370,6 +363,10 @@ impl Delete {
 }
 
 impl Kill {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.words, 0)
@@ -381,40 +378,63 @@ impl Kill {
     }
 }
 
+impl List {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+}
+
+impl Spec {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+}
+
+impl Features {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+}
+
+impl Run {
+    fn given(&self) -> usize {
+        self.create.given()
+    }
+}
+
+impl Plan {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+}
+
+impl Facts {
+    fn given(&self) -> usize {
+        self.words.len()
+    }
+}
+
+impl Init {
+    /// Any number is refused the same way.
+    fn given(&self) -> usize {
+        0
+    }
+}
+
 impl Command {
-    /// Whether a process of ours will stand in a container.
+    /// Whether a process of ours will be in a container.
     pub(crate) fn enters_a_container(&self) -> bool {
         matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
     }
 
-    /// The command's name, the words it was given, and how few and how many it takes.
-    fn arity(&self) -> (&'static str, usize, usize, usize) {
-        match self {
-            Self::Create(args) => ("create", args.ids.len(), 1, 1),
-            Self::Start(args) => ("start", args.ids.len(), 1, 1),
-            Self::Run(args) => ("run", args.create.ids.len(), 1, 1),
-            Self::Exec(args) => ("exec", args.given(), 1, usize::MAX),
-            Self::State(args) => ("state", args.ids.len(), 1, 1),
-            Self::Kill(args) => ("kill", args.words.len(), 1, 2),
-            Self::Delete(args) => ("delete", args.ids.len(), 1, 1),
-            Self::List(args) => ("list", args.words.len(), 0, 0),
-            Self::Pause(args) => ("pause", args.given(), 1, 1),
-            Self::Resume(args) => ("resume", args.given(), 1, 1),
-            Self::Update(args) => ("update", args.given(), 1, 1),
-            Self::Events(args) => ("events", args.given(), 1, 1),
-            Self::Ps(args) => ("ps", args.given(), 1, usize::MAX),
-            Self::Spec(args) => ("spec", args.words.len(), 0, 0),
-            Self::Features(args) => ("features", args.words.len(), 0, 0),
-            Self::Facts(args) => ("facts", args.words.len(), 0, 0),
-            Self::Plan(args) => ("plan", args.words.len(), 0, 1),
-            Self::Seccomp(_) => ("seccomp", 0, 0, 0),
-            Self::Init(_) => ("init", 0, 0, 0),
-        }
-    }
-
     /// What is wrong with the number of words, if anything.
     fn miscounted(&self) -> Option<String> {
-        let (name, given, least, most) = self.arity();
+        let Arity {
+            name,
+            given,
+            least,
+            most,
+        } = self.arity();
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         if given < least && least == most {
             Some(format!(
@@ -510,7 +530,7 @@ fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     };
     definition.build();
     let usage = definition
-        .find_subcommand_mut(command.arity().0)
+        .find_subcommand_mut(command.arity().name)
         .map(|command| command.render_long_help().to_string())
         .unwrap_or_default();
     Err(Misuse {

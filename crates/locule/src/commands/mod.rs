@@ -20,13 +20,19 @@ pub(crate) mod state;
 pub(crate) mod template;
 pub(crate) mod update;
 
-use crate::args::{CgroupManager, Globals, Rootless};
+use crate::args::{self, CgroupManager, Globals, Rootless};
 use crate::descriptors::Preserved;
 use crate::error::Error;
 use crate::state::{Access, ContainerId, Record, Store, is_host_root};
 use spec::Container;
 use spec::load::Host;
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `init`, which nobody may call.
+pub(crate) fn init(_: &args::Init, _: &Env) -> Result<ExitCode, Error> {
+    Err(Error::InitByHand)
+}
 
 /// What the global options say, resolved.
 #[derive(Debug, Clone)]
