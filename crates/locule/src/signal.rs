@@ -1,53 +1,26 @@
 //! Signals by name.
 //!
-//! Decides which number a user's word means: a name with or without `SIG`, in any case, `RTMIN+n`, `RTMAX-n`,
-//! or a number from 0 to 64. The names are those of signal(7); their numbers differ by architecture and
-//! come from the C library.
+//! Decides which number a user's word means: a name with or without `SIG`, in any case, `RTMIN+n`,
+//! `RTMAX-n`, or a number from 0 to 64. The names and their numbers, which differ by architecture, are
+//! those of nix; see [signal(7)].
+//!
+//! [signal(7)]: https://man7.org/linux/man-pages/man7/signal.7.html
 
-use nix::libc;
+use nix::sys::signal::Signal;
+use std::str::FromStr;
 
 /// SIGKILL.
-pub(crate) const KILL: i32 = libc::SIGKILL;
+pub(crate) const KILL: i32 = Signal::SIGKILL as i32;
 
 /// The real-time range that programs may use: the C library keeps 32 and 33 for itself.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-const NAMES: &[(&str, i32)] = &[
-    ("HUP", libc::SIGHUP),
-    ("INT", libc::SIGINT),
-    ("QUIT", libc::SIGQUIT),
-    ("ILL", libc::SIGILL),
-    ("TRAP", libc::SIGTRAP),
-    ("ABRT", libc::SIGABRT),
-    ("IOT", libc::SIGIOT),
-    ("BUS", libc::SIGBUS),
-    ("FPE", libc::SIGFPE),
-    ("KILL", libc::SIGKILL),
-    ("USR1", libc::SIGUSR1),
-    ("SEGV", libc::SIGSEGV),
-    ("USR2", libc::SIGUSR2),
-    ("PIPE", libc::SIGPIPE),
-    ("ALRM", libc::SIGALRM),
-    ("TERM", libc::SIGTERM),
-    ("STKFLT", 16),
-    ("CHLD", libc::SIGCHLD),
-    ("CLD", libc::SIGCHLD),
-    ("CONT", libc::SIGCONT),
-    ("STOP", libc::SIGSTOP),
-    ("TSTP", libc::SIGTSTP),
-    ("TTIN", libc::SIGTTIN),
-    ("TTOU", libc::SIGTTOU),
-    ("URG", libc::SIGURG),
-    ("XCPU", libc::SIGXCPU),
-    ("XFSZ", libc::SIGXFSZ),
-    ("VTALRM", libc::SIGVTALRM),
-    ("PROF", libc::SIGPROF),
-    ("WINCH", libc::SIGWINCH),
-    ("IO", libc::SIGIO),
-    ("POLL", libc::SIGIO),
-    ("PWR", libc::SIGPWR),
-    ("SYS", libc::SIGSYS),
+/// Second names, which nix leaves out.
+const ALIASES: [(&str, Signal); 3] = [
+    ("IOT", Signal::SIGABRT),
+    ("CLD", Signal::SIGCHLD),
+    ("POLL", Signal::SIGIO),
 ];
 
 /// The word is no signal.
@@ -67,10 +40,13 @@ pub(crate) fn number(word: &str) -> Result<i32, Unknown> {
     }
     let upper = word.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    NAMES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, number)| *number)
+    let alias = ALIASES.iter().find(|(known, _)| *known == name);
+    let named = match alias {
+        Some((_, signal)) => Some(*signal),
+        None => Signal::from_str(&format!("SIG{name}")).ok(),
+    };
+    named
+        .map(|signal| signal as i32)
         .or_else(|| real_time(name))
         .ok_or_else(unknown)
 }
@@ -106,6 +82,9 @@ mod tests {
             assert_eq!(number(word), Ok(15), "{word}");
         }
         assert_eq!(number("kill"), Ok(9));
+        assert_eq!(number("iot"), number("ABRT"));
+        assert_eq!(number("CLD"), number("CHLD"));
+        assert_eq!(number("STKFLT"), Ok(16));
         assert_eq!(number("SIGPOLL"), number("io"));
     }
 

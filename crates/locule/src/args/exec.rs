@@ -39,13 +39,13 @@ pub(crate) struct Exec {
     /// Working directory, an absolute path in the container [default: that of the container's process]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
-    /// Variable to set, on top of those of the container's process; may be repeated
+    /// Variable to set, on top of those of the container's process; may be repeated [default: none]
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// User id, and group id [default: those of the container's process]
     #[arg(short, long, value_name = "UID[:GID]", value_parser = user)]
     pub(crate) user: Option<(u32, Option<u32>)>,
-    /// Supplementary group to add; may be repeated
+    /// Supplementary group to add; may be repeated [default: none]
     #[arg(short = 'g', long, value_name = "GID", value_parser = id)]
     pub(crate) additional_gids: Vec<u32>,
     /// SELinux label of the process [default: that of the container's process]
@@ -57,7 +57,7 @@ pub(crate) struct Exec {
     /// Set no_new_privs [default: as for the container's process]
     #[arg(long)]
     pub(crate) no_new_privs: bool,
-    /// Capability to add, such as CAP_NET_ADMIN; may be repeated
+    /// Capability to add, such as CAP_NET_ADMIN; may be repeated [default: none]
     #[arg(short, long, value_name = "CAP", value_parser = capability)]
     pub(crate) cap: Vec<u8>,
     /// How many descriptors from 3 on the command inherits

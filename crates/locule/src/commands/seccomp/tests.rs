@@ -96,6 +96,9 @@ fn findings_have_the_pointer_of_their_place() {
     assert_eq!(
         lines,
         [
+            "/linux/seccomp/syscalls/1/args/0: the kernel reads 32 bits of this argument of \"socket\" and SCMP_CMP_NE \
+             compares 64, so that a caller evades the rule by upper bits; name each value that is meant, by \
+             SCMP_CMP_MASKED_EQ with the mask 4294967295",
             "/linux/seccomp/syscalls/2/names: \"read\" is never answered here, /linux/seccomp/syscalls/0 always does",
             "/linux/seccomp/syscalls/2/names: \"no_such_call\" is unknown on every architecture, it is skipped",
             "/linux/seccomp/architectures: without SCMP_ARCH_X86 its programs are killed at their first call",
