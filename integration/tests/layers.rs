@@ -40,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "kernel",
             "spec",
             "caller",
+            "caller",
             "namespace",
             "rootfs",
             "capability",

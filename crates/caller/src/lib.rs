@@ -15,9 +15,11 @@ use kernel::clone::namespace_owner;
 use kernel::ids;
 use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
+use std::env;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity map does not
 /// make another namespace the initial one.
@@ -35,6 +37,9 @@ pub struct Caller {
     pub capabilities: Capabilities,
     /// The user namespace.
     pub user_namespace: UserNamespace,
+    /// PATH of its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// Whether the mount namespace belongs to the user namespace: only then does CAP_SYS_ADMIN count there.
     pub owns_mounts: bool,
 }
@@ -91,6 +96,7 @@ impl Caller {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
             capabilities: Capabilities::probe()?,
+            path: env::var_os("PATH").map(PathBuf::from),
             owns_mounts: mounts_owner() == Some(user_namespace.inode),
             user_namespace,
         })
@@ -139,10 +145,20 @@ impl Capabilities {
     }
 }
 
+/// Whether this process is in the user namespace that the kernel has started with.
+pub fn is_in_initial_user_namespace() -> bool {
+    own_user_namespace() == INITIAL_USER_NAMESPACE
+}
+
+#[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
+fn own_user_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino())
+}
+
 impl UserNamespace {
     #[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
     fn probe() -> Self {
-        let inode = fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino());
+        let inode = own_user_namespace();
         if inode == INITIAL_USER_NAMESPACE {
             // Its maps and its permission are what they are since the start of the kernel.
             return Self {

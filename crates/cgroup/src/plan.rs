@@ -40,6 +40,8 @@ pub struct Request<'a> {
     /// Whether the caller is in a user namespace other than the initial one or has another effective uid
     /// than 0: then groups that it may not make are left out, as long as no limit needs them.
     pub rootless: bool,
+    /// Whether the container has its groups mounted for writing.
+    pub writable: bool,
 }
 
 impl Request<'_> {
@@ -189,7 +191,7 @@ impl Plan {
                 Refusal::Fails
             },
             available: Vec::new(),
-            owner: owner(request.container),
+            owner: owner(request),
             scope: None,
             joins: false,
         }
@@ -590,12 +592,9 @@ fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
 
 /// The host's uid of the container's root, if the container is to manage sub-groups of its own: it has a
 /// user and a cgroup namespace, and the hierarchy mounted for writing.
-fn owner(container: &Container) -> Option<u32> {
-    let writable = container.mounts.iter().any(|mount| {
-        matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
-            && !mount.options.iter().any(|option| option == "ro")
-    });
-    if !writable || container.namespaces.cgroup != Namespace::New {
+fn owner(request: &Request<'_>) -> Option<u32> {
+    let container = request.container;
+    if !request.writable || container.namespaces.cgroup != Namespace::New {
         return None;
     }
     let root = container

@@ -6,12 +6,12 @@
 mod fixture;
 
 use cgroup::{Error, Request};
-use fixture::{DEADLINE, Name, Ready, Sleeper, container, in_v2_view, lower, request};
+use fixture::{DEADLINE, Name, Ready, Sleeper, container, in_v2_view, request};
 use nix::unistd::{Uid, chown, setresuid};
-use spec::container::{IdMapping, Mount, Namespace};
+use spec::container::{IdMapping, Namespace};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const NOBODY: u32 = 65534;
 
@@ -89,17 +89,6 @@ fn a_user_makes_groups_in_a_delegated_tree() {
     });
 }
 
-fn mount(options: &[&str]) -> Mount {
-    Mount {
-        destination: PathBuf::from("/sys/fs/cgroup"),
-        kind: Some("cgroup".to_owned()),
-        source: Some(PathBuf::from("cgroup")),
-        options: options.iter().map(|option| (*option).to_owned()).collect(),
-        uid_mappings: Vec::new(),
-        gid_mappings: Vec::new(),
-    }
-}
-
 #[test]
 fn a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount() {
     const NAME: &str = "a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount";
@@ -110,19 +99,22 @@ fn a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount() {
             size: 65536,
         };
         let cases = [
-            (Namespace::New, vec![map], mount(&["rw"]), 100_000),
-            (Namespace::New, vec![map], mount(&["ro"]), 0),
-            (Namespace::New, Vec::new(), mount(&["rw"]), 0),
-            (Namespace::Inherit, vec![map], mount(&["rw"]), 0),
+            (Namespace::New, vec![map], true, 100_000),
+            (Namespace::New, vec![map], false, 0),
+            (Namespace::New, Vec::new(), true, 0),
+            (Namespace::Inherit, vec![map], true, 0),
         ];
-        for (namespace, maps, mount, uid) in cases {
+        for (namespace, maps, writable, uid) in cases {
             let name = Name::new();
             let mut asked = container();
             asked.cgroups_path = Some(name.path());
             asked.namespaces.cgroup = namespace;
             asked.uid_mappings = maps;
-            asked.mounts = vec![mount];
-            let group = lower(&asked).unwrap().create().unwrap();
+            let request = Request {
+                writable,
+                ..request(&asked)
+            };
+            let group = Ready::of(&request).unwrap().create().unwrap();
             let path = group.location().groups[0].host_path();
             for file in [
                 "",

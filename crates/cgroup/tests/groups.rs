@@ -5,7 +5,7 @@
 
 mod fixture;
 
-use cgroup::{CgroupMount, Error, Location, Manager, Request, mount_view};
+use cgroup::{CgroupMount, Error, Facts, Location, Manager, Plan, Request, mount_view};
 use fixture::{
     DEADLINE, Name, Ready, Sleeper, container, content, in_v2_view, is_possible, lower, request,
 };
@@ -13,7 +13,6 @@ use spec::Container;
 use spec::container::{Memory, Resources};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -342,35 +341,30 @@ fn a_failed_create_takes_back_what_it_made() {
     });
 }
 
+/// A v2 and a v1 hierarchy, and the caller's group in them.
+fn facts(own: &str) -> Facts {
+    let text = r#"{"hierarchies": [
+        {"version": "v2", "name": "unified", "controllers": "", "own": "OWN", "own_group": "OWN"},
+        {"version": "v1", "name": "memory", "controllers": "memory", "own": "OWN", "own_group": "OWN"}]}"#;
+    serde_json::from_str(&text.replace("OWN", own)).unwrap()
+}
+
 #[test]
 fn a_relative_path_and_an_absent_one_count_from_the_caller() {
-    if !is_possible() {
-        return;
-    }
-    let mut relative = container();
-    relative.cgroups_path = Some("a/b".to_owned());
-    let by_path = lower(&relative).unwrap();
-    let by_id = lower(&container()).unwrap();
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    for (place, absent) in by_path
-        .location()
-        .groups
-        .iter()
-        .zip(&by_id.location().groups)
-    {
-        let (_numbers, own) = own
-            .lines()
-            .filter_map(|line| line.split_once(':')?.1.split_once(':'))
-            .find(|(controllers, _path)| *controllers == place.controllers)
-            .unwrap();
-        let base = match place.version {
-            cgroup::Version::V1 => own,
-            cgroup::Version::V2 => own.rsplit_once('/').unwrap().0,
-        };
-        let base = base.trim_end_matches('/');
-        assert_eq!(place.path, format!("{base}/a/b"));
-        assert_eq!(absent.path, format!("{base}/box"));
-    }
+    let paths = |path: Option<&str>, own: &str| {
+        let mut asked = container();
+        asked.cgroups_path = path.map(str::to_owned);
+        let plan = Plan::lower(&request(&asked), &facts(own)).unwrap();
+        let groups = &plan.location().groups;
+        groups
+            .iter()
+            .map(|place| place.path.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(paths(Some("a/b"), "/x/own"), ["/x/a/b", "/x/own/a/b"]);
+    assert_eq!(paths(None, "/x/own"), ["/x/box", "/x/own/box"]);
+    assert_eq!(paths(None, "/"), ["/box", "/box"]);
+    assert_eq!(paths(Some("/a/b"), "/x/own"), ["/a/b", "/a/b"]);
 }
 
 #[test]
@@ -405,41 +399,32 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
 }
 
 /// Whatever the host is: nobody is asked about what cannot be.
+fn lower_scope(asked: &Container) -> String {
+    let request = Request {
+        manager: Manager::Systemd,
+        ..request(asked)
+    };
+    let refused = Plan::lower(&request, &Facts::default());
+    refused.unwrap_err().to_string()
+}
+
 #[test]
 fn a_malformed_scope_is_refused_with_its_pointer() {
-    let refused = |named: &Container| {
-        let error = Ready::of(&Request {
-            manager: Manager::Systemd,
-            ..request(named)
-        });
-        error.unwrap_err().to_string()
-    };
     let mut named = container();
     named.cgroups_path = Some("/docker/abc".to_owned());
-    let text = refused(&named);
+    let text = lower_scope(&named);
     assert!(text.starts_with("/linux/cgroupsPath: "), "{text}");
     assert!(text.contains("slice:prefix:name"), "{text}");
     named.cgroups_path = None;
     let key = "org.systemd.property.KillSignal";
     named.annotations.insert(key.to_owned(), "x".to_owned());
-    let text = refused(&named);
+    let text = lower_scope(&named);
     assert!(text.starts_with(&format!("/annotations/{key}: ")), "{text}");
 }
 
 #[test]
 fn the_systemd_manager_says_that_there_is_no_systemd() {
-    if Path::new("/run/systemd/system").exists() {
-        println!(
-            "skipped: systemd runs this host; covered where it does not, and by the chapter systemd"
-        );
-        return;
-    }
-    let named = container();
-    let error = Ready::of(&Request {
-        manager: Manager::Systemd,
-        ..request(&named)
-    });
-    let error = error.unwrap_err().to_string();
+    let error = lower_scope(&container());
     assert!(error.contains("leave --systemd-cgroup out"), "{error}");
 }
 
@@ -453,40 +438,25 @@ fn a_location_of_another_host_is_gone_not_wrong() {
     assert!(location.open().is_err());
 }
 
-fn lower_as_user(container: &Container) -> Result<Ready, Error> {
-    Ready::of(&Request {
-        rootless: true,
-        ..request(container)
-    })
-}
-
-/// As an ordinary user: in a child process, since ids are the process' own.
 #[test]
 fn a_user_without_permission_gets_no_group_or_an_error_about_limits() {
-    const NAME: &str = "a_user_without_permission_gets_no_group_or_an_error_about_limits";
-    if !is_possible() {
-        return;
-    }
-    if std::env::var_os("LOCULE_TEST_AS_USER").is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", NAME, "--test-threads=1"])
-            .env("LOCULE_TEST_AS_USER", "1")
-            .status()
-            .unwrap();
-        assert!(status.success());
-        return;
-    }
-    let nobody = nix::unistd::Uid::from_raw(65534);
-    nix::unistd::setresuid(nobody, nobody, nobody).unwrap();
-    let mut container = container();
-    container.cgroups_path = Some("/locule-test-user".to_owned());
-    let group = lower_as_user(&container).unwrap().create().unwrap();
-    assert!(group.location().is_empty());
-    container.resources.memory = Memory {
+    let mut asked = container();
+    asked.cgroups_path = Some("/elsewhere".to_owned());
+    let lower = |asked: &Container| {
+        let request = Request {
+            rootless: true,
+            ..request(asked)
+        };
+        Plan::lower(&request, &facts("/x/own"))
+    };
+    let plan = lower(&asked).unwrap();
+    assert!(plan.location().is_empty());
+    assert_eq!(plan.location().inherited.len(), 2);
+    asked.resources.memory = Memory {
         limit: Some(1 << 20),
         ..Memory::default()
     };
-    let error = lower_as_user(&container).unwrap_err();
+    let error = lower(&asked).unwrap_err();
     assert!(error.to_string().contains("/linux/resources"), "{error}");
 }
 

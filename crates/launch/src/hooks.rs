@@ -16,9 +16,9 @@ use nix::unistd::{Pid, setpgid};
 use spec::container::Hook;
 use spec::state::StateText;
 use std::convert::Infallible;
-use std::env;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// How much of what a failing hook wrote last is kept, bytes.
 pub const TAIL: usize = 200;
@@ -43,9 +43,9 @@ struct Prepared {
 
 /// The environment of a hook that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DefaultEnv {
+pub enum DefaultEnv<'a> {
     /// The runtime's PATH and nothing else: hooks in its namespaces rely on it, and the rest is not theirs (ADR 9).
-    Path,
+    Path(Option<&'a Path>),
     /// None: what runs in the container's namespaces on the host's files sees neither side's.
     Empty,
     /// That of the container's process.
@@ -167,7 +167,7 @@ impl Plan {
     pub fn lower(
         name: &'static str,
         hooks: &[Hook],
-        default_env: DefaultEnv,
+        default_env: DefaultEnv<'_>,
     ) -> Result<Self, NulByte> {
         let prepare = |(index, hook): (usize, &Hook)| {
             Prepared::lower(hook, default_env).ok_or(NulByte { name, index })
@@ -253,7 +253,7 @@ impl Plan {
 }
 
 impl Prepared {
-    fn lower(hook: &Hook, default_env: DefaultEnv) -> Option<Self> {
+    fn lower(hook: &Hook, default_env: DefaultEnv<'_>) -> Option<Self> {
         let path = CString::new(hook.path.as_os_str().as_encoded_bytes()).ok()?;
         let strings = |list: &[String]| -> Option<Vec<CString>> {
             list.iter()
@@ -263,7 +263,7 @@ impl Prepared {
         let env = match (&hook.env, default_env) {
             (Some(env), _) => Some(strings(env)?),
             (None, DefaultEnv::Empty) => Some(Vec::new()),
-            (None, DefaultEnv::Path) => Some(path_of_runtime().into_iter().collect()),
+            (None, DefaultEnv::Path(path)) => Some(path.and_then(path_entry).into_iter().collect()),
             (None, DefaultEnv::OfProcess) => None,
         };
         Some(Self {
@@ -374,11 +374,8 @@ impl Prepared {
     }
 }
 
-/// `PATH=` as the runtime has it, if it has one.
-fn path_of_runtime() -> Option<CString> {
-    let mut entry = b"PATH=".to_vec();
-    entry.extend(env::var_os("PATH")?.into_encoded_bytes());
-    CString::new(entry).ok()
+fn path_entry(path: &Path) -> Option<CString> {
+    CString::new([b"PATH=", path.as_os_str().as_encoded_bytes()].concat()).ok()
 }
 
 /// Marks every descriptor but 0, 1 and 2 close-on-exec; one by one where the container's filter does not know

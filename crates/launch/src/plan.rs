@@ -200,6 +200,7 @@ impl<'a> Request<'a> {
             id: self.id,
             manager: self.manager,
             rootless: self.rootless,
+            writable: rootfs::has_writable_cgroup(self.container),
         }
     }
 }
@@ -359,7 +360,7 @@ impl Part<'_> {
             overrides: overrides(&capability),
         };
         let process = container.process.as_ref();
-        let hooks = Hooks::lower(container)?;
+        let hooks = Hooks::lower(container, &facts.caller)?;
         let plan = Plan {
             loopback: Loopback::lower(&entry, &hooks, facts),
             cgroup,
@@ -440,9 +441,9 @@ fn needs_join(location: &cgroup::Location) -> bool {
 }
 
 impl Hooks {
-    fn lower(container: &Container) -> Result<Self, Error> {
+    fn lower(container: &Container, caller: &Caller) -> Result<Self, Error> {
         let hooks = &container.hooks;
-        let host = DefaultEnv::Path;
+        let host = DefaultEnv::Path(caller.path.as_deref());
         Ok(Self {
             prestart: hooks::Plan::lower("prestart", &hooks.prestart, host)?,
             create_runtime: hooks::Plan::lower("createRuntime", &hooks.create_runtime, host)?,

@@ -306,6 +306,7 @@ pub(crate) mod tests {
                 uid_map: Vec::new(),
                 gid_map: Vec::new(),
             },
+            path: None,
             owns_mounts: true,
         }
     }

@@ -58,12 +58,6 @@ pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Re
     }
 }
 
-/// The attributes that a new mount has.
-fn attributes(element: &Element<'_>) -> MountAttr {
-    let (top, tree) = (element.options.top, element.options.tree);
-    top.set.difference(tree.clear).union(tree.set)
-}
-
 fn c_string(element: &Element<'_>, property: &str, text: &[u8]) -> Result<CString, Diagnostic> {
     let problem = |message: &str| element.problem(Code::Range, property, message.to_owned());
     if text.len() > 4095 {
@@ -98,7 +92,7 @@ fn new(
             .cloned()
             .map(label::bare),
     );
-    let attributes = attributes(element);
+    let attributes = element.options.attributes();
     // A device that cannot be written needs a superblock that is read-only; the kernel's own file systems share
     // theirs, so there only the mount is.
     let shares = matches!(
@@ -321,7 +315,7 @@ fn one_cgroup2(
                 key: c"source".into(),
                 value: Some(c_string(element, "source", source.as_os_str().as_bytes())?),
             }],
-            attributes: attributes(element),
+            attributes: element.options.attributes(),
             after: context.propagation(&element.options, Depth::Top),
             inherit: Inherit::Nothing,
             given: Given::default(),
@@ -365,7 +359,7 @@ fn cgroup_v1(
     element: &Element<'_>,
     hierarchies: &[CgroupHierarchy],
 ) -> Result<(), Error> {
-    let wanted = attributes(element);
+    let wanted = element.options.attributes();
     let param = |key: &CStr, value: &CStr| Param {
         key: key.into(),
         value: Some(value.into()),
@@ -441,7 +435,7 @@ fn hierarchy_mount(
     Ok(Action::New(NewMount {
         kind: c"cgroup".into(),
         params,
-        attributes: attributes(element),
+        attributes: element.options.attributes(),
         after: context.propagation(&element.options, Depth::Top),
         inherit: Inherit::Nothing,
         given: Given::default(),

@@ -41,7 +41,7 @@ pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, remove_mounts};
 pub use idmapped::IdMapError;
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
-pub use options::option_names;
+pub use options::{has_writable_cgroup, option_names};
 pub use pivot::Pivot;
 pub use place::{List, Place};
 pub use plan::Plan;

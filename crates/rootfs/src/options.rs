@@ -5,6 +5,7 @@
 //! Source: runtime-spec config.md#linux-mount-options and mount(8).
 
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
+use spec::container::{Container, Mount};
 use std::ffi::{CStr, CString, NulError};
 
 /// What one word does.
@@ -250,6 +251,27 @@ pub(crate) struct Options {
     pub(crate) destination: Follow,
 }
 
+impl Options {
+    /// The attributes that a new mount has.
+    pub(crate) fn attributes(&self) -> MountAttr {
+        self.top
+            .set
+            .difference(self.tree.clear)
+            .union(self.tree.set)
+    }
+}
+
+/// Whether a mount of the type `cgroup` or `cgroup2` is writable.
+pub fn has_writable_cgroup(container: &Container) -> bool {
+    let is_cgroup = |mount: &&Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    let mut mounts = container.mounts.iter().filter(is_cgroup);
+    mounts.any(|mount| is_writable(&mount.options))
+}
+
+fn is_writable(words: &[String]) -> bool {
+    read(words).is_ok_and(|options| !options.attributes().contains(MountAttr::RDONLY))
+}
+
 /// Reads the words in order.
 ///
 /// # Errors
@@ -316,6 +338,20 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn the_last_word_says_whether_a_mount_is_writable() {
+        for (list, writable) in [
+            (&[][..], true),
+            (&["ro"], false),
+            (&["ro", "rw"], true),
+            (&["rw", "ro"], false),
+            (&["rro"], false),
+            (&["ro", "rrw"], true),
+        ] {
+            assert_eq!(is_writable(&words(list)), writable, "{list:?}");
+        }
     }
 
     /// config.md#linux-mount-options, and what the other runtimes add.

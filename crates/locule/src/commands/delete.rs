@@ -131,6 +131,7 @@ fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
         id: entry.id().as_str(),
         manager,
         rootless: env.rootless,
+        writable: false,
     };
     let (facts, _bus) = cgroup::Facts::probe(&request).ok()?;
     // With the mark that every creation of this id leaves.

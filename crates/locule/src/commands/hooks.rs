@@ -9,8 +9,10 @@ use kernel::clone::SingleThread;
 use launch::hooks::{DefaultEnv, Plan, State, Surroundings};
 use spec::container::Hook;
 use spec::state::{StateText, Status};
+use std::env;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// Runs the poststart hooks; stops at the first failure.
 pub(crate) fn poststart(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
@@ -74,7 +76,9 @@ fn prepare(
 ) -> Result<(Plan, StateText, CString), Error> {
     let container = super::kept_container(config, record)?;
     let text = StateText::new(&container, &record.id, status);
-    let hooks = Plan::lower(name, &list(container.hooks), DefaultEnv::Path);
+    let path = env::var_os("PATH").map(PathBuf::from);
+    let default_env = DefaultEnv::Path(path.as_deref());
+    let hooks = Plan::lower(name, &list(container.hooks), default_env);
     let bundle = CString::new(record.bundle.as_os_str().as_bytes()).unwrap_or_default();
     Ok((hooks.map_err(launch::Error::from)?, text, bundle))
 }

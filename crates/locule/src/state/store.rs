@@ -7,6 +7,7 @@
 
 use super::entry::{Entry, Lock, Reservation};
 use super::{ContainerId, Error, files};
+use caller::is_in_initial_user_namespace;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
@@ -191,10 +192,7 @@ pub(crate) fn is_host_root() -> bool {
 }
 
 fn keeper() -> Keeper {
-    const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
-    let initial =
-        stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino == INITIAL_USER_NAMESPACE);
-    match (geteuid().is_root(), initial) {
+    match (geteuid().is_root(), is_in_initial_user_namespace()) {
         (true, true) => Keeper::HostRoot,
         (true, false) => Keeper::NamespaceRoot,
         (false, _) => Keeper::User,
