@@ -32,15 +32,16 @@ struct Options {
     runtimes: Vec<(String, PathBuf)>,
 }
 
-/// What the second start sees of control groups, and measures there.
+/// What the second start sees of control groups, and measures there. `/run` is its own: the base of mount namespaces is
+/// pinned there.
 const INSIDE: &str = "LOCULE_BENCH_INSIDE";
 
 /// Version 2 alone, as far as the machine has it.
-const V2: &str = "if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi; exec \"$@\"";
+const V2: &str = "mount -t tmpfs -o mode=755 tmpfs /run; if test -d /sys/fs/cgroup/unified; then mount --bind /sys/fs/cgroup/unified /sys/fs/cgroup; fi; exec \"$@\"";
 
 /// The hierarchies of version 1 alone: crun takes no mixture.
 const V1: &str =
-    "set -e; all=$(mktemp -d /dev/shm/locule-bench.XXXXXX); mount -t tmpfs -o mode=755 tmpfs $all
+    "set -e; mount -t tmpfs -o mode=755 tmpfs /run; all=$(mktemp -d /dev/shm/locule-bench.XXXXXX); mount -t tmpfs -o mode=755 tmpfs $all
 for each in /sys/fs/cgroup/*/; do
     name=$(basename $each)
     if test $name != unified; then mkdir $all/$name; mount --bind $each $all/$name; fi
@@ -140,6 +141,7 @@ fn inside(options: &Options) {
         queries(&subjects, &long, options.count.div_ceil(2)),
         parallel(&subjects, &bundle),
         memory(&subjects, &bundle, &peak_program),
+        beside_mounts(&subjects, &bundle, &work, options.count.div_ceil(2)),
     ];
     table::print(&names(&subjects), &rows.concat());
     subjects.retain(|subject| !subject.is_floor);
@@ -235,6 +237,27 @@ fn runs(what: &'static str, subjects: &[Subject], bundle: &Path, count: usize) -
         }
     }
     vec![(what, "us", samples.iter().map(|s| median(s)).collect())]
+}
+
+/// Mounts that a full Kubernetes node has and this machine has not.
+const MOUNTS: usize = 2000;
+
+/// Runs on a host with many mounts.
+fn beside_mounts(subjects: &[Subject], bundle: &Path, work: &Path, count: usize) -> Vec<Row> {
+    let folder = work.join("mounts");
+    let script = "set -e; mkdir $1; mount -t tmpfs more $1
+        for n in $(seq $2); do mkdir $1/$n; mount -t tmpfs more $1/$n; done";
+    shell(script, &folder);
+    let rows = runs("run beside 2,000 more mounts", subjects, bundle, count);
+    shell("umount -R $1; rmdir $1", &folder);
+    rows
+}
+
+fn shell(script: &str, folder: &Path) {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "bench"]).arg(folder);
+    command.arg(MOUNTS.to_string());
+    assert!(command.status().expect("sh").success(), "{command:?}");
 }
 
 fn phases(subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
