@@ -138,6 +138,35 @@ fn what_is_no_base_is_replaced() {
     });
 }
 
+/// Mount namespaces whose /run are peers have a base each, and neither covers the other's.
+#[test]
+fn peers_keep_their_bases() {
+    sandbox::host(|s| {
+        if s.is_control("only locule has a base") {
+            return;
+        }
+        let bundle = s.bundle();
+        bundle.write();
+        s.run(&bundle).ok();
+        let one = pinned();
+        // In one of them two runs, so that its base is found again.
+        let script = "for id in one two; do \"$1\" --root \"$2\" run --bundle \"$3\" \"$4-$id\" || exit 1; done
+            grep -c \"$5 \" /proc/self/mountinfo";
+        for _ in 0..2 {
+            let program = s.subject.program.to_str().expect("UTF-8");
+            let state = s.state.to_str().expect("UTF-8");
+            let path = bundle.path.to_str().expect("UTF-8");
+            let id = s.id();
+            let pin = pin();
+            let mut args = vec!["--mount", "--propagation", "unchanged", "sh", "-c", script];
+            args.extend(["sh", program, state, path, &id, &pin]);
+            assert_eq!(s.tool("unshare", &args), "1\n");
+            s.run(&bundle).ok();
+            assert_eq!(pinned(), one);
+        }
+    });
+}
+
 /// Where the base cannot be pinned, containers start all the same.
 #[test]
 fn without_a_base_the_hosts_table_is_copied() {
