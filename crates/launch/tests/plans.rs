@@ -16,6 +16,7 @@ use spec::load::{Host, parse};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The first is what the others are compared with.
 const HOSTS: [&str; 6] = [
@@ -58,14 +59,12 @@ fn samples() -> Vec<String> {
     names
 }
 
-/// The plan's lines, or why there is none.
-fn plan(document: &Value, host: &str) -> Vec<String> {
+/// The plan of a document on a host.
+fn lower(document: &Value, host: &str) -> Result<(Plan, Vec<String>), String> {
     let facts = facts(host);
     let bytes = document.to_string().into_bytes();
-    let loaded = match parse(&bytes, Path::new("/bundle"), Host::Ignore) {
-        Ok(loaded) => loaded,
-        Err(report) => return vec![format!("error: {report}")],
-    };
+    let loaded = parse(&bytes, Path::new("/bundle"), Host::Ignore);
+    let loaded = loaded.map_err(|report| report.to_string())?;
     let request = Request {
         container: &loaded.container,
         id: "box",
@@ -79,32 +78,92 @@ fn plan(document: &Value, host: &str) -> Vec<String> {
         listen_fds: 0,
         rootless: !facts.caller.is_host_root(),
     };
-    let (plan, warnings) = match Plan::lower(&request, &facts) {
+    let _looks = fs::metadata(BEGIN);
+    let lowered = Plan::lower(&request, &facts);
+    let _looks = fs::metadata(END);
+    lowered.map_err(|error| error.to_string())
+}
+
+/// Paths that stand in a trace for the begin and the end of a lowering.
+const BEGIN: &str = "/begin-of-lowering";
+const END: &str = "/end-of-lowering";
+
+/// The plan's lines, or why there is none.
+fn plan(document: &Value, host: &str) -> Vec<String> {
+    let (plan, warnings) = match lower(document, host) {
         Ok(lowered) => lowered,
         Err(error) => return vec![format!("error: {error}")],
     };
-    let again = Plan::lower(&request, &facts).unwrap();
-    assert_eq!(
-        (&plan, &warnings),
-        (&again.0, &again.1),
-        "not the same again"
-    );
-    let lines: usize = plan
-        .to_json()
-        .as_object()
-        .unwrap()
-        .values()
-        .map(|room| room.as_array().unwrap().len())
-        .sum();
+    let again = lower(document, host).unwrap();
+    assert_eq!((&plan, &warnings), (&again.0, &again.1), "the same again");
+    let json = plan.to_json();
+    let rooms = json.as_object().unwrap().values();
+    let lines: usize = rooms.map(|room| room.as_array().unwrap().len()).sum();
     assert_eq!(
         lines,
         plan.to_string().lines().count(),
-        "JSON has the same lines"
+        "JSON has all lines"
     );
     let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
-    warnings
-        .chain(plan.to_string().lines().map(str::to_owned))
-        .collect()
+    let lines = plan.to_string();
+    warnings.chain(lines.lines().map(str::to_owned)).collect()
+}
+
+/// Lowering is pure: whatever an engine sends, and for whatever host, it asks the kernel for nothing but memory.
+#[test]
+fn lowering_makes_no_system_call() {
+    const NAME: &str = "lowering_makes_no_system_call";
+    if env::var_os("LOCULE_TEST_TRACED").is_some() {
+        for name in samples().iter().filter(|name| !name.contains("process")) {
+            let document = sample(name);
+            for host in HOSTS {
+                let _plan_or_refusal = lower(&document, host);
+            }
+        }
+        return;
+    }
+    let trace = env::temp_dir().join(format!("locule-lowering-{}", std::process::id()));
+    let status = Command::new("strace")
+        .arg("-f")
+        .arg("--output")
+        .arg(&trace)
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env("LOCULE_TEST_TRACED", "1")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let text = fs::read_to_string(&trace).unwrap();
+    fs::remove_file(&trace).unwrap();
+    let first = text.lines().find(|line| line.contains(BEGIN)).unwrap();
+    let thread = first.split(' ').next().unwrap();
+    let (mut within, mut count, mut calls) = (false, 0, Vec::new());
+    for line in text
+        .lines()
+        .filter(|line| line.split(' ').next() == Some(thread))
+    {
+        let is_memory = [
+            "brk(",
+            "mmap(",
+            "munmap(",
+            "mremap(",
+            "madvise(",
+            "mprotect(",
+        ]
+        .iter()
+        .any(|call| line.contains(call));
+        if line.contains(BEGIN) {
+            within = true;
+            count += 1;
+        } else if line.contains(END) {
+            within = false;
+        } else if within && !is_memory {
+            calls.push(line);
+        }
+    }
+    assert!(count > 60, "{count}");
+    assert_eq!(calls, [""; 0]);
 }
 
 /// The lines that have gone and come, in order.
