@@ -530,3 +530,81 @@ fn create_container_hooks_find_the_link_up_and_the_devices_restricted() {
         assert_eq!(log.matches("refused").count(), 5, "{log}");
     });
 }
+
+/// What runs `run --bundle` of a bundle with the usual limits on descriptors.
+fn run_with_the_usual_limit(s: &Sandbox, bundle: &Bundle) -> std::process::Command {
+    let mut command = std::process::Command::new("prlimit");
+    command.arg("--nofile=1024:4096").arg(&s.subject.program);
+    command
+        .arg("--root")
+        .arg(&s.state)
+        .args(["run", "--bundle"]);
+    command.arg(bundle.write()).arg(s.id());
+    command
+}
+
+/// The runtime raises its own limit on descriptors. Hooks on the host's files get the caller's, those of the container its
+/// own.
+#[test]
+fn hooks_get_the_limit_on_descriptors_that_is_theirs() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+        bundle.set("/process/rlimits", limit);
+        let kinds = [
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "poststart",
+            "poststop",
+        ];
+        for kind in kinds {
+            hook(s, &mut bundle, kind, "ulimit -Sn; ulimit -Hn");
+        }
+        inner_hook(s, &mut bundle, "startContainer", "ulimit -Sn; ulimit -Hn");
+        bundle.shell("ulimit -Sn; ulimit -Hn");
+        s.finish(run_with_the_usual_limit(s, &bundle), Some(&bundle))
+            .prints("100\n200");
+        let wanted = kinds.map(|kind| format!("{kind}\n1024\n4096\n"));
+        assert_eq!(logged(s), wanted.concat());
+        let inner = fs::read_to_string(s.dir.join("inner/log")).expect("log");
+        assert_eq!(inner, "startContainer\n100\n200\n");
+    });
+}
+
+/// A limit on descriptors that is lower than what a hook and the start take: it is set last, and the hook has it too.
+#[test]
+fn a_low_limit_on_descriptors_leaves_the_start_and_hooks_alone() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 needs more descriptors itself") {
+            return;
+        }
+        for (soft, hard) in [(5, 5), (5, 64)] {
+            let mut bundle = s.bundle();
+            let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": soft, "hard": hard }]);
+            bundle.set("/process/rlimits", limit);
+            let folder = s.dir.join("inner");
+            fs::create_dir_all(&folder).expect("mkdir");
+            bundle.bind(&folder, "/mnt", &["rw"]);
+            let entry =
+                json!({ "path": "/bin/cp", "args": ["cp", "/proc/self/limits", "/mnt/limits"] });
+            bundle.set("/hooks/startContainer/-", entry);
+            bundle.shell("ulimit -Sn; ulimit -Hn");
+            let numbers = format!("{soft}\n{hard}");
+            s.run(&bundle).prints(&numbers);
+            // It is read-only, as its source.
+            fs::remove_file(folder.join("limits")).expect("limits");
+            let container = s.create(&bundle);
+            container.start().ok();
+            assert_eq!(container.finish().trim(), numbers);
+            container.remove();
+            let limits = fs::read_to_string(folder.join("limits")).expect("limits");
+            let line = limits
+                .lines()
+                .find(|line| line.starts_with("Max open files"));
+            let fields: Vec<_> = line.expect("line").split_whitespace().collect();
+            assert_eq!(fields[3..5].join("\n"), numbers);
+            fs::remove_file(folder.join("limits")).expect("limits");
+        }
+    });
+}

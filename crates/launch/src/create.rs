@@ -73,7 +73,13 @@ pub fn launch<T>(
     } else {
         (plan.cgroup.create(&handles.cgroup)?, None)
     };
-    let (plan, opened, child, link) = match make_init(plan, handles, start, &group, &thread) {
+    let own_limit = plan.own_limit;
+    let made = make_init(plan, handles, start, &group, &thread);
+    if let Some(limit) = own_limit {
+        // What takes many descriptors is done, and hooks inherit the limit. To lower it needs no rights.
+        let _lowered = process::prlimit(0, limit.resource, limit.soft, limit.hard);
+    }
+    let (plan, opened, child, link) = match made {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };

@@ -77,6 +77,7 @@ pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>)
         keyring: request.keyring,
         keep_fds: request.keep_fds,
         listen_fds: 0,
+        own_limit: None,
         denies_setgroups: request.running.denies_setgroups,
         first: Some(request.pid),
     };

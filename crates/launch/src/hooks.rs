@@ -13,7 +13,7 @@ use kernel::signal::SignalFd;
 use kernel::{Errno, fs};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, setpgid};
-use spec::container::Hook;
+use spec::container::{Hook, Rlimit};
 use spec::state::StateText;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -70,6 +70,8 @@ pub struct Surroundings<'a> {
     pub process_env: Option<&'a CStringArray>,
     /// The system call filter that each of them loads, if it does not inherit it.
     pub filter: Option<&'a seccomp::Plan>,
+    /// A resource limit that each of them gets, if it does not inherit it.
+    pub limit: Option<&'a Rlimit>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -79,6 +81,7 @@ impl<'a> Surroundings<'a> {
             directory: Directory::Named(directory),
             process_env: None,
             filter: None,
+            limit: None,
         }
     }
 }
@@ -367,6 +370,9 @@ impl Prepared {
         }
         process::reset_signals()?;
         hide_descriptors()?;
+        if let Some(limit) = around.limit {
+            process::prlimit(0, limit.resource, limit.soft, limit.hard)?;
+        }
         if let Some(filter) = around.filter {
             filter.apply().map_err(|failed| failed.errno)?;
         }

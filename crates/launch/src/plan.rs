@@ -56,6 +56,8 @@ pub struct Plan {
     pub(crate) loopback: Loopback,
     /// Descriptors 3 to this one less three stay open.
     pub(crate) keep_fds: u32,
+    /// What the caller's limit on descriptors was, where the runtime has raised it.
+    pub(crate) own_limit: Option<Rlimit>,
     /// The first process of the container that is entered, in the runtime's PID namespace.
     pub(crate) first: Option<i32>,
     /// args[0] as written, for messages.
@@ -188,6 +190,8 @@ pub struct Request<'a> {
     pub keep_fds: u32,
     /// How many of them are of socket activation.
     pub listen_fds: u32,
+    /// The caller's limit on descriptors, where this process has raised it: what hooks get.
+    pub own_limit: Option<Rlimit>,
     /// Whether cgroup failures are softened.
     pub rootless: bool,
 }
@@ -237,6 +241,7 @@ impl Plan {
             keyring: request.keyring,
             keep_fds: request.keep_fds,
             listen_fds: request.listen_fds,
+            own_limit: request.own_limit,
             denies_setgroups,
             first: None,
         };
@@ -318,6 +323,8 @@ pub(crate) struct Part<'a> {
     pub(crate) keyring: Keyring,
     pub(crate) keep_fds: u32,
     pub(crate) listen_fds: u32,
+    /// As in [`Request`].
+    pub(crate) own_limit: Option<Rlimit>,
     pub(crate) denies_setgroups: bool,
     /// The first process of the container that is entered.
     pub(crate) first: Option<i32>,
@@ -379,10 +386,11 @@ impl Part<'_> {
                     .map(|score| score.to_string()),
                 rlimits: process
                     .filter(|_| limits == Limits::ByRuntime)
-                    .map(|process| process.rlimits.clone())
+                    .map(|process| process.rlimits.iter().map(process::during_set_up).collect())
                     .unwrap_or_default(),
             },
             keep_fds: self.keep_fds,
+            own_limit: self.own_limit,
             first: self.first,
             program: process
                 .and_then(|process| process.args.first().cloned())

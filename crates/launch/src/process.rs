@@ -24,11 +24,15 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::slice;
 
 /// The execution domain of 32-bit programs: see [personality(2)].
 ///
 /// [personality(2)]: https://man7.org/linux/man-pages/man2/personality.2.html
 const PER_LINUX32: i32 = 8;
+
+/// So many descriptors are enough for what init does between its set-up and its program: the start, and hooks.
+const ENOUGH_DESCRIPTORS: u64 = 16;
 
 /// What will be done, and nothing else.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +49,9 @@ pub struct Plan {
     env: CStringArray,
     /// Lowered by init itself; what only the runtime may raise is set by it.
     limits: Vec<Rlimit>,
+    /// A limit on descriptors that is too low for the start and hooks, and its index in the configuration. Set
+    /// before the program.
+    late_limit: Option<(usize, Rlimit)>,
     /// Where in `env` the home directory goes that the container's passwd file names.
     home: Option<usize>,
     /// Whether the working directory has been entered, and is inside of the root.
@@ -188,9 +195,15 @@ impl Plan {
             args: CStringArray::new(args),
             env: CStringArray::new(env),
             limits: match options.limits {
-                Limits::ByInit => process.rlimits.clone(),
+                Limits::ByInit => process.rlimits.iter().map(during_set_up).collect(),
                 Limits::ByRuntime => Vec::new(),
             },
+            late_limit: process
+                .rlimits
+                .iter()
+                .enumerate()
+                .find(|(_, limit)| during_set_up(limit) != **limit)
+                .map(|(index, limit)| (index, *limit)),
             home,
             cwd_is_inside: false,
         }))
@@ -322,6 +335,20 @@ impl Plan {
             })
     }
 
+    /// The limit that [`Self::set_late_limit`] sets.
+    pub(crate) fn late_limit(&self) -> Option<&Rlimit> {
+        self.late_limit.as_ref().map(|(_, limit)| limit)
+    }
+
+    /// Lowers the limit on descriptors, after the last that takes one.
+    pub(crate) fn set_late_limit(&self) -> Result<(), Failed> {
+        let Some((index, limit)) = &self.late_limit else {
+            return Ok(());
+        };
+        process::prlimit(0, limit.resource, limit.soft, limit.hard)
+            .map_err(Failed::at(Call::Prlimit, *index))
+    }
+
     /// Compares what the kernel says of this process with the plan. The index of a failure says what differs:
     /// see [`differing`].
     pub fn verify(&self) -> Result<(), Failed> {
@@ -380,8 +407,19 @@ impl fmt::Display for Plan {
         for entry in self.env.strings() {
             writeln!(f, "env {:?}", String::from_utf8_lossy(entry).trim_end())?;
         }
-        rooms::limits(f, &self.limits)
+        rooms::limits(f, &self.limits)?;
+        rooms::limits(f, self.late_limit().map_or(&[], slice::from_ref))
     }
+}
+
+/// The limit as long as init needs descriptors.
+pub(crate) fn during_set_up(limit: &Rlimit) -> Rlimit {
+    let mut limit = *limit;
+    if limit.resource == process::DESCRIPTORS {
+        limit.soft = limit.soft.max(ENOUGH_DESCRIPTORS);
+        limit.hard = limit.hard.max(ENOUGH_DESCRIPTORS);
+    }
+    limit
 }
 
 /// What [`Plan::verify`] found different.

@@ -112,15 +112,21 @@ fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpr
 }
 
 /// Lets this process have as many descriptors as its hard limit allows: every bind mount takes one for a while.
-/// The container's program gets what its configuration says, or what the caller had.
+/// The container's program gets what its configuration says, or what the caller had. Gives the limit that the
+/// caller had, if this process has another one now: for hooks.
 ///
 /// # Errors
 /// The limit cannot be read or set.
-pub(crate) fn raise_limit(container: &mut Container) -> Result<(), Errno> {
+pub(crate) fn raise_limit(container: &mut Container) -> Result<Option<Rlimit>, Errno> {
     let (soft, hard) = rlimit(DESCRIPTORS)?;
     if soft >= hard {
-        return Ok(());
+        return Ok(None);
     }
+    let own = Rlimit {
+        resource: DESCRIPTORS,
+        soft,
+        hard,
+    };
     prlimit(0, DESCRIPTORS, hard, hard)?;
     if let Some(process) = &mut container.process
         && !process
@@ -128,13 +134,9 @@ pub(crate) fn raise_limit(container: &mut Container) -> Result<(), Errno> {
             .iter()
             .any(|limit| limit.resource == DESCRIPTORS)
     {
-        process.rlimits.push(Rlimit {
-            resource: DESCRIPTORS,
-            soft,
-            hard,
-        });
+        process.rlimits.push(own);
     }
-    Ok(())
+    Ok(Some(own))
 }
 
 /// Marks every descriptor after the preserved ones close-on-exec.

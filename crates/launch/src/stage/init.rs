@@ -139,6 +139,11 @@ fn story(
         link.wait_for_go()?;
     }
     start_container_hooks(plan, &thread, locks.of_hooks())?;
+    if let Some(process) = &plan.process {
+        process
+            .set_late_limit()
+            .map_err(Failure::at(Place::Limits))?;
+    }
     // A start that was killed has released the container all the same.
     let _nobody_listens = link.announce(Request::Exec);
     signals(!at_once)?;
@@ -280,6 +285,7 @@ fn create_container_hooks(
         directory: Directory::Opened(root.as_fd()),
         process_env: None,
         filter: None,
+        limit: plan.own_limit.as_ref(),
     };
     hooks
         .run(thread, state_of(&plan.state.creating), around)
@@ -299,6 +305,7 @@ fn start_container_hooks(
         directory: Directory::Named(c"/"),
         process_env: plan.process.as_ref().map(process::Plan::env),
         filter,
+        limit: plan.process.as_ref().and_then(process::Plan::late_limit),
     };
     hooks
         .run(thread, state_of(&plan.state.created), around)

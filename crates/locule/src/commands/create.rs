@@ -13,6 +13,7 @@ use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
 use kernel::signal::SignalFd;
 use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
+use spec::container::Rlimit;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -65,13 +66,14 @@ impl Made {
         if waits == Waits::ForUs && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }
-        raise_limit(&mut loaded.container).map_err(Error::Harden)?;
+        let own_limit = raise_limit(&mut loaded.container).map_err(Error::Harden)?;
         let reservation = env.store(Access::Make)?.reserve(&id)?;
         let making = Making {
             args,
             env,
             interrupts: &interrupts,
             reservation: &reservation,
+            own_limit,
         };
         match making.make(loaded.container, &loaded.bytes, waits) {
             Ok((record, created, prepared)) => Ok(Self {
@@ -181,6 +183,8 @@ struct Making<'a> {
     env: &'a Env,
     interrupts: &'a SignalFd,
     reservation: &'a Reservation,
+    /// The caller's limit on descriptors, where this process has raised it.
+    own_limit: Option<Rlimit>,
 }
 
 impl Making<'_> {
@@ -207,6 +211,7 @@ impl Making<'_> {
             },
             keep_fds: self.env.preserved.count(),
             listen_fds: self.env.preserved.listening,
+            own_limit: self.own_limit,
         };
         let (facts, bus) = Facts::probe_for(&request)?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;

@@ -32,6 +32,7 @@ pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {
         keyring: Keyring::New,
         keep_fds: 0,
         listen_fds: 0,
+        own_limit: None,
         rootless,
     };
     let facts = match facts {
