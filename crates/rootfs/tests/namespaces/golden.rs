@@ -7,11 +7,15 @@ use crate::stage::{HOST, container, default_mounts, mount, request, scratch, tem
 use rootfs::{CgroupHierarchy, CgroupView, Host, Plan, Request};
 use spec::Container;
 use spec::container::{
-    Device, DeviceKind, IdMapping, Mount, Namespace, Propagation, PropagationKind,
+    Device, DeviceKind, Hook, IdMapping, Mount, Namespace, Propagation, PropagationKind,
 };
 use std::fs;
 
 pub(crate) const FACTS: &[Fact] = &[
+    (
+        "a plan says what its mount namespace is a copy of",
+        says_its_ground,
+    ),
     ("plan of the template", of_template),
     ("plan of Docker's", of_docker),
     ("plan of Podman's", of_podman),
@@ -42,6 +46,109 @@ fn compare(name: &str, expected: &str, request: &Request<'_>) {
         return;
     }
     assert_eq!(text, expected, "{name}");
+}
+
+/// What the first two lines of a plan say of the mount namespace and of who opens the sources.
+fn says_its_ground() {
+    let root = scratch().join("root");
+    let hook = || Hook {
+        path: "/bin/true".into(),
+        args: Vec::new(),
+        env: None,
+        timeout: None,
+    };
+    let plain = template(&root);
+    let mut user = plain.clone();
+    user.namespaces.user = Namespace::New;
+    let mut hooked = plain.clone();
+    hooked.hooks.create_container.push(hook());
+    let mut hooked_user = user.clone();
+    hooked_user.hooks.prestart.push(hook());
+    let mut overlay = plain.clone();
+    overlay
+        .mounts
+        .push(mount("/mnt", "overlay", "overlay", &["lowerdir=/a:/b"]));
+    let mut shared_group = plain.clone();
+    shared_group.namespaces.cgroup = Namespace::Inherit;
+    let mut joined = plain.clone();
+    joined.namespaces.mount = Namespace::Join("/proc/1/ns/mnt".into());
+    let mut joined_user = joined.clone();
+    joined_user.namespaces.user = Namespace::New;
+    let mut many = plain.clone();
+    for number in 0..200 {
+        many.mounts
+            .push(mount(&format!("/mnt/{number}"), "bind", "/mnt", &["bind"]));
+    }
+    let base = || Host {
+        base: Some("/run/base".into()),
+        ..HOST
+    };
+    let late = || Host {
+        has_groups: false,
+        ..base()
+    };
+    let bound = || Host {
+        enters_mounts: false,
+        ..base()
+    };
+    let ordinary = || Host {
+        privileged: false,
+        user_namespace: true,
+        ..base()
+    };
+    const BASE: &str = "a copy of the base in \"/run/base\"";
+    const STAGED: &str = "the runtime, cloned by init";
+    for (container, host, ground, opener) in [
+        (&plain, base(), BASE, "the runtime"),
+        (&plain, HOST, "not root of the initial", "the runtime"),
+        (&user, base(), BASE, STAGED),
+        (&user, HOST, "not root of the initial", STAGED),
+        (
+            &user,
+            bound(),
+            "lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT",
+            "init",
+        ),
+        (
+            &user,
+            ordinary(),
+            "lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT",
+            "init",
+        ),
+        (&hooked, base(), "hooks run before the pivot", "the runtime"),
+        (&hooked_user, base(), "hooks run before the pivot", STAGED),
+        (
+            &overlay,
+            base(),
+            "files or devices of the host",
+            "the runtime",
+        ),
+        (&shared_group, base(), BASE, "the runtime"),
+        (&shared_group, late(), "a cgroup is bound", "the runtime"),
+        (&joined, base(), "makes no mount namespace", "the runtime"),
+        (&joined_user, base(), "makes no mount namespace", "init"),
+        (&many, base(), BASE, STAGED),
+        (&many, HOST, "not root of the initial", STAGED),
+    ] {
+        let view = v2();
+        let request = Request {
+            host: &host,
+            ..request(container, &view)
+        };
+        let text = Plan::lower(&request).unwrap().to_string();
+        let mut lines = text.lines();
+        let first = lines.next().unwrap();
+        assert!(
+            first.starts_with("mount namespace ") && first.contains(ground),
+            "{ground}: {text}"
+        );
+        let second = lines.next().unwrap();
+        assert_eq!(
+            second,
+            format!("sources opened by {opener}"),
+            "{ground}: {text}"
+        );
+    }
 }
 
 fn of_template() {
