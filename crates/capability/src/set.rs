@@ -8,11 +8,6 @@ use std::fmt;
 pub struct CapSet(pub u64);
 
 impl CapSet {
-    /// The capabilities 0 to `last`, at most 63.
-    pub fn up_to(last: u8) -> Self {
-        Self(u64::MAX >> (63 - last.min(63)))
-    }
-
     /// Whether capability `number` is in it.
     pub fn has(self, number: u8) -> bool {
         number < 64 && self.0 & (1 << number) != 0
@@ -77,8 +72,6 @@ mod tests {
     fn a_set_holds_the_numbers_of_its_bits() {
         let set = CapSet(0b1001);
         assert_eq!(set.numbers().collect::<Vec<_>>(), [0, 3]);
-        assert_eq!(CapSet::up_to(40).0, (1 << 41) - 1);
-        assert_eq!(CapSet::up_to(63).0, u64::MAX);
         assert!(!CapSet(u64::MAX).has(64));
     }
 

@@ -59,11 +59,6 @@ impl StateText {
         suffix.push('}');
         Self { prefix, suffix }
     }
-
-    /// The whole object. `pid` is as the reader's pid namespace numbers it, 0 for none.
-    pub fn with_pid(&self, pid: i32) -> Vec<u8> {
-        format!("{}{pid}{}", self.prefix, self.suffix).into_bytes()
-    }
 }
 
 /// Strings and maps of strings can always be written.
@@ -87,6 +82,12 @@ mod tests {
         parse(text.as_bytes(), Path::new("/a \"b\"\n"), Host::Ignore)
             .unwrap()
             .container
+    }
+
+    impl StateText {
+        fn with_pid(&self, pid: i32) -> Vec<u8> {
+            format!("{}{pid}{}", self.prefix, self.suffix).into_bytes()
+        }
     }
 
     #[test]
