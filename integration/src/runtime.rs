@@ -328,6 +328,28 @@ impl Container<'_> {
         self.state()["pid"].as_i64().expect("a pid")
     }
 
+    /// The command line of `exec` with these options, up to the program.
+    pub fn exec_command(&self, options: &[&str], program: &[&str]) -> Command {
+        let mut command = self.sandbox.command();
+        command
+            .arg("exec")
+            .args(options)
+            .arg(&self.id)
+            .args(program);
+        command
+    }
+
+    /// `exec` with these options, attached.
+    pub fn exec(&self, options: &[&str], program: &[&str]) -> Outcome {
+        self.sandbox
+            .finish(self.exec_command(options, program), None)
+    }
+
+    /// `exec` of a script of the container's shell.
+    pub fn exec_shell(&self, options: &[&str], script: &str) -> Outcome {
+        self.exec(options, &["sh", "-c", script])
+    }
+
     /// `kill` with a signal.
     pub fn kill(&self, signal: &str) -> Outcome {
         let args = ["kill", &self.id, signal];

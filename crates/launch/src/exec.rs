@@ -81,7 +81,7 @@ pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>)
         denies_setgroups: request.running.denies_setgroups,
         first: Some(request.pid),
     };
-    let entry = Entry::into_running(request.running.clone(), cgroup_entry);
+    let entry = Entry::into_running(request.container, request.running.clone(), cgroup_entry);
     let cgroup = cgroup::Plan::join(request.groups.clone());
     part.lower(facts, cgroup, entry, Files::Join)
 }

@@ -116,6 +116,11 @@ pub(crate) enum Error {
         "the container's configuration has no process that options could change; describe the whole process in a file and give it by --process"
     )]
     NoProcessToChange,
+    #[error("container not running: it has ended while the command was on its way")]
+    EndedMeanwhile {
+        #[source]
+        source: Box<Self>,
+    },
     #[error("{option}: expected {expected}, found {given:?}")]
     Option {
         option: &'static str,
@@ -148,7 +153,7 @@ impl Error {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::State(error) => error.code(),
-            Self::Refused(_) => "status",
+            Self::Refused(_) | Self::EndedMeanwhile { .. } => "status",
             Self::Signal(_) => "unknown-signal",
             Self::Log(_) => "log",
             Self::Cgroup(_)

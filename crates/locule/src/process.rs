@@ -74,19 +74,29 @@ impl Process {
             }
         }
     }
+
+    /// Whether it has ended, or is about to: the end of a PID namespace's first process waits for that of all others.
+    pub(crate) fn is_ending(&self) -> bool {
+        /// PF_EXITING of linux/sched.h.
+        const EXITING: u64 = 4;
+        let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let flags = field_of(&stat, 9);
+        self.has_ended(Duration::ZERO) || flags.is_some_and(|flags| flags & EXITING != 0)
+    }
 }
 
 /// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See proc_pid_stat(5).
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    start_time_in(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    field_of(&fs::read(format!("/proc/{pid}/stat")).ok()?, 22)
 }
 
-/// The program's name, field 2, is in parentheses and can hold anything but is the only one that can
-/// hold a parenthesis: fields are counted from the last one.
-fn start_time_in(stat: &[u8]) -> Option<u64> {
+/// A number of /proc/PID/stat, from its third field on. The program's name, field 2, is in parentheses and can hold
+/// anything but is the only one that can hold a parenthesis: fields are counted from the last one.
+fn field_of(stat: &[u8], number: usize) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    let index = number.checked_sub(3)?;
+    rest.split_ascii_whitespace().nth(index)?.parse().ok()
 }
 
 /// Which boot this is; `None` where /proc does not tell.
@@ -105,9 +115,9 @@ mod tests {
     fn the_start_time_is_found_behind_a_hostile_name() {
         let stat =
             b"7 (a) S 1 (\xff) 1) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 815 20 21\n";
-        assert_eq!(start_time_in(stat), Some(815));
-        assert_eq!(start_time_in(b"7 (a) R 1 2"), None);
-        assert_eq!(start_time_in(b""), None);
+        assert_eq!(field_of(stat, 22), Some(815));
+        assert_eq!(field_of(b"7 (a) R 1 2", 22), None);
+        assert_eq!(field_of(b"", 22), None);
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Entry {
     }
 
     /// Computes the route into the namespaces of a container that runs.
-    pub fn into_running(running: Running, cgroup: CgroupEntry) -> Self {
+    pub fn into_running(container: &Container, running: Running, cgroup: CgroupEntry) -> Self {
         let flags = running.flags();
         let mut hops = Vec::new();
         if cgroup == CgroupEntry::ByRuntime {
@@ -193,7 +193,7 @@ impl Entry {
             id_maps: None,
             joins: Vec::new(),
             new: NamespaceFlags::empty(),
-            keeps_groups: false,
+            keeps_groups: container.keeps_groups(),
             running,
         }
     }
@@ -448,6 +448,9 @@ impl Entry {
             Some(Hop::JoinRefused) => "join the remaining namespaces".to_owned(),
             Some(Hop::Enter(flags)) => {
                 format!("join the namespaces of the container ({})", names(*flags))
+            }
+            Some(Hop::Relay(flags)) if flags.is_empty() => {
+                "make a process in the joined namespaces".to_owned()
             }
             Some(Hop::Unshare(flags) | Hop::Relay(flags)) => {
                 format!("make namespaces ({})", names(*flags))

@@ -154,15 +154,27 @@ pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> 
 }
 
 /// Judges a document that is the `process` section alone, as `exec --process` is given. Pointers
-/// count from this document.
+/// count from this document. What confines `first`, the container's own process, and is absent here
+/// counts for this one too: capabilities, profile and label, as with runc.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<Diagnostic>), Report> {
+pub fn parse_process(
+    bytes: &[u8],
+    first: Option<&Process>,
+) -> Result<(Process, Vec<Diagnostic>), Report> {
     let document = node::parse(bytes).map_err(Report::of)?;
     let notes = Notes::default();
-    let process = validate::process::read(&Value::root(&document, &notes));
+    let mut process = validate::process::read(&Value::root(&document, &notes));
     unsupported::refuse_in_process(&document, &notes);
+    if let (Some(process), Some(first)) = (&mut process, first) {
+        if matches!(document.get("capabilities"), None | Some(Node::Null)) {
+            process.capabilities = first.capabilities;
+        }
+        let confined = (&first.apparmor_profile, &first.selinux_label);
+        process.apparmor_profile = process.apparmor_profile.take().or(confined.0.clone());
+        process.selinux_label = process.selinux_label.take().or(confined.1.clone());
+    }
     finish(process, notes, bytes)
 }
 
@@ -170,9 +182,12 @@ pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<Diagnostic>), Report>
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_process(path: &Path) -> Result<(Process, Vec<Diagnostic>), LoadError> {
+pub fn load_process(
+    path: &Path,
+    first: Option<&Process>,
+) -> Result<(Process, Vec<Diagnostic>), LoadError> {
     let bytes = read(path)?;
-    parse_process(&bytes).map_err(|report| LoadError::Invalid {
+    parse_process(&bytes, first).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),
         report,
     })

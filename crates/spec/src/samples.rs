@@ -95,7 +95,7 @@ fn configurations_of_engines_have_no_other_problem_than_what_is_unsupported() {
 #[test]
 fn processes_of_engines_have_no_other_problem_than_what_is_unsupported() {
     for ((name, bytes), uses) in PROCESSES {
-        expect(name, uses, "/process", parse_process(bytes).err());
+        expect(name, uses, "/process", parse_process(bytes, None).err());
     }
 }
 
@@ -218,7 +218,7 @@ mod mutated {
         #[test]
         fn arbitrary_bytes_are_judged_without_panic(bytes in vec(any::<u8>(), 0..300)) {
             let _ = parse(&bytes, Path::new("/b"), Host::Ignore);
-            let _ = parse_process(&bytes);
+            let _ = parse_process(&bytes, None);
         }
 
         #[test]

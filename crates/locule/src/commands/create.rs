@@ -225,6 +225,7 @@ impl Making<'_> {
         }
         let handles = plan.open(bus)?;
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
+        record.keeps_keyring = self.args.no_new_keyring;
         // The clone copies what is in memory then, and charges it to the container.
         drop(container);
         plan.look_for_others(&handles)?;

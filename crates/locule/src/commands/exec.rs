@@ -17,6 +17,7 @@ use kernel::signal::{SignalFd, catchable};
 use launch::exec::{Request, Target, lower, open, reduce};
 use launch::{Facts, Keyring, Moment, Started};
 use namespace::Running;
+use spec::Container;
 use spec::container::Process;
 use std::ffi::OsString;
 use std::path::Path;
@@ -51,29 +52,28 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let Some(first) = observed.process else {
         return Err(Refusal::ExecStopped.into());
     };
-    let mut container = kept_container(&entry.config()?, &record)?;
-    let process = match &args.process {
-        Some(path) => from_file(path, args.tty)?,
-        None => from_options(args, container.process.take())?,
-    };
-    refuse_terminals(&process, args)?;
-    let running = Running::probe(first.pid()).map_err(launch::Error::from)?;
-    reduce(&mut container, process, &running);
-    let request = Request {
-        container: &container,
-        id: id.as_str(),
-        pid: first.pid(),
-        groups: groups(args, &record, &first)?,
-        running,
-        keyring: Keyring::New,
-        keep_fds: env.preserved.count(),
-    };
+    let container = kept_container(&entry.config()?, &record)?;
     // Before there is a process whose end they would tell.
     let signals = match args.detach {
         true => None,
         false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
     };
-    let started = start(&request, &first, pid_file.as_ref(), &interrupts)?;
+    let way = Way {
+        args,
+        record: &record,
+        first: &first,
+        pid_file: pid_file.as_ref(),
+        interrupts: &interrupts,
+        keep_fds: env.preserved.count(),
+    };
+    let started = way
+        .enter(container)
+        .map_err(|error| match first.is_ending() {
+            true => Error::EndedMeanwhile {
+                source: Box::new(error),
+            },
+            false => error,
+        })?;
     let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -85,38 +85,72 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     Ok(exit_code(exit))
 }
 
-/// Makes the process, tells its pid and waits until it runs.
-fn start(
-    request: &Request<'_>,
-    first: &First,
-    pid_file: Option<&PidFile>,
-    interrupts: &SignalFd,
-) -> Result<Started, Error> {
-    let facts = Facts::probe_entering(request.container)?;
-    let (plan, warnings) = lower(request, &facts)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
+/// The way into one container.
+struct Way<'a> {
+    args: &'a args::Exec,
+    record: &'a Record,
+    first: &'a First,
+    pid_file: Option<&'a PidFile>,
+    interrupts: &'a SignalFd,
+    keep_fds: u32,
+}
+
+impl Way<'_> {
+    /// Decides what the process is, and makes it.
+    fn enter(&self, mut container: Container) -> Result<Started, Error> {
+        let saved = container.process.take();
+        let process = match &self.args.process {
+            Some(path) => from_file(path, self.args, saved.as_ref())?,
+            None => from_options(self.args, saved)?,
+        };
+        refuse_terminals(&process, self.args)?;
+        let running = Running::probe(self.first.pid()).map_err(launch::Error::from)?;
+        reduce(&mut container, process, &running);
+        self.start(&Request {
+            container: &container,
+            id: &self.record.id,
+            pid: self.first.pid(),
+            groups: groups(self.args, self.record, self.first)?,
+            running,
+            keyring: match self.record.keeps_keyring {
+                true => Keyring::Inherit,
+                false => Keyring::New,
+            },
+            keep_fds: self.keep_fds,
+        })
     }
-    let target = Target {
-        pid: first.pid(),
-        pidfd: first.pidfd(),
-    };
-    let handles = open(&plan, target)?;
-    let (created, ()) = launch::launch(plan, handles, Moment::WithRuntime, interrupts, |_pid| ())?;
-    let told = pid_file.map_or(Ok(()), |file| file.write(created.pid()));
-    let started = told
-        .and_then(|()| Ok(created.release()?))
-        .and_then(|()| Ok(created.until_started(interrupts)?));
-    match started {
-        Ok(()) => Ok(created.into_started()),
-        Err(error) => {
-            if let Err(left) = created.discard() {
-                tracing::error!("{left}");
+
+    /// Makes the process, tells its pid and waits until it runs.
+    fn start(&self, request: &Request<'_>) -> Result<Started, Error> {
+        let facts = Facts::probe_entering(request.container)?;
+        let (plan, warnings) = lower(request, &facts)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let target = Target {
+            pid: self.first.pid(),
+            pidfd: self.first.pidfd(),
+        };
+        let handles = open(&plan, target)?;
+        let moment = Moment::WithRuntime;
+        let (created, ()) = launch::launch(plan, handles, moment, self.interrupts, |_pid| ())?;
+        let told = self
+            .pid_file
+            .map_or(Ok(()), |file| file.write(created.pid()));
+        let started = told
+            .and_then(|()| Ok(created.release()?))
+            .and_then(|()| Ok(created.until_started(self.interrupts)?));
+        match started {
+            Ok(()) => Ok(created.into_started()),
+            Err(error) => {
+                if let Err(left) = created.discard() {
+                    tracing::error!("{left}");
+                }
+                if let Some(file) = self.pid_file {
+                    file.remove();
+                }
+                Err(error)
             }
-            if let Some(file) = pid_file {
-                file.remove();
-            }
-            Err(error)
         }
     }
 }
@@ -152,12 +186,19 @@ fn groups(args: &args::Exec, record: &Record, first: &First) -> Result<cgroup::L
 }
 
 /// The process of a file.
-fn from_file(path: &Path, tty: bool) -> Result<Process, Error> {
-    let (mut process, warnings) = spec::load::load_process(path)?;
+fn from_file(path: &Path, args: &args::Exec, first: Option<&Process>) -> Result<Process, Error> {
+    if let Some(extra) = args.command().first() {
+        return Err(Error::Option {
+            option: "--process",
+            given: extra.to_string_lossy().into_owned(),
+            expected: "nothing behind the id, since the file has the command",
+        });
+    }
+    let (mut process, warnings) = spec::load::load_process(path, first)?;
     for warning in warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
     }
-    process.terminal |= tty;
+    process.terminal |= args.tty;
     Ok(process)
 }
 

@@ -85,6 +85,9 @@ pub(crate) struct Record {
     /// The mounts in the namespace of the container's maker; absent when it has a mount namespace of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host_mounts: Option<HostMounts>,
+    /// Whether the container's process has kept the session keyring of its maker.
+    #[serde(default)]
+    pub(crate) keeps_keyring: bool,
     /// Whether the configuration has poststart hooks.
     #[serde(default)]
     pub(crate) has_poststart: bool,
@@ -148,6 +151,7 @@ impl Record {
                 }
                 Namespace::New | Namespace::Join(_) => None,
             },
+            keeps_keyring: false,
             has_poststart: !container.hooks.poststart.is_empty(),
             has_poststop: !container.hooks.poststop.is_empty(),
         }

@@ -259,7 +259,7 @@ fn the_top_level_is_an_object() {
                 .contains("top level must be an object"),
             "{report}"
         );
-        assert!(parse_process(text.as_bytes()).is_err());
+        assert!(parse_process(text.as_bytes(), None).is_err());
     }
 }
 
@@ -268,11 +268,13 @@ fn a_process_is_loaded_from_a_file_of_its_own() {
     let bundle = Bundle::new();
     let path = bundle.0.join("process.json");
     fs::write(&path, r#"{"cwd":"/","args":["a"],"x":1}"#).unwrap();
-    let (process, warnings) = load_process(&path).unwrap();
+    let (process, warnings) = load_process(&path, None).unwrap();
     assert_eq!(process.args, ["a"]);
     assert_eq!(warnings[0].pointer, "/x");
     fs::write(&path, r#"{"cwd":"/","args":[]}"#).unwrap();
-    let error = load_process(&path).expect_err("no arguments").to_string();
+    let error = load_process(&path, None)
+        .expect_err("no arguments")
+        .to_string();
     assert!(
         error.contains("process.json\": /args: expected at least one"),
         "{error}"
