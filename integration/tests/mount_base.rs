@@ -119,6 +119,27 @@ fn two_who_make_the_base_make_one() {
     });
 }
 
+/// One who is stopped while he makes it keeps nobody else from starting.
+#[test]
+fn nobody_waits_for_who_makes_the_base() {
+    sandbox::host(|s| {
+        if s.is_control("only locule has a base") {
+            return;
+        }
+        let above = Path::new(BASE).parent().expect("a parent");
+        fs::create_dir_all(above).expect("mkdir");
+        let lock = fs::File::open(above).expect("open");
+        lock.lock().expect("lock");
+        let mut bundle = s.bundle();
+        bundle.args(&["echo", "runs"]);
+        s.run(&bundle).prints("runs");
+        assert_eq!(pinned().len(), 0);
+        drop(lock);
+        s.run(&bundle).prints("runs");
+        assert_eq!(pinned().len(), 1);
+    });
+}
+
 /// A file in the place of the pin, as after a boot or in a copy of the mount table, is no base: a new one is made.
 #[test]
 fn what_is_no_base_is_replaced() {

@@ -25,7 +25,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use std::ffi::{CStr, CString};
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -66,11 +66,15 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
         .mode(0o700)
         .create(directory)
         .map_err(|error| Fault::of(Call::Mkdir)(errno_of(&error)))?;
-    // Two may want to make it. The tmpfs hides the directory itself, so the one above is locked.
+    // Two may want to make it, and the other need not wait. The tmpfs hides the directory itself, so the one above is
+    // locked.
     let above = directory.parent().unwrap_or(directory);
     let failed = |error: std::io::Error| Fault::of(Call::Open)(errno_of(&error));
     let lock = File::open(above).map_err(failed)?;
-    lock.lock().map_err(failed)?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => Fault::of(Call::Open)(Errno::EAGAIN),
+        TryLockError::Error(error) => failed(error),
+    })?;
     if let Some(base) = look(&path)? {
         return Ok(base);
     }
