@@ -16,6 +16,10 @@ pub(crate) const FACTS: &[Fact] = &[
         "a plan says what its mount namespace is a copy of",
         says_its_ground,
     ),
+    (
+        "a plan says why it does without the base",
+        says_why_not_the_base,
+    ),
     ("plan of the template", of_template),
     ("plan of Docker's", of_docker),
     ("plan of Podman's", of_podman),
@@ -48,8 +52,71 @@ fn compare(name: &str, expected: &str, request: &Request<'_>) {
     assert_eq!(text, expected, "{name}");
 }
 
-/// What the first two lines of a plan say of the mount namespace and of who opens the sources.
+/// The host of [`HOST`], with a base.
+fn with_base() -> Host {
+    Host {
+        base: Some("/run/base".into()),
+        ..HOST
+    }
+}
+
+const BASE: &str = "a copy of the base in \"/run/base\"";
+const STAGED: &str = "the runtime, cloned by init";
+
+/// Compares what the first two lines of a plan say of the mount namespace and of who opens the sources.
+fn says(container: &Container, host: &Host, ground: &str, opener: &str) {
+    let view = v2();
+    let request = Request {
+        host,
+        ..request(container, &view)
+    };
+    let text = Plan::lower(&request).unwrap().to_string();
+    let mut lines = text.lines();
+    let first = lines.next().unwrap();
+    assert!(
+        first.starts_with("mount namespace ") && first.contains(ground),
+        "{ground}: {text}"
+    );
+    let second = lines.next().unwrap();
+    let wanted = format!("sources opened by {opener}");
+    assert_eq!(second, wanted, "{ground}: {text}");
+}
+
 fn says_its_ground() {
+    let root = scratch().join("root");
+    let plain = template(&root);
+    let mut user = plain.clone();
+    user.namespaces.user = Namespace::New;
+    let mut many = plain.clone();
+    for number in 0..200 {
+        let destination = format!("/mnt/{number}");
+        many.mounts
+            .push(mount(&destination, "bind", "/mnt", &["bind"]));
+    }
+    for (container, opener) in [(&plain, "the runtime"), (&user, STAGED), (&many, STAGED)] {
+        says(container, &with_base(), BASE, opener);
+        says(container, &HOST, "not root of the initial", opener);
+    }
+    let bound = Host {
+        enters_mounts: false,
+        ..with_base()
+    };
+    let ordinary = Host {
+        privileged: false,
+        user_namespace: true,
+        ..with_base()
+    };
+    for host in [bound, ordinary] {
+        says(
+            &user,
+            &host,
+            "lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT",
+            "init",
+        );
+    }
+}
+
+fn says_why_not_the_base() {
     let root = scratch().join("root");
     let hook = || Hook {
         path: "/bin/true".into(),
@@ -58,97 +125,38 @@ fn says_its_ground() {
         timeout: None,
     };
     let plain = template(&root);
-    let mut user = plain.clone();
-    user.namespaces.user = Namespace::New;
     let mut hooked = plain.clone();
     hooked.hooks.create_container.push(hook());
-    let mut hooked_user = user.clone();
+    let mut hooked_user = plain.clone();
+    hooked_user.namespaces.user = Namespace::New;
     hooked_user.hooks.prestart.push(hook());
     let mut overlay = plain.clone();
+    let layers = &["lowerdir=/a:/b"];
     overlay
         .mounts
-        .push(mount("/mnt", "overlay", "overlay", &["lowerdir=/a:/b"]));
-    let mut shared_group = plain.clone();
-    shared_group.namespaces.cgroup = Namespace::Inherit;
+        .push(mount("/mnt", "overlay", "overlay", layers));
     let mut joined = plain.clone();
     joined.namespaces.mount = Namespace::Join("/proc/1/ns/mnt".into());
     let mut joined_user = joined.clone();
     joined_user.namespaces.user = Namespace::New;
-    let mut many = plain.clone();
-    for number in 0..200 {
-        many.mounts
-            .push(mount(&format!("/mnt/{number}"), "bind", "/mnt", &["bind"]));
-    }
-    let base = || Host {
-        base: Some("/run/base".into()),
-        ..HOST
-    };
-    let late = || Host {
-        has_groups: false,
-        ..base()
-    };
-    let bound = || Host {
-        enters_mounts: false,
-        ..base()
-    };
-    let ordinary = || Host {
-        privileged: false,
-        user_namespace: true,
-        ..base()
-    };
-    const BASE: &str = "a copy of the base in \"/run/base\"";
-    const STAGED: &str = "the runtime, cloned by init";
-    for (container, host, ground, opener) in [
-        (&plain, base(), BASE, "the runtime"),
-        (&plain, HOST, "not root of the initial", "the runtime"),
-        (&user, base(), BASE, STAGED),
-        (&user, HOST, "not root of the initial", STAGED),
-        (
-            &user,
-            bound(),
-            "lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT",
-            "init",
-        ),
-        (
-            &user,
-            ordinary(),
-            "lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT",
-            "init",
-        ),
-        (&hooked, base(), "hooks run before the pivot", "the runtime"),
-        (&hooked_user, base(), "hooks run before the pivot", STAGED),
-        (
-            &overlay,
-            base(),
-            "files or devices of the host",
-            "the runtime",
-        ),
-        (&shared_group, base(), BASE, "the runtime"),
-        (&shared_group, late(), "a cgroup is bound", "the runtime"),
-        (&joined, base(), "makes no mount namespace", "the runtime"),
-        (&joined_user, base(), "makes no mount namespace", "init"),
-        (&many, base(), BASE, STAGED),
-        (&many, HOST, "not root of the initial", STAGED),
+    let hooks = "hooks run before the pivot";
+    for (container, ground, opener) in [
+        (&hooked, hooks, "the runtime"),
+        (&hooked_user, hooks, STAGED),
+        (&overlay, "files or devices of the host", "the runtime"),
+        (&joined, "makes no mount namespace", "the runtime"),
+        (&joined_user, "makes no mount namespace", "init"),
     ] {
-        let view = v2();
-        let request = Request {
-            host: &host,
-            ..request(container, &view)
-        };
-        let text = Plan::lower(&request).unwrap().to_string();
-        let mut lines = text.lines();
-        let first = lines.next().unwrap();
-        assert!(
-            first.starts_with("mount namespace ") && first.contains(ground),
-            "{ground}: {text}"
-        );
-        let second = lines.next().unwrap();
-        assert_eq!(
-            second,
-            format!("sources opened by {opener}"),
-            "{ground}: {text}"
-        );
+        says(container, &with_base(), ground, opener);
     }
+    let mut group = plain;
+    group.namespaces.cgroup = Namespace::Inherit;
+    let late = Host {
+        has_groups: false,
+        ..with_base()
+    };
+    says(&group, &with_base(), BASE, "the runtime");
+    says(&group, &late, "a cgroup is bound", "the runtime");
 }
 
 fn of_template() {
