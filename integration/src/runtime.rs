@@ -90,6 +90,14 @@ impl Outcome {
         self
     }
 
+    /// Requires standard output to be empty.
+    #[track_caller]
+    pub fn prints_nothing(self) -> Self {
+        let is_empty = self.stdout.is_empty();
+        assert!(is_empty, "{}", self.describe("wanted no output"));
+        self
+    }
+
     /// Standard output without the last newline.
     pub fn text(&self) -> &str {
         self.stdout.trim_end()

@@ -1,10 +1,12 @@
 //! `exec`: what a further process of a container is. Where it is: `exec_place`.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Container, Sandbox, sandbox};
+use integration::{Bundle, Container, Outcome, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// A bundle whose program waits.
@@ -22,7 +24,7 @@ fn document(s: &Sandbox, process: &Value) -> String {
 }
 
 /// Runs `exec --process` with this document.
-fn exec_file(s: &Sandbox, container: &Container<'_>, process: &Value) -> integration::Outcome {
+fn exec_file(s: &Sandbox, container: &Container<'_>, process: &Value) -> Outcome {
     container.exec(&["--process", &document(s, process)], &[])
 }
 
@@ -115,7 +117,7 @@ fn a_detached_command_goes_on_alone() {
         container.exec(&options, &["sleep", "777"]).prints("");
         let pid = fs::read_to_string(&file).expect("the pid file");
         let line = fs::read(format!("/proc/{pid}/cmdline")).expect("the process");
-        assert_eq!(line, b"sleep\0777\0");
+        assert_eq!(line, b"sleep\x00777\0");
         let attached = ["--pid-file", file.to_str().expect("UTF-8")];
         container.exec(&attached, &["true"]).ok();
         assert_ne!(fs::read_to_string(&file).expect("the pid file"), pid);
@@ -221,7 +223,7 @@ fn a_private_working_directory_is_entered_by_whoever_may() {
         for (name, owner) in [("of-root", 0), ("of-user", 1000)] {
             let file = bundle.file(&format!("/srv/{name}/file"), "", 0o644);
             let directory = file.parent().expect("a folder");
-            std::os::unix::fs::chown(directory, Some(owner), Some(owner)).expect("chown");
+            chown(directory, Some(owner), Some(owner)).expect("chown");
             s.tool("chmod", &["700", directory.to_str().expect("UTF-8")]);
         }
         let container = s.started(&bundle);
@@ -383,7 +385,7 @@ fn a_process_file_without_capabilities_has_the_containers() {
         bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_CHOWN"]);
         let container = s.started(&bundle);
         let args = json!(["/bin/grep", "-E", "Cap(Bnd|Eff)", "/proc/self/status"]);
-        let sets = |outcome: integration::Outcome| {
+        let sets = |outcome: Outcome| {
             let words = outcome.ok().stdout;
             let words = words.split_whitespace().skip(1).step_by(2);
             words.map(str::to_owned).collect::<Vec<_>>()
@@ -590,13 +592,13 @@ fn a_paused_container_takes_no_command_unless_asked() {
             )
         };
         let running = wait();
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         assert_eq!(running.stdout(), "");
         container.command(&["resume"]).ok();
         running.wait().prints("thawed");
         container.command(&["pause"]).ok();
         let running = wait();
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         container.remove();
         running.wait().exits(255).fails_with(&["exec failed: "]);
     });
@@ -612,7 +614,7 @@ fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {
             let commands: Vec<_> = (0..6)
                 .map(|_| s.spawn(container.exec_command(&[], &["sleep", "900"]), None))
                 .collect();
-            std::thread::sleep(Duration::from_millis(round * 2));
+            thread::sleep(Duration::from_millis(round * 2));
             container.kill("KILL").ok();
             for command in commands {
                 let outcome = command.wait();

@@ -243,7 +243,7 @@ impl Location {
             let place = location
                 .groups
                 .iter_mut()
-                .find(|place| place.has_controller(controller))
+                .find(|place| !controller.is_empty() && place.has_controller(controller))
                 .ok_or_else(|| Error::NoController {
                     controller: (*controller).to_owned(),
                 })?;

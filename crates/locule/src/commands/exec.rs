@@ -31,7 +31,11 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     match exec(args, env) {
         Ok(code) => Ok(code),
         Err(error) => {
-            crate::log::failure(error.code(), &format!("exec failed: {}", error.chain()));
+            let chain = error.chain();
+            // Engines show the last line alone.
+            let lines = chain.lines().map(|line| format!("exec failed: {line}"));
+            let text = lines.collect::<Vec<_>>().join("\n");
+            crate::log::failure(error.code(), &text);
             Ok(ExitCode::from(FAILED))
         }
     }
