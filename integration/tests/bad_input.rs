@@ -369,14 +369,9 @@ fn properties_that_are_not_supported_yet_are_named() {
         if s.is_control(OWN) {
             return;
         }
-        let cases: [(&str, Value); 4] = [
+        let cases: [(&str, Value); 2] = [
             ("/linux/intelRdt", json!({ "closID": "x" })),
-            ("/linux/memoryPolicy", json!({ "mode": "MPOL_LOCAL" })),
-            ("/process/scheduler", json!({ "policy": "SCHED_BATCH" })),
-            (
-                "/process/ioPriority",
-                json!({ "class": "IOPRIO_CLASS_BE", "priority": 4 }),
-            ),
+            ("/linux/netDevices", json!({ "eth0": {} })),
         ];
         for (pointer, value) in cases {
             let mut bundle = s.bundle();

@@ -87,7 +87,8 @@ calls! {
     Kill "kill", CloseRange "close_range", Dup "dup3", Fcntl "fcntl", Ioctl "ioctl", Exec "execve",
     Verify "verify", Copy "copy", Sysctl "sysctl write", TimeOffsets "timens_offsets write",
     IdMap "id map write", Bpf "bpf", Hook "hook", Lookup "look-up", LandlockCreate "landlock_create_ruleset",
-    OomScore "oom_score_adj write",
+    OomScore "oom_score_adj write", Scheduler "sched_setattr", IoPriority "ioprio_set", Affinity "sched_setaffinity",
+    MemoryPolicy "set_mempolicy",
     LandlockAdd "landlock_add_rule", LandlockPort "landlock_add_rule", LandlockRestrict "landlock_restrict_self",
 }
 

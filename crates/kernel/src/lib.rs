@@ -24,6 +24,7 @@ pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_roo
 pub mod path; // openat2
 pub mod pipe; // pipes and other streams
 pub mod process; // prctl, close_range, rlimits, sessions, signals
+pub mod schedule; // policy, CPUs, I/O priority, memory policy
 pub mod seccomp; // load a filter
 pub mod signal; // signals as something to read
 pub mod socket; // seqpacket sockets

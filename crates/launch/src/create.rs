@@ -5,6 +5,7 @@
 //! here: init is killed and waited for, its cgroup removed. After it the caller says when ([`Created::discard`]), since others may
 //! have done so already.
 
+use crate::attributes;
 use crate::failure::Failure;
 use crate::plan::{FileHandles, Files, Handles, Loopback, Plan};
 use crate::protocol::{self, End, Link, Runtime};
@@ -14,7 +15,7 @@ use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::errno::{chain, words};
 use kernel::signal::SignalFd;
-use kernel::{Errno, link as network, process, socket};
+use kernel::{Errno, link as network, process, schedule, socket};
 use namespace::Kind;
 use namespace::join::Joined;
 use rootfs::Away;
@@ -125,6 +126,11 @@ fn make_init(
     group: &cgroup::Group,
     thread: &SingleThread,
 ) -> Result<(Plan, Opened, Child, Link<Runtime>), Error> {
+    if let Some(cpus) = &plan.outside.cpus {
+        schedule::set_cpus(&cpus.0).map_err(|errno| Error::Init {
+            message: attributes::describe_cpus("initial", cpus, errno),
+        })?;
+    }
     let (runtime, init) = protocol::pair().map_err(|errno| Error::Link { errno })?;
     let options = CloneOptions {
         namespaces: plan.entry.clone,

@@ -117,6 +117,9 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
             let (cwd, hint) = (plan.cwd(), cwd_hint(errno));
             format!("/process/cwd: chdir to cwd ({cwd:?}) set in config.json failed: {why}{hint}")
         }
+        (Call::Scheduler | Call::IoPriority | Call::Affinity | Call::MemoryPolicy, Some(plan)) => {
+            plan.describe_attribute(&failure.failed())
+        }
         _ => format!("{}: {call}: {why}", pointer(failure.call)),
     }
 }

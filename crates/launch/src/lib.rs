@@ -10,6 +10,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+pub mod attributes;
 pub mod create;
 pub mod describe;
 pub mod exec;

@@ -1,10 +1,11 @@
 //! What will be done for one container, and nothing else.
 
+use crate::attributes::{Attributes, Setter};
 use crate::describe;
 use crate::failure::{Failure, Place};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
-use crate::process::{self, Limits, Options, OwnGroups};
+use crate::process::{self, Limits, Options, OwnGroups, Turn};
 use crate::program::{Filter, Overrides};
 use crate::stage::runtime::LISTENER;
 use crate::{Error, Facts};
@@ -16,7 +17,7 @@ use lsm::Keyring;
 use namespace::Entry;
 use namespace::entry::CgroupEntry;
 use spec::Container;
-use spec::container::Rlimit;
+use spec::container::{NumberSet, Rlimit};
 use spec::state::{StateText, Status};
 use std::ffi::CString;
 use std::fmt;
@@ -171,6 +172,9 @@ impl Loopback {
 pub(crate) struct Outside {
     pub(crate) oom_score_adj: Option<String>,
     pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) attributes: Attributes,
+    /// On the runtime itself, before there is a further process of the container.
+    pub(crate) cpus: Option<NumberSet>,
 }
 
 /// What a container is launched with besides its configuration.
@@ -348,6 +352,11 @@ impl Part<'_> {
             false => Limits::ByInit,
             true => Limits::ByRuntime,
         };
+        let setter = Setter::of(caller, entry.changes_user_namespace());
+        let turn = match self.first {
+            Some(_) => Turn::Further,
+            None => Turn::First,
+        };
         let seccomp = self.filter(facts)?;
         let sys_admin = SysAdmin {
             in_init: available.obtainable.has(SYS_ADMIN),
@@ -359,6 +368,8 @@ impl Part<'_> {
             listen_fds: self.listen_fds,
             setgroups: process::setgroups(container, self.denies_setgroups, caller),
             limits,
+            attributes: setter,
+            turn,
             own_groups: own_groups(caller),
             filter: match seccomp.is_some() && locks.precede_look_up() {
                 true => Filter::InForce,
@@ -388,6 +399,11 @@ impl Part<'_> {
                     .filter(|_| limits == Limits::ByRuntime)
                     .map(|process| process.rlimits.iter().map(process::during_set_up).collect())
                     .unwrap_or_default(),
+                attributes: process
+                    .map(|process| Attributes::lower(process, setter, Setter::Runtime))
+                    .unwrap_or_default(),
+                cpus: process
+                    .and_then(|process| turn.cpus(&process.exec_cpu_affinity).initial_cpus),
             },
             keep_fds: self.keep_fds,
             own_limit: self.own_limit,

@@ -4,6 +4,7 @@
 //! this room: whatever needs privileges comes before the ids change, what the change clears comes after.
 //! Limits and the oom score are set from outside, by the runtime. Runtime-spec config.md#process.
 
+use crate::attributes::{self, Attributes, Setter};
 use crate::failure::Failure;
 use crate::home::{self, Home};
 use crate::program::{Filter, Overrides, Program};
@@ -12,14 +13,16 @@ use caller::Caller;
 use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
 use kernel::process::{self, CStringArray};
-use kernel::{Call, Errno, Failed, ids, pipe};
+use kernel::{Call, Errno, Failed, ids, pipe, schedule};
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use nix::unistd::{Uid, fchown, sethostname, setsid};
 use rootfs::RootFd;
 use spec::Container;
-use spec::container::{KEEP_GROUPS, Namespace, Personality, Rlimit};
+use spec::container::{
+    ExecCpuAffinity, KEEP_GROUPS, MemoryPolicy, Namespace, NumberSet, Personality, Rlimit,
+};
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,6 +43,11 @@ pub struct Plan {
     hostname: Option<Vec<u8>>,
     domainname: Option<Vec<u8>>,
     personality: Option<Persona>,
+    /// What the runtime does not set from outside.
+    attributes: Attributes,
+    memory_policy: Option<MemoryPolicy>,
+    /// CPUs of a further process; `None`: all of its cpuset.
+    cpus: Option<NumberSet>,
     user: User,
     no_new_privileges: bool,
     /// Relative to the root.
@@ -88,6 +96,10 @@ pub struct Options {
     pub setgroups: Setgroups,
     /// Who sets the resource limits.
     pub limits: Limits,
+    /// Who sets policy and priorities.
+    pub attributes: Setter,
+    /// Whether it is the container's first process.
+    pub turn: Turn,
     /// Whose supplementary groups the runtime has.
     pub own_groups: OwnGroups,
     /// Whether a filter is in force when the program is looked up.
@@ -113,6 +125,25 @@ pub enum Limits {
     ByRuntime,
     /// Init.
     ByInit,
+}
+
+/// Which process of its container it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The first, by `create` and `run`.
+    First,
+    /// One more, by `exec`.
+    Further,
+}
+
+impl Turn {
+    /// The CPUs of `execCPUAffinity`, which is about further processes.
+    pub(crate) fn cpus(self, affinity: &ExecCpuAffinity) -> ExecCpuAffinity {
+        match self {
+            Self::First => ExecCpuAffinity::default(),
+            Self::Further => affinity.clone(),
+        }
+    }
 }
 
 /// Whether supplementary groups can be set.
@@ -188,6 +219,9 @@ impl Plan {
                 Personality::PerLinux => Persona::empty(),
                 Personality::PerLinux32 => Persona::from_bits_retain(PER_LINUX32),
             }),
+            attributes: Attributes::lower(process, options.attributes, Setter::Init),
+            memory_policy: container.memory_policy.clone(),
+            cpus: options.turn.cpus(&process.exec_cpu_affinity).final_cpus,
             user: User::lower(container, options)?,
             no_new_privileges: process.no_new_privileges,
             cwd: CString::new(cwd).map_err(nul("/process/cwd".to_owned()))?,
@@ -212,9 +246,16 @@ impl Plan {
     /// Leaves the caller's session and CPUs. Early: before anything of the container is
     /// touched, but in its cgroups.
     pub fn leave_caller(&self) -> Result<(), Failed> {
-        // The caller's CPUs are not the container's: those are of its cpuset. A security module that forbids it leaves
-        // fewer CPUs and takes nothing from anybody.
-        let _best_effort = process::allow_every_cpu();
+        match &self.cpus {
+            Some(cpus) => {
+                schedule::set_cpus(&cpus.0).map_err(Failed::at(Call::Affinity, 0))?;
+            }
+            // The caller's CPUs are not the container's: those are of its cpuset. A security module
+            // that forbids it leaves fewer CPUs and takes nothing from anybody.
+            None => {
+                let _best_effort = process::allow_every_cpu();
+            }
+        }
         let session = setsid().map_err(Failed::at(Call::Setsid, 0));
         session.map(|_own_pid| ())
     }
@@ -253,6 +294,10 @@ impl Plan {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
             personality::set(domain).map_err(Failed::at(Call::Personality, 0))?;
+        }
+        self.attributes.apply(0)?;
+        if let Some(policy) = &self.memory_policy {
+            attributes::set_memory_policy(policy)?;
         }
         let entered = self.enter_cwd(root);
         for stream in pipe::STANDARD {
@@ -306,6 +351,17 @@ impl Plan {
         self.env
             .overwrite(index, text)
             .map_err(Failed::at(Call::Copy, 0))
+    }
+
+    /// The sentence for a failure to set CPUs, policy or priorities.
+    pub(crate) fn describe_attribute(&self, failed: &Failed) -> String {
+        match (failed.call, &self.cpus, &self.memory_policy) {
+            (Call::Affinity, Some(cpus), _) => {
+                attributes::describe_cpus("final", cpus, failed.errno)
+            }
+            (Call::MemoryPolicy, _, Some(policy)) => attributes::describe_memory(policy, failed),
+            _ => self.attributes.describe(failed),
+        }
     }
 
     /// The working directory, for messages.
@@ -385,6 +441,13 @@ impl fmt::Display for Plan {
         }
         if let Some(personality) = self.personality {
             writeln!(f, "personality {:#x}", personality.bits())?;
+        }
+        if let Some(cpus) = &self.cpus {
+            writeln!(f, "CPUs {cpus}")?;
+        }
+        write!(f, "{}", self.attributes)?;
+        if let Some(policy) = &self.memory_policy {
+            attributes::write_memory(f, policy)?;
         }
         let User {
             uid,

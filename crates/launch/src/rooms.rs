@@ -94,6 +94,10 @@ impl Display for Runtime<'_> {
         if let Some(score) = &self.1.oom_score_adj {
             writeln!(f, "oom_score_adj {score}")?;
         }
+        if let Some(cpus) = &self.1.cpus {
+            writeln!(f, "CPUs {cpus}")?;
+        }
+        write!(f, "{}", self.1.attributes)?;
         limits(f, &self.1.rlimits)
     }
 }

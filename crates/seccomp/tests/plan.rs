@@ -9,8 +9,8 @@ use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
 use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
 use spec::container::{
-    Capabilities, Container, Hooks, Namespaces, Process, Resources, Root, Seccomp, SeccompAction,
-    SeccompFlag, SeccompOp, TimeOffsets, User,
+    Capabilities, Container, ExecCpuAffinity, Hooks, Namespaces, Process, Resources, Root, Seccomp,
+    SeccompAction, SeccompFlag, SeccompOp, TimeOffsets, User,
 };
 use spec::state::Status;
 use std::collections::BTreeMap;
@@ -47,6 +47,9 @@ fn container(seccomp: Option<Seccomp>) -> Container {
             apparmor_profile: None,
             selinux_label: None,
             oom_score_adj: None,
+            scheduler: None,
+            io_priority: None,
+            exec_cpu_affinity: ExecCpuAffinity::default(),
         }),
         namespaces: Namespaces::default(),
         uid_mappings: Vec::new(),
@@ -63,6 +66,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
         landlock: None,
         mount_label: None,
         personality: None,
+        memory_policy: None,
         hooks: Hooks::default(),
         annotations: BTreeMap::new(),
     }

@@ -10,12 +10,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+pub use crate::numbers::NumberSet;
+/// `process.ioPriority.class`.
+pub use oci_spec::runtime::IOPriorityClass as IoClass;
 /// `linux.personality.domain`.
 pub use oci_spec::runtime::LinuxPersonalityDomain as Personality;
 /// An operator of `seccomp.syscalls[].args`, unsigned 64-bit.
 pub use oci_spec::runtime::LinuxSeccompOperator as SeccompOp;
 /// `seccomp.architectures` and `seccomp.flags`.
 pub use oci_spec::runtime::{Arch as SeccompArch, LinuxSeccompFilterFlag as SeccompFlag};
+/// `linux.memoryPolicy.mode` and `linux.memoryPolicy.flags`.
+pub use oci_spec::runtime::{
+    MemoryPolicyFlagType as MemoryFlag, MemoryPolicyModeType as MemoryMode,
+};
 
 /// One container, as its bundle describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +73,8 @@ pub struct Container {
     pub mount_label: Option<String>,
     /// `linux.personality.domain`.
     pub personality: Option<Personality>,
+    /// `linux.memoryPolicy`.
+    pub memory_policy: Option<MemoryPolicy>,
     /// `hooks`.
     pub hooks: Hooks,
     /// `annotations`.
@@ -136,6 +145,82 @@ pub struct Process {
     pub selinux_label: Option<String>,
     /// `oomScoreAdj`: -1000 to 1000; absent leaves the inherited value.
     pub oom_score_adj: Option<i16>,
+    /// `scheduler`.
+    pub scheduler: Option<Scheduler>,
+    /// `ioPriority`.
+    pub io_priority: Option<IoPriority>,
+    /// `execCPUAffinity`: of a further process, never of the first.
+    pub exec_cpu_affinity: ExecCpuAffinity,
+}
+
+/// `process.scheduler`. See sched(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheduler {
+    /// `policy`.
+    pub policy: SchedulerPolicy,
+    /// `nice`: -20 to 19.
+    pub nice: i32,
+    /// `priority`: not 0 for a real-time policy only.
+    pub priority: u32,
+    /// `flags`: SCHED_FLAG_* of linux/sched.h.
+    pub flags: u64,
+    /// `runtime` in nanoseconds; this and the next two are not 0 for SCHED_DEADLINE only.
+    pub runtime: u64,
+    /// `deadline` in nanoseconds.
+    pub deadline: u64,
+    /// `period` in nanoseconds.
+    pub period: u64,
+}
+
+/// `process.scheduler.policy`, with the numbers of linux/sched.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SchedulerPolicy {
+    /// SCHED_OTHER.
+    Other = 0,
+    /// SCHED_FIFO.
+    Fifo = 1,
+    /// SCHED_RR.
+    Rr = 2,
+    /// SCHED_BATCH.
+    Batch = 3,
+    /// SCHED_ISO, which no kernel has.
+    Iso = 4,
+    /// SCHED_IDLE.
+    Idle = 5,
+    /// SCHED_DEADLINE.
+    Deadline = 6,
+    /// SCHED_EXT: Linux 6.12.
+    Ext = 7,
+}
+
+/// `process.ioPriority`. See ioprio_set(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoPriority {
+    /// `class`.
+    pub class: IoClass,
+    /// `priority`: 0 to 7, 0 is the highest.
+    pub priority: u8,
+}
+
+/// `process.execCPUAffinity`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecCpuAffinity {
+    /// `initial`: of the runtime, before the process is in its cgroup. Not empty.
+    pub initial_cpus: Option<NumberSet>,
+    /// `final`: of the process, in its cgroup. Not empty.
+    pub final_cpus: Option<NumberSet>,
+}
+
+/// `linux.memoryPolicy`. See set_mempolicy(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `mode`.
+    pub mode: MemoryMode,
+    /// `nodes`: empty where the mode takes none.
+    pub nodes: NumberSet,
+    /// `flags`.
+    pub flags: Vec<MemoryFlag>,
 }
 
 /// `process.user`, ids as seen in the container. No id is 2^32-1, which would mean "no change".

@@ -9,7 +9,7 @@ use oci_spec::runtime as oci;
 use serde::de::DeserializeOwned;
 
 use crate::VERSION;
-use crate::container::{SeccompArch, SeccompFlag, SeccompOp};
+use crate::container::{MemoryFlag, MemoryMode, SeccompArch, SeccompFlag, SeccompOp};
 use crate::words;
 
 /// Hook lists that are run, by their names in `hooks`.
@@ -114,8 +114,8 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     out.set_intel_rdt(Some(intel_rdt));
     let mut memory_policy = oci::MemoryPolicy::default();
     memory_policy
-        .set_modes(Some(Vec::new()))
-        .set_flags(Some(Vec::new()));
+        .set_modes(Some(owned(words::all::<MemoryMode>())))
+        .set_flags(Some(owned(words::all::<MemoryFlag>())));
     out.set_memory_policy(Some(memory_policy));
     let mut idmap = oci::IDMap::default();
     idmap.set_enabled(Some(build.idmapped_mounts));
@@ -215,7 +215,14 @@ mod tests {
         for section in ["seccomp", "apparmor", "selinux", "intelRdt", "netDevices"] {
             assert_eq!(linux[section]["enabled"], false, "{section}");
         }
-        assert_eq!(linux["memoryPolicy"], json!({"modes": [], "flags": []}));
+    }
+
+    #[test]
+    fn every_memory_policy_is_told() {
+        let policy = &answer(&build())["linux"]["memoryPolicy"];
+        assert_eq!(policy["modes"].as_array().map(Vec::len), Some(7));
+        assert_eq!(policy["modes"][3], "MPOL_WEIGHTED_INTERLEAVE");
+        assert_eq!(policy["flags"].as_array().map(Vec::len), Some(3));
     }
 
     #[test]

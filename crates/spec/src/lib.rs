@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod load;
 mod locate;
 mod node;
+mod numbers;
 mod quote;
 mod reader;
 #[cfg(test)]

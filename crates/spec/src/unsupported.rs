@@ -13,11 +13,8 @@ type Row = (&'static [&'static str], fn(&Node<'_>) -> bool);
 /// Every row is one property.
 const ROWS: &[Row] = &[
     (&["process", "terminal"], asks),
-    (&["process", "scheduler"], asks),
-    (&["process", "ioPriority"], asks),
     (&["linux", "intelRdt"], asks),
     (&["linux", "netDevices"], asks),
-    (&["linux", "memoryPolicy"], asks),
 ];
 
 /// Everything but null, false and what is empty.

@@ -9,7 +9,7 @@ use oci_spec::runtime::PosixRlimitType;
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, IntoDeserializer};
 
-use crate::container::{Propagation, PropagationKind};
+use crate::container::{Propagation, PropagationKind, SchedulerPolicy};
 
 /// No word of its type; holds those that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,11 +107,35 @@ pub(crate) const PROPAGATIONS: [(&str, Propagation); 8] = [
     ),
 ];
 
+/// `process.scheduler.policy`: the type of the crate lacks SCHED_EXT.
+pub(crate) const POLICIES: [(&str, SchedulerPolicy); 8] = [
+    ("SCHED_OTHER", SchedulerPolicy::Other),
+    ("SCHED_FIFO", SchedulerPolicy::Fifo),
+    ("SCHED_RR", SchedulerPolicy::Rr),
+    ("SCHED_BATCH", SchedulerPolicy::Batch),
+    ("SCHED_ISO", SchedulerPolicy::Iso),
+    ("SCHED_IDLE", SchedulerPolicy::Idle),
+    ("SCHED_DEADLINE", SchedulerPolicy::Deadline),
+    ("SCHED_EXT", SchedulerPolicy::Ext),
+];
+
+/// `process.scheduler.flags`, with the bits of linux/sched.h: the type of the crate spells two of
+/// them in a way that the specification does not have.
+pub(crate) const SCHEDULER_FLAGS: [(&str, u64); 7] = [
+    ("SCHED_FLAG_RESET_ON_FORK", 0x01),
+    ("SCHED_FLAG_RECLAIM", 0x02),
+    ("SCHED_FLAG_DL_OVERRUN", 0x04),
+    ("SCHED_FLAG_KEEP_POLICY", 0x08),
+    ("SCHED_FLAG_KEEP_PARAMS", 0x10),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", 0x20),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", 0x40),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::container::{Personality, SeccompArch, SeccompFlag, SeccompOp};
-    use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccompAction};
+    use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, LinuxSeccompAction};
 
     /// config-linux.md and config.md name so many.
     #[test]
@@ -128,6 +152,17 @@ mod tests {
         ];
         for (found, expected) in counts {
             assert_eq!(found, expected, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_every_policy_of_the_crate() {
+        let table = POLICIES.map(|(word, _)| word);
+        for word in all::<LinuxSchedulerPolicy>() {
+            assert!(table.contains(word), "{word}");
+        }
+        for (number, (word, policy)) in (0..).zip(POLICIES) {
+            assert_eq!(policy as u32, number, "{word}");
         }
     }
 

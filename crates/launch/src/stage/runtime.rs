@@ -287,8 +287,14 @@ impl Stage<'_> {
         })
     }
 
-    /// Last: they would hold for the set-up too.
+    /// What init may not set on itself. Last: limits would hold for the set-up too.
     fn set_limits(&self) -> Result<(), Error> {
+        let attributes = &self.plan.outside.attributes;
+        attributes
+            .apply(self.child.pid)
+            .map_err(|failed| Error::Init {
+                message: attributes.describe(&failed),
+            })?;
         for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
             process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
                 |errno| Error::Init {

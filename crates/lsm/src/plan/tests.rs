@@ -1,5 +1,5 @@
 use super::*;
-use spec::container::{Capabilities, User};
+use spec::container::{Capabilities, ExecCpuAffinity, User};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -55,6 +55,9 @@ fn process(profile: Option<&str>, label: Option<&str>) -> Process {
         apparmor_profile: profile.map(str::to_owned),
         selinux_label: label.map(str::to_owned),
         oom_score_adj: None,
+        scheduler: None,
+        io_priority: None,
+        exec_cpu_affinity: ExecCpuAffinity::default(),
     }
 }
 

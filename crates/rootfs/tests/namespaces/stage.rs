@@ -131,6 +131,7 @@ pub(crate) fn container(root: &Path) -> Container {
         landlock: None,
         mount_label: None,
         personality: None,
+        memory_policy: None,
         hooks: spec::container::Hooks::default(),
         annotations: std::collections::BTreeMap::new(),
     }

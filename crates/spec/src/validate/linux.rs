@@ -1,13 +1,13 @@
 //! `linux`: the section as a whole. Source: config-linux.md.
 
 use crate::container::{
-    Device, IdMapping, Namespace, Namespaces, Personality, Propagation, Resources, Seccomp,
-    TimeOffsets,
+    Device, IdMapping, MemoryPolicy, Namespace, Namespaces, Personality, Propagation, Resources,
+    Seccomp, TimeOffsets,
 };
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use crate::validate::{devices, ids, namespaces, resources, seccomp, sysctl};
+use crate::validate::{attributes, devices, ids, namespaces, resources, seccomp, sysctl};
 use crate::words::PROPAGATIONS;
 use std::path::PathBuf;
 
@@ -28,6 +28,7 @@ pub(crate) struct Linux {
     pub(crate) seccomp: Option<Seccomp>,
     pub(crate) mount_label: Option<String>,
     pub(crate) personality: Option<Personality>,
+    pub(crate) memory_policy: Option<MemoryPolicy>,
 }
 
 /// Reads `linux`.
@@ -37,7 +38,7 @@ pub(crate) fn read(value: &Value<'_>) -> Linux {
 
 fn section(o: &Object<'_>) -> Linux {
     // These wait in the table of what is unsupported.
-    o.ignore(&["intelRdt", "netDevices", "memoryPolicy"]);
+    o.ignore(&["intelRdt", "netDevices"]);
     let namespaces = namespaces::read(o);
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
@@ -59,6 +60,9 @@ fn section(o: &Object<'_>) -> Linux {
         seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v)),
         mount_label: o.label("mountLabel"),
         personality: o.get("personality").and_then(|v| personality(&v)),
+        memory_policy: o
+            .get("memoryPolicy")
+            .and_then(|v| attributes::memory_policy(&v)),
         namespaces,
     }
 }

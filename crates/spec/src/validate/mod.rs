@@ -1,6 +1,7 @@
 //! From the tree to a [`Container`]: one module a section, and here what concerns several of them.
 //! Source: config.md.
 
+mod attributes;
 mod devices;
 mod hooks;
 mod ids;
@@ -88,6 +89,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             landlock,
             mount_label: linux.mount_label,
             personality: linux.personality,
+            memory_policy: linux.memory_policy,
             hooks,
             annotations,
         })

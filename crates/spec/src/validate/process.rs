@@ -7,6 +7,7 @@ use crate::container::{Capabilities, Process, Rlimit, User};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
+use crate::validate::attributes;
 use crate::words::resource;
 
 /// umask(2) when `process.user.umask` is absent, as in the other runtimes.
@@ -15,8 +16,8 @@ const UMASK: u32 = 0o022;
 /// Reads `process`, or the whole document that `exec --process` is given.
 pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
     value.object(|o| {
-        // Windows has `commandLine`; the other three wait in the table of what is unsupported.
-        o.ignore(&["commandLine", "scheduler", "ioPriority", "execCPUAffinity"]);
+        // Of Windows.
+        o.ignore(&["commandLine"]);
         let terminal = o.flag("terminal").unwrap_or_default();
         let console_size = o
             .get("consoleSize")
@@ -46,6 +47,13 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
         let apparmor_profile = o.label("apparmorProfile");
         let selinux_label = o.label("selinuxLabel");
         let oom_score_adj = o.number("oomScoreAdj", -1000_i16..=1000);
+        let scheduler = o.get("scheduler").and_then(|v| attributes::scheduler(&v));
+        let io_priority = o
+            .get("ioPriority")
+            .and_then(|v| attributes::io_priority(&v));
+        let affinity = o
+            .get("execCPUAffinity")
+            .and_then(|v| attributes::exec_cpu_affinity(&v));
         Some(Process {
             terminal,
             console_size,
@@ -59,6 +67,9 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
             apparmor_profile,
             selinux_label,
             oom_score_adj,
+            scheduler,
+            io_priority,
+            exec_cpu_affinity: affinity.unwrap_or_default(),
         })
     })?
 }

@@ -1,6 +1,7 @@
 //! Every rule of the configuration, one row each: what is added to a sound document, and the only
 //! error (or warning) that follows.
 
+mod attributes;
 mod linux;
 mod mounts;
 mod process;
