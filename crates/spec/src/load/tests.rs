@@ -216,7 +216,7 @@ fn the_last_line_names_the_file_and_the_problem() {
     let bundle = Bundle::with(r#"{"ociVersion":"1.2.1","root":{"path":7}}"#);
     let text = bundle.refusal();
     let expected = format!(
-        "{:?}: /root/path: expected a string, found the number 7 (line 1, column 38) [type]",
+        "{:?}: invalid configuration: /root/path: expected a string, found the number 7 (line 1, column 38) [type]",
         bundle.config()
     );
     assert_eq!(text, expected);
@@ -225,7 +225,10 @@ fn the_last_line_names_the_file_and_the_problem() {
     let text = bundle.refusal();
     let last = text.lines().last().unwrap();
     assert!(
-        last.starts_with(&format!("{:?}: 2 errors, the first: ", bundle.config())),
+        last.starts_with(&format!(
+            "{:?}: invalid configuration: 2 errors, the first: ",
+            bundle.config()
+        )),
         "{text}"
     );
     assert_eq!(text.lines().count(), 3, "{text}");
@@ -276,7 +279,7 @@ fn a_process_is_loaded_from_a_file_of_its_own() {
         .expect_err("no arguments")
         .to_string();
     assert!(
-        error.contains("process.json\": /args: expected at least one"),
+        error.contains("process.json\": invalid configuration: /args: expected at least one"),
         "{error}"
     );
 }
