@@ -136,13 +136,8 @@ pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errn
 /// # Errors
 /// EAGAIN: the listener's queue is full. ENAMETOOLONG: more than 107 bytes.
 pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> {
-    let address = if is_abstract {
-        UnixAddr::new_abstract(name)?
-    } else {
-        UnixAddr::new(name)?
-    };
     let socket = open(SockType::Stream, SockFlag::SOCK_NONBLOCK)?;
-    socket::connect(socket.as_raw_fd(), &address)?;
+    socket::connect(socket.as_raw_fd(), &named(name, is_abstract)?)?;
     Ok(socket)
 }
 
@@ -155,11 +150,50 @@ pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> 
 pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> {
     let address = UnixAddr::new(path)?;
     let socket = open(SockType::Stream, SockFlag::empty())?;
-    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
-    let timeout = TimeVal::new(seconds, timeout.subsec_micros().into());
-    socket::setsockopt(&socket, sockopt::SendTimeout, &timeout)?;
+    limit_sends(&socket, timeout)?;
     again(|| socket::connect(socket.as_raw_fd(), &address))?;
     Ok(socket)
+}
+
+/// A datagram socket that receives at `name` in `directory`; close-on-exec and non-blocking. Needs /proc.
+///
+/// # Errors
+/// EADDRINUSE: the name exists.
+pub fn receive_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let socket = open(SockType::Datagram, SockFlag::SOCK_NONBLOCK)?;
+    socket::bind(socket.as_raw_fd(), &address(directory, name)?)?;
+    Ok(socket)
+}
+
+/// Connects to a datagram socket at a path, or at a name in the abstract name space; close-on-exec. Every send on it
+/// waits at most `timeout`, which must not be zero.
+///
+/// # Errors
+/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody receives there. EPROTOTYPE: another type of socket.
+pub fn connect_datagrams(
+    name: &[u8],
+    is_abstract: bool,
+    timeout: Duration,
+) -> Result<OwnedFd, Errno> {
+    let socket = open(SockType::Datagram, SockFlag::empty())?;
+    limit_sends(&socket, timeout)?;
+    socket::connect(socket.as_raw_fd(), &named(name, is_abstract)?)?;
+    Ok(socket)
+}
+
+/// A path, or a name in the abstract name space.
+fn named(name: &[u8], is_abstract: bool) -> Result<UnixAddr, Errno> {
+    match is_abstract {
+        true => UnixAddr::new_abstract(name),
+        false => UnixAddr::new(name),
+    }
+}
+
+/// Lets a send, and a connection, wait at most `timeout`.
+fn limit_sends(socket: &OwnedFd, timeout: Duration) -> Result<(), Errno> {
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let timeout = TimeVal::new(seconds, timeout.subsec_micros().into());
+    socket::setsockopt(socket, sockopt::SendTimeout, &timeout)
 }
 
 /// Takes the next connection, close-on-exec. Tries again on EINTR.

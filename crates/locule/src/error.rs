@@ -7,6 +7,7 @@ use crate::{log, signal, state, status};
 use kernel::Errno;
 use kernel::errno::chain;
 use spec::Diagnostic;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -137,6 +138,15 @@ pub(crate) enum Error {
         #[source]
         source: cgroup::Error,
     },
+    #[error(
+        "NOTIFY_SOCKET is {socket:?}: {action}; unset it if the container shall tell nobody that it is ready"
+    )]
+    Notify {
+        socket: OsString,
+        action: &'static str,
+        #[source]
+        source: Errno,
+    },
     #[error("{option} is not supported yet: {why}")]
     NotYet {
         option: &'static str,
@@ -175,6 +185,7 @@ impl Error {
             Self::Filter { .. } => "filter",
             Self::UnknownSyscall { .. } | Self::ForeignSyscall { .. } => "unknown-syscall",
             Self::Launch(_) => "launch",
+            Self::Notify { .. } => "notify",
             Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::InitByHand

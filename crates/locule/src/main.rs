@@ -16,6 +16,7 @@ mod error;
 mod host_file;
 mod log;
 mod moment;
+mod notify;
 mod process;
 mod signal;
 mod state;

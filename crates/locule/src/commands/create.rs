@@ -8,8 +8,9 @@ use super::{Env, delete, hooks};
 use crate::args;
 use crate::descriptors::raise_limit;
 use crate::error::Error;
+use crate::notify::{self, Proxy};
 use crate::process::start_time;
-use crate::state::{self, Access, ContainerId, Entry, Record, Reservation};
+use crate::state::{self, Access, ContainerId, Entry, Record, Reservation, Store};
 use kernel::signal::SignalFd;
 use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
@@ -46,6 +47,8 @@ pub(crate) struct Made {
     created: Created,
     pid_file: Option<PidFile>,
     interrupts: SignalFd,
+    /// What passes on that the container is ready.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl Made {
@@ -67,7 +70,15 @@ impl Made {
             return Err(Error::NoProcess);
         }
         let own_limit = raise_limit(&mut loaded.container).map_err(Error::Harden)?;
-        let reservation = env.store(Access::Make)?.reserve(&id)?;
+        let store = env.store(Access::Make)?;
+        let reservation = store.reserve(&id)?;
+        let proxy = match proxy(&reservation, &store, &mut loaded.container, waits) {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                give_back(reservation);
+                return Err(error);
+            }
+        };
         let making = Making {
             args,
             env,
@@ -83,6 +94,7 @@ impl Made {
                 created,
                 pid_file,
                 interrupts,
+                proxy,
             }),
             Err(error) => {
                 give_back(reservation);
@@ -100,6 +112,7 @@ impl Made {
             created,
             pid_file,
             interrupts,
+            proxy: _,
         } = self;
         let recorded = prepared.and_then(|()| {
             reservation.show()?;
@@ -268,6 +281,24 @@ impl Making<'_> {
         record.set_process(pid, time);
         record.identify_groups();
         Ok(self.reservation.prepare(record)?)
+    }
+}
+
+/// What a caller with NOTIFY_SOCKET needs. A container that waits for its start gets its socket then.
+fn proxy(
+    reservation: &Reservation,
+    store: &Store,
+    container: &mut Container,
+    waits: Waits,
+) -> Result<Option<Proxy>, Error> {
+    let Some(host) = notify::Host::of_caller() else {
+        return Ok(None);
+    };
+    let path = store.path().join(reservation.id().as_str());
+    notify::offer(&host, reservation.dir(), &path, container)?;
+    match waits {
+        Waits::ForStart => Ok(None),
+        Waits::ForUs => Proxy::listen(host, reservation.dir()),
     }
 }
 

@@ -81,7 +81,7 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = until_end(&started, &signals).map_err(|source| Error::Process {
+    let exit = until_end(&started, &signals, None).map_err(|source| Error::Process {
         id,
         action: "wait for",
         source,

@@ -7,6 +7,7 @@ use super::create::{Made, Waits};
 use super::{Env, delete, start};
 use crate::args;
 use crate::error::Error;
+use crate::notify::Proxy;
 use crate::state;
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
@@ -25,13 +26,14 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     if !args.detach && !args.no_subreaper {
         set_child_subreaper(true).map_err(Error::Harden)?;
     }
-    let made = Made::make(&args.create, env, Waits::ForUs)?;
+    let mut made = Made::make(&args.create, env, Waits::ForUs)?;
     // Before there is something that they would leave behind.
     let signals = if args.detach {
         None
     } else {
         Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
     };
+    let proxy = made.proxy.take();
     let (started, entry, record) = made.release()?.until_started()?;
     let config = || entry.config().unwrap_or_default();
     if let Err(error) = start::after_start(config, &record) {
@@ -39,9 +41,12 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         return Err(error);
     }
     let Some(signals) = signals else {
+        if let Some(proxy) = proxy {
+            proxy.until_ready(started.pidfd.as_fd(), started.pid.unsigned_abs())?;
+        }
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = until_end(&started, &signals).map_err(|source| Error::Process {
+    let exit = until_end(&started, &signals, proxy).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "wait for",
         source,
@@ -72,17 +77,23 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     }
 }
 
-/// Passes signals on and reaps until the container's first process has ended.
-pub(super) fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, Errno> {
+/// Passes signals on and reaps until the container's first process has ended; and once that the container is ready.
+pub(super) fn until_end(
+    started: &Started,
+    signals: &SignalFd,
+    mut proxy: Option<Proxy>,
+) -> Result<Exit, Errno> {
     loop {
         if let Some(exit) = reap(started)? {
             return Ok(exit);
         }
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let socket = proxy.as_ref().map_or(signals.as_fd(), Proxy::socket);
+        let mut fds = [signals.as_fd(), socket].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
+        proxy = proxy.filter(|proxy| !is_told(proxy));
         while let Some(signal) = signals.next()? {
             if !OWN.contains(&signal) {
                 // ESRCH: it has ended, which the next round finds.
@@ -90,6 +101,18 @@ pub(super) fn until_end(started: &Started, signals: &SignalFd) -> Result<Exit, E
             }
         }
     }
+}
+
+/// Whether no more is to be expected of the container than its end. This process is the one that its unit watches.
+fn is_told(proxy: &Proxy) -> bool {
+    let told = proxy.takes_ready().and_then(|is_ready| match is_ready {
+        true => proxy.tell(std::process::id()).map(|()| true),
+        false => Ok(false),
+    });
+    told.unwrap_or_else(|error| {
+        tracing::error!(code = error.code(), "{}", error.chain());
+        true
+    })
 }
 
 /// Reaps every child that has ended; gives how the container's first process did, if it has.

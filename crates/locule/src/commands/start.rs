@@ -3,6 +3,7 @@
 use super::{Env, hooks};
 use crate::args;
 use crate::error::Error;
+use crate::notify::{Host, Proxy};
 use crate::process::Process;
 use crate::signal;
 use crate::state::{Access, ContainerId, Entry, Lock, Record};
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let Some(program) = &record.program else {
         return Err(Error::NoProcess);
     };
+    let proxy = proxy(&entry)?;
     let starting = Starting::reach(entry.dir())?;
     // Before, not after: should this process be killed, init ends too or the container counts as running.
     entry.remove_start_socket()?;
@@ -37,7 +39,26 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     }
     started?;
     after_start(|| entry.config().unwrap_or_default(), &record)?;
+    if let Some(proxy) = proxy
+        && let Ok(Some(process)) = Process::of(&record)
+    {
+        proxy.until_ready(process.pidfd(), process.pid().unsigned_abs())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What passes on that the container is ready, if the caller wants to know.
+fn proxy(entry: &Entry) -> Result<Option<Proxy>, Error> {
+    let Some(host) = Host::of_caller() else {
+        return Ok(None);
+    };
+    let proxy = Proxy::listen(host, entry.dir())?;
+    if proxy.is_none() {
+        tracing::warn!(
+            "NOTIFY_SOCKET was not set when the container was created, so it cannot tell that it is ready"
+        );
+    }
+    Ok(proxy)
 }
 
 /// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).

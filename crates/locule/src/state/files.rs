@@ -23,7 +23,7 @@ const LONGEST: u64 = 16 << 20;
 const DEEPEST: u32 = 8;
 
 /// Opens a directory by name, never through a link.
-pub(super) fn directory(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn directory(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
