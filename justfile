@@ -5,7 +5,7 @@ release_flags := "-C target-feature=+crt-static"
 target := arch() + "-unknown-linux-gnu"
 
 # The chapters that say the same on hosts with other cgroups, or choose their hosts themselves.
-once := "bad_input|capabilities|cli|config_root|idmap|labels|landlock|layers|mutants|phrases|process|races|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|tracing|user|verify"
+once := "bad_input|capabilities|cli|config_root|exec_attack|exec_bad_input|idmap|labels|landlock|layers|mutants|phrases|process|races|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|tracing|user|verify"
 
 # list the tasks
 default:

@@ -444,6 +444,28 @@ fn the_filter_holds() {
     });
 }
 
+/// Landlock restricts a further process as the first.
+#[test]
+fn landlock_restricts_it_too() {
+    sandbox::host(|s| {
+        if s.is_control("the annotation is locule's") || s.lacks_lsm("landlock") {
+            return;
+        }
+        let mut bundle = waiting(s);
+        let rules = json!({ "pathBeneath": [
+            { "paths": ["/bin", "/proc"], "allowedAccess": ["read", "execute"] },
+            { "paths": ["/dev/null"], "allowedAccess": ["read", "write"] },
+        ] });
+        bundle.set("/annotations/dev.locule.landlock", json!(rules.to_string()));
+        let container = s.started(&bundle);
+        container.exec(&[], &["cat", "/proc/version"]).ok();
+        container
+            .exec(&[], &["cat", "/etc/passwd"])
+            .fails_with(&["/etc/passwd", "permission denied"]);
+        container.remove();
+    });
+}
+
 /// The session keyring of the caller stays outside.
 #[test]
 fn the_session_keyring_is_not_the_callers() {

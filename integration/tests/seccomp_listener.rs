@@ -157,6 +157,35 @@ fn the_listener_gets_the_descriptor_and_the_state() {
     });
 }
 
+/// Of a further process the listener is told in the same way: its own pid beside that of the container's first, which runs.
+#[test]
+fn the_listener_is_told_of_further_processes() {
+    sandbox::host(|s| {
+        let listener = Listener::start(s, "continue");
+        let mut bundle = bundle(s, &listener.socket);
+        bundle.shell("mkdir /tmp/first; sleep 1000");
+        let container = s.started(&bundle);
+        let (socket, log) = (listener.socket.clone(), listener.log.clone());
+        listener.finish();
+        for file in [socket, log] {
+            fs::remove_file(file).expect("rm");
+        }
+        let listener = Listener::start(s, "refuse");
+        let file = s.dir.join("pid");
+        let options = ["--pid-file", file.to_str().expect("UTF-8")];
+        container.exec(&options, &["mkdir", "/tmp/new"]).exits(1);
+        let notes = listener.finish();
+        let pid = fs::read_to_string(&file).expect("pid");
+        assert_eq!(notes["state"]["pid"].to_string(), pid);
+        assert_eq!(notes["pid"].to_string(), pid);
+        let state = &notes["state"]["state"];
+        assert_eq!(state["status"], json!("running"));
+        assert_eq!(state["pid"], json!(container.pid()));
+        assert_eq!(state["id"], json!(container.id));
+        container.remove();
+    });
+}
+
 /// Row S43: the listener's answer is the call's.
 #[test]
 fn the_listener_decides_about_the_call() {

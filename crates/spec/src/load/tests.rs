@@ -411,3 +411,20 @@ fn resources_alone_are_judged_with_pointers_of_their_own() {
         Err(LoadError::Absent { .. })
     ));
 }
+
+#[test]
+fn what_confines_the_first_process_and_is_absent_here_counts_too() {
+    let process = |more: &str, first: Option<&Process>| {
+        let text = format!(r#"{{"cwd":"/","args":["sh"]{more}}}"#);
+        parse_process(text.as_bytes(), first).unwrap().0
+    };
+    let confined = r#","capabilities":{"bounding":["CAP_CHOWN"]},"apparmorProfile":"p","selinuxLabel":"l","user":{"uid":1,"gid":2}"#;
+    let first = process(confined, None);
+    let absent = process("", Some(&first));
+    assert_eq!(absent.capabilities, first.capabilities);
+    assert_eq!(absent.apparmor_profile, first.apparmor_profile);
+    assert_eq!(absent.selinux_label, first.selinux_label);
+    assert_eq!(absent.user.uid, 0);
+    let own = r#","capabilities":{},"apparmorProfile":"q","selinuxLabel":"m""#;
+    assert_eq!(process(own, Some(&first)), process(own, None));
+}

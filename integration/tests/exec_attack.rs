@@ -1,0 +1,269 @@
+//! Attacks on `exec`: a hostile container against the runtime's process that enters it. docs/security.md lists them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use integration::canary::Canary;
+use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
+
+/// Refused with an error of the runtime's own, or started and safe.
+#[track_caller]
+fn safe_or_refused(outcome: Outcome) {
+    assert!(
+        outcome.status.code().is_some(),
+        "{}",
+        outcome.describe("a crash")
+    );
+    for word in ["ESCAPED", "panicked"] {
+        let said = outcome.stdout.contains(word) || outcome.stderr.contains(word);
+        assert!(!said, "{}", outcome.describe(word));
+    }
+}
+
+/// The command line of `exec` behind a shell script, which ends with `exec "$@"`, by the runtime `program`.
+fn behind(script: &str, program: &Path, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(program);
+    shell.args(command.get_args());
+    shell
+}
+
+/// CVE-2019-5736: the file of the runtime that runs `exec` is out of reach of the container that it enters, whose root makes
+/// the program, or a script's interpreter, /proc/self/exe.
+#[test]
+fn cve_2019_5736_exec_keeps_the_runtimes_binary_out_of_reach() {
+    sandbox::host(|s| {
+        // A copy, since a runtime that fails this test is destroyed.
+        let program = s.dir.join("runtime");
+        fs::copy(&s.subject.program, &program).expect("copy");
+        let content = fs::read(&program).expect("runtime");
+        let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
+        let mut bundle = s.bundle();
+        bundle
+            .writable()
+            .capabilities(&["bounding", "effective", "permitted"], &all);
+        for libraries in ["/lib", "/lib64", "/usr/lib"] {
+            if Path::new(libraries).exists() {
+                bundle.bind(Path::new(libraries), libraries, &["rbind", "ro"]);
+            }
+        }
+        bundle.file("/entry", "#!/proc/self/exe features\n", 0o755);
+        bundle.shell(
+            "echo ready; while :; do for p in /proc/[0-9]*; do \
+             case $(readlink $p/exe) in ''|*busybox*) continue;; esac; \
+             ( exec 9< $p/exe ) 2> /dev/null || continue; \
+             exec 9< $p/exe; echo held; \
+             while kill -0 ${p#/proc/} 2> /dev/null; do sleep 0.01; done; \
+             for i in 1 2 3 4 5; do if (echo x > /proc/self/fd/9) 2> /dev/null; then echo ESCAPED; fi; sleep 0.01; done; \
+             exec 9<&-; echo over; done; done",
+        );
+        let attacker = s.started(&bundle);
+        attacker.wait_output("ready");
+        for words in [&["/proc/self/exe", "features"][..], &["/entry"]] {
+            for _ in 0..20 {
+                let command = attacker.exec_command(&[], words);
+                safe_or_refused(s.finish(behind("exec \"$@\"", &program, &command), None));
+            }
+        }
+        assert!(
+            fs::read(&program).expect("runtime") == content,
+            "it was written"
+        );
+        let output = attacker.output();
+        attacker.remove();
+        assert!(!output.contains("ESCAPED"), "{output}");
+    });
+}
+
+/// CVE-2024-21626: no descriptor of the caller's or the runtime's is a way out: not by `--cwd`, not by a link of the image
+/// that leads to it, not as the program.
+#[test]
+fn cve_2024_21626_exec_leaks_no_directory() {
+    sandbox::host(|s| {
+        let canary = Canary::make(s);
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        for number in 3..16 {
+            symlink(
+                format!("/proc/self/fd/{number}"),
+                bundle.root().join(format!("way{number}")),
+            )
+            .expect("symlink");
+        }
+        let container = s.started(&bundle);
+        let script = format!("exec 7< {}; exec \"$@\"", canary.path.display());
+        let look = "test -e secret && echo ESCAPED; test -e ../canary && echo ESCAPED; \
+                    test -e /proc/self/cwd/../../run/sandbox && echo ESCAPED; true";
+        for number in 3..16 {
+            for cwd in [
+                format!("/proc/self/fd/{number}"),
+                format!("/proc/thread-self/fd/{number}"),
+                format!("/proc/1/fd/{number}"),
+                format!("/way{number}"),
+            ] {
+                let command = container.exec_command(&["--cwd", &cwd], &["sh", "-c", look]);
+                safe_or_refused(s.finish(behind(&script, &s.subject.program, &command), None));
+            }
+            let file = format!("/proc/self/fd/{number}/folder/file");
+            let command = container.exec_command(&[], &[&file]);
+            safe_or_refused(s.finish(behind(&script, &s.subject.program, &command), None));
+        }
+        container.remove();
+        canary.check();
+    });
+}
+
+/// Nothing of the host is to be seen from inside: every descriptor of a further process is one of its standard streams.
+#[test]
+fn a_further_process_holds_nothing_of_the_host() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let file = s.dir.join("pid");
+        let options = ["--detach", "--pid-file", file.to_str().expect("UTF-8")];
+        container.exec(&options, &["sleep", "999"]).ok();
+        let pid = fs::read_to_string(&file).expect("pid");
+        let held = fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("fd")
+            .flatten();
+        let held: BTreeSet<_> = held.map(|entry| entry.file_name()).collect();
+        assert_eq!(held, ["0", "1", "2"].map(Into::into).into());
+        let link = |name: &str| fs::read_link(format!("/proc/{pid}/{name}")).expect("link");
+        assert_eq!(link("cwd"), Path::new("/"));
+        let keyring = container.exec(&[], &["cat", "/proc/self/environ"]).ok();
+        assert!(!keyring.stdout.contains("LOCULE"), "{}", keyring.stdout);
+        container.remove();
+    });
+}
+
+/// The tracer's source.
+const TRACER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tracer.c");
+
+/// A container with CAP_SYS_PTRACE that goes for whatever comes into its namespaces.
+fn tracer(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle
+        .capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_PTRACE"])
+        .args(&["/tracer", "/end"]);
+    let program = bundle.file("/tracer", "", 0o755);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-static", "-o"]).arg(&program);
+    let output = compiler.arg(TRACER).output().expect("cc");
+    assert!(output.status.success(), "{output:?}");
+    bundle
+}
+
+fn catches_nothing(s: &Sandbox, bundle: &Bundle) {
+    let end = bundle.root().join("end");
+    let container = s.started(bundle);
+    for _ in 0..200 {
+        container.exec(&[], &["true"]).ok();
+    }
+    fs::write(end, "").expect("the end");
+    container.wait_for("stopped");
+    assert_eq!(container.output(), "hits 0\n");
+    container.delete().ok();
+}
+
+/// Row CVE-2020-14298: no process of `exec` can be traced, or shows its program, before it is the container's.
+#[test]
+fn a_tracer_in_the_container_catches_nothing_of_root() {
+    sandbox::host(|s| {
+        let mut bundle = tracer(s);
+        // No id changes on the way in, which alone would hide the process.
+        bundle.user_namespace(&[(0, 0, 65536)]);
+        catches_nothing(s, &bundle);
+    });
+}
+
+/// The same with an ordinary user's runtime.
+#[test]
+fn a_tracer_in_the_container_catches_nothing_of_a_user() {
+    sandbox::user(|s| catches_nothing(s, &tracer(s)));
+}
+
+/// The system calls of one `exec`, as (name, n-th of that name), both processes counted.
+fn points(s: &Sandbox, container: &Container<'_>) -> Vec<(String, usize)> {
+    let trace = s.dir.join("trace");
+    let options = ["--follow-forks", "--output", trace.to_str().expect("UTF-8")];
+    s.finish(traced(s, container, &options), None).ok();
+    let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
+    fs::remove_file(&trace).expect("rm");
+    let mut counts = std::collections::BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let (process, rest) = line.split_once(' ').unwrap_or(("", line));
+        let Some((name, _)) = rest.trim_start().split_once('(') else {
+            continue;
+        };
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            continue;
+        }
+        let count: &mut usize = counts
+            .entry((process.to_owned(), name.to_owned()))
+            .or_default();
+        *count += 1;
+        found.insert((name.to_owned(), *count));
+    }
+    found.into_iter().collect()
+}
+
+/// `exec` of a command that waits a moment, below strace.
+fn traced(s: &Sandbox, container: &Container<'_>, options: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(options).arg(&s.subject.program);
+    command.args(container.exec_command(&[], &["true"]).get_args());
+    command
+}
+
+/// A runtime, or its process in the container, that is killed at any system call, and a call that fails there: the container goes
+/// on as before, and nothing of the attempt is left in it.
+#[test]
+fn exec_killed_or_failing_at_any_call_leaves_nothing() {
+    sandbox::host(|s| {
+        if s.is_control("how locule ends its own") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let before = (leak::mounts(), leak::processes());
+        let points = points(s, &container);
+        let wanted = match std::env::var("LOCULE_FAULTS").as_deref() {
+            Ok("all") => points.len(),
+            Ok(number) => number.parse().expect("a number or `all`"),
+            Err(_) => 24,
+        };
+        let step = points.len().div_ceil(wanted.max(1)).max(1);
+        for (call, number) in points.into_iter().step_by(step) {
+            for fault in ["signal=KILL", "error=ENOMEM"] {
+                if fault.starts_with("error")
+                    && ["exit_group", "execve", "mmap", "brk"].contains(&&*call)
+                {
+                    continue;
+                }
+                let inject = format!("inject={call}:{fault}:when={number}");
+                let options = ["--follow-forks", "--output", "/dev/null", "-e", &inject];
+                let outcome = s.finish(traced(s, &container, &options), None);
+                assert!(
+                    !outcome.stderr.contains("panicked"),
+                    "{}",
+                    outcome.describe(&inject)
+                );
+                let is_clean = || leak::processes() == before.1;
+                assert!(
+                    sandbox::eventually(is_clean),
+                    "{inject}: {:?}",
+                    leak::processes()
+                );
+                assert_eq!(leak::mounts(), before.0, "{inject}");
+            }
+        }
+        container.exec(&[], &["echo", "whole"]).prints("whole");
+        container.remove();
+    });
+}
