@@ -15,7 +15,7 @@ use kernel::Call;
 use kernel::errno::words;
 use lsm::Keyring;
 use namespace::Entry;
-use namespace::entry::CgroupEntry;
+use namespace::entry::{CgroupEntry, Hidden};
 use spec::Container;
 use spec::container::{NumberSet, Rlimit};
 use spec::state::{StateText, Status};
@@ -167,6 +167,17 @@ impl Loopback {
     }
 }
 
+/// When oom_score_adj of init is set. See proc_pid_oom_score_adj(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OomScore {
+    /// By init, before it hides: then the file may be another user's.
+    ByInit,
+    /// By the runtime, while init waits for its id maps: after them it hides.
+    BeforeMaps,
+    /// By the runtime, which is root of the host: init has no /proc.
+    AfterHops,
+}
+
 /// What the runtime sets on init from outside.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outside {
@@ -250,6 +261,16 @@ impl Plan {
             first: None,
         };
         part.lower(facts, cgroup, entry, Files::Make(rootfs))
+    }
+
+    /// When the oom score is set, and by which side.
+    pub(crate) fn oom_score(&self) -> OomScore {
+        let in_base = matches!(&self.files, Files::Make(tree) if tree.starts_in_the_base());
+        match self.entry.hidden() {
+            Hidden::WithMaps => OomScore::BeforeMaps,
+            Hidden::AtOnce if in_base => OomScore::AfterHops,
+            Hidden::AtOnce => OomScore::ByInit,
+        }
     }
 
     /// Opens what is opened before the clone. `bus` is the connection that [`Facts::probe_for`] gave.

@@ -70,6 +70,11 @@ const VIRTUAL: [&CStr; 8] = [
 ];
 
 impl Plan {
+    /// Whether init starts in the base of mounts, where there is no /proc.
+    pub fn starts_in_the_base(&self) -> bool {
+        matches!(self.ground, Ground::Base(_))
+    }
+
     /// Whether a file system may be mounted from a block device, which the kernel then opens for init.
     pub fn may_open_devices(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {

@@ -8,7 +8,7 @@ use crate::Start;
 use crate::failure::{Failure, Place};
 use crate::hooks::{Directory, State, Surroundings};
 use crate::locks::{Before, Locks};
-use crate::plan::{FileHandles, Files, Handles, Loopback, Plan};
+use crate::plan::{FileHandles, Files, Handles, Loopback, OomScore, Plan};
 use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
@@ -199,8 +199,10 @@ fn enter_namespaces(
     mut thread: SingleThread,
 ) -> Result<SingleThread, End> {
     let mut journey = plan.entry.begin().map_err(Failure::at(Place::Entry))?;
-    if plan.entry.hidden() == Hidden::AtOnce {
+    if plan.oom_score() == OomScore::ByInit {
         set_oom_score(plan)?;
+    }
+    if plan.entry.hidden() == Hidden::AtOnce {
         hide()?;
     }
     for (index, hop) in plan.entry.hops.iter().enumerate() {

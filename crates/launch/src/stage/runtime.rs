@@ -5,7 +5,7 @@ use crate::create::process_limit;
 use crate::describe;
 use crate::failure::Place;
 use crate::hooks::{Cause, State, Surroundings};
-use crate::plan::{Handles, Plan};
+use crate::plan::{Handles, OomScore, Plan};
 use crate::process::give_stream_to;
 use crate::protocol::{Link, Message, Request, Runtime};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
@@ -14,7 +14,6 @@ use kernel::process;
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
 use namespace::IdMaps;
-use namespace::entry::Hidden;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -69,7 +68,7 @@ impl Stage<'_> {
         &mut self,
         meanwhile: impl FnOnce(&Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if self.plan.entry.hidden() == Hidden::WithMaps {
+        if self.plan.oom_score() == OomScore::BeforeMaps {
             self.set_oom_score()?;
         }
         for _question in 0..self.plan.entry.questions() {
@@ -77,6 +76,9 @@ impl Stage<'_> {
                 let errno = Errno::EPROTO;
                 return Err(Error::Link { errno });
             }
+        }
+        if self.plan.oom_score() == OomScore::AfterHops {
+            self.set_oom_score()?;
         }
         let done = meanwhile(self)?;
         // If not, init may be about to tell why.
@@ -273,8 +275,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// While init waits for its id maps: after them it hides, and the file is no longer an ordinary user's.
-    /// An init without maps does this itself.
+    /// Sets the score of init: [`OomScore`] says when.
     fn set_oom_score(&self) -> Result<(), Error> {
         let Some(score) = &self.plan.outside.oom_score_adj else {
             return Ok(());
