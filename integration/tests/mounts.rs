@@ -536,8 +536,30 @@ fn unknown_options_of_a_bind_mount_are_an_error() {
             return;
         }
         let mut bundle = s.bundle();
-        bundle.bind(&s.dir, "/mnt", &["size=4k"]);
-        s.try_create(&bundle, &s.id(), &[]).fails_with(&["size=4k"]);
+        bundle.bind(&s.dir, "/mnt", &["colour=4k"]);
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["colour=4k"]);
+    });
+}
+
+/// Options of a tmpfs on a bind mount, as documents have them: without effect, with a warning.
+#[test]
+fn options_of_a_tmpfs_have_no_effect_on_a_bind_mount() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        let source = s.dir.join("volume");
+        fs::create_dir(&source).expect("mkdir");
+        fs::set_permissions(&source, fs::Permissions::from_mode(0o750)).expect("chmod");
+        bundle.bind(&source, "/mnt", &["mode=755", "size=4k", "uid=7", "ro"]);
+        bundle.shell("stat -c '%a %u' /mnt; touch /mnt/file 2> /dev/null || echo ro");
+        let outcome = s.run(&bundle).prints("750 0\nro");
+        if s.subject.is_locule() {
+            assert!(
+                outcome.stderr.contains("has no effect on a bind mount"),
+                "{}",
+                outcome.stderr
+            );
+        }
     });
 }
 

@@ -14,7 +14,7 @@ use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
 use spec::container::{Mount, Namespace, clean};
 use spec::{Code, Diagnostic};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -402,6 +402,10 @@ pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
     element.options.id_map.is_some() || !element.mount.uid_mappings.is_empty()
 }
 
+/// Options of a tmpfs that documents have on bind mounts too. They have no effect there, with peers neither; the
+/// reader of the document warns.
+const OF_A_TMPFS: [&CStr; 6] = [c"mode", c"size", c"uid", c"gid", c"nr_inodes", c"nr_blocks"];
+
 /// What is wrong with an element before its kind is looked at.
 fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
     let destination = &element.destination;
@@ -433,6 +437,9 @@ fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
             return Err(element
                 .problem(Code::Unsupported, &property, message)
                 .hint("give the mappings as uidMappings and gidMappings of the mount"));
+        }
+        if element.is_bind() && OF_A_TMPFS.iter().any(|name| param.is(name)) {
+            continue;
         }
         if takes_no_data {
             let message = format!(

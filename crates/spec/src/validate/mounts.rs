@@ -35,6 +35,7 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
                 .error(Code::Missing, "a bind mount without `source`");
         }
         source = source.map(|path| bundle.join(path));
+        warn_of_data(o, &options);
     }
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
@@ -50,6 +51,17 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
         uid_mappings,
         gid_mappings,
     })
+}
+
+/// Options of a tmpfs on a bind mount. Peers pass over them in silence; other unknown options are errors.
+fn warn_of_data(o: &Object<'_>, options: &[String]) {
+    let of_a_tmpfs = ["mode=", "size=", "uid=", "gid=", "nr_inodes=", "nr_blocks="];
+    for option in options {
+        if of_a_tmpfs.iter().any(|name| option.starts_with(name)) {
+            let message = format!("{} has no effect on a bind mount", quote(option));
+            o.value.warn(Code::Conflict, message);
+        }
+    }
 }
 
 fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf> {
