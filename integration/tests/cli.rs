@@ -249,8 +249,7 @@ fn spec_writes_a_template_once() {
         let text = fs::read_to_string(bundle.path.join("config.json")).expect("config.json");
         let config: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(config["process"]["args"], json!(["sh"]));
-        // locule has no terminals yet, and its template runs as it is.
-        assert_eq!(config["process"]["terminal"], !s.subject.is_locule());
+        assert_eq!(config["process"]["terminal"], true);
         assert_eq!(config["root"]["readonly"], true);
         assert_eq!(config["process"]["noNewPrivileges"], true);
         assert!(

@@ -62,6 +62,7 @@ fn every_phrase_of_the_list_is_said() {
         of_the_cgroup(&mut said);
         of_the_configuration(&mut said);
         of_the_program(&mut said);
+        of_the_terminal(&mut said);
         assert_eq!(said.phrases, listed());
     });
 }
@@ -153,4 +154,18 @@ fn of_the_program(said: &mut Said<'_>) {
             bundle.args(&[program]);
         });
     }
+}
+
+fn of_the_terminal(said: &mut Said<'_>) {
+    let s = said.sandbox;
+    let alone = "cannot allocate tty if runc will detach without setting console socket";
+    said.of_create(&[alone], |bundle| {
+        bundle.set("/process/terminal", json!(true));
+    });
+    let bundle = s.bundle();
+    let unwanted = "cannot use console socket if runc will not detach or allocate tty";
+    let options = ["--console-socket", "/run/absent"];
+    s.try_create(&bundle, &s.id(), &options)
+        .fails_with(&[unwanted]);
+    said.add(&[unwanted]);
 }

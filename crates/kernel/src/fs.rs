@@ -121,6 +121,9 @@ pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
 /// The magic number of a procfs, as [`filesystem_magic`] gives it.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 
+/// The magic number of a devpts.
+pub const DEVPTS_MAGIC: i64 = 0x1cd1;
+
 /// The magic number of a selinuxfs.
 pub const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 

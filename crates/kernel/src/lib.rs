@@ -28,5 +28,6 @@ pub mod schedule; // policy, CPUs, I/O priority, memory policy
 pub mod seccomp; // load a filter
 pub mod signal; // signals as something to read
 pub mod socket; // seqpacket sockets
+pub mod terminal; // pseudo-terminals
 
 pub use errno::{Call, Errno, Failed};

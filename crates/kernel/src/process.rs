@@ -286,6 +286,12 @@ pub use libc::pollfd as PollFd;
 /// There is something to read: a bit of `revents`.
 pub const POLL_IN: i16 = libc::POLLIN;
 
+/// There is room to write: a bit of `revents`.
+pub const POLL_OUT: i16 = libc::POLLOUT;
+
+/// The other end is closed: a bit of `revents`.
+pub const POLL_HANG_UP: i16 = libc::POLLHUP;
+
 /// SIGKILL.
 pub const SIGKILL: i32 = libc::SIGKILL;
 

@@ -148,10 +148,25 @@ pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> 
 /// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody listens. EAGAIN: the listener's
 /// queue was full for the whole time. EPROTOTYPE: another type of socket.
 pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> {
-    let address = UnixAddr::new(path)?;
+    connect_stream_within(&UnixAddr::new(path)?, timeout)
+}
+
+/// As [`connect_within`], to the socket `name` in `directory`, whose path may be of any length. Needs /proc.
+///
+/// # Errors
+/// As for [`connect_within`].
+pub fn connect_within_at(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    timeout: Duration,
+) -> Result<OwnedFd, Errno> {
+    connect_stream_within(&address(directory, name)?, timeout)
+}
+
+fn connect_stream_within(address: &UnixAddr, timeout: Duration) -> Result<OwnedFd, Errno> {
     let socket = open(SockType::Stream, SockFlag::empty())?;
     limit_sends(&socket, timeout)?;
-    again(|| socket::connect(socket.as_raw_fd(), &address))?;
+    again(|| socket::connect(socket.as_raw_fd(), address))?;
     Ok(socket)
 }
 

@@ -46,6 +46,7 @@ pub struct Created {
     group: cgroup::Group,
     child: Child,
     link: Link<Runtime>,
+    master: Option<OwnedFd>,
 }
 
 /// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
@@ -93,6 +94,7 @@ pub fn launch<T>(
         thread: &thread,
         child,
         deadline: None,
+        master: None,
     };
     let ready = stage.until_ready(|stage| {
         if let Some(unrestricted) = unrestricted {
@@ -103,7 +105,7 @@ pub fn launch<T>(
         }
         Ok(meanwhile(stage.child.pid))
     });
-    let child = stage.child;
+    let Stage { child, master, .. } = stage;
     match ready {
         Ok(done) => {
             let created = Created {
@@ -111,6 +113,7 @@ pub fn launch<T>(
                 group,
                 child,
                 link,
+                master,
             };
             Ok((created, done))
         }
@@ -214,6 +217,11 @@ impl Created {
         self.child.pidfd.as_fd()
     }
 
+    /// The master of the terminal, if it has one and no socket was given for it.
+    pub fn master(&self) -> Option<BorrowedFd<'_>> {
+        self.master.as_ref().map(OwnedFd::as_fd)
+    }
+
     /// Lets init go on: to wait for its start, or to its program. From here on the container lives without the runtime.
     ///
     /// # Errors
@@ -247,6 +255,7 @@ impl Created {
         Started {
             pid: self.child.pid,
             pidfd: self.child.pidfd,
+            master: self.master,
         }
     }
 
@@ -264,6 +273,8 @@ pub struct Started {
     pub pid: i32,
     /// Close-on-exec.
     pub pidfd: OwnedFd,
+    /// The master of its terminal, if it has one and no socket was given for it; close-on-exec.
+    pub master: Option<OwnedFd>,
 }
 
 /// A created container that somebody is about to start.

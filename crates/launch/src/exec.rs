@@ -5,6 +5,7 @@
 //! it makes nothing: it joins the namespaces and the cgroups, and takes the files as they are.
 
 use crate::plan::{FileHandles, Files, Handles, Part, Plan};
+use crate::terminal::Receiver;
 use crate::{Error, Facts, Keyring};
 use kernel::clone::pidfd_send_signal;
 use kernel::{Errno, fs};
@@ -116,6 +117,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
             cgroup: plan.cgroup.open(cgroup::Bus::default())?,
             namespaces: namespace::Handles::of_running(process),
             files: FileHandles::Join { root, procfs },
+            receiver: Receiver::default(),
         }),
     }
 }

@@ -31,10 +31,12 @@ pub enum Place {
     Label,
     /// At the Landlock ruleset.
     Landlock,
+    /// At the terminal.
+    Terminal,
 }
 
 impl Place {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Entry,
         Self::Rootfs,
         Self::CreateContainer,
@@ -47,6 +49,7 @@ impl Place {
         Self::Limits,
         Self::Label,
         Self::Landlock,
+        Self::Terminal,
     ];
 
     /// The inverse of `as u8`.

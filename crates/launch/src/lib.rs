@@ -25,6 +25,7 @@ pub mod program;
 pub mod protocol;
 mod rooms;
 mod stage;
+pub mod terminal;
 mod tree;
 
 pub use create::{Created, Moment, START_SOCKET, Started, launch};
@@ -35,6 +36,7 @@ pub use plan::{Handles, Plan, Request};
 use kernel::Errno;
 use kernel::errno::words;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// What init waits for when it is ready.
 #[derive(Debug)]
@@ -177,6 +179,18 @@ pub enum Error {
     Link {
         /// The kernel's answer.
         errno: Errno,
+    },
+    /// Whoever is to serve the terminal.
+    #[error(
+        "--console-socket {path:?}: {action}: {why}; it must be a stream socket on which somebody listens and receives a descriptor"
+    )]
+    ConsoleSocket {
+        /// As given.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The errno's words.
+        why: String,
     },
     /// The network.
     #[error("bring up the loopback link of the new network namespace: {why}")]

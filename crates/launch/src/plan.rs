@@ -8,6 +8,7 @@ use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups, Turn};
 use crate::program::{Filter, Overrides};
 use crate::stage::runtime::LISTENER;
+use crate::terminal::{self, ConsoleSocket, Receiver};
 use crate::{Error, Facts};
 use caller::Caller;
 use cgroup::Bus;
@@ -48,6 +49,7 @@ pub struct Plan {
     pub(crate) files: Files,
     pub(crate) capability: capability::Plan,
     pub(crate) process: Option<process::Plan>,
+    pub(crate) terminal: Option<terminal::Plan>,
     pub(crate) lsm: lsm::Plan,
     pub(crate) seccomp: Option<seccomp::Plan>,
     pub(crate) locks: locks::Plan,
@@ -113,9 +115,15 @@ pub struct Handles {
     pub(crate) namespaces: namespace::Handles,
     pub(crate) files: FileHandles,
     pub(crate) cgroup: cgroup::Handles,
+    pub(crate) receiver: Receiver,
 }
 
 impl Handles {
+    /// Sends the master of the terminal to this socket, instead of giving it back with [`crate::Started`].
+    pub fn send_terminal_to(&mut self, socket: ConsoleSocket) {
+        self.receiver = Receiver::Socket(socket);
+    }
+
     /// Where the container's cgroup will be: for the journal, before anything is made.
     pub fn cgroup(&self) -> &cgroup::Location {
         self.cgroup.location()
@@ -289,6 +297,7 @@ impl Plan {
             cgroup: self.cgroup.open(bus)?,
             namespaces: self.entry.open()?,
             files,
+            receiver: Receiver::default(),
         })
     }
 
@@ -335,6 +344,7 @@ impl Plan {
             Place::Limits => describe::limit(failure.index.into(), &why),
             Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
             Place::Landlock => self.locks.describe(&failure.failed()),
+            Place::Terminal => terminal::Plan::describe(&failure.failed()),
         }
     }
 }
@@ -404,6 +414,7 @@ impl Part<'_> {
             loopback: Loopback::lower(&entry, &hooks, facts),
             cgroup,
             entry,
+            terminal: terminal::Plan::lower(container, &files),
             files,
             capability,
             process: process::Plan::lower(container, options)?,

@@ -29,6 +29,8 @@ pub enum Request {
     Notify,
     /// Take the descriptor that has this number here, and give it to the seccomp listener.
     TakeListener(i32),
+    /// Take the master of my terminal, which comes with the frame.
+    Terminal,
     /// Everything is set up and verified; only the start is missing.
     Ready,
     /// The hooks of the start have run: what follows is the container's program.
@@ -42,6 +44,8 @@ pub enum Message {
     Request(Request),
     /// [`Request::Notify`] with its descriptor.
     Notify(OwnedFd),
+    /// [`Request::Terminal`] with its descriptor.
+    Terminal(OwnedFd),
     /// Init has given up.
     Failure(Failure),
     /// Init is gone, or has become the container's program.
@@ -140,13 +144,7 @@ impl Link<Init> {
     /// The runtime is gone.
     pub fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
         match way {
-            HandOver::WithMessage => {
-                let frame = encode(&Message::Request(Request::Notify));
-                socket::send_fds(self.socket.as_fd(), &frame, &[listener.as_fd()])
-                    .map_err(|_gone| Lost)?;
-                drop(listener);
-                self.wait_for_go()
-            }
+            HandOver::WithMessage => self.send_with(Request::Notify, listener),
             HandOver::ByNumber => {
                 let request = Request::TakeListener(listener.as_raw_fd());
                 fs::write(self.socket.as_fd(), &encode(&Message::Request(request)))
@@ -157,6 +155,22 @@ impl Link<Init> {
                 answer
             }
         }
+    }
+
+    /// Hands the master of the terminal over and waits for the answer. This process keeps no copy: the
+    /// terminal would not hang up.
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub fn hand_over_terminal(&self, master: OwnedFd) -> Result<(), Lost> {
+        self.send_with(Request::Terminal, master)
+    }
+
+    fn send_with(&self, request: Request, fd: OwnedFd) -> Result<(), Lost> {
+        let frame = encode(&Message::Request(request));
+        socket::send_fds(self.socket.as_fd(), &frame, &[fd.as_fd()]).map_err(|_gone| Lost)?;
+        drop(fd);
+        self.wait_for_go()
     }
 
     /// Waits for the runtime's word.
@@ -194,7 +208,8 @@ impl Link<Runtime> {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
             Ok((FRAME, fd)) => match (decode(&frame).ok_or(Errno::EPROTO)?, fd) {
                 (Message::Request(Request::Notify), Some(fd)) => Ok(Message::Notify(fd)),
-                (Message::Request(Request::Notify), None) => Err(Errno::EPROTO),
+                (Message::Request(Request::Terminal), Some(fd)) => Ok(Message::Terminal(fd)),
+                (Message::Request(Request::Notify | Request::Terminal), None) => Err(Errno::EPROTO),
                 // A descriptor that nobody asked for is closed.
                 (message, _) => Ok(message),
             },
@@ -238,7 +253,9 @@ impl Link<Runtime> {
                 Message::Closed => return Ok(end),
                 Message::Request(Request::Exec) => end = End::Program,
                 Message::Failure(failure) => return Ok(End::Failure(failure)),
-                Message::Request(_) | Message::Notify(_) => return Err(Errno::EPROTO),
+                Message::Request(_) | Message::Notify(_) | Message::Terminal(_) => {
+                    return Err(Errno::EPROTO);
+                }
             }
         }
     }
@@ -272,6 +289,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::Notify => (6, 0),
                 Request::Exec => (7, 0),
                 Request::TakeListener(number) => (8, *number),
+                Request::Terminal => (9, 0),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -292,7 +310,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 value,
             )
         }
-        Message::Notify(_) | Message::Closed => (0, 0, 0, 0, 0, 0),
+        Message::Notify(_) | Message::Terminal(_) | Message::Closed => (0, 0, 0, 0, 0, 0),
     };
     let (header, tail) = frame.split_at_mut(HEADER);
     let mut put = |at: usize, bytes: &[u8]| {
@@ -331,6 +349,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             6 => Request::Notify,
             7 => Request::Exec,
             8 if value >= 0 => Request::TakeListener(value),
+            9 => Request::Terminal,
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
@@ -409,6 +428,7 @@ mod tests {
             Request::RunHooks,
             Request::Notify,
             Request::TakeListener(7),
+            Request::Terminal,
             Request::Ready,
             Request::Exec,
         ] {

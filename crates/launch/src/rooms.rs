@@ -37,6 +37,7 @@ impl Plan {
                     .collect(),
             ),
             ("labels", text(Some(&self.lsm))),
+            ("terminal", text(self.terminal.as_ref())),
             ("process", process),
             ("capabilities", text(Some(&self.capability))),
             ("seccomp", text(self.seccomp.as_ref())),

@@ -147,6 +147,14 @@ pub(crate) enum Error {
         #[source]
         source: Errno,
     },
+    #[error(
+        "cannot allocate tty if runc will detach without setting console socket: give --console-socket PATH, at which somebody takes the terminal, or set /process/terminal to false"
+    )]
+    NoConsoleSocket,
+    #[error(
+        "cannot use console socket if runc will not detach or allocate tty: leave out --console-socket, or set /process/terminal to true and detach"
+    )]
+    UnwantedConsoleSocket,
     #[error("{option} is not supported yet: {why}")]
     NotYet {
         option: &'static str,
@@ -191,6 +199,8 @@ impl Error {
             Self::InitByHand
             | Self::Unpreserved(_)
             | Self::NoCommand
+            | Self::NoConsoleSocket
+            | Self::UnwantedConsoleSocket
             | Self::NoProcessToChange
             | Self::Option { .. } => "usage",
         }

@@ -21,6 +21,7 @@ mod process;
 mod signal;
 mod state;
 mod status;
+mod terminal;
 #[cfg(test)]
 mod testing;
 

@@ -13,6 +13,7 @@
 
 mod base; // the nearly empty mount namespace
 mod classic; // parameters that are too long for fsconfig
+mod console; // the terminal at /dev/console
 mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan

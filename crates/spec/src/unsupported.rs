@@ -1,6 +1,6 @@
 //! What the specification has and this version of locule does not.
 //!
-//! Such a property is refused rather than ignored: a container that asked for a terminal and runs
+//! Such a property is refused rather than ignored: a container that asked for a network device and runs
 //! without it is worse than one that does not start. Deleting a row permits the property.
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -12,7 +12,6 @@ type Row = (&'static [&'static str], fn(&Node<'_>) -> bool);
 
 /// Every row is one property.
 const ROWS: &[Row] = &[
-    (&["process", "terminal"], asks),
     (&["linux", "intelRdt"], asks),
     (&["linux", "netDevices"], asks),
 ];

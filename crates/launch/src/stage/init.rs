@@ -100,7 +100,11 @@ fn story(
         (Files::Make(tree), FileHandles::Make(files)) => {
             make_files(plan, tree, files, link, &thread)?
         }
-        (_, FileHandles::Join { root, .. }) => join_files(root.take())?,
+        (_, FileHandles::Join { root, .. }) => {
+            let root = join_files(root.take())?;
+            make_terminal(plan, &root, link)?;
+            root
+        }
         (Files::Join, FileHandles::Make(_)) => join_files(None)?,
     };
     let labelled = plan.lsm.apply(handles.files.procfs());
@@ -173,8 +177,18 @@ fn make_files(
     if let Some(process) = &plan.process {
         process.set_names().map_err(Failure::at(Place::Process))?;
     }
+    make_terminal(plan, &root, link)?;
     tree.seal(files, &root).map_err(rootfs_failure)?;
     Ok(root)
+}
+
+/// Makes the terminal and gives its master away. From here on the standard streams are the terminal.
+fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), End> {
+    if let Some(terminal) = &plan.terminal {
+        let pair = terminal.make(root).map_err(Failure::at(Place::Terminal))?;
+        link.hand_over_terminal(pair.master)?;
+    }
+    Ok(())
 }
 
 /// Takes the root directory of the container that was entered. `root` is one that is not that of the

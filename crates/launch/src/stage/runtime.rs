@@ -8,6 +8,7 @@ use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Handles, OomScore, Plan};
 use crate::process::give_stream_to;
 use crate::protocol::{Link, Message, Request, Runtime};
+use crate::terminal::{self, Receiver};
 use kernel::clone::{self, Block, Child, Exit, SingleThread, Target};
 use kernel::errno::{chain, words};
 use kernel::process;
@@ -35,6 +36,7 @@ enum Progress {
 pub(crate) struct Opened {
     namespaces: namespace::Handles,
     cgroup: cgroup::Handles,
+    receiver: Receiver,
 }
 
 impl Opened {
@@ -42,6 +44,7 @@ impl Opened {
         Self {
             namespaces: handles.namespaces,
             cgroup: handles.cgroup,
+            receiver: handles.receiver,
         }
     }
 }
@@ -59,6 +62,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) child: Child,
     /// When a listener that answers nothing has had its time: [`process::monotonic_ms`].
     pub(crate) deadline: Option<u64>,
+    /// The master of the terminal, for the caller.
+    pub(crate) master: Option<OwnedFd>,
 }
 
 impl Stage<'_> {
@@ -97,6 +102,7 @@ impl Stage<'_> {
         match self.next()? {
             Message::Request(Request::Ready) => return Ok(Progress::Ready),
             Message::Notify(listener) => self.notify(&listener)?,
+            Message::Terminal(master) => self.take_terminal(master)?,
             Message::Request(Request::TakeListener(number)) => {
                 let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
                 let listener = listener.map_err(|errno| Error::Listener {
@@ -174,7 +180,9 @@ impl Stage<'_> {
             Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
             // A message of its own, and the end of the conversation.
-            Request::Notify | Request::TakeListener(_) | Request::Ready => Ok(()),
+            Request::Notify | Request::Terminal | Request::TakeListener(_) | Request::Ready => {
+                Ok(())
+            }
             Request::Exec => Err(Error::Link {
                 errno: Errno::EPROTO,
             }),
@@ -184,6 +192,10 @@ impl Stage<'_> {
     /// Gives the standard streams to the container's user: in its user namespace init has no rights over what belongs to
     /// an id that is not mapped. ADR 10.
     fn give_streams(&self, maps: &IdMaps) {
+        if self.plan.terminal.is_some() {
+            // Init has streams of its own.
+            return;
+        }
         let user = self.plan.process.as_ref().map(crate::process::Plan::uid);
         let Some(uid) = user.and_then(|uid| maps.host_uid(uid)) else {
             return;
@@ -202,6 +214,22 @@ impl Stage<'_> {
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;
         Ok(())
+    }
+
+    /// Gives the master of the terminal to whoever serves it.
+    fn take_terminal(&mut self, master: OwnedFd) -> Result<(), Error> {
+        if self.plan.terminal.is_none() || !terminal::is_master(master.as_fd()) {
+            return Err(Error::Link {
+                errno: Errno::EPROTO,
+            });
+        }
+        match &self.opened.receiver {
+            Receiver::Socket(socket) => socket.send(master.as_fd()),
+            Receiver::Caller => {
+                self.master = Some(master);
+                Ok(())
+            }
+        }
     }
 
     /// Hands the filter's notifications to whom the configuration says.

@@ -11,19 +11,22 @@ use crate::error::Error;
 use crate::notify::{self, Proxy};
 use crate::process::start_time;
 use crate::state::{self, Access, ContainerId, Entry, Record, Reservation, Store};
+use crate::terminal::console_socket;
 use kernel::signal::SignalFd;
+use launch::terminal::ConsoleSocket;
 use launch::{Created, Facts, Keyring, Moment, Plan, Started};
 use spec::Container;
 use spec::container::Rlimit;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 /// What asks a command to stop before it is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
-pub(super) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
+pub(crate) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 
 /// Makes one container.
 pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
-    let made = Made::make(args, env, Waits::ForStart)?;
+    let made = Made::make(args, env, Waits::ForStart, Terminal::Sent)?;
     made.release()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,6 +38,15 @@ pub(crate) enum Waits {
     ForStart,
     /// The end of this very command's preparations.
     ForUs,
+}
+
+/// Who serves the container's terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Terminal {
+    /// Whoever listens at the console socket: the command does not stay.
+    Sent,
+    /// This command.
+    Kept,
 }
 
 /// A container that is set up, recorded, and not yet released.
@@ -53,10 +65,15 @@ pub(crate) struct Made {
 
 impl Made {
     /// Does everything up to the release.
-    pub(crate) fn make(args: &args::Create, env: &Env, waits: Waits) -> Result<Self, Error> {
+    pub(crate) fn make(
+        args: &args::Create,
+        env: &Env,
+        waits: Waits,
+        terminal: Terminal,
+    ) -> Result<Self, Error> {
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         let id = ContainerId::new(args.id())?;
-        refuse_sockets(args)?;
+        refuse_pidfd_socket(args)?;
         let pid_file = args.pid_file.as_deref().map(PidFile::at).transpose()?;
         let config = args
             .config
@@ -69,6 +86,12 @@ impl Made {
         if waits == Waits::ForUs && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }
+        let process = loaded.container.process.as_ref();
+        let console = console_socket(
+            process.is_some_and(|process| process.terminal),
+            terminal == Terminal::Sent,
+            args.console_socket.as_deref(),
+        )?;
         let own_limit = raise_limit(&mut loaded.container).map_err(Error::Harden)?;
         let store = env.store(Access::Make)?;
         let reservation = store.reserve(&id)?;
@@ -86,7 +109,7 @@ impl Made {
             reservation: &reservation,
             own_limit,
         };
-        match making.make(loaded.container, &loaded.bytes, waits) {
+        match making.make(loaded.container, &loaded.bytes, waits, console) {
             Ok((record, created, prepared)) => Ok(Self {
                 reservation,
                 record,
@@ -101,6 +124,11 @@ impl Made {
                 Err(error)
             }
         }
+    }
+
+    /// The master end of the terminal that this command serves.
+    pub(crate) fn master(&self) -> Option<BorrowedFd<'_>> {
+        self.created.master()
     }
 
     /// Records the process, tells its pid and releases it.
@@ -206,6 +234,7 @@ impl Making<'_> {
         container: Container,
         config: &[u8],
         waits: Waits,
+        console: Option<ConsoleSocket>,
     ) -> Result<(Record, Created, Result<(), Error>), Error> {
         let request = launch::Request {
             container: &container,
@@ -236,7 +265,10 @@ impl Making<'_> {
                 tracing::debug!("{line}");
             }
         }
-        let handles = plan.open(bus)?;
+        let mut handles = plan.open(bus)?;
+        if let Some(socket) = console {
+            handles.send_terminal_to(socket);
+        }
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
         record.keeps_keyring = self.args.no_new_keyring;
         // The clone copies what is in memory then, and charges it to the container.
@@ -302,14 +334,8 @@ fn proxy(
     }
 }
 
-/// What belongs to terminals and pidfd hand-over.
-fn refuse_sockets(args: &args::Create) -> Result<(), Error> {
-    if args.console_socket.is_some() {
-        return Err(Error::NotYet {
-            option: "--console-socket",
-            why: "it needs process.terminal",
-        });
-    }
+/// What belongs to pidfd hand-over.
+fn refuse_pidfd_socket(args: &args::Create) -> Result<(), Error> {
     if args.pidfd_socket.is_some() {
         return Err(Error::NotYet {
             option: "--pidfd-socket",

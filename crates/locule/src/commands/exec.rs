@@ -13,8 +13,10 @@ use crate::error::Error;
 use crate::process::Process as First;
 use crate::state::{Access, ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, observe, permit};
+use crate::terminal::{console_socket, ready};
 use kernel::signal::{SignalFd, catchable};
 use launch::exec::{Request, Target, lower, open, reduce};
+use launch::terminal::ConsoleSocket;
 use launch::{Facts, Keyring, Moment, Started};
 use namespace::Running;
 use spec::Container;
@@ -70,7 +72,7 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
         interrupts: &interrupts,
         keep_fds: env.preserved.count(),
     };
-    let started = way
+    let mut started = way
         .enter(container)
         .map_err(|error| match first.is_ending() {
             true => Error::EndedMeanwhile {
@@ -81,7 +83,7 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = until_end(&started, &signals, None).map_err(|source| Error::Process {
+    let exit = until_end(&mut started, &signals, None).map_err(|source| Error::Process {
         id,
         action: "wait for",
         source,
@@ -107,10 +109,15 @@ impl Way<'_> {
             Some(path) => from_file(path, self.args, saved.as_ref())?,
             None => from_options(self.args, saved)?,
         };
-        refuse_terminals(&process, self.args)?;
+        refuse_pidfd_socket(self.args)?;
+        let console = console_socket(
+            process.terminal,
+            self.args.detach,
+            self.args.console_socket.as_deref(),
+        )?;
         let running = Running::probe(self.first.pid()).map_err(launch::Error::from)?;
         reduce(&mut container, process, &running);
-        self.start(&Request {
+        let request = Request {
             container: &container,
             id: &self.record.id,
             pid: self.first.pid(),
@@ -121,11 +128,16 @@ impl Way<'_> {
                 false => Keyring::New,
             },
             keep_fds: self.keep_fds,
-        })
+        };
+        self.start(&request, console)
     }
 
     /// Makes the process, tells its pid and waits until it runs.
-    fn start(&self, request: &Request<'_>) -> Result<Started, Error> {
+    fn start(
+        &self,
+        request: &Request<'_>,
+        console: Option<ConsoleSocket>,
+    ) -> Result<Started, Error> {
         let facts = Facts::probe_entering(request.container)?;
         let (plan, warnings) = lower(request, &facts)?;
         for warning in warnings {
@@ -135,9 +147,13 @@ impl Way<'_> {
             pid: self.first.pid(),
             pidfd: self.first.pidfd(),
         };
-        let handles = open(&plan, target)?;
+        let mut handles = open(&plan, target)?;
+        if let Some(socket) = console {
+            handles.send_terminal_to(socket);
+        }
         let moment = Moment::WithRuntime;
         let (created, ()) = launch::launch(plan, handles, moment, self.interrupts, |_pid| ())?;
+        created.master().into_iter().for_each(ready);
         let told = self
             .pid_file
             .map_or(Ok(()), |file| file.write(created.pid()));
@@ -278,14 +294,8 @@ fn word(word: &OsString) -> Result<String, Error> {
         })
 }
 
-/// What belongs to terminals and pidfd hand-over.
-fn refuse_terminals(process: &Process, args: &args::Exec) -> Result<(), Error> {
-    if process.terminal || args.console_socket.is_some() {
-        return Err(Error::NotYet {
-            option: "--tty",
-            why: "terminals are not supported",
-        });
-    }
+/// What belongs to pidfd hand-over.
+fn refuse_pidfd_socket(args: &args::Exec) -> Result<(), Error> {
     if args.pidfd_socket.is_some() {
         return Err(Error::NotYet {
             option: "--pidfd-socket",

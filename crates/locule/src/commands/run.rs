@@ -3,19 +3,20 @@
 //! Attached, it stands in for the container: its exit status is the program's, signals are passed on, and (as a
 //! subreaper) it reaps what the container's processes leave behind.
 
-use super::create::{Made, Waits};
+use super::create::{Made, Terminal, Waits};
 use super::{Env, delete, start};
 use crate::args;
 use crate::error::Error;
 use crate::notify::Proxy;
 use crate::state;
+use crate::terminal::{Relay, ready};
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
+use kernel::process::{poll, poll_in};
 use kernel::signal::{SignalFd, catchable};
 use launch::Started;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 
 /// SIGCHLD, SIGURG, SIGWINCH: they concern the receiver, not the container.
@@ -26,7 +27,12 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     if !args.detach && !args.no_subreaper {
         set_child_subreaper(true).map_err(Error::Harden)?;
     }
-    let mut made = Made::make(&args.create, env, Waits::ForUs)?;
+    let terminal = match args.detach {
+        true => Terminal::Sent,
+        false => Terminal::Kept,
+    };
+    let mut made = Made::make(&args.create, env, Waits::ForUs, terminal)?;
+    made.master().into_iter().for_each(ready);
     // Before there is something that they would leave behind.
     let signals = if args.detach {
         None
@@ -34,7 +40,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
     };
     let proxy = made.proxy.take();
-    let (started, entry, record) = made.release()?.until_started()?;
+    let (mut started, entry, record) = made.release()?.until_started()?;
     let config = || entry.config().unwrap_or_default();
     if let Err(error) = start::after_start(config, &record) {
         delete_failed(entry.id(), env)?;
@@ -46,7 +52,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = until_end(&started, &signals, proxy).map_err(|source| Error::Process {
+    let exit = until_end(&mut started, &signals, proxy).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "wait for",
         source,
@@ -77,28 +83,55 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     }
 }
 
-/// Passes signals on and reaps until the container's first process has ended; and once that the container is ready.
+/// Passes signals on, and what goes to and comes from the terminal, and reaps until the container's first process has
+/// ended; tells once that the container is ready.
 pub(super) fn until_end(
-    started: &Started,
+    started: &mut Started,
     signals: &SignalFd,
     mut proxy: Option<Proxy>,
 ) -> Result<Exit, Errno> {
+    let mut relay = started.master.take().map(Relay::start).transpose()?;
     loop {
         if let Some(exit) = reap(started)? {
+            if let Some(relay) = relay {
+                relay.finish(signals);
+            }
             return Ok(exit);
         }
-        let socket = proxy.as_ref().map_or(signals.as_fd(), Proxy::socket);
-        let mut fds = [signals.as_fd(), socket].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        match poll(&mut fds, PollTimeout::NONE) {
+        let (events, timeout) = match &relay {
+            Some(relay) => relay.wait_for(),
+            None => ([-1; 3].map(poll_in), None),
+        };
+        let [input, master, output] = events;
+        let news = poll_in(
+            proxy
+                .as_ref()
+                .map_or(-1, |proxy| proxy.socket().as_raw_fd()),
+        );
+        let mut fds = [
+            poll_in(signals.as_fd().as_raw_fd()),
+            news,
+            input,
+            master,
+            output,
+        ];
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
+        let [_, _, input, master, output] = fds;
         proxy = proxy.filter(|proxy| !is_told(proxy));
         while let Some(signal) = signals.next()? {
             if !OWN.contains(&signal) {
                 // ESRCH: it has ended, which the next round finds.
                 let _ended = clone::pidfd_send_signal(started.pidfd.as_fd(), signal);
             }
+            if let Some(relay) = &mut relay {
+                relay.notice(signal);
+            }
+        }
+        if let Some(relay) = &mut relay {
+            relay.serve([input, master, output]);
         }
     }
 }

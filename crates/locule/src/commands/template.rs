@@ -27,8 +27,7 @@ pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {
             Caller::Root
         },
         cgroups: cgroups(),
-        // What `spec` writes must run: terminals are not supported yet.
-        terminal: Terminal::Inherited,
+        terminal: Terminal::Own,
     };
     let path = args.bundle.join("config.json");
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
