@@ -5,7 +5,7 @@ release_flags := "-C target-feature=+crt-static"
 target := arch() + "-unknown-linux-gnu"
 
 # The chapters that say the same on hosts with other cgroups, or choose their hosts themselves.
-once := "bad_input|capabilities|cli|config_root|exec_attack|exec_bad_input|idmap|labels|landlock|layers|mutants|phrases|process|races|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|tracing|user|verify"
+once := "attributes|bad_input|capabilities|cli|config_root|examples|exec_attack|exec_bad_input|idmap|labels|landlock|layers|mutants|phrases|process|races|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|tracing|user|verify"
 
 # list the tasks
 default:
@@ -19,6 +19,11 @@ build:
 release:
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
+
+# completion for bash, zsh and fish, and a man page for each command: into target/pages
+pages:
+    LOCULE_PAGES={{ justfile_directory() }}/target/pages cargo test --package locule args::pages
+    @ls target/pages/*
 
 # a container's life, as root and as an ordinary user
 demo: release

@@ -128,6 +128,13 @@ pub(super) fn whole() -> clap::Command {
     define(ROWS.iter())
 }
 
+/// What a person has a use for: completion and man pages are about this.
+#[cfg(test)]
+pub(super) fn shown() -> clap::Command {
+    let is_shown = |row: &&Row| row.name != "init";
+    define(ROWS.iter().filter(is_shown)).disable_help_subcommand(true)
+}
+
 /// The commands that a word names: one of them may be the line's. Has no `help` command, which would
 /// need all the others.
 pub(super) fn of_named(words: &[OsString]) -> clap::Command {

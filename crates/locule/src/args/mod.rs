@@ -8,6 +8,8 @@
 mod definition;
 mod exec;
 mod group;
+#[cfg(test)]
+mod pages;
 mod plan;
 mod seccomp;
 mod spelling;
