@@ -7,8 +7,8 @@ use crate::hierarchy::{Hierarchy, detect};
 use crate::name::{Base, GroupName};
 use crate::plan::{Request, path_of};
 use crate::resources::page_sizes;
-use crate::systemd::{Bus, Instance, Systemd, Wish};
-use crate::{Error, Manager};
+use crate::systemd::{Bus, Instance, Systemd, Wish, is_booted};
+use crate::{Error, Manager, Version};
 
 /// The host's layout of control groups, and who manages them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +43,12 @@ impl Facts {
             Manager::Systemd => {
                 let instance = request.instance();
                 Wish::lower(request.container, request.id, instance)?;
-                (facts.systemd, bus) = Systemd::ask(instance)?;
                 facts.hierarchies = detect().into_iter().map(|(found, _root)| found).collect();
+                // Before systemd is asked, whose answer would not matter.
+                if is_booted() {
+                    facts.refuse_v1()?;
+                }
+                (facts.systemd, bus) = Systemd::ask(instance)?;
                 return Ok((facts, bus));
             }
         };
@@ -61,6 +65,20 @@ impl Facts {
             facts.hierarchies.push(hierarchy);
         }
         Ok((facts, bus))
+    }
+
+    /// Refuses cgroup v1 for the systemd manager: systemd has none since version 258.
+    ///
+    /// # Errors
+    /// [`Error::LegacyHierarchy`].
+    pub(crate) fn refuse_v1(&self) -> Result<(), Error> {
+        let mut hierarchies = self.hierarchies.iter();
+        match hierarchies.find(|hierarchy| hierarchy.version == Version::V1) {
+            None => Ok(()),
+            Some(hierarchy) => Err(Error::LegacyHierarchy {
+                path: hierarchy.path(),
+            }),
+        }
     }
 
     /// Asks everything that can be asked without a container. What does not answer is left out.

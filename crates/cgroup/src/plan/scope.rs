@@ -6,22 +6,13 @@ use crate::facts::Facts;
 use crate::group::Begun;
 use crate::resources;
 use crate::systemd::{Scope, Wish, not_booted};
-use crate::{Error, Group, Place, Version};
+use crate::{Error, Group, Place};
 
 impl Plan {
     pub(super) fn lower_scope(request: &Request<'_>, facts: &Facts) -> Result<Self, Error> {
         let wish = Wish::lower(request.container, request.id, request.instance())?;
         let systemd = facts.systemd.as_ref().ok_or_else(not_booted)?;
-        // systemd has no v1 any more since version 258, and what is left of it is nothing to begin with.
-        let legacy = facts
-            .hierarchies
-            .iter()
-            .find(|hierarchy| hierarchy.version == Version::V1);
-        if let Some(hierarchy) = legacy {
-            return Err(Error::LegacyHierarchy {
-                path: hierarchy.path(),
-            });
-        }
+        facts.refuse_v1()?;
         let mut scope = Scope::lower(wish, systemd);
         let mut plan = Self::empty(request);
         let places = facts.hierarchies.iter();
