@@ -61,7 +61,7 @@ fn of_program(program: &str, failure: &Failure) -> String {
         // The look-up has found it.
         (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
         (Place::Exec, Errno::ENOEXEC) => format!(
-            "{said}: it is no program for this machine's processor, and no script with `#!` in its first line"
+            "{said}: it is neither a program for this machine's processor nor a script with `#!` in its first line"
         ),
         (_, Errno::ENOENT | Errno::ENOTDIR) if !program.contains('/') => {
             "executable file not found in $PATH".to_owned()
@@ -69,7 +69,7 @@ fn of_program(program: &str, failure: &Failure) -> String {
         (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
         // Files answer EACCES.
         (_, Errno::EPERM) => format!(
-            "{said}; a security module forbids the change of labels (with /process/noNewPrivileges AppArmor wants an unconfined runtime, SELinux an nnp_transition in its policy), or the filter of /linux/seccomp the call"
+            "{said}; a security module forbids the change of labels (with /process/noNewPrivileges, AppArmor needs an unconfined runtime and SELinux needs nnp_transition in its policy), or the filter of /linux/seccomp forbids the call"
         ),
         _ => said,
     };
@@ -84,9 +84,9 @@ fn missing_interpreter(failure: &Failure) -> String {
         false => "",
     };
     match interpreter.is_empty() {
-        true => "the file is there, but the interpreter that it names is not".to_owned(),
+        true => "the file exists, but the interpreter that it names does not".to_owned(),
         false => format!(
-            "the file is there, but its interpreter {interpreter:?}, or what that needs, is not in the container{hint}"
+            "the file exists, but its interpreter {interpreter:?}, or a file that the interpreter needs, is not in the container{hint}"
         ),
     }
 }
@@ -103,7 +103,7 @@ pub(crate) fn namespace_hint(errno: Errno) -> &'static str {
         Errno::EPERM => {
             "; it needs privileges over the namespace, or a user namespace in /linux/namespaces"
         }
-        Errno::ENOMEM => "; the pid namespace to join has no init any more, or memory is short",
+        Errno::ENOMEM => "; the init of the pid namespace to join has ended, or memory is short",
         _ => "",
     }
 }
@@ -127,16 +127,16 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
 /// What the errno alone does not say of a working directory that cannot be made or entered.
 fn cwd_hint(errno: Errno) -> &'static str {
     match errno {
-        Errno::ENOTDIR => "; a part of that path is no directory in the container",
+        Errno::ENOTDIR => "; a part of that path is not a directory in the container",
         Errno::ELOOP => {
-            "; a symbolic link on the way leads to itself, or through a link of procfs such as /proc/self/fd"
+            "; a symbolic link in that path leads to itself, or through a link of procfs such as /proc/self/fd"
         }
         Errno::ENAMETOOLONG => "; a name has at most 255 bytes, a path 4095",
         Errno::EACCES | Errno::EPERM => {
             "; the container's user may not enter it, or a directory above it"
         }
-        Errno::EROFS => "; it is missing and cannot be made there: make it in the image",
-        Errno::ENOENT => "; a symbolic link on the way leads to nothing",
+        Errno::EROFS => "; it does not exist and cannot be made there; make it in the image",
+        Errno::ENOENT => "; a symbolic link in that path leads to nothing",
         _ => "",
     }
 }
@@ -216,7 +216,7 @@ mod tests {
         );
         assert_eq!(
             said(Place::Exec, "sh", b"/lib/ld.so"),
-            "exec: \"sh\": no such file or directory: the file is there, but its interpreter \"/lib/ld.so\", or what that needs, is not in the container"
+            "exec: \"sh\": no such file or directory: the file exists, but its interpreter \"/lib/ld.so\", or a file that the interpreter needs, is not in the container"
         );
         assert!(said(Place::Exec, "sh", b"").ends_with("the interpreter that it names is not"));
     }

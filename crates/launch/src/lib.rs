@@ -101,7 +101,7 @@ pub enum Error {
     #[error("the runtime has more than one thread and must not clone; report this as a bug")]
     Threads,
     /// The start socket.
-    #[error("make or reach {START_SOCKET} in the state directory: {why}")]
+    #[error("make or connect to {START_SOCKET} in the state directory: {why}")]
     StartSocket {
         /// The errno's words.
         why: String,
@@ -159,7 +159,7 @@ pub enum Error {
     InitGone,
     /// Somebody has ended init between the start and the program.
     #[error(
-        "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container anew"
+        "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container again"
     )]
     EndedBefore,
     /// A hook of the runtime's namespaces.
@@ -175,7 +175,7 @@ pub enum Error {
         signal: i32,
     },
     /// The stages cannot talk.
-    #[error("talk with the container process: {}", words(*errno))]
+    #[error("could not exchange messages with the container process: {}", words(*errno))]
     Link {
         /// The kernel's answer.
         errno: Errno,
@@ -208,7 +208,7 @@ pub enum Error {
     },
     /// The check of the namespaces.
     #[error(
-        "the container process is not in the {kind} namespace that was asked for; refused to go on"
+        "the container process is not in the {kind} namespace of the configuration; refused to go on"
     )]
     WrongNamespace {
         /// The specification's word.
@@ -236,7 +236,7 @@ impl From<cgroup::Error> for Error {
 
 fn oom_hint(signal: i32) -> &'static str {
     if signal == kernel::process::SIGKILL {
-        "; if nobody sent it, the memory limit of the cgroup is too small"
+        "; if no process sent it, the memory limit of the cgroup is too small"
     } else {
         ""
     }

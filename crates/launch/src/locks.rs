@@ -72,7 +72,7 @@ impl Plan {
             }
             if moment != Before::Exec && !container.hooks.start_container.is_empty() {
                 return Err(conflict(
-                    "the startContainer hooks would be confined too, since Landlock cannot wait until they have run",
+                    "the startContainer hooks would be confined too, because Landlock cannot wait until they have run",
                     match moment {
                         Before::Ready => {
                             "remove /hooks/startContainer or the listener of /linux/seccomp"

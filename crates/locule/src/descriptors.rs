@@ -43,7 +43,7 @@ pub(crate) enum Unpreserved {
         "LISTEN_FDS is {count}, but the caller has not opened descriptor {number}; open it or unset LISTEN_FDS"
     )]
     Listening { count: u32, number: u32 },
-    #[error("LISTEN_FDS is {value:?}, which is no number of descriptors")]
+    #[error("LISTEN_FDS is {value:?}, which is not a number of descriptors")]
     Number { value: OsString },
 }
 

@@ -35,13 +35,11 @@ pub(crate) enum Error {
         id: ContainerId,
         action: &'static str,
     },
-    #[error("run the host's `ps`")]
+    #[error("could not run `ps`")]
     Ps(#[source] io::Error),
-    #[error("the host's `ps` has failed, {status}: {text}")]
+    #[error("`ps` failed, {status}: {text}")]
     PsFailed { status: ExitStatus, text: String },
-    #[error(
-        "the host's `ps` does not tell process ids: {reason}; give it options that print the column PID"
-    )]
+    #[error("`ps` did not print process ids: {reason}; give it options that print the column PID")]
     PsOdd { reason: String },
     #[error("{action} the first process of container {id}")]
     Process {
@@ -53,7 +51,7 @@ pub(crate) enum Error {
     #[error("container {id} does not end: its first process has survived SIGKILL for {seconds} s")]
     Survivor { id: ContainerId, seconds: u64 },
     #[error(
-        "take away the mount {point:?} of container {id}, which is in the mount namespace of its maker"
+        "could not unmount {point:?} of container {id}, which is in the mount namespace of its creator"
     )]
     Mounted {
         id: String,
@@ -63,7 +61,7 @@ pub(crate) enum Error {
     },
     #[error("the state directory {path:?} does not exist")]
     NoRoot { path: PathBuf },
-    #[error("{path:?} exists: `spec` overwrites nothing, remove it first")]
+    #[error("{path:?} exists: `spec` does not overwrite files; remove it first")]
     SpecExists { path: PathBuf },
     #[error("write {path:?}")]
     Write {
@@ -77,22 +75,22 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("print the answer")]
+    #[error("could not write to standard output")]
     Print(#[source] io::Error),
-    #[error("compose the answer")]
+    #[error("could not write the answer as JSON")]
     Compose(#[from] serde_json::Error),
     #[error(transparent)]
     Unsealed(#[from] seal::Unsealed),
-    #[error("shield this process")]
+    #[error("could not protect this process")]
     Harden(#[source] Errno),
     #[error(transparent)]
     Load(#[from] spec::load::LoadError),
     #[error(transparent)]
     Launch(#[from] launch::Error),
-    #[error("the configuration kept with the container: {report}")]
+    #[error("the saved configuration of the container: {report}")]
     KeptConfig { report: String },
     #[error(
-        "/process: the container has none, so there is nothing to start; add it to config.json and create the container anew"
+        "/process: the configuration has no process to start; add one to config.json and create the container again"
     )]
     NoProcess,
     #[error("{path:?}")]
@@ -110,14 +108,14 @@ pub(crate) enum Error {
         others: String,
     },
     #[error(
-        "no command to run; give one behind the id (`locule exec ID COMMAND`) or a file by --process"
+        "no command to run; give one after the id (`locule exec ID COMMAND`) or a file with --process"
     )]
     NoCommand,
     #[error(
-        "the container's configuration has no process that options could change; describe the whole process in a file and give it by --process"
+        "the container's configuration has no process for the options to change; describe the whole process in a file and give it with --process"
     )]
     NoProcessToChange,
-    #[error("container not running: it has ended while the command was on its way")]
+    #[error("container not running: it ended before the command ran")]
     EndedMeanwhile {
         #[source]
         source: Box<Self>,
@@ -129,7 +127,7 @@ pub(crate) enum Error {
         expected: &'static str,
     },
     #[error(
-        "--cgroup {given:?}: the container has no cgroup of its own, so there is none below it"
+        "--cgroup {given:?}: the container has no cgroup of its own, so no cgroup can be below it"
     )]
     NoSubGroup { given: String },
     #[error("--cgroup {given:?}")]
@@ -160,9 +158,7 @@ pub(crate) enum Error {
         option: &'static str,
         why: &'static str,
     },
-    #[error(
-        "init is not for calling by hand: containers are made by `locule create` and `locule run`"
-    )]
+    #[error("`init` is an internal command; make a container with `locule create` or `locule run`")]
     InitByHand,
 }
 
@@ -268,6 +264,6 @@ mod tests {
         };
         assert_eq!(write.chain(), "write \"/x\": no such file or directory");
         let other = Error::Print(io::Error::other("Odd"));
-        assert_eq!(other.chain(), "print the answer: Odd");
+        assert_eq!(other.chain(), "could not write to standard output: Odd");
     }
 }

@@ -144,7 +144,7 @@ pub(crate) enum Refusal {
     NotYetRunning,
     #[error("container not running: it is paused already")]
     PausedAlready,
-    #[error("cannot exec in a stopped container; start it anew")]
+    #[error("cannot exec in a stopped container; create it again")]
     ExecStopped,
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     ExecFrozen,

@@ -224,7 +224,7 @@ fn apparmor(host: Option<&Facts>, profile: &str) -> Result<Option<Write>, Diagno
     let value = [COMMAND, profile.as_bytes()].concat();
     if value.len() > LIMIT {
         let limit = LIMIT - COMMAND.len();
-        let message = format!("is longer than the {limit} bytes that the kernel takes");
+        let message = format!("is longer than the {limit} bytes that the kernel accepts");
         return Err(problem(Code::Range, message));
     }
     Ok(Some(Write { attribute, value }))
@@ -249,7 +249,7 @@ fn context(
         ));
     }
     if label.len() > limit {
-        let message = format!("is longer than the {limit} bytes that the kernel takes");
+        let message = format!("is longer than the {limit} bytes that the kernel accepts");
         return Err(problem(Code::Range, message));
     }
     match host.and_then(|host| host.contexts.get(label)) {

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_plain_file_is_no_namespace() {
         let error = Joined::open(Kind::Network, Path::new("/proc/self/status")).unwrap_err();
-        assert!(error.to_string().contains("is no namespace"), "{error}");
+        assert!(error.to_string().contains("is not a namespace"), "{error}");
     }
 
     #[test]

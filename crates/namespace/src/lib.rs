@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// The path leads to something else.
     #[error(
-        "{pointer}: {path:?} is no namespace; expected a file such as /proc/PID/ns/{wanted} or a bind mount of one"
+        "{pointer}: {path:?} is not a namespace; expected a file such as /proc/PID/ns/{wanted} or a bind mount of one"
     )]
     NoNamespace {
         /// JSON pointer of the namespace.
@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// A range of ids needs a set-id helper that is not there.
     #[error(
-        "{pointer}: mapping more than the own id needs {program}, which is not in PATH; install the package uidmap, or map only id {own}"
+        "{pointer}: mapping more ids than your own needs {program}, which is not in PATH; install the package uidmap, or map only id {own}"
     )]
     NoHelper {
         /// JSON pointer of the map.
@@ -115,7 +115,7 @@ pub enum Error {
     },
     /// The process hides its namespaces from this caller.
     #[error(
-        "the namespaces of process {pid} are hidden from this user: a container that waits for its start hides from all but root; run `start` first"
+        "this user may not see the namespaces of process {pid}: before `start` only root may see those of a container; run `start` first"
     )]
     Hidden {
         /// In the runtime's PID namespace.

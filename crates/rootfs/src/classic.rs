@@ -71,13 +71,13 @@ impl Classic {
         let data = words.join(&b',');
         if data.len() > PAGE {
             let message = format!(
-                "are {} bytes together for the file system, and the kernel takes {PAGE}",
+                "are {} bytes together for the file system, and the kernel accepts {PAGE}",
                 data.len()
             );
             return Err(element.problem(Code::Range, "options", message));
         }
         classic.data = CString::new(data)
-            .map_err(|_nul| element.problem(Code::Range, "options", "hold a NUL byte".into()))?;
+            .map_err(|_nul| element.problem(Code::Range, "options", "contain a NUL byte".into()))?;
         Ok(Some(classic))
     }
 

@@ -25,7 +25,7 @@ pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Re
     let kind = element.mount.kind.as_deref().unwrap_or("none");
     match kind {
         "none" => {
-            let message = "says of no file system what to mount".to_owned();
+            let message = "does not name a file system to mount".to_owned();
             Err(element
                 .problem(Code::Missing, "type", message)
                 .hint("a bind mount has the option bind or rbind")
@@ -62,10 +62,10 @@ fn c_string(element: &Element<'_>, property: &str, text: &[u8]) -> Result<CStrin
     let problem = |message: &str| element.problem(Code::Range, property, message.to_owned());
     if text.len() > 4095 {
         return Err(problem(
-            "is longer than the 4095 bytes that the kernel takes",
+            "is longer than the 4095 bytes that the kernel accepts",
         ));
     }
-    CString::new(text).map_err(|_nul| problem("holds a NUL byte"))
+    CString::new(text).map_err(|_nul| problem("contains a NUL byte"))
 }
 
 /// A file system of its own. `None`: the host's must stand in for it, as is known beforehand.
@@ -427,7 +427,7 @@ fn hierarchy_mount(
             element.problem(
                 Code::Host,
                 "type",
-                format!("hierarchy {options:?} holds a NUL byte"),
+                format!("hierarchy {options:?} contains a NUL byte"),
             )
         })?;
         params.push(param);

@@ -143,11 +143,11 @@ impl Plan {
                 Some(" (this kernel has no such file system; is its module loaded?)")
             }
             (List::Mount, Call::FsconfigCreate, Errno::EACCES) if labelled(step?) => Some(
-                " (the policy of SELinux does not permit the label, or, in a user namespace, the file system takes none)",
+                " (the policy of SELinux does not permit the label, or, in a user namespace, the file system supports no labels)",
             ),
-            (List::Mount, Call::FsconfigCreate, Errno::EINVAL) if labelled(step?) => {
-                Some(" (the file system may be mounted elsewhere with another label, or know none)")
-            }
+            (List::Mount, Call::FsconfigCreate, Errno::EINVAL) if labelled(step?) => Some(
+                " (the file system is mounted elsewhere with another label, or supports no labels)",
+            ),
             (List::Mount, Call::Setxattr, Errno::EOPNOTSUPP) => {
                 Some(" (the policy of SELinux on this host does not label this file system)")
             }
@@ -158,13 +158,13 @@ impl Plan {
                 " (the flags ro, nosuid, nodev and noexec of a host mount, and how it keeps access times, are locked in a user namespace)",
             ),
             (List::Mount, Call::OpenTree, Errno::EINVAL) => Some(
-                " (something is mounted below the source, and in a user namespace the kernel does not uncover it: use the option rbind)",
+                " (something is mounted below the source, and a bind mount in a user namespace may not uncover what is hidden there: use the option rbind)",
             ),
             (List::Procfs, _, Errno::EPERM) => Some(
                 " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
             ),
             (List::Attach, Call::Verify, Errno::ESTALE) => {
-                Some(" (another directory has taken its place meanwhile)")
+                Some(" (another directory has taken its place)")
             }
             (List::MaskedPath, Call::Verify, Errno::EISDIR) => {
                 Some(" (it leads to the root itself, which cannot be masked)")
@@ -174,7 +174,7 @@ impl Plan {
             }
             (_, Call::Verify, Errno::ENXIO) => Some(" (of another type or with other numbers)"),
             (_, Call::Verify, Errno::EMEDIUMTYPE) => {
-                Some(" (it is no procfs, and nothing else may be mounted on /proc)")
+                Some(" (it is not a procfs, and nothing else may be mounted on /proc)")
             }
             _ => None,
         }

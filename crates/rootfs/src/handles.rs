@@ -355,7 +355,7 @@ fn error_of(tree: &Tree, errno: Errno) -> Error {
         Role::Node(..) => Error::Device { path, source },
         Role::Bind(bind) if errno == Errno::EMEDIUMTYPE => {
             let message =
-                format!("{path:?} is no procfs, and nothing else may be mounted on /proc");
+                format!("{path:?} is not a procfs, and nothing else may be mounted on /proc");
             let pointer = format!("{}/source", bind.pointer);
             Diagnostic::new(Code::Conflict, pointer, message).into()
         }

@@ -49,7 +49,7 @@ impl Label {
             .iter()
             .any(|(other, _, contradicts)| (*contradicts || *other == key) && given(other));
         let label = CString::new(label.as_str()).map_err(|_nul| {
-            Diagnostic::new(Code::Range, "/linux/mountLabel", "holds a NUL byte")
+            Diagnostic::new(Code::Range, "/linux/mountLabel", "contains a NUL byte")
         })?;
         Ok(match kind {
             "proc" | "sysfs" | "cgroup" | "cgroup2" => Self::None,
@@ -73,7 +73,7 @@ fn parameter(container: &Container) -> Result<&'static CStr, Diagnostic> {
         None => Err(Diagnostic::new(
             Code::UnknownValue,
             format!("/annotations/{ANNOTATION}"),
-            format!("{word:?} is no parameter of SELinux"),
+            format!("{word:?} is not a parameter of SELinux"),
         )
         .hint("one of context, fscontext, defcontext, rootcontext")),
     }

@@ -116,7 +116,7 @@ pub enum Error {
         source: Reason,
     },
     /// The host's device node is missing, or another one.
-    #[error("device node {path:?} of the host, to be bound since none can be made")]
+    #[error("device node {path:?} of the host, to be bound because it cannot be made")]
     Device {
         /// On the host.
         path: PathBuf,
@@ -144,7 +144,7 @@ pub enum Error {
     },
     /// The ids of a mount cannot be mapped.
     #[error(
-        "map the ids of {path:?} on {destination:?} (EINVAL: its file system or this kernel cannot, or they are mapped already)"
+        "map the ids of {path:?} on {destination:?} (EINVAL: its file system or this kernel does not support it, or they are mapped already)"
     )]
     IdMapped {
         /// On the host.
@@ -359,7 +359,7 @@ fn check(container: &Container) -> Result<(), Diagnostic> {
 }
 
 fn nul(pointer: &str) -> Diagnostic {
-    Diagnostic::new(Code::Path, pointer, "holds a NUL byte")
+    Diagnostic::new(Code::Path, pointer, "contains a NUL byte")
 }
 
 /// A path of the host as system calls want it.
@@ -399,7 +399,7 @@ fn sysctls(container: &Container) -> Result<Vec<Sysctl>, Diagnostic> {
         .iter()
         .map(|(key, value)| {
             let path = path_of(key).ok_or_else(|| {
-                let message = format!("{key:?} is no name of a sysctl");
+                let message = format!("{key:?} is not the name of a sysctl");
                 Diagnostic::new(Code::Path, "/linux/sysctl", message)
             })?;
             Ok(Sysctl {
@@ -497,7 +497,7 @@ impl Devices<'_> {
     fn spot(&self, path: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
         let path = clean(path);
         let (parent, name) = split(&path).ok_or_else(|| {
-            Diagnostic::new(Code::Path, pointer, "is the root, which is no device")
+            Diagnostic::new(Code::Path, pointer, "is the root, which is not a device")
         })?;
         let name = CString::new(name.as_bytes()).map_err(|_nul| nul(pointer))?;
         let base = match self.dev {

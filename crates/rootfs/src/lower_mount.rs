@@ -92,7 +92,7 @@ impl<'a> MountContext<'a> {
         let pointer = format!("/mounts/{index}");
         let options = options::read(&mount.options).map_err(|word| {
             let pointer = format!("{pointer}/options/{word}");
-            Diagnostic::new(Code::Range, pointer, "holds a NUL byte")
+            Diagnostic::new(Code::Range, pointer, "contains a NUL byte")
         })?;
         let element = Element {
             pointer,
@@ -184,7 +184,7 @@ impl<'a> MountContext<'a> {
             return Ok(None);
         }
         let name = CString::new(name.as_bytes())
-            .map_err(|_nul| Diagnostic::new(Code::Path, property, "holds a NUL byte"))?;
+            .map_err(|_nul| Diagnostic::new(Code::Path, property, "contains a NUL byte"))?;
         Ok(Some(Base { step, name }))
     }
 
@@ -270,7 +270,7 @@ impl<'a> MountContext<'a> {
     /// Where a link goes. `destination` is cleaned and not the root.
     pub(crate) fn spot(&self, destination: &Path, pointer: &str) -> Result<Spot, Diagnostic> {
         let property = format!("{pointer}/destination");
-        let nul = |_nul| Diagnostic::new(Code::Path, &property, "holds a NUL byte");
+        let nul = |_nul| Diagnostic::new(Code::Path, &property, "contains a NUL byte");
         let (parent, name) = split(destination).unwrap_or((Path::new(""), OsStr::new("")));
         Ok(Spot {
             parent: inside(parent, &property)?,

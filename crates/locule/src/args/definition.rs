@@ -70,7 +70,7 @@ macro_rules! commands {
 // it does.
 commands! {
     Create "create" 1..=1, commands::create::run,
-        "Make a container from a bundle, up to the point where its program could run";
+        "Make a container from a bundle, but do not run its program yet";
     Start "start" 1..=1, commands::start::run,
         "Run the program of a created container";
     Run "run" 1..=1, commands::run::run,
@@ -86,15 +86,15 @@ commands! {
     List "list" 0..=0, commands::list::run,
         "List the containers of the state directory";
     Pause "pause" 1..=1, commands::pause::run,
-        "Stop all processes of a container where they are";
+        "Freeze all processes of a container";
     Resume "resume" 1..=1, commands::resume::run,
-        "Let the processes of a paused container run on";
+        "Let the processes of a paused container run again";
     Ps "ps" 1..=usize::MAX, commands::ps::run,
         "List the processes of a container";
     Update "update" 1..=1, commands::update::run,
         "Change the limits of a container";
     Events "events" 1..=1, commands::events::run,
-        "Print what a container uses, and when its memory has run out";
+        "Print what resources a container uses, and when it runs out of memory";
     Spec "spec" 0..=0, commands::template::run,
         "Write a config.json to start from";
     Features "features" 0..=0, commands::features::run,
@@ -104,9 +104,9 @@ commands! {
     Plan "plan" 0..=1, commands::plan::run,
         "Print what create would do with a bundle on this host";
     Seccomp "seccomp" 0..=0, commands::seccomp::run,
-        "Compile, check, question and compare system call filters, without any container";
+        "Compile, check, test and compare system call filters, without a container";
     Init "init" 0..=0, commands::init,
-        "Refuses: containers are made by create and run";
+        "Internal: create and run make containers";
 }
 
 /// Runs one command in a frame of its own: all in one are a hundred KiB of stack, which every start

@@ -194,7 +194,7 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
         };
         if !present.is_empty() {
             tracing::warn!(
-                "{present:?} left alone: container {id} is of an earlier boot of this host, and these cgroups are not"
+                "{present:?} left alone: container {id} is from an earlier boot of this host, but these cgroups are not"
             );
         }
         return Ok(());
@@ -202,7 +202,7 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
     let taken = cgroup.taken()?;
     if !taken.is_empty() {
         tracing::warn!(
-            "{taken:?} left alone: others have made or taken over these cgroups since container {id} had them"
+            "{taken:?} left alone: another program has made or taken over these cgroups of container {id}"
         );
     }
     let is_over = has_ended(record, observed);
@@ -216,7 +216,7 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
             if is_over || cgroup.pids()?.is_empty() =>
         {
             tracing::warn!(
-                "{group:?} left alone: processes {pids:?} in this cgroup are not container {id}'s"
+                "{group:?} left alone: processes {pids:?} in this cgroup do not belong to container {id}"
             );
             Ok(())
         }

@@ -57,7 +57,11 @@ pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
     }
     watch.oom = group.watch_oom().unwrap_or_else(|error| {
         let error = Error::from(error);
-        tracing::warn!(code = error.code(), "no word of oom: {}", error.chain());
+        tracing::warn!(
+            code = error.code(),
+            "events of type oom are not available: {}",
+            error.chain()
+        );
         None
     });
     watch.follow(args.interval)?;

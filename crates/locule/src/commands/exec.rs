@@ -211,7 +211,7 @@ fn from_file(path: &Path, args: &args::Exec, first: Option<&Process>) -> Result<
         return Err(Error::Option {
             option: "--process",
             given: extra.to_string_lossy().into_owned(),
-            expected: "nothing behind the id, since the file has the command",
+            expected: "nothing after the id, because the file has the command",
         });
     }
     let (mut process, warnings) = spec::load::load_process(path, first)?;

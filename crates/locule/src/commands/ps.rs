@@ -32,7 +32,7 @@ fn listing(options: &[&OsStr]) -> Result<String, Error> {
         .map_err(Error::Ps)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        let text = crate::log::visible(text.lines().next().unwrap_or("it says nothing"));
+        let text = crate::log::visible(text.lines().next().unwrap_or("no message"));
         let status = output.status;
         return Err(Error::PsFailed { status, text });
     }
@@ -46,7 +46,7 @@ fn table(listing: &str, pids: &[i32]) -> Result<String, Error> {
     let mut lines = listing.lines();
     let heading = lines
         .next()
-        .ok_or_else(|| odd("it prints nothing".to_owned()))?;
+        .ok_or_else(|| odd("its output is empty".to_owned()))?;
     let column = heading
         .split_whitespace()
         .position(|name| name == "PID")
@@ -58,9 +58,9 @@ fn table(listing: &str, pids: &[i32]) -> Result<String, Error> {
             continue;
         };
         if field != "-" {
-            let pid = field
-                .parse()
-                .map_err(|_no_number| odd(format!("column {} of {line:?}", column + 1)))?;
+            let pid = field.parse().map_err(|_no_number| {
+                odd(format!("column {} of {line:?} is not a number", column + 1))
+            })?;
             is_ours = pids.contains(&pid);
         }
         if is_ours {
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn output_without_process_ids_is_refused_by_its_line() {
         for (listing, words) in [
-            ("", "it prints nothing"),
+            ("", "its output is empty"),
             ("COMMAND\nsleep\n", "its heading is \"COMMAND\""),
             ("COMMAND PID\na b 7\n", "column 2 of \"a b 7\""),
         ] {

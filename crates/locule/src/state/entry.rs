@@ -229,7 +229,7 @@ impl Entry {
             Ok(bytes) => bytes,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::EINVAL | Errno::ELOOP | Errno::ENXIO) => {
-                return Err(damaged("it is no regular file".to_owned()));
+                return Err(damaged("it is not a regular file".to_owned()));
             }
             Err(Errno::EFBIG) => return Err(damaged("it is longer than 16 MiB".to_owned())),
             Err(source) => return Err(failed(&self.id, "read", file, source)),
@@ -457,7 +457,7 @@ fn holder(directory: &OwnedFd) -> String {
 /// What is known of the container that has the name already.
 fn occupant(root: &OwnedFd, id: &ContainerId) -> String {
     let Ok(entry) = Entry::open(root, id, Lock::None) else {
-        return "something that is no container is in its place".to_owned();
+        return "a file that is not a container has this name".to_owned();
     };
     let held = entry.is_held();
     match entry.record() {
@@ -471,7 +471,9 @@ fn occupant(root: &OwnedFd, id: &ContainerId) -> String {
         }
         Err(_) if held => "it is being created by a live process".to_owned(),
         Ok(_) | Err(_) => {
-            format!("half-made by a process that is gone; `locule delete --force {id}` cleans up")
+            format!(
+                "incomplete, and the process that was creating it has ended; `locule delete --force {id}` cleans up"
+            )
         }
     }
 }

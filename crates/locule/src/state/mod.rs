@@ -47,7 +47,7 @@ pub(crate) enum Error {
         reason: String,
     },
     #[error(
-        "container {id} is half-made: its maker has left no record; `locule delete --force {id}` cleans up"
+        "container {id} is incomplete: the process that was creating it left no record; `locule delete --force {id}` cleans up"
     )]
     Unrecorded { id: ContainerId },
     #[error("container {id}: {action} {file}")]
@@ -58,7 +58,7 @@ pub(crate) enum Error {
         #[source]
         source: Errno,
     },
-    #[error("the state directory cannot be /, which --root {path:?} leads to")]
+    #[error("--root {path:?} leads to /, which cannot be the state directory")]
     RootIsSlash { path: PathBuf },
     #[error("the state directory {path:?} cannot be trusted: {reason}")]
     RootUntrusted { path: PathBuf, reason: &'static str },

@@ -249,7 +249,7 @@ impl Record {
             return Err("it does not end with a checksum".to_owned());
         };
         if format!("{:016x}", checksum(content)).as_bytes() != digits {
-            return Err("its checksum is another".to_owned());
+            return Err("its checksum does not match".to_owned());
         }
         // The version first: a later form may have other keys.
         #[derive(Deserialize)]
@@ -259,7 +259,7 @@ impl Record {
         let form: Form = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if form.version != VERSION {
             return Err(format!(
-                "it has version {}, this program knows {VERSION}",
+                "it has version {}, this program supports {VERSION}",
                 form.version
             ));
         }

@@ -106,7 +106,7 @@ impl Store {
             let reason = if found.st_uid != geteuid().as_raw() {
                 "another user owns it"
             } else if found.st_mode & 0o077 != 0 {
-                "its mode lets other users in"
+                "its mode gives other users access"
             } else {
                 ""
             };

@@ -248,7 +248,7 @@ fn a_record_of_another_version_is_refused_by_number() {
     record.version = 99;
     let bytes = record.to_bytes().unwrap();
     let error = Record::from_bytes(&bytes, "box").unwrap_err();
-    assert_eq!(error, "it has version 99, this program knows 1");
+    assert_eq!(error, "it has version 99, this program supports 1");
 }
 
 #[test]
