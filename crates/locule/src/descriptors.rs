@@ -1,8 +1,9 @@
 //! Descriptors that the caller has left open.
 //!
-//! Engines leak: containerd's shim leaves a listening socket at 3, conmon a pipe. Decides which numbers
-//! reach the container's program (those that `--preserve-fds` and socket activation ask for) and marks
-//! all others close-on-exec, before anything else is opened. Also how many this process may open itself.
+//! Engines leak descriptors: containerd's shim leaves a listening socket at 3, conmon a pipe.
+//! Decides which descriptors reach the container's program (those that `--preserve-fds` and socket
+//! activation ask for) and marks all others close-on-exec, before anything else is opened. Also
+//! decides how many descriptors this process may open.
 
 use kernel::Errno;
 use kernel::process::{Closing, DESCRIPTORS, close_range, is_open, prlimit, rlimit};
@@ -14,8 +15,8 @@ use std::ffi::{OsStr, OsString};
 /// The first number that is not one of stdin, stdout and stderr.
 const FIRST: u32 = 3;
 
-/// How many descriptors of the caller the program inherits, from 3 on: first those of socket activation, then
-/// those of `--preserve-fds`. All are open.
+/// How many descriptors of the caller the program inherits, from 3 on: first those of socket
+/// activation, then those of `--preserve-fds`. All are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Preserved {
     /// LISTEN_FDS of sd_listen_fds(3).
@@ -47,10 +48,11 @@ pub(crate) enum Unpreserved {
     Number { value: OsString },
 }
 
-/// The descriptors that --preserve-fds and the environment ask for. Call it before anything is opened.
+/// The descriptors that --preserve-fds and the environment ask for. Call it before anything is
+/// opened.
 ///
 /// # Errors
-/// One of them is not open, or LISTEN_FDS is no number.
+/// One of them is not open, or LISTEN_FDS is not a number.
 pub(crate) fn preserved(asked: u32) -> Result<Preserved, Unpreserved> {
     let pid = env::var_os("LISTEN_PID");
     let count = env::var_os("LISTEN_FDS");
@@ -75,8 +77,8 @@ pub(crate) fn asked(asked: u32) -> Result<Preserved, Unpreserved> {
     Ok(preserved)
 }
 
-/// How many descriptors the caller has passed to the process `own`: sd_listen_fds(3). A LISTEN_PID that is absent
-/// or another process' says that they are not for this one.
+/// How many descriptors the caller has passed to the process `own`: sd_listen_fds(3). If LISTEN_PID
+/// is absent or has another pid, they are not for this process.
 fn listening(own: u32, pid: Option<&OsStr>, count: Option<&OsStr>) -> Result<u32, Unpreserved> {
     let number = |text: &OsStr| text.to_str().and_then(|text| text.parse::<u32>().ok());
     let (Some(pid), Some(count)) = (pid, count) else {
@@ -111,9 +113,9 @@ fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpr
     Ok(())
 }
 
-/// Lets this process have as many descriptors as its hard limit allows: every bind mount takes one for a while.
-/// The container's program gets what its configuration says, or what the caller had. Gives the limit that the
-/// caller had, if this process has another one now: for hooks.
+/// Raises the limit on descriptors to the hard limit: every bind mount needs one for a while. The
+/// container's program gets the limit of its configuration, or that of the caller. Returns the
+/// limit of the caller if it was changed, for hooks.
 ///
 /// # Errors
 /// The limit cannot be read or set.

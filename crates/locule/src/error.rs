@@ -12,7 +12,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-/// Everything that ends a command. The messages say what was asked of what; sources are chained.
+/// Every error that ends a command. The messages name the action and the object; sources are
+/// chained.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Error {
@@ -208,21 +209,22 @@ impl Error {
     }
 }
 
-/// Whether anybody still reads what is printed.
+/// Whether the reader of standard output still exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// As far as it can be told.
+    /// It exists, as far as the kernel says.
     Present,
-    /// It has closed its end.
+    /// It has closed its end of the pipe.
     Gone,
 }
 
-/// Prints an answer on stdout. A reader that has gone away (`locule list | head -1`) wants no more of it.
+/// Prints an answer on stdout. It is no error if the reader has closed the pipe
+/// (`locule list | head -1`).
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     print_bytes(text.as_bytes())
 }
 
-/// The same with an answer that is no text.
+/// The same for an answer that is not text.
 pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
     print_part_of(bytes).map(|_reader| ())
 }

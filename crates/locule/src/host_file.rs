@@ -1,9 +1,9 @@
 //! Files that the caller names, on the host: the one way to write them.
 //!
-//! The directory is opened once, and everything after that goes by its descriptor. Decides which links are
-//! followed: the directory may belong to another user, who can put links under every name in it. A new file is
-//! made under a name that nobody can guess, exclusively; a file to append to is followed only through links
-//! that root or this user has made.
+//! The directory is opened once, and everything after that goes by its descriptor. Decides which
+//! links are followed: the directory may belong to another user, who can put links under every name
+//! in it. A new file is made exclusively, under a name that cannot be guessed. For a file to append
+//! to, only links that root or this user has made are followed.
 
 use crate::state::is_host_root;
 use kernel::attribute::random;
@@ -48,11 +48,11 @@ impl HostFile {
         Ok(Self { directory, name })
     }
 
-    /// Puts a file with this content in the place of whatever has the name: readers see all of it or what
-    /// was there before. Links are neither followed nor kept. Mode 0666 less the umask.
+    /// Replaces the file of this name, whatever it is, by one with this content. Readers see the
+    /// old or the new file, whole. Links are neither followed nor kept. Mode 0666 less the umask.
     ///
     /// # Errors
-    /// What the kernel has refused; nothing is left then.
+    /// The errno of the call that failed; nothing is left then.
     pub(crate) fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let temporary = self.temporary()?;
         let flags =
@@ -74,7 +74,7 @@ impl HostFile {
         })
     }
 
-    /// A name beside the file's own, short enough whatever that is.
+    /// A temporary name in the same directory. It is short enough for any file name.
     fn temporary(&self) -> Result<OsString, Errno> {
         Ok(format!(".locule-{:016x}", random()?).into())
     }
@@ -84,11 +84,12 @@ impl HostFile {
         let _best_effort = unlinkat(&self.directory, &*self.name, UnlinkatFlags::NoRemoveDir);
     }
 
-    /// Opens the file for appending, and makes it if it is absent, mode 0644. A FIFO without a reader is refused
-    /// instead of waited for.
+    /// Opens the file for appending, and makes it if it is absent, mode 0644. A FIFO without a
+    /// reader is refused instead of waited for.
     ///
     /// # Errors
-    /// ELOOP: a link that another user has made, or too many of them. ENXIO: nobody reads the FIFO.
+    /// ELOOP: a link that another user has made, or too many of them. ENXIO: the FIFO has no
+    /// reader.
     pub(crate) fn append(self) -> Result<File, Errno> {
         let flags = OFlag::O_WRONLY
             | OFlag::O_APPEND
@@ -99,7 +100,7 @@ impl HostFile {
         let mode = Mode::from_bits_truncate(0o644);
         let mut at = self;
         for _link in 0..LINKS {
-            // Nobody plants links in procfs: /dev/stderr leads there.
+            // Other users cannot make links in procfs, and /dev/stderr leads there.
             if fstatfs(&at.directory)?.filesystem_type() == PROC_SUPER_MAGIC {
                 let flags = flags - OFlag::O_CREAT;
                 return Ok(openat(&at.directory, &*at.name, flags, mode)?.into());
@@ -112,9 +113,9 @@ impl HostFile {
         Err(Errno::ELOOP)
     }
 
-    /// Where the link of this name leads, if it may be followed.
+    /// The target of the link of this name, if it may be followed.
     fn follow(&self) -> Result<Self, Errno> {
-        // By descriptor: what was looked at is what is read.
+        // By descriptor, so that the link that was checked is the link that is read.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let link = openat(&self.directory, &*self.name, flags, Mode::empty())?;
         let found = fstat(&link)?;
@@ -129,8 +130,8 @@ impl HostFile {
     }
 }
 
-/// Whether a link may be followed: root or this user has made it. In a user namespace the host's root has
-/// no number, so an ordinary user also follows a link of the directory's owner.
+/// Whether a link may be followed: root or this user has made it. In a user namespace the host's
+/// root has no user id, so an ordinary user also follows a link of the directory's owner.
 fn is_trusted(link: &FileStat, directory: &FileStat) -> bool {
     let own = link.st_uid == 0 || link.st_uid == geteuid().as_raw();
     own || (!is_host_root() && link.st_uid == directory.st_uid)
@@ -215,7 +216,8 @@ mod tests {
     #[test]
     fn standard_error_is_a_log_too() {
         for path in ["/dev/stderr", "/proc/self/fd/2"] {
-            // Where it is closed, a socket or a terminal of others there is nothing to open.
+            // Skip if stderr is closed, a socket or the terminal of another user: it cannot be
+            // opened.
             match HostFile::at(Path::new(path)).unwrap().append() {
                 Ok(_log) => {}
                 Err(errno) => assert!(matches!(errno, Errno::ENXIO | Errno::EACCES), "{errno}"),

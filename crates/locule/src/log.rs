@@ -1,9 +1,9 @@
-//! Messages: where they go and how they look.
+//! Log messages: where they go and their format.
 //!
-//! Decides the two forms that engines parse (the JSON form of `--log-format json` and the text form) and that
-//! no write waits for ever: a full pipe gets a second, then the message is dropped. Everything is written
-//! with one write a line, so that lines of several processes do not mix in an appended file. The error
-//! that ends a command is also printed on stderr, whatever the log is.
+//! Decides the two forms that engines parse (the JSON form of `--log-format json` and the text
+//! form) and that no write blocks for ever: on a full pipe the message is dropped after a second.
+//! Everything is written with one write a line, so that lines of several processes do not mix in an
+//! appended file. The error that ends a command is also printed on stderr, whatever the log is.
 
 use crate::args::{Globals, LogFormat, LogLevel};
 use crate::host_file::HostFile;
@@ -24,10 +24,11 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// How long one write may wait for a reader, in milliseconds.
 const PATIENCE: u16 = 1000;
 
-/// What a pipe with room for anything takes without waiting: PIPE_BUF of limits.h.
+/// How much a pipe accepts without blocking if it has any room: PIPE_BUF of limits.h.
 const PIECE: usize = 4096;
 
-/// The longest message, in bytes. What a configuration says can be megabytes, which explain nothing.
+/// The longest message, in bytes. A message can quote megabytes of a configuration, which does not
+/// help.
 const LONGEST: usize = 16 << 10;
 
 /// How much of the end of a longer one is kept: engines show the last line.
@@ -43,7 +44,7 @@ pub(crate) struct Unavailable {
     source: io::Error,
 }
 
-/// Takes the messages of this process.
+/// Receives the messages of this process.
 #[derive(Debug)]
 struct Log {
     file: Option<File>,
@@ -51,10 +52,10 @@ struct Log {
     level: Level,
 }
 
-/// Sends the messages of this process where `globals` says.
+/// Sends the messages of this process to the destination in `globals`.
 ///
 /// # Errors
-/// [`Unavailable`]: `--log` names what cannot be opened.
+/// [`Unavailable`]: the file of `--log` cannot be opened.
 pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
     let path = globals.log.as_deref().filter(|path| *path != Path::new(""));
     let file = path.map(open).transpose()?;
@@ -63,7 +64,7 @@ pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
         format: globals.log_format,
         level: level(globals),
     };
-    // A second call would be an error of ours that costs nothing but messages.
+    // A second call would be a bug, but it would only lose messages.
     drop(tracing::subscriber::set_global_default(log));
     Ok(())
 }
@@ -88,14 +89,14 @@ fn level(globals: &Globals) -> Level {
         Some(LogLevel::Info) => Level::INFO,
         Some(LogLevel::Warning) => Level::WARN,
         Some(LogLevel::Error) => Level::ERROR,
-        // An engine shows its users what is in its log, so nothing goes there unasked but errors.
+        // An engine shows its log to its users, so by default only errors go there.
         None if globals.log.is_some() => Level::ERROR,
         None => Level::WARN,
     }
 }
 
-/// Says why the command has failed: in the log with its code, and on stderr for people. Each line of the
-/// message stands alone, so each is marked.
+/// Reports why the command failed: in the log with its code, and on stderr for people. Each line of
+/// the message stands alone, so each gets the prefix.
 pub(crate) fn failure(code: &str, message: &str) {
     tracing::error!(code, last = true, "{message}");
     for line in bounded(message).lines() {
@@ -109,8 +110,8 @@ pub(crate) fn complain(line: &str) {
     write_bounded(&io::stderr(), &format!("locule: {}\n", visible(&line)));
 }
 
-/// Prints on stderr why a command line is not understood. The first paragraph of `text` says what is wrong and
-/// comes last, on one line: engines show the last line alone.
+/// Prints on stderr why a command line is not valid. The first paragraph of `text` says what is
+/// wrong and comes last, on one line: engines show the last line alone.
 pub(crate) fn explain(text: &str) {
     write_bounded(&io::stderr(), &explanation(&bounded(text)));
 }
@@ -142,8 +143,8 @@ fn bounded(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head}... ({left_out} bytes left out) ...{tail}"))
 }
 
-/// `text` with control characters, which would talk to the terminal, written as escapes. A line break in
-/// a message is one too.
+/// `text` with its control characters escaped, since they could control the terminal. A line break
+/// is escaped too.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -156,7 +157,8 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
-/// Writes all of `text`, or as much as a reader takes in time. There is nobody to tell of a failure.
+/// Writes all of `text`, or as much as a reader accepts in time. A failure cannot be reported
+/// anywhere.
 fn write_bounded<F>(destination: &F, text: &str)
 where
     F: AsFd,
@@ -179,7 +181,7 @@ where
     }
 }
 
-/// Whether a write will not wait.
+/// Whether a write would not block.
 fn ready(destination: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(destination.as_fd(), PollFlags::POLLOUT)];
     let timeout = PollTimeout::from(PATIENCE);
@@ -248,7 +250,7 @@ impl Message {
                     time,
                     code: self.code.as_deref(),
                 };
-                // Strings always serialize.
+                // Serializing a string does not fail.
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
             LogFormat::Text => {

@@ -1,7 +1,8 @@
 //! An OCI low-level container runtime.
 //!
-//! Reads the command line, sets up the log, hands over to one command and turns its error into one line and
-//! an exit status: 0 done, 1 any error, 3 no such command, and what `run` gives.
+//! Reads the command line, sets up the log, runs one command and turns its error into one line and
+//! an exit status: 0 success, 1 any error, 3 unknown command. `run` and `exec` return the status of
+//! the program.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 static ALLOCATOR: kernel::heap::Guarded = kernel::heap::Guarded;
 
 fn main() -> ExitCode {
-    // The standard library has opened /dev/null in place of a missing 0, 1 or 2 already.
+    // The standard library has already opened /dev/null for a missing descriptor 0, 1 or 2.
     let words: Vec<_> = env::args_os().skip(1).collect();
     let origin = if seal::is_wanted(words.iter().map(OsString::as_os_str)) {
         seal::reexec().map(Some)
@@ -68,7 +69,7 @@ fn execute(
     command: &Command,
     origin: Result<Option<Origin>, Unsealed>,
 ) -> Result<ExitCode, Error> {
-    // Before the first descriptor of our own, which could have the number of one that is to be preserved.
+    // Before this process opens a descriptor: it could get the number of one to preserve.
     let preserved = match command {
         Command::Create(args) => descriptors::preserved(args.preserve_fds),
         Command::Run(args) => descriptors::preserved(args.create.preserve_fds),
@@ -78,12 +79,14 @@ fn execute(
     };
     log::install(globals)?;
     let preserved = preserved?;
-    // The caller may have ignored it.
+    // The caller may ignore SIGCHLD.
     notice_children().map_err(Error::Harden)?;
-    // A record that cannot be written is an error to clean up after.
+    // A write beyond the file size limit must be an error that the command can clean up after, not
+    // a signal.
     ignore_file_size_signal().map_err(Error::Harden)?;
     let origin = match origin? {
-        // What looked like the end of the options was an option's value: the command alone counts.
+        // The early check took an option's value for the end of the options. The parsed command
+        // decides.
         None if command.enters_a_container() => Some(seal::reexec()?),
         origin => origin,
     };
@@ -98,18 +101,18 @@ fn execute(
     command.run(&env)
 }
 
-/// Keeps what the caller has leaked, and this process itself, out of the container's reach.
+/// Protects descriptors that the caller has leaked, and this process itself, from the container.
 fn harden(preserved: Preserved) -> Result<(), Error> {
     descriptors::mark_leaked(preserved).map_err(Error::Harden)?;
-    // Only with root's rights: otherwise our own /proc files would no longer be ours, and the id
-    // maps of a user namespace could not be written.
+    // Only with root's rights. Otherwise the /proc files of this process would belong to root, and
+    // it could not write the id maps of a user namespace.
     if state::is_host_root() {
         set_dumpable(false).map_err(Error::Harden)?;
     }
     Ok(())
 }
 
-/// The lines that engines parse: the first names the program, the others follow by their key.
+/// The lines that engines parse: the first names the program, the others start with a key.
 fn version() -> String {
     let commit = option_env!("LOCULE_COMMIT").unwrap_or("unknown");
     format!(

@@ -27,8 +27,8 @@ fn format(seconds: u64, fraction: &str) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
 }
 
-/// The date `day` days after 1970-01-01, in the Gregorian calendar. Years are counted from March, so that
-/// the leap day is the last of its year.
+/// The date `day` days after 1970-01-01, in the Gregorian calendar. Years are counted from March,
+/// so that the leap day is the last of its year.
 fn date(day: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     let day = day + 719_468; // since 0000-03-01
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn known_moments_have_their_text() {
-        // Each number is what `date -u +%s` says of the text.
+        // Each number is the output of `date -u +%s` for the text.
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (68_169_599, "1972-02-28T23:59:59Z"),

@@ -1,8 +1,8 @@
-//! Is the process that a record names still that process?
+//! Whether a process is still the one of a record.
 //!
-//! Decides what identifies a process: its pid, its start time and the boot. A signal only ever goes through
-//! a pidfd that was opened first and compared with the record afterwards, so a number that the kernel
-//! has given to another process in between is never hit.
+//! Decides what identifies a process: its pid, its start time and the boot. Signals go only through
+//! a pidfd. It is opened first and then compared with the record, so a signal never reaches another
+//! process that has got the same pid.
 
 #![expect(clippy::disallowed_methods, reason = "the runtime's own /proc")]
 
@@ -22,10 +22,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The process of `record`; `None` if it has ended (a zombie has), or the pid is another's by now.
+    /// The process of `record`; `None` if it has ended (a zombie counts as ended), or if another
+    /// process has its pid now.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM, ENODEV: nothing can be said.
+    /// EMFILE, ENFILE, ENOMEM or ENODEV: the answer is unknown.
     pub(crate) fn of(record: &Record) -> Result<Option<Self>, Errno> {
         let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
             return Ok(None);
@@ -35,22 +36,22 @@ impl Process {
         }
         let pidfd = match pidfd_open(pid) {
             Ok(pidfd) => pidfd,
-            // EINVAL: the number is that of a thread by now.
+            // EINVAL: a thread has this number now.
             Err(Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             Err(errno) => return Err(errno),
         };
         let process = Self { pid, pidfd };
-        // In this order: while the descriptor's process lives, the number is its own.
+        // In this order: while the process of the descriptor lives, the number belongs to it.
         let same = self::start_time(pid) == Some(start_time);
         Ok((same && !process.has_ended(Duration::ZERO)).then_some(process))
     }
 
-    /// In the runtime's PID namespace; its own while it lives.
+    /// The pid in the runtime's PID namespace. It belongs to this process while it lives.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Sends a signal. ESRCH: it has ended meanwhile.
+    /// Sends a signal. ESRCH: the process has ended.
     pub(crate) fn signal(&self, number: i32) -> Result<(), Errno> {
         pidfd_send_signal(self.pidfd.as_fd(), number)
     }
@@ -60,7 +61,8 @@ impl Process {
         self.pidfd.as_fd()
     }
 
-    /// Waits for the end of all its threads, at most `patience`; tells whether it has come. A zombie has ended.
+    /// Waits at most `patience` for the end of all its threads. Returns whether they have ended. A
+    /// zombie counts as ended.
     pub(crate) fn has_ended(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
@@ -75,7 +77,8 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, or is about to: the end of a PID namespace's first process waits for that of all others.
+    /// Whether it has ended, or is about to end: the first process of a PID namespace waits for the
+    /// end of all others.
     pub(crate) fn is_ending(&self) -> bool {
         /// PF_EXITING of linux/sched.h.
         const EXITING: u64 = 4;
@@ -85,13 +88,15 @@ impl Process {
     }
 }
 
-/// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See proc_pid_stat(5).
+/// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See
+/// proc_pid_stat(5).
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     field_of(&fs::read(format!("/proc/{pid}/stat")).ok()?, 22)
 }
 
-/// A number of /proc/PID/stat, from its third field on. The program's name, field 2, is in parentheses and can hold
-/// anything but is the only one that can hold a parenthesis: fields are counted from the last one.
+/// A number of /proc/PID/stat, from its third field on. Field 2 is the program's name in
+/// parentheses and can contain any byte. Only this field can contain a parenthesis, so fields are
+/// counted from the last one.
 fn field_of(stat: &[u8], number: usize) -> Option<u64> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
@@ -99,7 +104,7 @@ fn field_of(stat: &[u8], number: usize) -> Option<u64> {
     rest.split_ascii_whitespace().nth(index)?.parse().ok()
 }
 
-/// Which boot this is; `None` where /proc does not tell.
+/// The id of this boot; `None` if /proc does not have it.
 pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim_end().to_owned())
@@ -139,7 +144,7 @@ mod tests {
         other.boot_id.push('x');
         assert!(Process::of(&other).unwrap().is_none());
 
-        // A zombie counts as ended, before anybody has waited for it.
+        // A zombie counts as ended, even before a process has waited for it.
         process.signal(crate::signal::KILL).unwrap();
         assert!(process.has_ended(Duration::from_secs(10)));
         assert!(Process::of(&record).unwrap().is_none());

@@ -1,8 +1,8 @@
 //! Signals by name.
 //!
 //! Decides which number a user's word means: a name with or without `SIG`, in any case, `RTMIN+n`,
-//! `RTMAX-n`, or a number from 0 to 64. The names and their numbers, which differ by architecture, are
-//! those of nix; see [signal(7)].
+//! `RTMAX-n`, or a number from 0 to 64. The names and their numbers, which differ by architecture,
+//! are those of nix; see [signal(7)].
 //!
 //! [signal(7)]: https://man7.org/linux/man-pages/man7/signal.7.html
 
@@ -23,14 +23,14 @@ const ALIASES: [(&str, Signal); 3] = [
     ("POLL", Signal::SIGIO),
 ];
 
-/// The word is no signal.
+/// The word does not name a signal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown signal {word:?}: expected a name such as TERM or a number from 1 to 64")]
 pub(crate) struct Unknown {
     word: String,
 }
 
-/// The number that `word` means. 0 is no signal but asks whether one could be sent.
+/// The number that `word` means. 0 sends no signal, but checks whether one could be sent.
 pub(crate) fn number(word: &str) -> Result<i32, Unknown> {
     let unknown = || Unknown {
         word: word.to_owned(),

@@ -1,8 +1,8 @@
-//! What state a container is in, and what may be done to it then.
+//! The status of a container, and which commands it permits.
 //!
-//! The status is never stored: it follows from whether the recorded process lives, whether its cgroup is
-//! frozen and whether it still waits to be started. This file has the one table of permitted commands;
-//! the words of a refusal are API, engines match them.
+//! The status is never stored: it follows from whether the recorded process lives, whether its
+//! cgroup is frozen and whether it still waits to be started. This file has the one table of
+//! permitted commands. The messages of a refusal are API: engines match them.
 
 use crate::error::Error;
 use crate::process::Process;
@@ -12,7 +12,7 @@ use std::fmt;
 /// The states of runtime.md#state, and paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Its maker is at work.
+    /// It is being created.
     Creating,
     /// Its program waits for `start`.
     Created,
@@ -46,11 +46,11 @@ impl fmt::Display for Status {
 /// What is known of the first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum First {
-    /// It was not made yet, and its maker still works on it.
+    /// It does not exist yet, and the container is still being created.
     ToCome,
     /// It lives.
     Alive { frozen: bool, waits: bool },
-    /// It has ended, or its maker has before making it.
+    /// It has ended, or its creation was aborted.
     Gone,
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
     match (action, status) {
         (Action::Start, Status::Created)
         | (Action::Kill | Action::Update | Action::Watch, Status::Created | Status::Running | Status::Paused)
-        // A created one is deleted like a stopped one: engines do so without --force.
+        // A created container is deleted like a stopped one: engines do this without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
         | (Action::Pause, Status::Created | Status::Running)
         | (Action::Resume, Status::Paused)

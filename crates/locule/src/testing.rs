@@ -1,4 +1,4 @@
-//! What several tests arrange: a directory of their own, records.
+//! What several tests need: a directory, records.
 
 use crate::process;
 use crate::state::Record;

@@ -1,7 +1,7 @@
 //! The table of commands, and what the parser knows of them.
 //!
-//! A start does not pay for the options of other commands: only those that some word names are defined
-//! for it. Whatever the parser has to explain is explained by the whole definition.
+//! Only the commands that a word of the command line names are defined, so that a start does not
+//! pay for the options of other commands. Help and error texts use the whole definition.
 
 use super::{
     Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Pause, Plan, Ps,
@@ -21,7 +21,7 @@ struct Row {
     read: fn(&ArgMatches) -> Result<Command, clap::Error>,
 }
 
-/// How many words a command has, and how few and how many it takes.
+/// How many words a command has, and the least and the most that it takes.
 pub(super) struct Arity {
     pub(super) name: &'static str,
     pub(super) given: usize,
@@ -66,8 +66,8 @@ macro_rules! commands {
     };
 }
 
-// In the order of the help: how the command is called, how many words it takes, what runs it, and what
-// it does.
+// In the order of the help: how the command is called, how many words it takes, what runs it, and
+// what it does.
 commands! {
     Create "create" 1..=1, commands::create::run,
         "Make a container from a bundle, but do not run its program yet";
@@ -109,8 +109,8 @@ commands! {
         "Internal: create and run make containers";
 }
 
-/// Runs one command in a frame of its own: all in one are a hundred KiB of stack, which every start
-/// would touch.
+/// Runs one command in a stack frame of its own. All commands in one frame need a hundred KiB of
+/// stack, and every start would touch them.
 #[inline(never)]
 fn apart<A>(
     run: impl FnOnce(&A, &Env) -> Result<ExitCode, Error>,
@@ -135,8 +135,8 @@ pub(super) fn shown() -> clap::Command {
     define(ROWS.iter().filter(is_shown)).disable_help_subcommand(true)
 }
 
-/// The commands that a word names: one of them may be the line's. Has no `help` command, which would
-/// need all the others.
+/// The commands that a word of the line names; one of them may be the command. There is no `help`
+/// command, because it would need all the others.
 pub(super) fn of_named(words: &[OsString]) -> clap::Command {
     let is_named = |row: &&Row| words.iter().any(|word| word == row.name);
     define(ROWS.iter().filter(is_named)).disable_help_subcommand(true)
@@ -153,7 +153,7 @@ fn define(rows: impl Iterator<Item = &'static Row>) -> clap::Command {
              Global options stand before the command. `locule COMMAND --help` explains a command.\n\
              Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program.",
         );
-    // Which brings a description of its own.
+    // `augment_args` sets a description of its own.
     let program = Globals::augment_args(program).about(ABOUT);
     program.subcommands(rows.map(|row| {
         let command = (row.define)(clap::Command::new(row.name)).about(row.about);

@@ -36,7 +36,8 @@ pub(crate) struct Exec {
     /// Unix socket that is sent a pidfd of the process [default: none]
     #[arg(long, value_name = "PATH")]
     pub(crate) pidfd_socket: Option<PathBuf>,
-    /// Working directory, an absolute path in the container [default: that of the container's process]
+    /// Working directory, an absolute path in the container [default: that of the container's
+    /// process]
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Variable to set, on top of those of the container's process; may be repeated [default: none]
@@ -63,8 +64,8 @@ pub(crate) struct Exec {
     /// How many descriptors from 3 on the command inherits
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
-    /// Cgroup below that of the container to join; with cgroup v1 it may be named for each controller, and repeated
-    /// [default: the group of the container's first process]
+    /// Cgroup below that of the container to join; with cgroup v1 it may be named for each
+    /// controller, and repeated [default: the group of the container's first process]
     #[arg(long, value_name = "[CONTROLLER[,...]:]PATH")]
     pub(crate) cgroup: Vec<String>,
     /// Run in a paused container too: the command waits until it is resumed [default: off]
@@ -106,7 +107,7 @@ impl Exec {
     }
 }
 
-/// An id as the kernel has them; the last one means "no change" to it, and is none.
+/// A user or group id. The largest number means "no change" to the kernel, so it is not an id.
 fn id(text: &str) -> Result<u32, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(user("0"), Ok((0, None)));
         assert_eq!(user("1000:50"), Ok((1000, Some(50))));
         assert_eq!(user("4294967294"), Ok((4_294_967_294, None)));
-        // CVE-2026-30892: what is no number must not become root.
+        // CVE-2026-30892: a word that is not a number must not become root.
         let hostile = [
             "",
             ":",

@@ -1,5 +1,5 @@
-//! Options of the commands that act on the processes of a container that exists: pause, resume, ps and
-//! events.
+//! Options of the commands that act on the processes of a container that exists: pause, resume, ps
+//! and events.
 
 use super::{ListFormat, list_format};
 use clap::Args;
@@ -11,8 +11,8 @@ use std::time::Duration;
 #[command(
     override_usage = "locule pause ID",
     after_help = "Example:\n  locule pause box1; locule state box1 | jq -r .status; locule resume box1\n\n\
-        All processes of the container's cgroup and of the groups below it stand still until `resume`. \
-        Signals wait, but KILL ends them. A container that is created or running can be paused."
+        All processes of the container's cgroup and of the groups below it are frozen until `resume`. Signals \
+        wait, but KILL ends a process. A container that is created or running can be paused."
 )]
 pub(crate) struct Pause {
     /// The container's name in the state directory
@@ -42,10 +42,10 @@ pub(crate) struct Resume {
         the host. PS OPTIONS go to the host's `ps` [default: -ef]; its output must have the column PID."
 )]
 pub(crate) struct Ps {
-    /// How to print: what the host's `ps` says, or the process ids as one json array
+    /// How to print: the output of the host's `ps`, or the process ids as one json array
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = list_format)]
     pub(crate) format: ListFormat,
-    /// The container's name in the state directory, and what the host's `ps` is to be told
+    /// The container's name in the state directory, and options for the host's `ps`
     #[arg(
         value_name = "ID [PS OPTIONS]",
         trailing_var_arg = true,
@@ -64,7 +64,8 @@ pub(crate) struct Ps {
         container's last process."
 )]
 pub(crate) struct Events {
-    /// Time between two objects of type stats, such as 5s, 1m30s or 500ms; a number alone is seconds
+    /// Time between two objects of type stats, such as 5s, 1m30s or 500ms; a number alone is
+    /// seconds
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     pub(crate) interval: Duration,
     /// Print one object of type stats at once, and end [default: off]
@@ -75,7 +76,7 @@ pub(crate) struct Events {
     ids: Vec<String>,
 }
 
-/// Understands a duration as Go programs write it, or whole seconds.
+/// Parses a duration as Go programs write it, or whole seconds.
 fn interval(text: &str) -> Result<Duration, &'static str> {
     let time = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok().map(Duration::from_secs)
@@ -153,13 +154,13 @@ impl Resume {
 }
 
 impl Ps {
-    /// The container's name, as typed; bytes that are no text make it an invalid one.
+    /// The container's name, as typed. Bytes that are not UTF-8 make it invalid.
     pub(crate) fn id(&self) -> String {
         let word = self.words.first().map(OsString::as_os_str);
         word.unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// What the host's `ps` is to be told.
+    /// The options for the host's `ps`.
     pub(crate) fn options(&self) -> Vec<&OsStr> {
         let mut options: Vec<_> = self.words.iter().skip(1).map(OsString::as_os_str).collect();
         if options.first().is_some_and(|word| *word == "--") {

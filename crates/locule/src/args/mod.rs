@@ -1,9 +1,9 @@
 //! What a person or an engine types.
 //!
 //! Decides which command lines are understood, and explains them. Global options stand before the
-//! command, the command's own after it. Nothing is looked up or resolved here: paths stay as typed, ids
-//! and signals are checked by the command. The single-dash and `=true` spellings of Go programs are
-//! brought into shape by [`spelling`] first.
+//! command, the command's own after it. Nothing is looked up or resolved here: paths stay as typed,
+//! and the command checks ids and signals. [`spelling`] first rewrites the single-dash and `=true`
+//! spellings of Go programs.
 
 mod definition;
 mod exec;
@@ -33,13 +33,13 @@ use std::path::PathBuf;
 /// Options that stand before the command.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Globals {
-    /// Directory that holds the state of all containers, one folder each, made when it is missing [default:
-    /// /run/locule; without root's rights $XDG_RUNTIME_DIR/locule, else /run/user/UID/locule, else
-    /// /tmp/locule-UID]
+    /// Directory that holds the state of all containers, one folder each, made when it is missing
+    /// [default: /run/locule; without root's rights $XDG_RUNTIME_DIR/locule, else
+    /// /run/user/UID/locule, else /tmp/locule-UID]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
-    /// File that messages are appended to; errors are printed on stderr as well. `file:PATH` is understood
-    /// [default: stderr only]
+    /// File that messages are appended to; errors are printed on stderr as well. `file:PATH` is
+    /// accepted too [default: stderr only]
     #[arg(long, value_name = "PATH", value_parser = log_path)]
     pub(crate) log: Option<PathBuf>,
     /// How a message is written: a line of text or a JSON object with level, msg, time and code
@@ -51,16 +51,17 @@ pub(crate) struct Globals {
     /// Write every message: the same as --log-level debug [default: off]
     #[arg(long)]
     pub(crate) debug: bool,
-    /// Have systemd make the container's cgroup; linux.cgroupsPath is then SLICE:PREFIX:NAME. The same as
-    /// --cgroup-manager systemd [default: off]
+    /// Have systemd make the container's cgroup; linux.cgroupsPath is then SLICE:PREFIX:NAME. The
+    /// same as --cgroup-manager systemd [default: off]
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
-    /// Who makes the container's cgroup: locule by files, systemd by D-Bus, or nobody (the container
-    /// stays in its caller's cgroup). Wins over --systemd-cgroup [default: cgroupfs]
+    /// How the container's cgroup is made: by locule in the file system, by systemd over D-Bus, or
+    /// not at all (the container stays in its caller's cgroup). Overrides --systemd-cgroup
+    /// [default: cgroupfs]
     #[arg(long, value_enum, value_name = "MANAGER")]
     pub(crate) cgroup_manager: Option<CgroupManager>,
-    /// Whether to tolerate what only the host's root may do, such as making cgroups; auto looks at the user
-    /// id and the user namespace
+    /// Whether to continue when a step needs the rights of the host's root, such as making cgroups;
+    /// auto decides by the user id and the user namespace
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Rootless::Auto)]
     pub(crate) rootless: Rootless,
     /// Print the versions of locule and of the specification, and end
@@ -80,9 +81,9 @@ pub(crate) enum LogFormat {
 /// How serious a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogLevel {
-    /// The command has not done what was asked
+    /// The command has failed
     Error,
-    /// Something was tolerated
+    /// The command continues despite a problem
     #[value(alias = "warn")]
     Warning,
     /// Milestones
@@ -138,11 +139,12 @@ pub(crate) struct Create {
     /// Directory that holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
-    /// The configuration, if it is another file; a relative path counts from the bundle [default: config.json]
+    /// The configuration, if it is another file; a relative path counts from the bundle [default:
+    /// config.json]
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Unix socket that is sent the master end of the terminal; needed when process.terminal is true and
-    /// nobody stays to serve the terminal [default: none]
+    /// Unix socket that is sent the master end of the terminal; needed when process.terminal is
+    /// true and the command does not stay to serve the terminal [default: none]
     #[arg(long, value_name = "PATH")]
     pub(crate) console_socket: Option<PathBuf>,
     /// Unix socket that is sent a pidfd of the container's first process [default: none]
@@ -218,12 +220,12 @@ pub(crate) struct State {
 #[command(
     override_usage = "locule kill [OPTIONS] ID [SIGNAL]",
     after_help = "Example:\n  locule kill box1 TERM; locule kill --all box1 9\n\n\
-        SIGNAL is a name with or without SIG, RTMIN+n, RTMAX-n or a number. Without an own pid namespace \
-        KILL goes to every process of the container's cgroup."
+        SIGNAL is a name with or without SIG, RTMIN+n, RTMAX-n or a number. In a container without a pid \
+        namespace of its own, KILL goes to every process of the container's cgroup."
 )]
 pub(crate) struct Kill {
-    /// Signal every process of the container, not only its first; nothing to signal is no error then
-    /// [default: off]
+    /// Signal every process of the container, not only its first; it is then no error if there is
+    /// none [default: off]
     #[arg(short, long)]
     pub(crate) all: bool,
     /// The container's name, and the signal [default: TERM]
@@ -238,7 +240,7 @@ pub(crate) struct Kill {
     after_help = "Example:\n  locule delete --force box1"
 )]
 pub(crate) struct Delete {
-    /// Kill a running container first, clean up a half-made one, and accept that there is none
+    /// Kill a running container first, clean up an incomplete one, and accept that there is none
     /// [default: off]
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -291,7 +293,8 @@ pub(crate) struct Spec {
     /// Directory that config.json is written to; an existing one is never overwritten
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
-    /// Write one that works without root's rights: an own user namespace, no resource limits [default: off]
+    /// Write one that works without root's rights: a new user namespace, no resource limits
+    /// [default: off]
     #[arg(long)]
     pub(crate) rootless: bool,
     #[arg(hide = true)]
@@ -309,7 +312,7 @@ pub(crate) struct Features {
     words: Vec<String>,
 }
 
-/// `init`, which nobody may call.
+/// `init`, an internal command that refuses to run.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Init {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -424,7 +427,7 @@ impl Init {
 }
 
 impl Command {
-    /// Whether a process of ours will be in a container.
+    /// Whether a process of this program enters a container.
     pub(crate) fn enters_a_container(&self) -> bool {
         matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
     }
@@ -477,7 +480,7 @@ pub(crate) enum Invocation {
     Command(Globals, Command),
 }
 
-/// A command line that is not understood.
+/// A command line that is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Misuse {
     /// The whole text for stderr, without `locule: ` in front; the first line says what is wrong.
@@ -486,19 +489,19 @@ pub(crate) struct Misuse {
     pub(crate) status: u8,
 }
 
-/// Understands the words after the program's name.
+/// Parses the words after the program's name.
 ///
 /// # Errors
 /// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let words: Vec<_> = words.into_iter().collect();
-    // Never freed: this process ends soon, and the tree has thousands of pieces.
+    // Never freed: this process ends soon, and the tree has thousands of allocations.
     let definition = Box::leak(Box::new(definition::of_named(&words)));
     match understand(definition, words.clone()) {
         Ok((globals, Some(command))) if !globals.version && command.miscounted().is_none() => {
             Ok(Invocation::Command(globals, command))
         }
-        // Help, a mistake, or no command: what is said about it needs all of them.
+        // Help, a mistake, or no command: the text needs all commands.
         Ok(_) | Err(_) => explain(words),
     }
 }
@@ -512,7 +515,8 @@ fn understand(
     read(&definition.try_get_matches_from_mut([name].into_iter().chain(words))?)
 }
 
-/// The answer of the whole definition. In a frame of its own, which a start does not touch.
+/// The answer of the whole definition. It has a stack frame of its own, which a start does not
+/// touch.
 #[inline(never)]
 fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     let definition = Box::leak(Box::new(definition::whole()));

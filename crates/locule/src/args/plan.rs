@@ -16,13 +16,16 @@ pub(crate) struct Plan {
     /// Directory that holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
-    /// The configuration, if it is another file; a relative path counts from the bundle [default: config.json]
+    /// The configuration, if it is another file; a relative path counts from the bundle [default:
+    /// config.json]
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// How the plan is printed: one line for each decision, or a JSON object with a list for each room
+    /// How the plan is printed: one line for each decision, or a JSON object with a list for each
+    /// room
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
-    /// Facts to plan for instead of this host and this caller, as `locule facts` prints them [default: ask]
+    /// Facts to plan for instead of this host and this caller, as `locule facts` prints them
+    /// [default: ask]
     #[arg(long, value_name = "FILE")]
     pub(crate) facts: Option<PathBuf>,
     /// The container's name, which may name its cgroup [default: container]

@@ -12,7 +12,7 @@ use std::path::PathBuf;
     after_help = "Examples:\n  \
         locule seccomp lint /srv/box/config.json\n  \
         locule seccomp test seccomp.json socket 16 3 9\n\n\
-        PROFILE is a config.json, whose linux.seccomp is taken, or a file with such an object alone."
+        PROFILE is a config.json with linux.seccomp, or a file with such an object alone."
 )]
 pub(crate) struct Seccomp {
     /// What to do.
@@ -25,11 +25,12 @@ pub(crate) struct Seccomp {
 pub(crate) enum SeccompCommand {
     /// Print the BPF program that the kernel would get
     Compile(Compile),
-    /// Say what is odd in a profile: unknown names, rules that are never reached, missing architectures
+    /// Report doubtful parts of a profile: unknown names, rules that are never reached, missing
+    /// architectures
     Lint(Lint),
-    /// Say what a profile answers to one system call, and which rule it is that answers
+    /// Print what a profile answers to one system call, and which rule decides
     Test(Test),
-    /// Say which system calls two profiles answer differently
+    /// Print which system calls two profiles answer differently
     Diff(Diff),
 }
 
@@ -50,7 +51,8 @@ pub(crate) enum ProgramFormat {
         locule seccomp compile --arch aarch64 --format raw seccomp.json > seccomp.bpf"
 )]
 pub(crate) struct Compile {
-    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this program]
+    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this
+    /// program]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub(crate) arch: Option<Arch>,
     /// How to print: text for people, or the raw program
@@ -65,11 +67,12 @@ pub(crate) struct Compile {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
     override_usage = "locule seccomp lint [OPTIONS] PROFILE",
-    after_help = "Example:\n  locule seccomp lint seccomp.json && echo nothing odd\n\n\
+    after_help = "Example:\n  locule seccomp lint seccomp.json && echo no findings\n\n\
         One line for each finding, with the JSON pointer of the place. The exit status is 1 if there is any."
 )]
 pub(crate) struct Lint {
-    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this program]
+    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this
+    /// program]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub(crate) arch: Option<Arch>,
     /// A config.json or a file with the filter alone
@@ -86,8 +89,9 @@ pub(crate) struct Lint {
         ARGS are up to six numbers, decimal, 0x or 0o, negative ones too; those left out are 0."
 )]
 pub(crate) struct Test {
-    /// The architecture of the program that makes the call, a word such as x86 or SCMP_ARCH_X86; one that this
-    /// machine does not run is tested for a machine of its own [default: that of this program]
+    /// The architecture of the program that makes the call, a word such as x86 or SCMP_ARCH_X86;
+    /// one that this machine does not run is tested as a machine of that architecture [default:
+    /// that of this program]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub(crate) arch: Option<Arch>,
     /// A config.json or a file with the filter alone
@@ -106,11 +110,12 @@ pub(crate) struct Test {
 #[command(
     override_usage = "locule seccomp diff [OPTIONS] A B",
     after_help = "Example:\n  locule seccomp diff docker.json podman.json\n\n\
-        Calls with the same difference stand together; `-` is what A says, `+` what B says. The exit status is 1 \
+        Calls with the same difference are in one group; `-` is the answer of A, `+` that of B. The exit status is 1 \
         if they differ."
 )]
 pub(crate) struct Diff {
-    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this program]
+    /// The machine's architecture, a word such as x86_64 or SCMP_ARCH_X86_64 [default: that of this
+    /// program]
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     pub(crate) arch: Option<Arch>,
     /// The one profile: a config.json or a file with the filter alone

@@ -1,8 +1,8 @@
 //! Spellings that come from Go programs.
 //!
-//! `-root x` means `--root x`, `--debug=true` means `--debug` and `--debug=false` nothing. Only names that
-//! some command really has are touched, never the value of another option, nothing after `--`, and no word of
-//! a command that is to be run.
+//! `-root x` means `--root x`, `--debug=true` means `--debug`, and `--debug=false` is left out.
+//! Only option names that the command has are changed. The value of another option, the words after
+//! `--` and the words of a command to run stay as they are.
 
 use clap::{Arg, ArgAction, Command};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ enum Takes {
     Value,
 }
 
-/// Gives the words as the parser knows them.
+/// Rewrites the words to the spellings that the parser knows.
 pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsString> {
     let mut command = definition;
     let mut long = long_names(command);
@@ -28,7 +28,7 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
             break;
         }
         let Some(name) = word.to_str().and_then(option_name) else {
-            // The first plain word is the command: from there on its options count.
+            // The first plain word is the command: its options count from here on.
             if command.get_positionals().any(Arg::is_trailing_var_arg_set) {
                 normal.push(word);
                 normal.extend(words);

@@ -19,7 +19,7 @@ fn misuse(line: &str) -> Misuse {
     }
 }
 
-/// Every call of an engine that was recorded, for the commands that there are.
+/// Every recorded call of an engine, for the commands that exist.
 const CALLS: &[&str] = &[
     // Podman and conmon.
     "create --bundle /b --pid-file /p I",
@@ -390,7 +390,7 @@ proptest::proptest! {
     ) {
         let words: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
         alike(&words);
-        // Most lines that come so are mistakes; this one is only odd.
+        // Most lines of this form are mistakes; this one is valid.
         let mut words = words;
         words.retain(|word| word.starts_with("--"));
         words.insert(0, "create".to_owned());

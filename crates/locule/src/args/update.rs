@@ -1,7 +1,7 @@
 //! Options of `update`: limits by name.
 //!
-//! Every limit is a word here. What a word means is decided where the property of `linux.resources` that it
-//! stands for is judged; this file says which property that is.
+//! Every limit is a word here. This file says which property of `linux.resources` the word stands
+//! for. The code that checks this property decides what the word means.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -12,20 +12,21 @@ use std::path::PathBuf;
     override_usage = "locule update [OPTIONS] ID",
     after_help = "Examples:\n  locule update --memory 512m --pids-limit 100 box1\n  \
         echo '{\"cpu\": {\"quota\": 50000}}' | locule update --resources - box1\n\n\
-        What is not given stays as it is, and so does what is given as an empty word, or as 0 where that is \
-        no limit. SIZE is a number of bytes, perhaps with k, m, g or t behind it (times 1024 each), or -1 for \
-        no limit. Either all limits are set or none; the next update starts from them. Rules for devices are \
-        never changed."
+        A limit that is not given stays as it is. So does one that is given as an empty word, or as 0 where 0 \
+        is not a limit. SIZE is a number of bytes, with an optional unit k, m, g or t (powers of 1024), or -1 \
+        for no limit. Either all limits are set or none. The next update starts from them. Rules for devices \
+        never change."
 )]
 pub(crate) struct Update {
-    /// Read the limits from a JSON file with the form of linux.resources, or from standard input if it is -;
-    /// the other limits are ignored then [default: none]
+    /// Read the limits from a JSON file with the form of linux.resources, or from standard input if
+    /// it is -; the other limits are ignored then [default: none]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) resources: Option<PathBuf>,
     /// The limits that were given one by one.
     #[command(flatten)]
     pub(crate) limits: Box<Limits>,
-    /// The lines of the container's schemata file for the caches; it needs linux.intelRdt [default: unchanged]
+    /// The lines of the container's schemata file for the caches; it needs linux.intelRdt [default:
+    /// unchanged]
     #[arg(long, value_name = "LINES")]
     pub(crate) l3_cache_schema: Option<String>,
     /// The line of the container's schemata file for memory bandwidth; it needs linux.intelRdt
@@ -55,7 +56,8 @@ pub(crate) struct Limits {
     /// Share of the processors, relative to other groups; 1024 is usual [default: unchanged]
     #[arg(long, value_name = "SHARES")]
     pub(crate) cpu_share: Option<String>,
-    /// Length of the period for real-time processes, microseconds; cgroup v1 only [default: unchanged]
+    /// Length of the period for real-time processes, microseconds; cgroup v1 only [default:
+    /// unchanged]
     #[arg(long, value_name = "USEC")]
     pub(crate) cpu_rt_period: Option<String>,
     /// Time of real-time processes in each of their periods, microseconds; cgroup v1 only
@@ -68,22 +70,22 @@ pub(crate) struct Limits {
     /// The memory nodes to take memory from, such as 0,1 [default: unchanged]
     #[arg(long, value_name = "LIST")]
     pub(crate) cpuset_mems: Option<String>,
-    /// 1 to run only when nobody else wants to, 0 to run as usual [default: unchanged]
+    /// 1 to run only when no other process wants to, 0 to run as usual [default: unchanged]
     #[arg(long, value_name = "0|1")]
     pub(crate) cpu_idle: Option<String>,
     /// Memory; -1 alone unlimits swap as well [default: unchanged]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
-    /// Memory that is left to the group when memory gets short [default: unchanged]
+    /// Memory that the group keeps when memory gets short [default: unchanged]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_reservation: Option<String>,
     /// Memory and swap together [default: unchanged]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_swap: Option<String>,
-    /// Memory of the kernel; newer kernels have lost it
+    /// Memory of the kernel; newer kernels do not have this limit
     #[arg(long, value_name = "SIZE", hide = true)]
     pub(crate) kernel_memory: Option<String>,
-    /// Memory of the kernel for TCP; newer kernels have lost it
+    /// Memory of the kernel for TCP; newer kernels do not have this limit
     #[arg(long, value_name = "SIZE", hide = true)]
     pub(crate) kernel_memory_tcp: Option<String>,
     /// Processes and threads; -1 is no limit [default: unchanged]

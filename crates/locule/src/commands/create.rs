@@ -1,7 +1,7 @@
 //! `create`: makes a container that waits for its start.
 //!
-//! Also what `create` and `run` share: a name is reserved, everything is decided, what will be made is written
-//! down, then made. Whatever fails leaves nothing behind.
+//! Also has the steps that `create` and `run` share: they reserve a name, decide everything, write
+//! down what they will make, and then make it. A failure leaves nothing behind.
 
 use super::pid_file::PidFile;
 use super::{Env, delete, hooks};
@@ -21,7 +21,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What asks a command to stop before it is done: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
+/// The signals that ask a command to stop: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 pub(crate) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 
 /// Makes one container.
@@ -31,12 +31,12 @@ pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a container that has been set up waits for.
+/// What a container waits for when it is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waits {
     /// The command `start`.
     ForStart,
-    /// The end of this very command's preparations.
+    /// The end of this command's preparations.
     ForUs,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Terminal {
 pub(crate) struct Made {
     reservation: Reservation,
     record: Record,
-    /// Whether the record with its process is prepared.
+    /// Whether the record with its process was written.
     prepared: Result<(), Error>,
     created: Created,
     pid_file: Option<PidFile>,
@@ -131,7 +131,7 @@ impl Made {
         self.created.master()
     }
 
-    /// Records the process, tells its pid and releases it.
+    /// Records the process, writes its pid file and releases it.
     pub(crate) fn release(self) -> Result<Released, Error> {
         let Self {
             reservation,
@@ -155,7 +155,7 @@ impl Made {
             return Err(error);
         }
         Ok(Released {
-            // From here on others may start, signal, pause or even delete the container.
+            // From here on other commands may start, signal, pause or even delete the container.
             entry: entry.release()?,
             record,
             created,
@@ -165,7 +165,7 @@ impl Made {
     }
 }
 
-/// A container that lives without us. Nobody is kept from working on it.
+/// A container that lives without this command. Other commands may work on it.
 #[derive(Debug)]
 pub(crate) struct Released {
     entry: Entry,
@@ -176,7 +176,8 @@ pub(crate) struct Released {
 }
 
 impl Released {
-    /// Waits until its program runs. What fails on the way is undone, unless somebody else has done so.
+    /// Waits until its program runs. After a failure it deletes the container, unless another
+    /// command has done so.
     pub(crate) fn until_started(self) -> Result<(Started, Entry, Record), Error> {
         let Self {
             entry,
@@ -197,7 +198,7 @@ impl Released {
     }
 }
 
-/// Ends a recorded container, whose lock the caller holds, and gives its name back.
+/// Ends a recorded container, whose lock the caller holds, and frees its name.
 fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&PidFile>) {
     if let Err(left) = created.discard() {
         tracing::error!("{left}");
@@ -218,7 +219,7 @@ fn give_mounts_back(record: &Record) {
     }
 }
 
-/// A container on its way.
+/// A container that is being made.
 struct Making<'a> {
     args: &'a args::Create,
     env: &'a Env,
@@ -271,7 +272,7 @@ impl Making<'_> {
         }
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
         record.keeps_keyring = self.args.no_new_keyring;
-        // The clone copies what is in memory then, and charges it to the container.
+        // The clone copies the memory in use, and charges it to the container.
         drop(container);
         plan.look_for_others(&handles)?;
         self.reservation.config(config)?;
@@ -294,7 +295,8 @@ impl Making<'_> {
         }
     }
 
-    /// Adds the mounts of a container without a mount namespace of its own to the record. They are all made now.
+    /// Adds the mounts of a container without a mount namespace of its own to the record. All of
+    /// them exist now.
     fn note_mounts(&self, record: &mut Record) -> Result<(), Error> {
         if record.host_mounts.is_none() {
             return Ok(());
@@ -307,7 +309,7 @@ impl Making<'_> {
         Ok(self.reservation.prepare(record)?)
     }
 
-    /// Adds the process to the record. Nobody sees it before all is ready.
+    /// Adds the process to the record. Other commands see it when all is ready.
     fn prepare(&self, record: &mut Record, pid: i32) -> Result<(), Error> {
         let time = start_time(pid).ok_or(Error::Launch(launch::Error::InitGone))?;
         record.set_process(pid, time);
@@ -316,7 +318,8 @@ impl Making<'_> {
     }
 }
 
-/// What a caller with NOTIFY_SOCKET needs. A container that waits for its start gets its socket then.
+/// What a caller with NOTIFY_SOCKET needs. A container that waits for its start gets its socket at
+/// its start.
 fn proxy(
     reservation: &Reservation,
     store: &Store,

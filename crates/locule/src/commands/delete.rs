@@ -1,8 +1,9 @@
 //! `delete`: ends what a container holds.
 //!
-//! Order: the processes, the cgroup, the poststop hooks, the state directory. A step that cannot be done
-//! leaves the state, so that the command can be given again; hooks that fail are a warning
-//! (runtime.md#delete). With `--force` a damaged or half-made entry is cleaned by what its journal says.
+//! The order is: the processes, the cgroup, the poststop hooks, the state directory. If a step
+//! fails, the state stays, so that the command can be repeated. Hooks that fail are a warning
+//! (runtime.md#delete). With `--force` the journal says how to clean up a damaged or incomplete
+//! entry.
 
 use super::{Env, hooks, kill};
 use crate::args;
@@ -20,7 +21,8 @@ use std::time::Duration;
 /// How long killed processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long others may stay in the cgroup of a container that has ended before it is left to them.
+/// How long other processes may stay in the cgroup of a container that has ended. After that the
+/// cgroup stays.
 const PATIENCE_WITH_STRANGERS: Duration = Duration::from_millis(500);
 
 /// Deletes one container.
@@ -41,7 +43,7 @@ pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
 pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
     let store = env.store(Access::Look)?;
     if action == Action::Delete {
-        // A running container is refused at once, whoever holds it.
+        // A running container is refused at once, even if another command holds the lock.
         let entry = store.container(id, Lock::None)?;
         if let Ok(record) = entry.record() {
             let status = observe(&entry, &record)?.status;
@@ -65,7 +67,7 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         let observed = observe(&entry, record)?;
         permit(action, observed.status, id)?;
         end(id, record, &observed)?;
-        // Those of its cgroups cannot be looked up any more once these are gone.
+        // Its processes cannot be looked up once its cgroups are gone.
         remove_mounts(record)?;
         remove_groups(record, &observed)?;
         // What an init has made that was not dead yet: now it is.
@@ -75,13 +77,13 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
     Ok(entry.remove()?)
 }
 
-/// Deletes a container whose first process the caller has waited for and whose lock it has given back.
+/// Deletes a container. The caller has waited for its first process and has released the lock.
 ///
 /// # Errors
-/// [`state::Error::Absent`]: somebody else has deleted it.
+/// [`state::Error::Absent`]: another command has deleted it.
 pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     let entry = entry.acquire()?;
-    // Mostly nobody is left in its cgroup.
+    // In most cases its cgroup is empty.
     remove_mounts(record)?;
     let is_gone = |cgroup: &cgroup::Location| cgroup.remove(Duration::ZERO).is_ok();
     if !record.groups().is_none_or(is_gone) {
@@ -96,12 +98,13 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     Ok(entry.remove()?)
 }
 
-/// What is left to go by when the record is damaged: the journal, else the configuration, which says at least where the
-/// cgroup is.
+/// What remains when the record is damaged: the journal, else the configuration, which at least
+/// says where the cgroup is.
 fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
     tracing::warn!(code = error.code(), "{error}");
     if matches!(error, state::Error::Unrecorded { .. }) {
-        // Nothing was made yet: what is where the configuration says is somebody else's.
+        // Nothing was made yet: a cgroup at the path of the configuration belongs to another
+        // program.
         return None;
     }
     let error = match entry.journal() {
@@ -120,7 +123,7 @@ fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
 fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
     let config = entry.config().ok()?;
     let loaded = spec::load::parse(&config, Path::new("/"), Host::Ignore).ok()?;
-    // Engines say --systemd-cgroup to `create` alone, and this form of path means nothing else.
+    // Engines give --systemd-cgroup to `create` alone, and this form of path has no other meaning.
     let is_scope = |path: &str| !path.starts_with('/') && path.split(':').count() == 3;
     let manager = match &loaded.container.cgroups_path {
         Some(path) if is_scope(path) => cgroup::Manager::Systemd,
@@ -134,12 +137,12 @@ fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
         writable: false,
     };
     let (facts, _bus) = cgroup::Facts::probe(&request).ok()?;
-    // With the mark that every creation of this id leaves.
+    // Checks the mark that every creation of this id leaves.
     let plan = cgroup::Plan::lower(&request, &facts).ok()?;
     Some(Record::of(entry.id(), &loaded.container, plan.location()))
 }
 
-/// Kills what lives of the container and waits until its first process has ended.
+/// Kills the processes of the container and waits until its first process has ended.
 fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Error> {
     if let Some(process) = &observed.process {
         match process.signal(signal::KILL) {
@@ -167,7 +170,7 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
     }
 }
 
-/// Takes away what a container without a mount namespace of its own has mounted.
+/// Unmounts what a container without a mount namespace of its own has mounted.
 pub(super) fn remove_mounts(record: &Record) -> Result<(), Error> {
     record
         .remove_mounts()
@@ -178,13 +181,14 @@ pub(super) fn remove_mounts(record: &Record) -> Result<(), Error> {
         })
 }
 
-/// Whether every process of the container has ended: all in its own PID namespace end with its first one.
-/// Whoever is in its cgroup then is a stranger, even in a cgroup that the container has made.
+/// Whether every process of the container has ended. All processes of its own PID namespace end
+/// with the first one, so any process still in its cgroup does not belong to the container, even in
+/// a cgroup that the container has made.
 pub(super) fn has_ended(record: &Record, observed: &Observed) -> bool {
     record.own_pid_namespace && record.pid.is_some() && observed.process.is_none()
 }
 
-/// Removes the container's groups. Leaves alone, with a sentence, what is not provably its own.
+/// Removes the container's groups. Keeps a group that is not provably its own, and logs a warning.
 fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
     let id = &record.id;
     let Some(cgroup) = record.groups() else {

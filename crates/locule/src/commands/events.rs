@@ -1,7 +1,8 @@
-//! `events`: what a container uses, and when its memory has run out.
+//! `events`: what resources a container uses, and when it runs out of memory.
 //!
-//! One JSON object a line, in the form that engines parse. Without `--stats` it goes on until nobody reads,
-//! or the container's first process has ended and its cgroup has no other.
+//! One JSON object a line, in the form that engines parse. Without `--stats` it goes on until the
+//! reader closes the pipe, or until the container's first process has ended and its cgroup is
+//! empty.
 
 use super::{Env, own_group};
 use crate::args;
@@ -18,7 +19,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether processes are left that nothing tells the end of.
+/// How often it checks for remaining processes. Nothing reports their end.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// One line.
@@ -75,7 +76,7 @@ struct Watch<'a> {
     group: &'a Location,
     /// The first process, until it has ended.
     process: Option<Process>,
-    /// Until there is nothing to hear any more.
+    /// `None` when no more events can come.
     oom: Option<OomWatch>,
 }
 
@@ -87,7 +88,7 @@ impl Watch<'_> {
             if self.wait(due) == Reader::Gone {
                 return Ok(());
             }
-            // Before the question whether it has ended: that may be why it has.
+            // Before the check whether it has ended: this may be the reason.
             if self.tell_oom()? == Reader::Gone || self.has_ended()? {
                 return Ok(());
             }
@@ -99,7 +100,7 @@ impl Watch<'_> {
             match self.group.stats() {
                 Ok(stats) if self.tell_stats(&stats)? == Reader::Gone => return Ok(()),
                 Ok(_) => {}
-                // Removed since the question above.
+                // The group was removed after the check above.
                 Err(_gone) if self.has_ended()? => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
@@ -109,7 +110,7 @@ impl Watch<'_> {
     /// Waits until something may have happened, `due` at the latest.
     fn wait(&self, due: Instant) -> Reader {
         let stdout = io::stdout();
-        // Nothing is asked of it: that nobody reads is told in any case.
+        // No event is requested: poll(2) always reports a closed reader.
         let mut fds = vec![PollFd::new(stdout.as_fd(), PollFlags::empty())];
         fds.extend(self.oom.as_ref().map(OomWatch::poll_fd));
         let mut left = due.saturating_duration_since(Instant::now());
@@ -117,9 +118,9 @@ impl Watch<'_> {
             Some(process) => fds.push(PollFd::new(process.pidfd(), PollFlags::POLLIN)),
             None => left = left.min(LOOK),
         }
-        // Whole milliseconds, rounded up: the last one is not to be spent in a loop.
+        // Whole milliseconds, rounded up, so that the last one is not spent in a busy loop.
         let left = left + Duration::from_millis(1);
-        // An interruption is one more look.
+        // An interruption leads to one more check.
         let _woken = poll(
             &mut fds,
             PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),

@@ -1,8 +1,8 @@
 //! `exec`: runs one more process in a container.
 //!
-//! Decides what the process is: what the saved configuration says of the container's process, changed
-//! by the options, or what a file says. The bundle's configuration is not read: it may have changed
-//! since. Attached, the command stands in for the process, as `run` does.
+//! Decides what the process is: the container's process of the saved configuration, changed by the
+//! options, or the process of a file. The bundle's configuration is not read, because it may have
+//! changed. Attached, the command stands in for the process, as `run` does.
 
 use super::create::INTERRUPTS;
 use super::pid_file::PidFile;
@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The exit status when the command could not be run, as with runc.
+/// The exit status when the command could not be run, the same as runc's.
 const FAILED: u8 = 255;
 
 /// Runs one command.
@@ -59,7 +59,7 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
         return Err(Refusal::ExecStopped.into());
     };
     let container = kept_container(&entry.config()?, &record)?;
-    // Before there is a process whose end they would tell.
+    // Before the process exists whose end they report.
     let signals = match args.detach {
         true => None,
         false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
@@ -132,7 +132,7 @@ impl Way<'_> {
         self.start(&request, console)
     }
 
-    /// Makes the process, tells its pid and waits until it runs.
+    /// Makes the process, writes its pid file and waits until it runs.
     fn start(
         &self,
         request: &Request<'_>,
@@ -256,7 +256,8 @@ fn from_options(args: &args::Exec, saved: Option<Process>) -> Result<Process, Er
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             *set |= capability;
         }
-        // The inheritable set is never widened (CVE-2022-29162); without it there is no ambient one.
+        // The inheritable set is never widened (CVE-2022-29162); without it there is no ambient
+        // one.
         sets.ambient |= capability & sets.inheritable;
     }
     process.no_new_privileges |= args.no_new_privs;

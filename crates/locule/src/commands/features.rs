@@ -1,7 +1,7 @@
 //! `features`: what this build can do, as JSON.
 //!
-//! Collects what the rooms have in their tables. Looks at nothing of the host and needs no state directory:
-//! engines ask when they start, and wait for the answer.
+//! Collects the tables of the rooms. Reads nothing from the host and needs no state directory:
+//! engines run it when they start, and wait for the answer.
 
 use super::Env;
 use crate::args;

@@ -1,7 +1,8 @@
-//! The hooks of the runtime's namespaces that run after a container is created: poststart and poststop.
+//! The hooks of the runtime's namespaces that run after a container is created: poststart and
+//! poststop.
 //!
-//! They come from the configuration that was kept when the container was made; later edits of the bundle have no
-//! effect (runtime.md#create).
+//! They come from the configuration that was saved when the container was made; later edits of the
+//! bundle have no effect (runtime.md#create).
 
 use crate::error::Error;
 use crate::state::Record;

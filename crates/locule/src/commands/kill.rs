@@ -1,7 +1,8 @@
 //! `kill`: a signal for a container.
 //!
-//! Goes to the first process by pidfd. SIGKILL for a container that shares its PID namespace goes to the
-//! whole cgroup, because nothing else would end its other processes; also after its first process has ended.
+//! Goes to the first process by pidfd. SIGKILL for a container that shares its PID namespace goes
+//! to the whole cgroup, because nothing else would end its other processes; also after its first
+//! process has ended.
 
 use super::Env;
 use super::delete::has_ended;
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let record = entry.record()?;
     let observed = observe(&entry, &record)?;
-    // Nothing else would end the processes that its first one has left behind.
+    // Nothing else would end the remaining processes of the container.
     let outlives = number == signal::KILL && !record.own_pid_namespace;
     let leftover = || match record.groups() {
         Some(cgroup) => cgroup.pids().map(|pids| !pids.is_empty()),
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
         .filter(|_| (args.all || outlives) && !has_ended(&record, &observed));
     match groups {
         Some(cgroup) => cgroup.signal_all(number)?,
-        // Without a cgroup the first process is all that is known.
+        // Without a cgroup only the first process is known.
         None => signal_first(&id, &observed, action, number)?,
     }
     if number == signal::KILL && observed.status == Status::Paused {
@@ -73,8 +74,9 @@ fn signal_first(
     }
 }
 
-/// Lets the processes of a frozen cgroup see their SIGKILL: cgroup version 1 delivers it only then. Version
-/// 2 has delivered it already, so that a group which cannot thaw (one above is frozen) is only a warning.
+/// Lets the processes of a frozen cgroup see their SIGKILL: cgroup version 1 delivers it only then.
+/// Version 2 has delivered it already, so a group that cannot thaw (because one above it is frozen)
+/// is only a warning.
 pub(super) fn thaw(record: &Record) {
     if let Some(cgroup) = record.groups()
         && let Err(error) = cgroup.thaw(THAW)

@@ -1,6 +1,7 @@
 //! `list`: all containers of the state directory.
 //!
-//! An entry that cannot be read is skipped with a message: one damaged directory must not hide the others.
+//! An entry that cannot be read is skipped with a message: one damaged directory must not hide the
+//! others.
 
 #![expect(
     clippy::disallowed_methods,
@@ -100,7 +101,8 @@ fn json(listed: &[Listed]) -> Result<String, Error> {
     Ok(serde_json::to_string(&reports)? + "\n")
 }
 
-/// Columns at least 12 wide with at least 3 spaces between them, as programs cut them.
+/// Columns are at least 12 characters wide, with at least 3 spaces between them. Programs rely on
+/// this.
 fn table(listed: &[Listed]) -> String {
     const LEAST: usize = 12;
     const BETWEEN: usize = 3;
@@ -127,7 +129,7 @@ fn table(listed: &[Listed]) -> String {
     let mut text = String::new();
     for row in &rows {
         for (column, cell) in row.iter().enumerate() {
-            // The last column is as long as it is.
+            // The last column has no padding.
             let width = widths.get(column).copied().unwrap_or(0);
             // Writing to a string does not fail.
             let _ = write!(text, "{cell:<width$}");

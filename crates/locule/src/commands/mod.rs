@@ -29,17 +29,17 @@ use spec::load::Host;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `init`, which nobody may call.
+/// `init`, an internal command that refuses to run.
 pub(crate) fn init(_: &args::Init, _: &Env) -> Result<ExitCode, Error> {
     Err(Error::InitByHand)
 }
 
-/// What the global options say, resolved.
+/// The global options, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Env {
     /// `--root`, as typed.
     pub(crate) root: Option<PathBuf>,
-    /// Who makes cgroups. What is saved in a record counts for an existing container.
+    /// Who makes cgroups. For an existing container its record decides.
     pub(crate) cgroup_manager: cgroup::Manager,
     /// Whether this process lacks the rights of the host's root.
     pub(crate) rootless: bool,
@@ -80,7 +80,8 @@ impl Env {
 /// The container's own cgroup, for `action`.
 ///
 /// # Errors
-/// [`Error::NoGroup`]: it was made without one, and what else is in its maker's is none of our business.
+/// [`Error::NoGroup`]: it was made without one. The cgroup of its creator also has other processes,
+/// so it is not used.
 pub(crate) fn own_group<'r>(
     record: &'r Record,
     id: &ContainerId,
@@ -92,7 +93,7 @@ pub(crate) fn own_group<'r>(
     })
 }
 
-/// The configuration that was kept when the container was made.
+/// The configuration that was saved when the container was made.
 pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Container, Error> {
     match spec::load::parse(config, &record.bundle, Host::Ignore) {
         Ok(loaded) => Ok(loaded.container),

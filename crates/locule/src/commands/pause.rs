@@ -1,6 +1,6 @@
-//! `pause`: all processes of a container stand still.
+//! `pause`: freezes all processes of a container.
 //!
-//! Whether they do is kept by the cgroup's freezer alone; the status `paused` is read from there.
+//! Only the cgroup's freezer stores this; the status `paused` is read from it.
 
 use super::{Env, own_group};
 use crate::args;
@@ -10,13 +10,14 @@ use crate::status::{Action, observe, permit};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the processes may take to stand still: one in an uninterruptible wait holds up all.
+/// How long the processes may take to freeze. One process in an uninterruptible wait delays the
+/// whole group.
 const FREEZE: Duration = Duration::from_secs(10);
 
-/// Freezes one container. One that does not stand still in time runs again.
+/// Freezes one container. If it does not freeze in time, it is thawed again.
 pub(crate) fn run(args: &args::Pause, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
-    // Alone: `start` would wait for a process that cannot answer.
+    // With the lock: `start` would wait for a process that cannot answer.
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
     let record = entry.record()?;
     permit(Action::Pause, observe(&entry, &record)?.status, &id)?;

@@ -1,4 +1,5 @@
-//! `plan`: what `create` would do, from the same value that `create` carries out. `facts`: what it depends on.
+//! `plan`: what `create` would do, from the same value that `create` carries out. `facts`: what it
+//! depends on.
 
 #![expect(
     clippy::disallowed_methods,
@@ -75,7 +76,7 @@ fn read(path: &Path) -> Result<Facts, Error> {
     serde_json::from_slice(&text).map_err(|error| failed(io::Error::other(error)))
 }
 
-/// For another host only the document counts.
+/// For another host only the given facts count.
 fn load(args: &args::Plan, facts: Option<&Facts>) -> Result<Loaded, Error> {
     let name = args.config.as_deref().unwrap_or(Path::new(load::CONFIG));
     if facts.is_none() {

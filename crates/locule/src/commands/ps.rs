@@ -1,7 +1,7 @@
 //! `ps`: the processes of a container.
 //!
-//! Which they are is what the cgroup says, sub-groups included; what is shown of them is what the host's
-//! `ps` prints. Its words on standard error are part of an error or of nothing.
+//! The cgroup and its sub-groups say which processes these are. The host's `ps` prints them. Its
+//! standard error is used for an error message only.
 
 use super::{Env, own_group};
 use crate::args::{self, ListFormat};
@@ -39,8 +39,8 @@ fn listing(options: &[&OsStr]) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The heading and the lines of `listing` that are about `pids`. A line without a process id ("-") is a
-/// thread of the process above it.
+/// The heading and the lines of `listing` that are about `pids`. A line without a process id ("-")
+/// is a thread of the process above it.
 fn table(listing: &str, pids: &[i32]) -> Result<String, Error> {
     let odd = |reason: String| Error::PsOdd { reason };
     let mut lines = listing.lines();

@@ -1,4 +1,4 @@
-//! `resume`: the processes of a paused container run on.
+//! `resume`: thaws the processes of a paused container.
 
 use super::{Env, own_group};
 use crate::args;
@@ -14,7 +14,7 @@ const THAW: Duration = Duration::from_secs(10);
 /// Thaws one container.
 pub(crate) fn run(args: &args::Resume, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
-    // Without a lock: whoever holds it may be waiting for a process that somebody has frozen.
+    // Without a lock: the command that holds it may wait for a process that is frozen.
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let record = entry.record()?;
     permit(Action::Resume, observe(&entry, &record)?.status, &id)?;

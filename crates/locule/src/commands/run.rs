@@ -1,7 +1,7 @@
 //! `run`: create, start, wait and delete in one.
 //!
-//! Attached, it stands in for the container: its exit status is the program's, signals are passed on, and (as a
-//! subreaper) it reaps what the container's processes leave behind.
+//! Attached, it represents the container: its exit status is the program's, it forwards signals,
+//! and as a subreaper it reaps the orphans of the container's processes.
 
 use super::create::{Made, Terminal, Waits};
 use super::{Env, delete, start};
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     };
     let mut made = Made::make(&args.create, env, Waits::ForUs, terminal)?;
     made.master().into_iter().for_each(ready);
-    // Before there is something that they would leave behind.
+    // Before anything exists that these errors would leave behind.
     let signals = if args.detach {
         None
     } else {
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
     Ok(exit_code(exit))
 }
 
-/// The status of a command that stands in for a program.
+/// The exit status of a command that represents a program.
 pub(super) fn exit_code(exit: Exit) -> ExitCode {
     ExitCode::from(match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
@@ -75,7 +75,7 @@ pub(super) fn exit_code(exit: Exit) -> ExitCode {
     })
 }
 
-/// Kills and deletes the container unless somebody has done so already.
+/// Kills and deletes the container unless another command has done so.
 fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     match delete::delete(id, crate::status::Action::ForceDelete, env) {
         Err(Error::State(state::Error::Absent { .. })) => Ok(()),
@@ -83,8 +83,8 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     }
 }
 
-/// Passes signals on, and what goes to and comes from the terminal, and reaps until the container's first process has
-/// ended; tells once that the container is ready.
+/// Passes signals on, and what goes to and comes from the terminal, and reaps until the container's
+/// first process has ended; tells once that the container is ready.
 pub(super) fn until_end(
     started: &mut Started,
     signals: &SignalFd,
@@ -123,7 +123,7 @@ pub(super) fn until_end(
         proxy = proxy.filter(|proxy| !is_told(proxy));
         while let Some(signal) = signals.next()? {
             if !OWN.contains(&signal) {
-                // ESRCH: it has ended, which the next round finds.
+                // ESRCH: it has ended; the next round finds that.
                 let _ended = clone::pidfd_send_signal(started.pidfd.as_fd(), signal);
             }
             if let Some(relay) = &mut relay {
@@ -136,7 +136,8 @@ pub(super) fn until_end(
     }
 }
 
-/// Whether no more is to be expected of the container than its end. This process is the one that its unit watches.
+/// Forwards the message that the container is ready, if it is. Returns whether nothing remains but
+/// to wait for its end. The unit watches this process.
 fn is_told(proxy: &Proxy) -> bool {
     let told = proxy.takes_ready().and_then(|is_ready| match is_ready {
         true => proxy.tell(std::process::id()).map(|()| true),
@@ -148,7 +149,7 @@ fn is_told(proxy: &Proxy) -> bool {
     })
 }
 
-/// Reaps every child that has ended; gives how the container's first process did, if it has.
+/// Reaps every child that has ended. Returns how the container's first process ended, if it has.
 fn reap(started: &Started) -> Result<Option<Exit>, Errno> {
     let mut ended = None;
     loop {

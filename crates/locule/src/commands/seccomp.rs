@@ -1,7 +1,7 @@
 //! `seccomp`: system call filters for people.
 //!
-//! Works on profiles, never on a container. What a profile means is decided in the room `seccomp`; here it is
-//! read from a file and put into words.
+//! Works on profiles, never on a container. The room `seccomp` decides what a profile means; here
+//! it is read from a file and described.
 
 mod words;
 
@@ -18,7 +18,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Does what was asked with the filter.
+/// Runs one subcommand.
 pub(crate) fn run(args: &args::Seccomp, _: &Env) -> Result<ExitCode, Error> {
     match &args.command {
         SeccompCommand::Compile(args) => compile(args),
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &args::Seccomp, _: &Env) -> Result<ExitCode, Error> {
     }
 }
 
-/// Reads a profile and says what was odd about the file.
+/// Reads a profile and logs its warnings.
 fn load(path: &Path) -> Result<LoadedSeccomp, Error> {
     let loaded = spec::load::load_seccomp(path)?;
     for warning in &loaded.warnings {
@@ -57,7 +57,7 @@ fn compile(args: &args::Compile) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The program of a profile; none where the kernel would not take it.
+/// The program of a profile, or an error if the kernel would refuse it.
 fn filter(path: &Path, loaded: &LoadedSeccomp, native: Arch) -> Result<Filter, Error> {
     seccomp::compile_for(&loaded.seccomp, native).map_err(|error| Error::Filter {
         path: path.to_owned(),
@@ -70,7 +70,7 @@ fn names(archs: &[Arch]) -> String {
     names.join(", ")
 }
 
-/// A program as the kernel of a machine reads it: `struct sock_filter` of linux/filter.h.
+/// A program in the binary form that the kernel reads: `struct sock_filter` of linux/filter.h.
 fn raw(program: &[Instruction], endian: Endian) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(program.len() * 8);
     for Instruction { code, jt, jf, k } in program {
@@ -90,12 +90,12 @@ fn lint(args: &args::Lint) -> Result<ExitCode, Error> {
     let native = args.arch.unwrap_or(Arch::NATIVE);
     let text = findings(&loaded, native);
     print(&text)?;
-    // A program that cannot be is more than odd.
+    // A profile without a valid program is an error, not a finding.
     filter(&args.profile, &loaded, native)?;
     Ok(status(text.is_empty()))
 }
 
-/// 0 where there is nothing to say, else 1.
+/// 0 if there is nothing to report, else 1.
 fn status(silent: bool) -> ExitCode {
     if silent {
         ExitCode::SUCCESS
@@ -128,7 +128,8 @@ fn test(args: &args::Test) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The machine on which a program of `arch` is thought to run: this one, if it does.
+/// The machine for a program of `arch`: this machine if it runs such programs, else one of that
+/// architecture.
 fn machine(arch: Arch) -> Arch {
     if inspect::relatives(Arch::NATIVE).contains(&arch.0) {
         Arch::NATIVE
@@ -184,7 +185,8 @@ fn diff(args: &args::Diff) -> Result<ExitCode, Error> {
     Ok(status(text.is_empty()))
 }
 
-/// The differences in the rest of the profiles, then those of calls, equal ones together.
+/// The differences in the settings of the profiles, then those in the calls. Equal differences are
+/// in one group.
 fn differences(left: &Seccomp, right: &Seccomp, native: Arch) -> String {
     let mut text = String::new();
     let (first, second) = (architectures(left, native), architectures(right, native));
@@ -217,7 +219,8 @@ fn differences(left: &Seccomp, right: &Seccomp, native: Arch) -> String {
     text
 }
 
-/// The calls of an architecture on which the profiles differ in the same way, in the order of the first of each.
+/// The calls of an architecture on which the profiles differ in the same way, in the order of the
+/// first of each.
 fn groups(all: Vec<Difference>) -> Vec<Vec<Difference>> {
     let mut groups: Vec<Vec<Difference>> = Vec::new();
     for one in all {

@@ -1,4 +1,4 @@
-//! `start`: has a created container run its program.
+//! `start`: lets a created container run its program.
 
 use super::{Env, hooks};
 use crate::args;
@@ -24,10 +24,11 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     };
     let proxy = proxy(&entry)?;
     let starting = Starting::reach(entry.dir())?;
-    // Before, not after: should this process be killed, init ends too or the container counts as running.
+    // Before, not after: if this process is killed, either init ends too or the container counts as
+    // running.
     entry.remove_start_socket()?;
     starting.go()?;
-    // The container runs. A hook may look at it, and one that hangs must not keep others from deleting it.
+    // The container runs. A hook may look at it, and a hook that hangs must not block a `delete`.
     let entry = entry.release()?;
     let container = || kept(&entry, &record);
     let started = starting.until_started(
@@ -73,7 +74,7 @@ fn end(record: &Record) {
     }
 }
 
-/// The configuration, as far as it can be read: without it a sentence does not name hooks.
+/// The configuration, if it can be read. Without it a message does not name hooks.
 fn kept(entry: &Entry, record: &Record) -> Option<Container> {
     let config = entry.config().ok()?;
     super::kept_container(&config, record).ok()

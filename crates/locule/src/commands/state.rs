@@ -1,4 +1,4 @@
-//! `state`: what a container is and how it is, as JSON.
+//! `state`: a container and its status, as JSON.
 
 use super::Env;
 use crate::args;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The object that `state` prints and `list` prints many of: runtime.md#state, and what engines expect
-/// beyond it.
+/// The object that `state` prints and `list` prints many of: runtime.md#state, and what engines
+/// expect beyond it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report<'a> {
     #[serde(rename = "ociVersion")]
@@ -29,7 +29,7 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// Puts together what is recorded and what was observed.
+    /// Combines the record and what was observed.
     pub(crate) fn new(record: &'a Record, status: Status, owner: &'a str) -> Self {
         let pid = match status {
             Status::Stopped => 0,

@@ -15,7 +15,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Writes config.json into the bundle; never over an existing one.
+/// Writes config.json into the bundle; never overwrites an existing one.
 pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {
     let options = Options {
         caller: if args.rootless {

@@ -1,4 +1,5 @@
-//! The commands on containers that are one process of the test each: no cgroup, no namespace.
+//! The commands on simple containers: each is one process of the test, without a cgroup or a
+//! namespace.
 
 use super::*;
 use crate::args::{Command as Parsed, Invocation, Rootless};
@@ -245,7 +246,7 @@ fn a_damaged_record_is_told_and_force_cleans_up() {
             "empty" => fs::remove_file(stage.file("journal.json")).unwrap(),
             _ => {}
         }
-        // Without the record the journal stands in, whole or not at all.
+        // Without the record the journal is used, if it is not damaged.
         if damage != "gone" {
             let told = stage.refusal("delete box");
             assert!(
@@ -278,7 +279,7 @@ fn a_container_in_the_making_is_shown_but_not_touched() {
             .refusal("kill box")
             .starts_with("container not running")
     );
-    // Its maker has died: nobody will finish it.
+    // The process that was creating it has ended, so it stays incomplete.
     drop(reservation);
     let status = crate::status::observe(&entry, &record).unwrap().status;
     assert_eq!(status.as_str(), "stopped");

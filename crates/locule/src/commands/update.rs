@@ -1,8 +1,8 @@
 //! `update`: new limits for a container.
 //!
-//! What is asked for becomes a document with the form of `linux.resources`, however it was given, and is
-//! judged like the one in a configuration. The room `cgroup` merges it into the limits so far and writes
-//! all or nothing; the outcome is recorded and counts for the next update.
+//! The options or the file become a document with the form of `linux.resources`, which is validated
+//! like the one in a configuration. The room `cgroup` merges it into the current limits and writes
+//! all or nothing. The result is recorded for the next update.
 
 use super::{Env, kept_container, own_group};
 use crate::args::{self, Kind, Limit, Limits};
@@ -17,7 +17,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// A limit that was typed and is none.
+/// An option whose value is not a valid limit.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Misgiven {
@@ -107,7 +107,7 @@ fn typed(limits: &Limits) -> Result<Judged, Misgiven> {
     parse_resources(bytes.as_bytes()).map_err(|report| blame(limits, report))
 }
 
-/// What a word asks for; `None` for nothing.
+/// The value of a word; `None` if it is empty.
 fn value(limit: Limit<'_>) -> Result<Option<Value>, Misgiven> {
     let Some(word) = limit.word.filter(|word| !word.is_empty()) else {
         return Ok(None);
@@ -135,8 +135,8 @@ fn number(word: &str) -> Option<Number> {
     signed.or_else(|| word.parse::<u64>().ok().map(Number::from))
 }
 
-/// Bytes: digits with an optional fraction, then perhaps a unit of 1024 (k, m, g, t), which `b` or `ib` may
-/// follow, in any case. -1 is no limit, and no other negative number means anything.
+/// Bytes: digits with an optional fraction, then perhaps a unit of 1024 (k, m, g, t), which `b` or
+/// `ib` may follow, in any case. -1 is no limit. Other negative numbers are not valid.
 fn size(word: &str) -> Option<i64> {
     if word == "-1" {
         return Some(-1);
@@ -171,7 +171,7 @@ fn unit(word: &str) -> Option<(&str, u32)> {
     Some((word.get(..word.len() - 1)?, shift))
 }
 
-/// Names the option of the property that is wrong.
+/// Finds the option of the property that is wrong.
 fn blame(limits: &Limits, report: Report) -> Misgiven {
     let [problem] = &*report.errors else {
         return Misgiven::Together(report);
@@ -285,7 +285,7 @@ mod tests {
             };
             assert_eq!(typed(&limits).unwrap().0, Resources::default());
         }
-        // As in the document: the least that can be.
+        // As in the document: the smallest valid value.
         let limits = Limits {
             pids_limit: Some("0".to_owned()),
             ..Limits::default()

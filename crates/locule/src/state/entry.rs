@@ -28,21 +28,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a creation makes its directory again after another command has removed it.
 const ATTEMPTS: u32 = 100;
 
-/// What a command holds while it works on a container.
+/// The lock that a command holds while it works on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
-    /// Nothing: records are replaced as a whole, so reading needs no lock, and a signal must get through
-    /// while another command waits for a hook.
+    /// Nothing: records are replaced as a whole, so reading needs no lock, and a signal must get
+    /// through while another command waits for a hook.
     None,
     /// The right to change it, alone.
     Exclusive,
-    /// The same. A command that is still making the container after a while is asked to stop: one of its hooks, or a
-    /// seccomp listener, may never come to an end.
+    /// The same, but a command that is still making the container after a while is asked to stop:
+    /// one of its hooks, or a seccomp listener, may never end.
     Insist,
 }
 
-/// A directory, locked or not. Dropping it releases the lock at once, even while a child still holds a copy
-/// of the descriptor.
+/// A directory, locked or not. Dropping it releases the lock at once, even while a child still
+/// holds a copy of the descriptor.
 #[derive(Debug)]
 enum Handle {
     Free(OwnedFd),
@@ -58,7 +58,7 @@ impl AsFd for Handle {
     }
 }
 
-/// A container that somebody has made, or is making.
+/// A container that exists, or is being made.
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: ContainerId,
@@ -66,8 +66,8 @@ pub(crate) struct Entry {
     directory: Handle,
 }
 
-/// A name that is taken for a container in the making; exclusively locked. Dropping it releases the lock
-/// and leaves the directory: call [`Reservation::discard`] if the making fails.
+/// The name of a container that is being made, with an exclusive lock. Dropping it releases the
+/// lock and leaves the directory: call [`Reservation::discard`] if the creation fails.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     entry: Entry,
@@ -82,16 +82,17 @@ impl Reservation {
                 Err(Errno::EEXIST) => return Err(exists(root, id)),
                 Err(source) => return Err(failed(id, "make", "its directory", source)),
             }
-            // Its number is free for the directory: the lack of one would leave the directory behind.
+            // This frees a descriptor for the directory: without one the new directory would be
+            // left behind.
             drop(spare);
             let entry = match Entry::open(root, id, Lock::Exclusive) {
                 Ok(entry) => entry,
                 // `delete --force` was faster: nothing has been made in it yet.
                 Err(Error::Absent { .. }) => continue,
-                // Nothing is removed without the lock: the name may be another creation's by now.
+                // Nothing is removed without the lock: the name may belong to another creation now.
                 Err(error) => return Err(error),
             };
-            // The lock can come late, after another creation that found this directory empty.
+            // Another creation may have locked this empty directory first.
             return match files::names(&entry.directory) {
                 Ok(names) if names.is_empty() => Ok(Self { entry }),
                 Ok(_used) => {
@@ -104,13 +105,13 @@ impl Reservation {
         Err(Error::Contested { id: id.clone() })
     }
 
-    /// Writes the journal: what `delete --force` must clean if nothing more gets written. Call it before the
-    /// first side effect outside of the directory.
+    /// Writes the journal: what `delete --force` must clean up if no record follows. Call it before
+    /// the first side effect outside of the directory.
     pub(crate) fn journal(&self, record: &Record) -> Result<(), Error> {
         self.entry.write(files::JOURNAL, record)
     }
 
-    /// Writes the record to where nobody looks for it: [`Self::show`].
+    /// Writes the record under a temporary name. [`Self::show`] makes it visible.
     pub(crate) fn prepare(&self, record: &Record) -> Result<(), Error> {
         let bytes = self.entry.bytes_of(files::STATE, record)?;
         files::prepare(&self.entry.directory, files::STATE, &bytes)
@@ -130,7 +131,7 @@ impl Reservation {
         self.show()
     }
 
-    /// Keeps the configuration, byte for byte as read.
+    /// Saves the configuration, byte for byte as read.
     pub(crate) fn config(&self, bytes: &[u8]) -> Result<(), Error> {
         files::replace(&self.entry.directory, files::CONFIG, bytes)
             .map_err(|source| failed(&self.entry.id, "write", files::CONFIG, source))
@@ -146,12 +147,12 @@ impl Reservation {
         &self.entry.id
     }
 
-    /// The same as an entry, still locked: for what comes after the making.
+    /// The same as an entry, still locked, for the time after the creation.
     pub(crate) fn into_entry(self) -> Entry {
         self.entry
     }
 
-    /// Gives the name back: removes the directory and all in it.
+    /// Frees the name: removes the directory and all in it.
     pub(crate) fn discard(self) -> Result<(), Error> {
         self.entry.remove()
     }
@@ -163,7 +164,7 @@ impl Entry {
         let own_root = hold(root, id)?;
         let directory = match files::directory(root, id.as_str()) {
             Ok(directory) => directory,
-            // A stray file or link of that name is no container.
+            // A file or link of that name is not a container.
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Err(absent()),
             Err(source) => return Err(failed(id, "open", "its directory", source)),
         };
@@ -177,7 +178,7 @@ impl Entry {
                 Handle::Locked(acquire(directory, id, PATIENCE)?)
             }
         };
-        // Whoever held the lock before may have deleted the container.
+        // The previous holder of the lock may have deleted the container.
         if !files::is_same(root, id.as_str(), &directory) {
             return Err(absent());
         }
@@ -198,10 +199,10 @@ impl Entry {
         self.directory.as_fd()
     }
 
-    /// What its maker has recorded; while it is being made, the journal.
+    /// The record; while the container is being made, the journal.
     ///
     /// # Errors
-    /// [`Error::Unrecorded`]: neither exists. [`Error::Damaged`]: the record is there but not whole.
+    /// [`Error::Unrecorded`]: neither exists. [`Error::Damaged`]: the record exists but is damaged.
     pub(crate) fn record(&self) -> Result<Record, Error> {
         match self.read(files::STATE)? {
             Some(record) => Ok(record),
@@ -269,7 +270,7 @@ impl Entry {
             .map_err(|source| failed(&self.id, "stat", START_SOCKET, source))
     }
 
-    /// Notes that it waits no longer.
+    /// Records that it does not wait any longer.
     pub(crate) fn remove_start_socket(&self) -> Result<(), Error> {
         match unlinkat(&self.directory, START_SOCKET, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -277,7 +278,7 @@ impl Entry {
         }
     }
 
-    /// Whether another process holds the right to change it.
+    /// Whether another process holds the lock.
     pub(crate) fn is_held(&self) -> bool {
         let Handle::Free(directory) = &self.directory else {
             return false;
@@ -291,14 +292,14 @@ impl Entry {
         }
     }
 
-    /// Takes and gives back a shared lock on an own description of the directory.
+    /// Takes a shared lock on a new description of the directory; dropping it releases the lock.
     fn probe(directory: &OwnedFd) -> Result<Flock<OwnedFd>, Errno> {
         let own = files::directory(directory, ".")?;
         Flock::lock(own, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno)
     }
 
-    /// Releases the lock before the entry ends: for waiting on something that others may need the
-    /// container for.
+    /// Releases the lock but keeps the entry, so that other commands can use the container during a
+    /// long wait.
     pub(crate) fn release(self) -> Result<Self, Error> {
         let directory = match self.directory {
             Handle::Locked(directory) => directory
@@ -312,10 +313,11 @@ impl Entry {
         })
     }
 
-    /// Takes the right to change it back.
+    /// Takes the lock again.
     ///
     /// # Errors
-    /// [`Error::Absent`]: somebody has deleted it meanwhile, whoever has the name now. [`Error::Busy`].
+    /// [`Error::Absent`]: another command has deleted the container, even if a new one has the
+    /// name. [`Error::Busy`]: another command holds the lock.
     pub(crate) fn acquire(self) -> Result<Self, Error> {
         let directory = match self.directory {
             Handle::Free(directory) => acquire(directory, &self.id, PATIENCE)?,
@@ -330,8 +332,8 @@ impl Entry {
         })
     }
 
-    /// Removes the directory and all in it: the container is no more. A directory that is no longer the
-    /// one of the id stays as it is, and so does whatever has the id by now.
+    /// Removes the directory and all in it, and with it the container. If the id has a new
+    /// directory, both directories stay as they are.
     ///
     /// # Errors
     /// [`Error::Busy`]: another command holds the lock. [`Error::File`]: what cannot be removed.
@@ -348,7 +350,7 @@ impl Entry {
     }
 }
 
-/// A descriptor of the root of one's own.
+/// Duplicates the descriptor of the root.
 fn hold(root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd, Error> {
     root.try_clone()
         .map_err(|_no_descriptor| failed(id, "hold", "the root", Errno::EMFILE))
@@ -389,16 +391,16 @@ fn acquire(
     }
 }
 
-/// What a command does that holds the lock of a container without a record.
+/// What the holder of the lock does with a container that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Making {
     /// It makes the container.
     GoesOn,
-    /// Nobody makes it.
+    /// No process makes it.
     IsOver,
 }
 
-/// Gives whoever makes the container some time to come to an end.
+/// Gives the process that makes the container some time to finish.
 fn wait_for_maker(directory: &OwnedFd) -> Making {
     let deadline = Instant::now() + GRACE;
     let is_made = || files::exists(directory, files::STATE).unwrap_or(true);
@@ -419,13 +421,13 @@ fn stop_maker(directory: &OwnedFd) {
     let Ok(pidfd) = pidfd_open(pid) else {
         return;
     };
-    // In this order: while the descriptor's process lives, the number is its own.
+    // In this order: while the process of the descriptor lives, the number belongs to it.
     if maker(directory) == Some(pid) {
         let _gone = pidfd_send_signal(pidfd.as_fd(), Signal::SIGTERM as i32);
     }
 }
 
-/// The process that holds the lock. `None` where /proc/locks does not say for certain.
+/// The process that holds the lock. `None` if /proc/locks does not show it.
 fn maker(directory: &OwnedFd) -> Option<i32> {
     let stat = fstat(directory).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -433,8 +435,9 @@ fn maker(directory: &OwnedFd) -> Option<i32> {
     holder_of(&locks, &format!("{major:02x}:{minor:02x}:{}", stat.st_ino))
 }
 
-/// The process that holds the lock of a file: its device in hexadecimal, and its inode. Lines are
-/// `1: FLOCK  ADVISORY  WRITE 4711 00:2f:815 0 EOF`; a waiting lock has an arrow in front.
+/// The process that holds the lock of `file`, which is the device in hexadecimal and the inode.
+/// Lines are `1: FLOCK  ADVISORY  WRITE 4711 00:2f:815 0 EOF`; a waiting lock has an arrow in
+/// front.
 fn holder_of(locks: &str, file: &str) -> Option<i32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);

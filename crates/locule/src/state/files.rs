@@ -16,10 +16,11 @@ pub(super) const JOURNAL: &str = "journal.json";
 /// The configuration, byte for byte as read.
 pub(super) const CONFIG: &str = "config.json";
 
-/// The longest file that is read: far above the largest configuration that makes sense.
+/// The longest file that is read. It is far larger than any useful configuration.
 const LONGEST: u64 = 16 << 20;
 
-/// How deep a state directory may be: ours have one level, sockets of engines another.
+/// How deep a state directory may be: its own files are on one level, sockets of engines on
+/// another.
 const DEEPEST: u32 = 8;
 
 /// Opens a directory by name, never through a link.
@@ -49,9 +50,10 @@ pub(super) fn exists(directory: impl AsFd, name: &str) -> Result<bool, Errno> {
     }
 }
 
-/// Reads a regular file whole. ENOENT: there is none. EINVAL: it is something else. EFBIG: it is too long.
+/// Reads a whole regular file. ENOENT: it does not exist. EINVAL: it is not a regular file. EFBIG:
+/// it is too long.
 pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
-    // Without waiting: a FIFO in its place would never open.
+    // Non-blocking: the open of a FIFO in its place would block for ever.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(directory, name, flags, Mode::empty())?);
     let kind = SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT;
@@ -68,14 +70,15 @@ pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
     Ok(bytes)
 }
 
-/// Writes a file beside `name` and renames it, so that a reader sees the old or the new one, whole. Mode
+/// Writes a file beside `name` and renames it, so that a reader sees the old or the new one, whole.
+/// Mode
 /// 0600. The caller holds the directory's lock.
 pub(super) fn replace(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     prepare(&directory, name, bytes)?;
     show(directory, name)
 }
 
-/// The first half of [`replace`]: nobody sees it yet.
+/// The first half of [`replace`]: the new file is not visible yet.
 pub(super) fn prepare(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
     let directory = directory.as_fd();
     let next = format!("{name}.next");
@@ -83,7 +86,7 @@ pub(super) fn prepare(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let opened = match openat(directory, next.as_str(), flags, mode) {
-        // A predecessor was killed between the two steps.
+        // An earlier process was killed between the two steps.
         Err(Errno::EEXIST) => {
             unlinkat(directory, next.as_str(), UnlinkatFlags::NoRemoveDir)?;
             openat(directory, next.as_str(), flags, mode)
@@ -102,13 +105,13 @@ pub(super) fn show(directory: impl AsFd, name: &str) -> Result<(), Errno> {
         .inspect_err(|_error| forget(directory, &next))
 }
 
-/// The error before is the one to tell.
+/// The first error is the one to report.
 fn forget(directory: BorrowedFd<'_>, name: &str) {
     let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
 }
 
-/// Removes all that is in `directory`. The record goes last, so that a removal that is cut short can be
-/// done again.
+/// Removes all that is in `directory`. The record goes last, so that a removal that is cut short
+/// can be done again.
 pub(super) fn clear(directory: impl AsFd) -> Result<(), Errno> {
     clear_below(&directory, DEEPEST)
 }
@@ -145,10 +148,11 @@ fn absent_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {
     }
 }
 
-/// What is in a directory; names that are not UTF-8 are nobody's and left out.
+/// The names in a directory. Names that are not UTF-8 are left out: this program does not make
+/// them.
 pub(super) fn names(directory: impl AsFd) -> Result<Vec<String>, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    // Its own description: the position in the listing belongs to it.
+    // A description of its own, because the position in the listing belongs to the description.
     let mut listing = Dir::openat(directory, ".", flags, Mode::empty())?;
     let mut names = Vec::new();
     for entry in listing.iter() {

@@ -1,9 +1,9 @@
-//! What is known of containers between two commands: one directory per container below one root.
+//! The state of containers between two commands: one directory per container below one root.
 //!
-//! Decides where the root is, what a valid id is, who may change an entry (flock on its directory) and that
-//! a record is either whole or detected as damaged. Everything below the root goes by directory
-//! descriptor and never follows a link. Nothing is synced to disk: what a record names (processes,
-//! cgroups, mounts) does not outlive the kernel either.
+//! Decides where the root is, what a valid id is, who may change an entry (flock on its directory)
+//! and that a record is either whole or detected as damaged. Everything below the root is reached
+//! by directory descriptor, and links are never followed. Nothing is synced to disk, because the
+//! processes, cgroups and mounts of a record end with the kernel too.
 
 mod entry;
 mod files;

@@ -1,8 +1,8 @@
-//! What is remembered of one container.
+//! The record of one container.
 //!
-//! Decides the form of `state.json`: one JSON object whose last key is a checksum of all bytes before it,
-//! so that the file stays readable for other programs and a truncated or changed one is told from a
-//! whole one. What can be asked of the kernel (the status) is not in it.
+//! Decides the form of `state.json`: one JSON object whose last key is a checksum of all bytes
+//! before it. So other programs can read the file, and a truncated or changed file is detected. The
+//! status is not in it, because the kernel has it.
 
 use super::ContainerId;
 use crate::moment;
@@ -23,10 +23,10 @@ const BEFORE: &[u8] = b",\"checksum\":\"";
 const AFTER: &[u8] = b"\"}\n";
 const DIGITS: usize = 16;
 
-/// One container, as its maker left it.
+/// One container, as `create` recorded it.
 ///
-/// The names `init_process_pid`, `init_process_start`, `cgroup_paths` and `namespace_paths` are what
-/// monitoring programs look for.
+/// The names `init_process_pid`, `init_process_start`, `cgroup_paths` and `namespace_paths` are
+/// what monitoring programs look for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The form of this record.
@@ -41,15 +41,15 @@ pub(crate) struct Record {
     pub(crate) rootfs: PathBuf,
     /// When the container was made: RFC 3339, nanoseconds, UTC.
     pub(crate) created: String,
-    /// The user who made it, in the runtime's user namespace.
+    /// The user who created it, in the runtime's user namespace.
     pub(crate) owner: u32,
     /// `annotations` of the configuration.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
     /// Which boot the process belongs to: /proc/sys/kernel/random/boot_id.
     pub(crate) boot_id: String,
-    /// The process that becomes the container's program, in the runtime's PID namespace; absent until it
-    /// exists.
+    /// The process that becomes the container's program, in the runtime's PID namespace; absent
+    /// until it exists.
     #[serde(
         rename = "init_process_pid",
         default,
@@ -63,7 +63,8 @@ pub(crate) struct Record {
         skip_serializing_if = "Option::is_none"
     )]
     pub(crate) start_time: Option<u64>,
-    /// Whether the container has made a PID namespace, whose end is the end of all its processes.
+    /// Whether the container has its own PID namespace, so that all its processes end with the
+    /// first one.
     pub(crate) own_pid_namespace: bool,
     /// Who made the cgroup.
     pub(crate) cgroup_manager: cgroup::Manager,
@@ -82,10 +83,11 @@ pub(crate) struct Record {
     /// args[0] of the configuration's process; absent when there is nothing to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<String>,
-    /// The mounts in the namespace of the container's maker; absent when it has a mount namespace of its own.
+    /// The mounts in the mount namespace of the runtime; absent when the container has its own
+    /// mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host_mounts: Option<HostMounts>,
-    /// Whether the container's process has kept the session keyring of its maker.
+    /// Whether the container's process has kept the session keyring of its creator.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
     /// Whether the configuration has poststart hooks.
@@ -99,14 +101,14 @@ pub(crate) struct Record {
 /// Mounts below the root of a container without a mount namespace of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct HostMounts {
-    /// Those that were there before.
+    /// The mounts that existed before.
     before: Vec<HostMount>,
-    /// Those that it has made; absent until all are made.
+    /// The mounts that the container has made; absent until all are made.
     made: Option<Vec<HostMount>>,
 }
 
 impl HostMounts {
-    /// Those that are there beyond the ones of before.
+    /// The mounts that exist now and did not exist before.
     fn added(&self, rootfs: &Path) -> Result<Vec<HostMount>, Errno> {
         let mut now = rootfs::mounts_below(rootfs)?;
         now.retain(|mount| !self.before.contains(mount));
@@ -119,7 +121,7 @@ impl Record {
     #[cfg(test)]
     pub(crate) const VERSION: u32 = VERSION;
 
-    /// What is known of a container before it has a process.
+    /// The record of a container before it has a process.
     pub(crate) fn of(id: &ContainerId, container: &Container, cgroup: &cgroup::Location) -> Self {
         let process = container.process.as_ref();
         let groups = cgroup.groups.iter();
@@ -157,7 +159,7 @@ impl Record {
         }
     }
 
-    /// Notes the container's process, and the paths that follow from its pid.
+    /// Records the container's process, and the paths that follow from its pid.
     pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {
         self.pid = Some(pid);
         self.start_time = Some(start_time);
@@ -176,7 +178,7 @@ impl Record {
         .collect();
     }
 
-    /// Notes which mounts the container has made in its maker's namespace.
+    /// Records which mounts the container has made in the runtime's mount namespace.
     pub(crate) fn identify_mounts(&mut self) -> Result<(), Errno> {
         if let Some(mounts) = &mut self.host_mounts {
             mounts.made = Some(mounts.added(&self.rootfs)?);
@@ -184,7 +186,7 @@ impl Record {
         Ok(())
     }
 
-    /// Takes the container's mounts out of its maker's namespace.
+    /// Unmounts the container's mounts in the runtime's mount namespace.
     ///
     /// # Errors
     /// The first one that stays, and why.
@@ -199,7 +201,7 @@ impl Record {
         let made = match &mounts.made {
             Some(made) => made.clone(),
             None => mounts.added(&self.rootfs).or_else(|errno| match errno {
-                // The root is gone, and so is what was mounted below it.
+                // The root does not exist any more, so nothing is mounted below it.
                 Errno::ENOENT => Ok(Vec::new()),
                 errno => Err((self.rootfs.clone(), errno)),
             })?,
@@ -210,20 +212,21 @@ impl Record {
         rootfs::remove_mounts(&self.rootfs, &made)
     }
 
-    /// Notes which groups the container's are, once they are there.
+    /// Records which groups belong to the container, once they exist.
     pub(crate) fn identify_groups(&mut self) {
         if let Some(cgroup) = &mut self.cgroup {
             cgroup.identify();
         }
     }
 
-    /// The container's own cgroup; `None` if it has stayed in its maker's, or was one of an earlier boot.
+    /// The container's own cgroup. `None` if it stayed in the cgroup of its creator, or is from an
+    /// earlier boot.
     pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
         let own = self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())?;
         (!self.is_of_another_boot()).then_some(own)
     }
 
-    /// Whether the host has been started again since: nothing that the record names is there any more.
+    /// Whether the host has rebooted since: nothing that the record names exists any more.
     pub(crate) fn is_of_another_boot(&self) -> bool {
         boot_id().is_some_and(|boot| boot != self.boot_id)
     }

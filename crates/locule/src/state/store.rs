@@ -28,7 +28,7 @@ pub(crate) enum Access {
     Look,
 }
 
-/// Whose the state is, which decides on the default root.
+/// The owner of the state, who decides the default root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeper {
     /// Root of the initial user namespace.
@@ -130,10 +130,10 @@ impl Store {
         self.directory.is_some()
     }
 
-    /// Takes a name for a new container. The kernel decides between two who try at once.
+    /// Reserves a name for a new container. If two processes try at once, one of them fails.
     ///
     /// # Errors
-    /// [`Error::Exists`]: somebody has it already, and what is known of that container.
+    /// [`Error::Exists`]: another container has it; the error says what is known of that container.
     pub(crate) fn reserve(&self, id: &ContainerId) -> Result<Reservation, Error> {
         match &self.directory {
             Some(directory) => Reservation::make(directory, id),
@@ -156,7 +156,8 @@ impl Store {
         }
     }
 
-    /// The names of all containers, sorted; what has no valid name or is no directory is left out.
+    /// The names of all containers, sorted. Entries without a valid name and entries that are not
+    /// directories are left out.
     pub(crate) fn ids(&self) -> Result<Vec<ContainerId>, Error> {
         let Some(directory) = &self.directory else {
             return Ok(Vec::new());
@@ -176,17 +177,17 @@ impl Store {
     }
 }
 
-/// Who vouches for the root directory.
+/// Whether the root directory can be trusted as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
-    /// The user has named it, or it lies where only root or this user can make it.
+    /// The user has named it, or it is where only root or this user can make it.
     Caller,
-    /// It lies in /tmp, where anybody could have made it first.
+    /// It is in /tmp, where any user could have made it first.
     Nobody,
 }
 
-/// Whether this process has the rights of the host's root: user id 0 in the initial user namespace, which
-/// has a fixed inode number (its id map can look like that of any other: runc 1.5.2).
+/// Whether this process has the rights of the host's root: user id 0 in the initial user namespace,
+/// which has a fixed inode number (its id map can look like that of any other: runc 1.5.2).
 pub(crate) fn is_host_root() -> bool {
     keeper() == Keeper::HostRoot
 }
@@ -199,8 +200,9 @@ fn keeper() -> Keeper {
     }
 }
 
-/// The first place that fits. It must come out the same for every command, also when an engine calls with
-/// another environment, so it depends on as little as possible: an empty XDG_RUNTIME_DIR counts as unset.
+/// The first place that fits. Every command must find the same place, even if an engine calls it
+/// with another environment, so it depends on as little as possible. An empty XDG_RUNTIME_DIR
+/// counts as unset.
 fn default_root(
     keeper: Keeper,
     uid: u32,
@@ -218,7 +220,7 @@ fn default_root(
     if is_mine(&own) {
         return (own.join(NAME), Trust::Caller);
     }
-    // Root of a container of its own, which has a /run of its own.
+    // Root in a container, which has its own /run.
     if keeper == Keeper::NamespaceRoot && is_mine(Path::new("/run")) {
         return (Path::new("/run").join(NAME), Trust::Caller);
     }

@@ -160,7 +160,7 @@ fn files_are_private_and_leave_nothing_beside_them() {
     let store = store(&directory);
     let reservation = store.reserve(&id("box")).unwrap();
     let own = directory.path().join("root/box");
-    // What a killed predecessor may have left.
+    // A file that a killed process may have left.
     fs::write(own.join("state.json.next"), "half").unwrap();
     reservation.save(&testing::record("box")).unwrap();
     let names: Vec<_> = fs::read_dir(&own)
@@ -349,8 +349,8 @@ fn a_removal_without_the_lock_takes_it_first() {
     assert!(!directory.path().join("root/box").exists());
 }
 
-/// Creations and forced deletions of one id at once: at no time do two creations hold it, and no holder's
-/// directory is removed by another.
+/// Creations and forced deletions of one id at once: at no time do two creations hold it, and no
+/// holder's directory is removed by another.
 #[test]
 fn of_many_commands_on_one_id_one_has_it_at_a_time() {
     use std::sync::atomic::{AtomicU32, Ordering};

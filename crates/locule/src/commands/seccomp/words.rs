@@ -1,4 +1,4 @@
-//! What filters say, in words for people: actions, conditions, answers, findings.
+//! Text for people about filters: actions, conditions, answers, findings.
 
 use kernel::Errno;
 use seccomp::inspect::{Answer, Finding, Outline, Reason};
@@ -7,7 +7,7 @@ use seccomp::syscalls::Arch;
 use spec::container::{Seccomp, SeccompAction, SeccompFlag, SeccompOp};
 use spec::words;
 
-/// An action in the word of the specification, with its number and what that means.
+/// An action by its name in the specification, with its number and the meaning of the number.
 pub(super) fn action(action: SeccompAction) -> String {
     match action {
         SeccompAction::KillProcess => "SCMP_ACT_KILL_PROCESS".to_owned(),
@@ -28,7 +28,7 @@ pub(super) fn action(action: SeccompAction) -> String {
     }
 }
 
-/// What is answered, and why. `pointer` is that of the filter in its document.
+/// The answer, and why. `pointer` is the JSON pointer of the filter in its document.
 pub(super) fn answer(answer: &Answer, arch: Arch, pointer: &str) -> String {
     let why = match answer.reason {
         Reason::Rule(rule) => format!("{pointer}/syscalls/{rule}"),
@@ -41,7 +41,7 @@ pub(super) fn answer(answer: &Answer, arch: Arch, pointer: &str) -> String {
     format!("{}: {why}", action(answer.action))
 }
 
-/// A condition as C has it.
+/// A condition in the syntax of C.
 fn condition(condition: &Condition) -> String {
     let Condition {
         argument,
@@ -144,7 +144,7 @@ fn flags(flags: Option<&Vec<SeccompFlag>>) -> String {
     }
 }
 
-/// In what two profiles differ beside their rules: the property and both values.
+/// The differences of two profiles other than their rules: the property and both values.
 pub(super) fn settings(left: &Seccomp, right: &Seccomp) -> Vec<(&'static str, String, String)> {
     let text = |value: Option<String>| value.unwrap_or_else(|| "absent".to_owned());
     let settings = |profile: &Seccomp| {
