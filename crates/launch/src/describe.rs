@@ -218,6 +218,6 @@ mod tests {
             said(Place::Exec, "sh", b"/lib/ld.so"),
             "exec: \"sh\": no such file or directory: the file exists, but its interpreter \"/lib/ld.so\", or a file that the interpreter needs, is not in the container"
         );
-        assert!(said(Place::Exec, "sh", b"").ends_with("the interpreter that it names is not"));
+        assert!(said(Place::Exec, "sh", b"").ends_with("the interpreter that it names does not"));
     }
 }

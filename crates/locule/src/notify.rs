@@ -1,8 +1,9 @@
 //! NOTIFY_SOCKET: a container that tells its unit of systemd that it is ready. See [sd_notify(3)].
 //!
-//! The container gets a socket of its own: in the directory `notify` of its state entry, bound read-only to
-//! /run/notify. Of all that it writes there, this process passes one thing on to the caller's socket: that it is ready,
-//! with the pid that the unit shall watch, which the runtime decides. Descriptors that come with a message are dropped.
+//! The container gets a socket of its own: in the directory `notify` of its state entry, bound
+//! read-only to /run/notify. This process forwards only one message to the caller's socket: that
+//! the container is ready, with the pid that the unit shall watch. The runtime decides the pid.
+//! Descriptors that come with a message are dropped.
 //!
 //! [sd_notify(3)]: https://man7.org/linux/man-pages/man3/sd_notify.3.html
 
@@ -30,14 +31,14 @@ const INSIDE: &str = "/run/notify";
 /// The longest message that is read, bytes; the one that counts is shorter.
 const LONGEST: usize = 4096;
 
-/// How long systemd may take to read what it is told.
+/// How long systemd may take to read the message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The caller's socket.
 #[derive(Debug)]
 pub(crate) struct Host(OsString);
 
-/// Passes on that a container is ready.
+/// Forwards the message that a container is ready.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     host: Host,
@@ -74,7 +75,8 @@ impl Host {
     }
 }
 
-/// Makes the directory of the socket in the entry `entry` at `path`, and adds it to what the container will be.
+/// Makes the directory of the socket in the entry `entry` at `path`, and adds it to what the
+/// container will be.
 ///
 /// # Errors
 /// The directory cannot be made.
@@ -173,8 +175,9 @@ impl Proxy {
             .map_err(self.host.failed("tell it that the container is ready"))
     }
 
-    /// Waits until the container is ready or `process`, whose pid is `pid`, has ended; tells it, and stays until systemd
-    /// has read that: a message of a process that is gone belongs to no unit.
+    /// Waits until the container is ready or `process`, whose pid is `pid`, has ended; tells it,
+    /// and stays until systemd has read that: a message of a process that is gone belongs to no
+    /// unit.
     ///
     /// # Errors
     /// As [`Proxy::takes_ready`] and [`Proxy::tell`].
