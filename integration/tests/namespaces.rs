@@ -1,6 +1,7 @@
 //! `linux.namespaces` and `linux.timeOffsets`: config-linux.md "Namespaces", "Offset for Time Namespace".
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -536,5 +537,32 @@ fn without_a_mount_namespace_the_callers_has_the_mounts() {
             before
         );
         s.tool("umount", &[kept.to_str().expect("UTF-8")]);
+    });
+}
+
+/// A bundle that nobody but the host's root may enter, with the root file system inside: the mapped root finds it by a handle
+/// that was opened before: from the base of mounts, from a copy of the host's, and where the root is moved.
+#[test]
+fn the_root_of_a_closed_bundle_is_found() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 looks the root up as the mapped root") {
+            return;
+        }
+        for (hook, options) in [
+            (false, &[][..]),
+            (true, &[][..]),
+            (false, &["--no-pivot"][..]),
+        ] {
+            let mut bundle = s.bundle();
+            bundle.user_namespace(&[(0, 100_000, 65_536)]);
+            if hook {
+                let entry = json!({ "path": "/bin/true" });
+                bundle.set("/hooks/createRuntime/-", entry);
+            }
+            bundle.shell("id -u; test -e /bin/busybox && echo found");
+            bundle.write();
+            fs::set_permissions(&bundle.path, fs::Permissions::from_mode(0o700)).expect("chmod");
+            s.run_with(&bundle, options).prints("0\nfound");
+        }
     });
 }

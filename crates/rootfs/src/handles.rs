@@ -13,7 +13,7 @@ use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, Role, Source, Tree};
 use crate::{Reason, procfs};
-use kernel::fs::{FileKind, NodeKind, mkdir_at, mknod_at, stat};
+use kernel::fs::{FileKind, NodeKind, fchdir, mkdir_at, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr, unescape};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
@@ -197,6 +197,13 @@ impl Handles {
         let identity = identity(mount.as_fd())?;
         self.stage = Some(Stage { mount, identity });
         Ok(())
+    }
+
+    /// Makes the stage the working directory.
+    pub(crate) fn enter_stage(&self) -> Result<(), Fault> {
+        let stage = self.stage.as_ref();
+        let stage = stage.ok_or(Fault::of(Call::Verify)(Errno::EBADF))?;
+        fchdir(stage.mount.as_fd()).map_err(Fault::of(Call::Chdir))
     }
 
     /// Init's: the stage in its own mount namespace, a copy of the runtime's.

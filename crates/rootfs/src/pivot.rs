@@ -20,6 +20,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+/// The working directory.
+const HERE: &CStr = c".";
+
 /// Which way is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pivot {
@@ -77,12 +80,14 @@ impl Attached {
     }
 
     /// Where the root is attached. In a copy of the host's table it is the one look-up by a host path: a hook may want
-    /// the root there. It must be the same directory.
+    /// the root there. It must be the same directory. Init finds a stage as its working directory.
     pub(crate) fn place(&self, sources: &[Tree], handles: &Handles) -> Result<OwnedFd, Fault> {
         let path = sources
             .get(self.source.0)
             .map_or(c"", |tree| tree.path.as_c_str());
         let path = handles.base().map_or(path, |_| BASE_ROOT);
+        // The mapped root may not enter every directory on the way there.
+        let path = handles.stage().map_or(path, |_| HERE);
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
         let place =
             openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;

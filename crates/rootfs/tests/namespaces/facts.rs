@@ -533,7 +533,7 @@ fn refused_early() {
             "/mounts/0/source",
         ),
         (
-            mount("/x", "bind", "/mnt/host", &["bind", "size=1"]),
+            mount("/x", "bind", "/mnt/host", &["bind", "colour=1"]),
             "/mounts/0/options/1",
         ),
         (
