@@ -4,7 +4,7 @@
 release_flags := "-C target-feature=+crt-static"
 target := arch() + "-unknown-linux-gnu"
 
-# The chapters that say the same on hosts with other cgroups, or choose their hosts themselves.
+# Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
 once := "attributes|bad_input|capabilities|cli|config_root|examples|exec_attack|exec_bad_input|idmap|labels|landlock|layers|mutants|phrases|process|races|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|tracing|user|verify"
 
 # list the tasks
@@ -29,14 +29,14 @@ pages:
 demo: release
     LOCULE=target/{{ target }}/release/locule integration/demo.sh
 
-# every test: units, then the built program on this machine, then the same where cgroup v2 is all there is
+# every test: units, then the built program on this machine, then again with cgroup v2 alone
 test:
     cargo build --workspace
     cargo test --workspace --no-fail-fast
     LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast \
         $(ls integration/tests/*.rs | xargs -n 1 basename -s .rs | grep -vxE '{{ once }}' | sed 's/^/--test /')
 
-# the tests that need systemd or every cgroup v2 controller, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
+# tests that need systemd or every cgroup v2 controller, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
 vm-test *chapter:
     integration/vm/test.sh {{ chapter }}
 
@@ -48,11 +48,11 @@ control runtime="runc":
 faults:
     LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults -- --nocapture
 
-# take out one protection after the other and expect its tests to fail: just mutants [NAME...]; see integration/mutants/README.md
+# take out one protection after the other and expect its tests to fail: just mutants [NAME...]
 mutants *names:
     integration/mutants/run.sh {{ names }}
 
-# look for inputs that break the readers and the filter compiler, so many seconds for each target; see docs/testing.md
+# look for inputs that break readers or the filter compiler, SECONDS for each target; see docs/testing.md
 fuzz seconds="60":
     command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
     fuzz/run.sh {{ seconds }}
