@@ -3,6 +3,7 @@
 //! `bench --locule PATH [--count N] [--runtime NAME=PATH]...`. Runs itself again in two private mount namespaces: where cgroup v2 is all there is,
 //! and where cgroup v1 is, for the limits. Keeps every file in /dev/shm. `LOCULE_BENCH_RUNTIMES=NAME=PATH,...` adds runtimes as `--runtime` does.
 
+mod exec;
 mod filter;
 mod limits;
 mod measure;
@@ -129,9 +130,11 @@ fn inside(options: &Options) {
     make_bundle(options, &bundle, "true", &|_| {});
     let long = work.join("long");
     make_bundle(options, &long, "sleep", &|_| {});
+    symlink("busybox", long.join("rootfs/bin/true")).expect("applet");
     let filtered = work.join("filtered");
     make_bundle(options, &filtered, "true", &filter::with_profile);
-    let [floor, peak_program] = ["floor", "peak"].map(|name| compile(&work, name));
+    let [floor, exec_floor, peak_program] =
+        ["floor", "exec", "peak"].map(|name| compile(&work, name));
     let mut subjects = vec![Subject::floor(&floor, &[])];
     subjects.extend(runtimes(options, &work));
     subjects.retain(|subject| works(subject, &bundle));
@@ -139,6 +142,7 @@ fn inside(options: &Options) {
         runs("run of /bin/true", &subjects, &bundle, options.count),
         phases(&subjects, &bundle, options.count.div_ceil(2)),
         queries(&subjects, &long, options.count.div_ceil(2)),
+        exec::rows(&subjects, &long, &exec_floor, options.count),
         parallel(&subjects, &bundle),
         memory(&subjects, &bundle, &peak_program),
         beside_mounts(&subjects, &bundle, &work, options.count.div_ceil(2)),
