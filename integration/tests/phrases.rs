@@ -63,6 +63,7 @@ fn every_phrase_of_the_list_is_said() {
         of_the_configuration(&mut said);
         of_the_program(&mut said);
         of_the_terminal(&mut said);
+        of_exec(&mut said);
         assert_eq!(said.phrases, listed());
     });
 }
@@ -76,6 +77,22 @@ fn of_the_lifecycle(said: &mut Said<'_>) {
     said.add(&["container with given ID already exists"]);
     container.wait_for("stopped");
     said.of("container not running", &["kill", &container.id]);
+    container.remove();
+}
+
+fn of_exec(said: &mut Said<'_>) {
+    let s = said.sandbox;
+    let mut bundle = s.bundle();
+    bundle.args(&["sleep", "1000"]);
+    let container = s.started(&bundle);
+    said.of("exec failed", &["exec", &container.id, "absent"]);
+    container.command(&["pause"]).ok();
+    let command = ["exec", &container.id, "true"];
+    said.of("cannot exec in a paused container", &command);
+    container.command(&["resume"]).ok();
+    container.kill("KILL").ok();
+    container.wait_for("stopped");
+    said.of("cannot exec in a stopped container", &command);
     container.remove();
 }
 
