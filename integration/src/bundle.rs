@@ -1,4 +1,4 @@
-//! Bundles: a configuration to change and a busybox root file system of one's own.
+//! Bundles: a configuration that tests change, and a busybox root file system for each bundle.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,7 +18,7 @@ pub struct Bundle {
     pub path: PathBuf,
     /// `config.json`, free to change.
     pub config: Value,
-    /// What is written instead of `config`, when a test wants bytes that are no configuration.
+    /// The bytes to write instead of `config`, for a test that needs an invalid configuration.
     pub raw: Option<Vec<u8>>,
 }
 

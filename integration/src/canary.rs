@@ -1,8 +1,9 @@
-//! A tree of files that nobody may touch.
+//! A tree of files that no process may touch.
 //!
-//! Attack tests point symlinks of a hostile root file system at it. Names, types, inodes, owners, modes, times and contents
-//! are compared before and after. It has no `null`: a runtime that makes its device nodes here must not fail at a file
-//! that is in the way, since then nothing is changed and the test sees nothing.
+//! Attack tests point symlinks of a hostile root file system at it. Names, types, inodes, owners,
+//! modes, times and contents are compared before and after. It has no file `null`: a runtime that
+//! wrongly makes its device nodes here would fail at such a file, so nothing would change and the
+//! test would not notice.
 
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sandbox::Sandbox;
 
-/// The tree, and what it was like.
+/// The tree, and its state at the beginning.
 #[derive(Debug)]
 pub struct Canary {
     /// The tree's directory.

@@ -1,10 +1,12 @@
-//! The configuration that every test starts from: what `spec` of the common runtimes writes, without a terminal.
+//! The configuration that every test starts from: the one that `spec` of the common runtimes
+//! writes, without a terminal.
 
 use serde_json::{Value, json};
 
 use crate::sandbox::{SUBORDINATE, Sandbox, USER};
 
-/// The default configuration for the sandbox: of root, or of an ordinary user with a range of ids.
+/// The default configuration for the sandbox: for root, or for an ordinary user with a range of
+/// ids.
 pub fn default(sandbox: &Sandbox) -> Value {
     let caps = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount"];

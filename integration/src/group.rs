@@ -1,6 +1,7 @@
-//! A container's control groups, read by whichever interface the machine has.
+//! A container's control groups, read through the cgroup version of the machine.
 //!
-//! Tests speak of limits in the specification's units, which are those of cgroup v1; which file holds them, and in what unit, is here.
+//! Tests use the units of the specification, which are those of cgroup v1. This module knows which
+//! file has a limit, and in which unit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,7 +117,7 @@ impl Group {
         mount.join(name).join(path)
     }
 
-    /// Whether it is there in any of the usual hierarchies.
+    /// Whether it exists in any of the usual hierarchies.
     pub fn exists(&self) -> bool {
         let controllers = ["cpu", "memory", "pids", "blkio", "freezer", "unified"];
         controllers.iter().any(|name| self.path(name).exists())
@@ -141,7 +142,8 @@ impl Group {
         value.trim().parse().expect("a number")
     }
 
-    /// A limit in the specification's unit; `max` is none. Shares of which only the weight is known are known by the tests' own values.
+    /// A limit in the specification's unit; `max` is no limit. If only the weight is known, the
+    /// shares are found among the values that tests use.
     #[track_caller]
     pub fn limit(&self, limit: Limit) -> String {
         let (controller, v1, v2) = limit.files();

@@ -1,7 +1,8 @@
 //! What a runtime left behind.
 //!
-//! Taken before and compared after the body of every test: mounts, processes, the state directory, keyrings, units of systemd, and files
-//! in `/run` and `/tmp`. cgroups are looked for from outside too, by the test's token.
+//! Taken before and compared after the body of every test: mounts, processes, the state directory,
+//! keyrings, units of systemd, and files in `/run` and `/tmp`. cgroups are also searched from
+//! outside, by the test's token.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -27,7 +28,7 @@ impl Census {
         }
     }
 
-    /// Panics with a list of everything that is there now and was not before.
+    /// Panics with a list of everything that exists now and did not exist before.
     pub fn compare(&self, sandbox: &Sandbox) {
         let mut left = Vec::new();
         let running = || {
@@ -67,7 +68,7 @@ impl Census {
     }
 }
 
-/// Where locule pins the base of mount namespaces: it stays until the machine is switched off.
+/// Where locule pins the base of mount namespaces. It stays until the machine shuts down.
 pub const BASE: &str = "/run/locule/@base";
 
 /// The mount table of this mount namespace, without the base.
@@ -79,7 +80,8 @@ pub fn mounts() -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Every process of the pid namespace but the reaper and this one, with its command line; zombies included.
+/// Every process of the pid namespace except the reaper and this one, with its command line;
+/// zombies included.
 pub fn processes() -> Vec<String> {
     let own = id();
     let mut found = Vec::new();
@@ -102,7 +104,8 @@ pub fn processes() -> Vec<String> {
     found
 }
 
-/// Where the machine's pid namespace is shared: every process in a group that bears the token, but for this one and its ancestors.
+/// For a shared pid namespace: every process in a group with the token, except this one and its
+/// ancestors.
 pub fn members(token: &str) -> Vec<String> {
     let mut own = Vec::new();
     let mut pid = id();
@@ -129,18 +132,19 @@ pub fn members(token: &str) -> Vec<String> {
     found
 }
 
-/// The scope or group that the test itself lives in where it shares the machine's processes.
+/// The scope or group of the test itself, if it shares the machine's processes.
 fn is_of_the_test(group: &Path, token: &str) -> bool {
     let name = group.file_name().unwrap_or_default().to_string_lossy();
     name == format!("{token}-test.scope") || name == format!("{token}-test")
 }
 
-/// The groups with the token that are still there some time after the test, whose own group systemd, or this, removes when it is empty.
+/// The groups with the token that still exist some time after the test. The test's own group is
+/// removed when it is empty, by systemd or by this function.
 pub fn outlasting(token: &str) -> Vec<PathBuf> {
     eventually(|| {
         let left = cgroups(token);
         for group in left.iter().filter(|path| is_of_the_test(path, token)) {
-            // Not empty yet, or gone: the next look tells.
+            // Not empty yet, or removed: the next check finds out.
             let _ = fs::remove_dir(group);
         }
         left.is_empty()
@@ -148,7 +152,7 @@ pub fn outlasting(token: &str) -> Vec<PathBuf> {
     cgroups(token)
 }
 
-/// systemctl(1) of the manager that tests of the environment speak with.
+/// systemctl(1) for the manager of the environment.
 fn systemctl(environment: Environment) -> Command {
     if environment == Environment::Systemd {
         return Command::new("systemctl");
@@ -161,7 +165,7 @@ fn systemctl(environment: Environment) -> Command {
     command
 }
 
-/// The units that systemd knows with the token in their names, but for the test's own.
+/// The units of systemd with the token in their names, except the test's own.
 pub fn units(environment: Environment, token: &str) -> Vec<String> {
     if !environment.is_systemd() {
         return Vec::new();
@@ -197,9 +201,9 @@ fn list(folder: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// Names in `/run` and `/run/user/ID`, which the sandbox made empty, and in `/tmp`: all of them
-/// where the sandbox has a `/tmp` of its own, else (when the tests themselves are built below
-/// `/tmp`) those with the test's token.
+/// Names in `/run` and `/run/user/ID`, which the sandbox made empty, and in `/tmp`. In `/tmp` these
+/// are all names if the sandbox has its own, else (if the tests are built below `/tmp`) those with
+/// the test's token.
 fn names(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
     let mut names: BTreeSet<PathBuf> = list(Path::new("/run")).into_iter().collect();
     let home = Path::new(BASE).parent().unwrap_or(Path::new("/"));
@@ -246,7 +250,8 @@ pub fn cgroups(token: &str) -> Vec<PathBuf> {
 /// Removes cgroups that a failed test left.
 pub fn remove_cgroups(groups: &[PathBuf]) {
     for group in groups {
-        // There since 5.14 on cgroup v2; on v1 the pid namespace has ended them.
+        // The file exists since Linux 5.14, on cgroup v2. On v1 the pid namespace has ended the
+        // processes.
         let _ = fs::write(group.join("cgroup.kill"), "1");
         eventually(|| fs::remove_dir(group).is_ok() || !group.exists());
     }

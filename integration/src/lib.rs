@@ -1,9 +1,11 @@
 //! Harness of the integration tests: the built runtime against real kernel objects.
 //!
-//! A test calls [`sandbox::host`], [`sandbox::pure_v2`] or [`sandbox::user`] with its body. The body runs in a process of its
-//! own, in private namespaces, with an empty `/run`; it makes a [`bundle::Bundle`], hands it to the runtime under test and looks at the outcome.
-//! When the body returns, [`leak`] looks for whatever the runtime left behind. Nothing here knows how a runtime works inside: the same
-//! tests run against any runtime with the common command line (`LOCULE_RUNTIME=runc`).
+//! A test calls [`sandbox::host`], [`sandbox::pure_v2`] or [`sandbox::user`] with its body. The
+//! body runs in a process of its own, in private namespaces, with an empty `/run`. It makes a
+//! [`bundle::Bundle`], runs the runtime under test on it and checks the outcome. When the body
+//! returns, [`leak`] looks for everything that the runtime left behind. Nothing here depends on how
+//! a runtime works inside: the same tests run against any runtime with the common command line
+//! (`LOCULE_RUNTIME=runc`).
 
 pub mod bundle;
 pub mod canary;

@@ -1,4 +1,4 @@
-//! The command line of the runtime, and what came of a command.
+//! The command line of the runtime, and the outcome of a command.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::sandbox::{Sandbox, USER, eventually};
 
-/// What a command left: status and output, and the configuration for the message of a failed test.
+/// The outcome of a command: status and output, and the configuration for the message of a failed
+/// test.
 #[derive(Debug)]
 pub struct Outcome {
     command: String,
@@ -30,7 +31,7 @@ impl Outcome {
         self
     }
 
-    /// Requires a failure that is the command's own: an exit status, no signal.
+    /// Requires that the command failed by itself: with an exit status, not by a signal.
     #[track_caller]
     pub fn fails(self) -> Self {
         let failed = self.status.code().is_some_and(|code| code != 0);
@@ -38,7 +39,8 @@ impl Outcome {
         self
     }
 
-    /// Requires a failure whose last line on standard error contains every word, in whatever case: engines show only that line.
+    /// Requires a failure whose last line on standard error contains every word, in any case:
+    /// engines show only that line.
     #[track_caller]
     pub fn fails_with(self, words: &[&str]) -> Self {
         let outcome = self.fails();
@@ -108,7 +110,7 @@ impl Outcome {
         self.stderr.trim_end().lines().last().unwrap_or_default()
     }
 
-    /// Everything there is to know about the command.
+    /// All details of the command, for a message.
     pub fn describe(&self, wanted: &str) -> String {
         let config = self
             .config
@@ -165,7 +167,8 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// A container that was created in the sandbox. Nothing is cleaned up silently: a test deletes what it creates.
+/// A container that was created in the sandbox. Nothing is cleaned up silently: a test deletes the
+/// containers that it creates.
 #[derive(Debug)]
 pub struct Container<'a> {
     sandbox: &'a Sandbox,
@@ -202,7 +205,8 @@ impl Sandbox {
         command
     }
 
-    /// Starts a command with its output in files, so that a container which keeps them open holds nobody up.
+    /// Starts a command with its output in files, so that a container which keeps them open does
+    /// not block the test.
     pub fn spawn(&self, mut command: Command, config: Option<&Bundle>) -> Running {
         let number = self.next();
         let stdout = self.dir.join(format!("stdout{number}"));
@@ -252,7 +256,7 @@ impl Sandbox {
         self.finish(command, Some(bundle))
     }
 
-    /// `create` with more options; the container need not come to be.
+    /// `create` with more options; it may fail.
     pub fn try_create(&self, bundle: &Bundle, id: &str, options: &[&str]) -> Outcome {
         let mut command = self.command();
         command
@@ -386,7 +390,7 @@ impl Container<'_> {
         );
     }
 
-    /// What the container has printed so far.
+    /// The output of the container so far.
     pub fn output(&self) -> String {
         read(&self.stdout)
     }

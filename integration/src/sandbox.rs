@@ -1,9 +1,11 @@
 //! The place where one test runs.
 //!
-//! The body of a test runs in a process of its own: the test binary starts itself again below unshare(1) with new mount, pid,
-//! network, uts and ipc namespaces, so whatever a runtime does ends with the test and never reaches the machine. Inside, `/` is a shared
-//! mount as on any systemd host (a leak would propagate and be seen), `/run` is an empty tmpfs, and a shell as pid 1 reaps orphans. cgroups
-//! cannot be hidden like that: each test has a token that is part of every container id, and whatever bears it is looked for afterwards.
+//! The body of a test runs in a process of its own: the test binary starts itself again below
+//! unshare(1) with new mount, pid, network, uts and ipc namespaces, so everything that a runtime
+//! does ends with the test and does not reach the machine. Inside, `/` is a shared mount as on any
+//! systemd host (a leak would propagate and be seen), `/run` is an empty tmpfs, and a shell as pid
+//! 1 reaps orphans. cgroups cannot be private: each test has a token that is part of every
+//! container id, and all groups with the token are searched afterwards.
 
 use std::any::type_name_of_val;
 use std::cell::Cell;
@@ -22,7 +24,8 @@ use crate::bundle::Bundle;
 use crate::leak;
 use crate::subject::Subject;
 
-/// Uid and gid of the ordinary user of [`user`] tests. Known only to the sandbox's own `/etc/passwd`.
+/// Uid and gid of the ordinary user of [`user`] tests. Known only to the sandbox's own
+/// `/etc/passwd`.
 pub const USER: u32 = 42042;
 /// First subordinate id of that user; 65536 of them.
 pub const SUBORDINATE: u32 = 4_200_000;
@@ -36,9 +39,9 @@ pub enum Environment {
     PureV2,
     /// The machine as it is, as an ordinary user with a subordinate id range.
     User,
-    /// The machine as it is with its systemd in reach, as root.
+    /// The machine as it is, with access to its systemd, as root.
     Systemd,
-    /// The same as an ordinary user with a systemd of one's own.
+    /// The same as an ordinary user with the user's own systemd.
     SystemdUser,
 }
 
@@ -53,7 +56,7 @@ impl Environment {
         }
     }
 
-    /// Why there can be no such environment on this machine.
+    /// Why this environment cannot exist on this machine.
     fn is_missing(self) -> Option<&'static str> {
         let needed = match self {
             Self::Systemd => PathBuf::from("/run/systemd/system"),
@@ -74,7 +77,8 @@ impl Environment {
     }
 }
 
-/// Runs `body` as root in the environment that `LOCULE_ENVIRONMENT` names: `host` (the default) or `pure-v2`.
+/// Runs `body` as root in the environment that `LOCULE_ENVIRONMENT` names: `host` (the default) or
+/// `pure-v2`.
 pub fn host(body: impl FnOnce(&Sandbox)) {
     let environment = match env::var("LOCULE_ENVIRONMENT").as_deref() {
         Ok("pure-v2") => Environment::PureV2,
@@ -84,7 +88,7 @@ pub fn host(body: impl FnOnce(&Sandbox)) {
     run(environment, body);
 }
 
-/// Runs `body` as root where only cgroup v2 is to be seen.
+/// Runs `body` as root where only cgroup v2 is visible.
 pub fn pure_v2(body: impl FnOnce(&Sandbox)) {
     run(Environment::PureV2, body);
 }
@@ -94,14 +98,15 @@ pub fn user(body: impl FnOnce(&Sandbox)) {
     run(Environment::User, body);
 }
 
-/// Runs `body` as root with the machine's systemd in reach: no pid namespace of its own, since systemd speaks of pids, and `/run/systemd`,
-/// `/run/dbus` and `/run/user` as they are. The test lives in the scope `TOKEN-test.scope`. Skipped where process 1 is not systemd.
+/// Runs `body` as root with access to the machine's systemd. It has no pid namespace of its own,
+/// since systemd uses pids, and `/run/systemd`, `/run/dbus` and `/run/user` are those of the
+/// machine. The test runs in the scope `TOKEN-test.scope`. Skipped if process 1 is not systemd.
 pub fn systemd(body: impl FnOnce(&Sandbox)) {
     run(Environment::Systemd, body);
 }
 
-/// The same with the runtime started as an ordinary user whose own systemd has been delegated controllers, and the test in a group below it.
-/// Skipped where that user has none.
+/// The same with the runtime started as an ordinary user, whose own systemd has delegated
+/// controllers. The test is in a group below it. Skipped if this user has none.
 pub fn systemd_user(body: impl FnOnce(&Sandbox)) {
     run(Environment::SystemdUser, body);
 }
@@ -109,7 +114,7 @@ pub fn systemd_user(body: impl FnOnce(&Sandbox)) {
 /// The inside of one test's sandbox.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// What the test sees as its host.
+    /// The host as the test sees it.
     pub environment: Environment,
     /// The runtime under test.
     pub subject: Subject,
@@ -117,7 +122,7 @@ pub struct Sandbox {
     pub dir: PathBuf,
     /// The value of `--root`.
     pub state: PathBuf,
-    /// Unique on the machine; the beginning of every container id.
+    /// Unique on the machine. Every container id begins with it.
     pub token: String,
     counter: Cell<u32>,
 }
@@ -130,7 +135,8 @@ fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
     }
 }
 
-/// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the file `lifecycle`.
+/// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the file
+/// `lifecycle`.
 fn test_name(closure: &str) -> String {
     let path = closure.trim_end_matches("::{{closure}}");
     path.split_once("::")
@@ -195,7 +201,7 @@ fn outside(environment: Environment, test: &str) {
     static TOKENS: AtomicU32 = AtomicU32::new(0);
     let subject = Subject::get();
     announce(subject);
-    // The letter at the end keeps the first token from being found in the tenth.
+    // With the letter at the end, the first token is not a part of the tenth.
     let token = format!("lt{}-{}t", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
     if let Some(reason) = environment.is_missing() {
         note(&format!("test {test} ... skipped: {reason}"));
@@ -265,7 +271,7 @@ fn outside(environment: Environment, test: &str) {
     assert!(left.is_empty(), "cgroups left behind: {left:?}");
 }
 
-/// timeout(1), in a scope of its own where the test shares the machine's processes.
+/// timeout(1), in a scope of its own if the test shares the machine's processes.
 fn starter(environment: Environment, token: &str) -> Command {
     if environment != Environment::Systemd {
         return Command::new("timeout");
@@ -278,7 +284,7 @@ fn starter(environment: Environment, token: &str) -> Command {
     command
 }
 
-/// Says once per test binary what is tested and where.
+/// Prints once per test binary what is tested and where.
 fn announce(subject: &Subject) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -343,13 +349,14 @@ impl Sandbox {
         format!("{}-{}", self.token, self.next())
     }
 
-    /// Says that this test cannot run here, and which environment covers it. The caller returns.
+    /// Prints that this test cannot run here, and which environment runs it. The caller returns.
     pub fn skip(&self, reason: &str) {
         println!("skipped: {reason}");
     }
 
-    /// Skips a test of locule's own behaviour when the subject is another runtime; true means skipped. With `LOCULE_UNSKIPPED` in the
-    /// environment nothing is skipped: that is how a test is seen to fail.
+    /// Skips a test of locule's own behaviour when the subject is another runtime; true means
+    /// skipped. With `LOCULE_UNSKIPPED` in the environment nothing is skipped, to see that a test
+    /// can fail.
     pub fn is_control(&self, why: &str) -> bool {
         let control = !self.subject.is_locule() && env::var_os("LOCULE_UNSKIPPED").is_none();
         if control {
@@ -363,7 +370,8 @@ impl Sandbox {
         Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
     }
 
-    /// Whether one of these cgroup v1 controllers is not mounted at its usual place. Then it says that the test cannot run.
+    /// Whether one of these cgroup v1 controllers is not mounted at its usual place. Then it prints
+    /// that the test cannot run.
     pub fn lacks_v1(&self, controllers: &[&str]) -> bool {
         let lacks = controllers.iter().any(|name| {
             !Path::new("/sys/fs/cgroup")
@@ -379,7 +387,8 @@ impl Sandbox {
         lacks
     }
 
-    /// Whether one of these controllers is in neither version of cgroups here, by the names of v2. Then it says that the test cannot run.
+    /// Whether one of these controllers, by the names of v2, is missing from both versions of
+    /// cgroups here. Then it prints that the test cannot run.
     pub fn lacks(&self, controllers: &[&str]) -> bool {
         if self.is_v2() {
             return self.lacks_v2(controllers);
@@ -390,7 +399,8 @@ impl Sandbox {
         self.lacks_v1(&v1.collect::<Vec<_>>())
     }
 
-    /// Whether one of these cgroup v2 controllers is not there for a group below the root. Then it says that the test cannot run.
+    /// Whether one of these cgroup v2 controllers is missing for a group below the root. Then it
+    /// prints that the test cannot run.
     pub fn lacks_v2(&self, controllers: &[&str]) -> bool {
         let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
         let missing = controllers
@@ -404,7 +414,7 @@ impl Sandbox {
         missing.is_some()
     }
 
-    /// Whether no systemd can be reached from here. Then it says that the test cannot run.
+    /// Whether systemd is out of reach here. Then it prints that the test cannot run.
     pub fn lacks_systemd(&self) -> bool {
         let lacks = !Path::new("/run/systemd/system").exists();
         if lacks {
@@ -413,7 +423,8 @@ impl Sandbox {
         lacks
     }
 
-    /// Whether the kernel does not run this security module (`apparmor`, `selinux`). Then it says that the test cannot run.
+    /// Whether the kernel does not run this security module (`apparmor`, `selinux`). Then it prints
+    /// that the test cannot run.
     pub fn lacks_lsm(&self, name: &str) -> bool {
         let lacks = !self.has_lsm(name);
         if lacks {
@@ -427,7 +438,7 @@ impl Sandbox {
         lsms().split(',').any(|found| found == name)
     }
 
-    /// Makes `path` belong to whoever starts the runtime.
+    /// Gives `path` to the user who starts the runtime.
     pub fn give(&self, path: &Path) {
         if self.environment.is_user() {
             chown(path, Some(USER), Some(USER)).expect("chown");
@@ -439,7 +450,8 @@ impl Sandbox {
         self.counter.get()
     }
 
-    /// Runs a program of the host in the sandbox as root and returns what it printed. Panics when it fails.
+    /// Runs a program of the host in the sandbox as root and returns what it printed. Panics when
+    /// it fails.
     pub fn tool(&self, program: &str, args: &[&str]) -> String {
         let output = Command::new(program)
             .args(args)
@@ -462,7 +474,7 @@ fn lsms() -> String {
     if let Ok(text) = fs::read_to_string(file) {
         return text.trim().to_owned();
     }
-    // Private to this test's mount namespace.
+    // This mount is private to the test's mount namespace.
     let mounted = Command::new("mount")
         .args(["-t", "securityfs", "securityfs", "/sys/kernel/security"])
         .status();
@@ -477,7 +489,8 @@ fn lsms() -> String {
     text.trim().to_owned()
 }
 
-/// Waits up to ten seconds, or `LOCULE_PATIENCE`, for `condition`; false when it never held.
+/// Waits up to ten seconds, or `LOCULE_PATIENCE`, for `condition`. Returns false if it never became
+/// true.
 pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let patience = env::var("LOCULE_PATIENCE").ok();
     let seconds = patience.map_or(10, |text| text.parse().expect("LOCULE_PATIENCE in seconds"));

@@ -1,4 +1,4 @@
-//! Containers whose groups are made by systemd, and what systemd says of them.
+//! Containers whose groups systemd makes, and what systemd reports about them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,7 +52,7 @@ pub fn started<'a>(s: &'a Sandbox, bundle: &Bundle, id: &str) -> Scope<'a> {
         id: id.to_owned(),
         unit: format!("p-{id}.scope"),
     };
-    // Engines say --systemd-cgroup to `create` alone.
+    // Engines give --systemd-cgroup to `create` alone.
     scope.command(&["start"]).ok();
     scope
 }
@@ -149,7 +149,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Deletes by force; then systemd knows nothing of it.
+    /// Deletes by force. After that systemd must not know the unit.
     #[track_caller]
     pub fn remove(self) {
         self.command(&["delete", "--force"]).ok();
@@ -157,7 +157,7 @@ impl Scope<'_> {
     }
 }
 
-/// Requires that nobody knows of a unit and its group any more.
+/// Requires that the unit and its group do not exist any more.
 #[track_caller]
 pub fn is_gone(s: &Sandbox, unit: &str) {
     let state = show(s, unit)["LoadState"].clone();
@@ -166,7 +166,7 @@ pub fn is_gone(s: &Sandbox, unit: &str) {
     assert!(groups.is_empty(), "{groups:?}");
 }
 
-/// As [`sandbox::eventually`] for what takes long where the machine is emulated.
+/// As [`sandbox::eventually`], for conditions that take long on an emulated machine.
 pub fn patiently(mut condition: impl FnMut() -> bool) -> bool {
     (0..4).any(|_| sandbox::eventually(&mut condition))
 }

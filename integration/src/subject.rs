@@ -1,7 +1,8 @@
-//! The runtime under test: which program, and what it says of itself.
+//! The runtime under test: which program it is, and its version text.
 //!
-//! `LOCULE_RUNTIME` names it (a path, or a name found in `PATH`); without that it is the workspace's own binary, built here,
-//! since `cargo test` does not build the program of another package.
+//! `LOCULE_RUNTIME` names it (a path, or a name found in `PATH`). Without it, it is the workspace's
+//! own binary, which is built here, since `cargo test` does not build the program of another
+//! package.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The runtime that the environment names, else the workspace's own. Built and asked once per process.
+    /// The runtime that the environment names, else the workspace's own. It is built and asked for
+    /// its version once per process.
     pub fn get() -> &'static Subject {
         static SUBJECT: OnceLock<Subject> = OnceLock::new();
         SUBJECT.get_or_init(|| {
@@ -34,7 +36,7 @@ impl Subject {
         })
     }
 
-    /// Whether this is locule and not a control.
+    /// Whether this is locule and not another runtime.
     pub fn is_locule(&self) -> bool {
         self.version.starts_with("locule ")
     }

@@ -1,9 +1,10 @@
-//! The story of a creation, as the runtime lives it.
+//! The creation of a container, on the runtime's side.
 //!
-//! A lowered plan becomes a process that is set up and waits ([`launch`]); it is released into the container's
-//! program ([`Created::until_started`]) or left waiting for `start`. Whatever fails before the release is undone
-//! here: init is killed and waited for, its cgroup removed. After it the caller says when ([`Created::discard`]), since others may
-//! have done so already.
+//! [`launch`] makes a process from a lowered plan. It is set up and waits. The runtime releases it
+//! to run the container's program ([`Created::until_started`]), or leaves it waiting for `start`.
+//! After a failure before the release, this module kills init, waits for it and removes its cgroup.
+//! After the release the caller decides when to do so ([`Created::discard`]), since another command
+//! may have done it.
 
 use crate::attributes;
 use crate::failure::Failure;
@@ -27,19 +28,19 @@ use std::time::Duration;
 /// The name of the socket in the state directory at which a created container waits for its start.
 pub const START_SOCKET: &str = "start.sock";
 
-/// How long the remains of a failed creation may take to go.
+/// How long the removal of the cgroup of a failed creation may take.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// When the program of the container starts.
 #[derive(Debug, Clone, Copy)]
 pub enum Moment<'fd> {
-    /// When somebody connects to the start socket in this state directory.
+    /// When a command connects to the start socket in this state directory.
     OnStart(BorrowedFd<'fd>),
     /// When [`Created::release`] says so.
     WithRuntime,
 }
 
-/// A process that is set up as the plan says, and waits.
+/// A process that is set up as the plan says, and waits to be released.
 #[derive(Debug)]
 pub struct Created {
     plan: Plan,
@@ -49,8 +50,8 @@ pub struct Created {
     master: Option<OwnedFd>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller has to do with init's pid: it is called once,
-/// while init is at work.
+/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller
+/// has to do with init's pid: it is called once, while init is at work.
 pub fn launch<T>(
     plan: Plan,
     handles: Handles,
@@ -66,7 +67,8 @@ pub fn launch<T>(
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    // The createContainer hooks are run by init, which says no word before; nor does it before it mounts what is on a device.
+    // The createContainer hooks are run by init, which says no word before; nor does it before it
+    // mounts what is on a device.
     let opens_devices = matches!(&plan.files, Files::Make(tree) if tree.may_open_devices());
     let early = !plan.hooks.create_container.is_empty() || opens_devices;
     let (mut group, unrestricted) = if !early {
@@ -78,7 +80,8 @@ pub fn launch<T>(
     let own_limit = plan.own_limit;
     let made = make_init(plan, handles, start, &group, &thread);
     if let Some(limit) = own_limit {
-        // What takes many descriptors is done, and hooks inherit the limit. To lower it needs no rights.
+        // What takes many descriptors is done, and hooks inherit the limit. To lower it needs no
+        // rights.
         let _lowered = process::prlimit(0, limit.resource, limit.soft, limit.hard);
     }
     let (plan, opened, child, link) = match made {
@@ -121,7 +124,7 @@ pub fn launch<T>(
     }
 }
 
-/// Clones. In the new process this does not return.
+/// Clones init. In the new process this does not return.
 fn make_init(
     plan: Plan,
     mut handles: Handles,
@@ -152,7 +155,7 @@ fn make_init(
         Ok(Side::Parent(child)) => Ok(child),
         Err(errno) => Err(errno),
     };
-    // First of all: paths mean nothing before.
+    // This comes first: paths are not valid before it.
     match (away.map_or(Ok(()), Away::back), child) {
         (Ok(()), Ok(child)) => Ok((plan, Opened::of(handles), child, runtime)),
         (Ok(()), Err(errno)) => Err(clone_error(errno, &plan, group.location())),
@@ -163,23 +166,23 @@ fn make_init(
     }
 }
 
-/// Brings up the loopback link of init's network namespace, and comes back.
+/// Enters init's network namespace, brings up its loopback link, and returns to the own namespace.
 fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
     let failed = |errno| Error::Loopback { why: words(errno) };
     let own = Joined::open(Kind::Network, Path::new("/proc/self/ns/net"))?;
     match clone::setns(init, NamespaceFlags::NETWORK) {
         Ok(()) => {}
-        // It has ended, and has said why.
+        // Init has ended, and its message says why.
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(failed(errno)),
     }
     let up = network::loopback_up();
-    // First of all: hooks run where this process is.
+    // This comes first: hooks run in the namespace of this process.
     clone::setns(own.fd.as_fd(), NamespaceFlags::NETWORK).map_err(failed)?;
     up.map_err(failed)
 }
 
-/// The limit that lets no more processes be made (EAGAIN), as far as it can be told.
+/// The limit on processes that was reached (EAGAIN), if it can be found.
 pub(crate) fn process_limit(location: &cgroup::Location) -> String {
     match location.process_limit() {
         Some(found) => format!(
@@ -222,7 +225,8 @@ impl Created {
         self.master.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Lets init go on: to wait for its start, or to its program. From here on the container lives without the runtime.
+    /// Lets init continue: it waits for its start, or runs the program. From here on the container
+    /// lives without the runtime.
     ///
     /// # Errors
     /// [`Error::Link`].
@@ -230,8 +234,9 @@ impl Created {
         self.link.go().map_err(|errno| Error::Link { errno })
     }
 
-    /// Waits until the released init has become the program; the startContainer hooks come before. A signal at `interrupts` ends that.
-    /// After an error init is dead, and its cgroup still there.
+    /// Waits until the released init has run its startContainer hooks and has become the program. A
+    /// signal at `interrupts` ends the wait. After an error init is dead, but its cgroup still
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Init`]; how init was ended; [`Error::Interrupted`]; [`Error::Link`].
@@ -250,7 +255,7 @@ impl Created {
         Err(error)
     }
 
-    /// What is left to do with a container that runs: to wait for it.
+    /// The running process, for a caller that waits for it.
     pub fn into_started(self) -> Started {
         Started {
             pid: self.child.pid,
@@ -259,7 +264,7 @@ impl Created {
         }
     }
 
-    /// Gives the container up: nothing is left of it, or the error says what.
+    /// Kills init and removes its cgroup. The error says what is left.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
         Ok(self.group.end(CLEAN_UP)?)
@@ -277,12 +282,12 @@ pub struct Started {
     pub master: Option<OwnedFd>,
 }
 
-/// A created container that somebody is about to start.
+/// A created container that this process is about to start.
 #[derive(Debug)]
 pub struct Starting(Link<Runtime>);
 
 impl Starting {
-    /// Reaches the created container whose state directory this is. It goes on waiting.
+    /// Connects to the created container of this state directory. The container continues to wait.
     ///
     /// # Errors
     /// [`Error::InitGone`]; [`Error::StartSocket`].
@@ -302,8 +307,9 @@ impl Starting {
         self.0.go().map_err(|errno| Error::Link { errno })
     }
 
-    /// Waits until it has become its program; the startContainer hooks come before. `explain` makes the sentence for what
-    /// init tells. After a while `patience` is asked how long it may take: see [`patience`].
+    /// Waits until it has run its startContainer hooks and has become its program. `explain` makes
+    /// the sentence for a failure of init. After a while `patience` is asked how long it may take:
+    /// see [`patience`].
     ///
     /// # Errors
     /// [`Error::Init`]; [`Error::EndedBefore`]; [`Error::SilentListener`]; [`Error::Link`].
@@ -337,14 +343,14 @@ fn end(
         .map_err(|errno| Error::Link { errno })
 }
 
-/// How long a container of this configuration may take from its start to its program: `None` is for ever, since its
-/// hooks may take as long, or nobody is asked about what init does.
+/// How long a container of this configuration may take from its start to its program. `None` means
+/// no limit: its hooks have no limit, or no seccomp listener has to answer for init.
 pub fn patience(container: &Container) -> Option<Duration> {
     let asks = container.seccomp.as_ref().is_some_and(seccomp::asks);
     (asks && container.hooks.start_container.is_empty()).then_some(LISTENER)
 }
 
-/// Kills init, waits for it and removes its cgroup. What cannot be undone is told with the first error.
+/// Kills init, waits for it and removes its cgroup. If that fails, both errors are reported.
 fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
     kill(child);
     undo_group(group, error)

@@ -1,7 +1,7 @@
-//! The sentences for what fails in init: what, which object, which JSON pointer, why, what to do.
+//! The sentences for failures in init: what, which object, which JSON pointer, why, what to do.
 //!
-//! People paste an error into a search engine, and engines match some of it. Where runc has a known phrase for the same
-//! fact the sentence contains it (docs/errors.md lists them) and says more.
+//! People paste an error into a search engine, and engines match some of it. Where runc has a known
+//! phrase for the same fact the sentence contains it (docs/errors.md lists them) and says more.
 
 use crate::failure::{Failure, Place};
 use crate::hooks::{self, DefaultEnv};
@@ -12,7 +12,7 @@ use kernel::{Call, Errno};
 use spec::Container;
 use spec::container::Hook;
 
-/// The warning about capabilities that cannot be had.
+/// The warning about capabilities that cannot be raised.
 pub(crate) fn left_out(refused: &Refused) -> String {
     let (pointer, reason) = (refused.pointer, refused.reason);
     let what = match pointer.ends_with("/ambient") {
@@ -25,8 +25,8 @@ pub(crate) fn left_out(refused: &Refused) -> String {
     )
 }
 
-/// The sentence for a failure between the start and the program, where the plan is gone: from args[0] and the
-/// configuration, as far as it can be read.
+/// The sentence for a failure between the start and the program. The plan no longer exists then, so
+/// the sentence uses args[0], and the configuration if it can be read.
 pub fn start(failure: &Failure, program: &str, container: Option<&Container>) -> String {
     let hooks: &[Hook] = container.map_or(&[], |container| &container.hooks.start_container);
     let hooks =
@@ -58,7 +58,7 @@ fn of_program(program: &str, failure: &Failure) -> String {
     let errno = failure.errno();
     let said = words(errno);
     let why = match (failure.place, errno) {
-        // The look-up has found it.
+        // The look-up has found the program.
         (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
         (Place::Exec, Errno::ENOEXEC) => format!(
             "{said}: it is neither a program for this machine's processor nor a script with `#!` in its first line"
@@ -67,7 +67,7 @@ fn of_program(program: &str, failure: &Failure) -> String {
             "executable file not found in $PATH".to_owned()
         }
         (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
-        // Files answer EACCES.
+        // For a file the errno is EACCES.
         (_, Errno::EPERM) => format!(
             "{said}; a security module forbids the change of labels (with /process/noNewPrivileges, AppArmor needs an unconfined runtime and SELinux needs nnp_transition in its policy), or the filter of /linux/seccomp forbids the call"
         ),
@@ -76,7 +76,7 @@ fn of_program(program: &str, failure: &Failure) -> String {
     format!("exec: \"{}\": {why}", program.escape_debug())
 }
 
-/// Why execve(2) does not find a program that is there.
+/// Why execve(2) does not find a program that exists.
 fn missing_interpreter(failure: &Failure) -> String {
     let interpreter = String::from_utf8_lossy(failure.tail.as_bytes());
     let hint = match interpreter.ends_with('\r') {
@@ -96,7 +96,7 @@ pub(crate) fn limit(index: usize, why: &str) -> String {
     format!("/process/rlimits/{index}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")
 }
 
-/// What the errno alone does not say of a namespace that cannot be entered.
+/// A hint that the errno does not give, for a namespace that cannot be entered.
 pub(crate) fn namespace_hint(errno: Errno) -> &'static str {
     match errno {
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
@@ -124,7 +124,7 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
     }
 }
 
-/// What the errno alone does not say of a working directory that cannot be made or entered.
+/// A hint that the errno does not give, for a working directory that cannot be made or entered.
 fn cwd_hint(errno: Errno) -> &'static str {
     match errno {
         Errno::ENOTDIR => "; a part of that path is not a directory in the container",
@@ -144,7 +144,7 @@ fn cwd_hint(errno: Errno) -> &'static str {
 /// The sentence for a failure of [`Place::Verify`].
 pub(crate) fn difference(failure: &Failure) -> String {
     let why = match failure.errno() {
-        // Nothing has failed but the comparison.
+        // No call has failed, only the comparison.
         Errno::EPERM => String::new(),
         errno => format!(" ({})", words(errno)),
     };
@@ -152,7 +152,7 @@ pub(crate) fn difference(failure: &Failure) -> String {
     format!("verification failed: {what}{why}; refused to run the program")
 }
 
-/// The property that a call of [`Place::Process`] carries out.
+/// The property of the configuration that a call of [`Place::Process`] applies.
 fn pointer(call: Call) -> &'static str {
     match call {
         Call::Sethostname => "/hostname",

@@ -1,8 +1,8 @@
-//! One more process in a container that runs.
+//! One more process in a running container.
 //!
 //! Decides what `exec` does, from the configuration that was saved when the container was made and
-//! the facts of its first process. The process then goes the way of init ([`crate::launch()`]), but
-//! it makes nothing: it joins the namespaces and the cgroups, and takes the files as they are.
+//! the facts of its first process. The process is then set up as init is ([`crate::launch()`]), but
+//! it makes nothing: it joins the namespaces and the cgroups, and uses the files as they are.
 
 use crate::plan::{FileHandles, Files, Handles, Part, Plan};
 use crate::terminal::Receiver;
@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What `exec` is asked for.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The container, reduced to what a further process of it has: see [`reduce`].
+    /// The container, reduced to the properties of a further process: see [`reduce`].
     pub container: &'a Container,
     /// Its id.
     pub id: &'a str,
@@ -36,7 +36,7 @@ pub struct Request<'a> {
     pub keep_fds: u32,
 }
 
-/// The container's first process, by which it is entered.
+/// The container's first process, whose namespaces are entered.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'fd> {
     /// In the runtime's PID namespace.
@@ -45,8 +45,8 @@ pub struct Target<'fd> {
     pub pidfd: BorrowedFd<'fd>,
 }
 
-/// Reduces the saved container to what a further process of it has: it makes nothing, runs no hook,
-/// and is what `process` says.
+/// Reduces the saved container to the properties of a further process: it makes nothing, runs no
+/// hook, and has the properties of `process`.
 pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     container.process = Some(process);
     container.hooks = Hooks::default();
@@ -61,10 +61,10 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     }
 }
 
-/// Decides. Gives the warnings too.
+/// Makes the plan. Returns the warnings too.
 ///
 /// # Errors
-/// What the process asks for and this host cannot give, with its JSON pointer.
+/// A property of the process that this host does not support, with its JSON pointer.
 pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>), Error> {
     let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
     let cgroup_entry = match request.groups.groups.iter().any(is_v1) {
@@ -90,13 +90,13 @@ pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>)
 /// Opens what the plan works with.
 ///
 /// # Errors
-/// [`Error::InitGone`]: the container has ended meanwhile. [`Error::Enter`]: descriptors are short,
-/// or the kernel does not let this caller in.
+/// [`Error::InitGone`]: the container has ended. [`Error::Enter`]: too few descriptors are left, or
+/// the kernel does not permit this caller to enter.
 pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
     let failed = |what: &'static str| move |errno| Error::Enter { what, errno };
     let root = match plan.entry.enters(Kind::Mount) {
         true => None,
-        // Its root is not that of a mount namespace of its own.
+        // Its root is not the root of a mount namespace of its own.
         false => {
             let path = format!("/proc/{}/root", target.pid);
             Some(directory(&path).map_err(failed("open the container's root"))?)
@@ -110,7 +110,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
         .pidfd
         .try_clone_to_owned()
         .map_err(|_full| failed("hold the container's process")(Errno::EMFILE))?;
-    // What was opened by its pid is its own if it lives still.
+    // If the process still lives, the handles that were opened by its pid belong to it.
     match pidfd_send_signal(target.pidfd, 0) {
         Err(Errno::ESRCH) => Err(Error::InitGone),
         _ => Ok(Handles {
@@ -132,8 +132,8 @@ fn directory(path: &str) -> Result<OwnedFd, Errno> {
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
-/// The runtime's own procfs, which the container does not reach. In it a process finds itself, in
-/// whatever PID namespace it is.
+/// The runtime's own procfs, which the container cannot reach. A process in any PID namespace finds
+/// its own entry in it.
 fn procfs() -> Result<OwnedFd, Errno> {
     let procfs = directory("/proc")?;
     match fs::filesystem_magic(procfs.as_fd())? {

@@ -1,8 +1,9 @@
 //! What this host and this caller are, as far as a container's plan depends on it.
 //!
-//! The one place where a creation asks questions before it decides. Each room says what it wants to know; here is when
-//! it is asked: only where the container needs the answer, since each question costs time. Lowering is a pure
-//! function of the configuration and these facts, which can be written down and read back.
+//! The one place where a creation collects facts before it decides. Each room defines its facts.
+//! They are collected here, and only if the container needs them, since each costs time. Lowering
+//! is a pure function of the configuration and these facts, which can be written down and read
+//! back.
 
 use crate::{Error, Request};
 use caller::Caller;
@@ -13,7 +14,7 @@ use spec::Container;
 use spec::container::Namespace;
 use std::path::Path;
 
-/// The facts. What is `None` was not asked, since nothing depends on it.
+/// The facts. `None` means that the fact was not collected, since nothing depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -38,7 +39,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Asks everything that does not depend on a container. Changes nothing.
+    /// Collects all facts that do not depend on a container. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Probe`].
@@ -46,7 +47,8 @@ impl Facts {
         Self::collect(None, cgroup::Facts::probe_all())
     }
 
-    /// Asks what the plan of `request` depends on. Changes nothing. Gives the connection to systemd too.
+    /// Collects the facts that the plan of `request` depends on. Changes nothing. Returns the
+    /// connection to systemd too.
     ///
     /// # Errors
     /// [`Error::Probe`]; [`Error::Cgroup`].
@@ -55,7 +57,7 @@ impl Facts {
         Ok((Self::collect(Some(request.container), cgroup)?, bus))
     }
 
-    /// Asks what a process that enters `container` depends on. Changes nothing.
+    /// Collects the facts that a process entering `container` depends on. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Probe`].
@@ -76,7 +78,7 @@ impl Facts {
         let needs_security = container.is_none_or(|container| {
             process.is_some_and(|process| process.apparmor_profile.is_some())
                 || contexts.iter().any(Option::is_some)
-                // Who brings up its loopback link depends on them.
+                // They decide who brings up its loopback link.
                 || container.namespaces.network == Namespace::New
         });
         let contexts = contexts.into_iter().flatten();

@@ -1,9 +1,9 @@
-//! A failure of init: a few bytes there, a sentence here.
+//! A failure of init: a few bytes in init, a sentence in the runtime.
 
 use crate::hooks::{Cause, HookFailed, Tail};
 use kernel::{Call, Errno, Failed};
 
-/// Where in the story init was.
+/// The step of the setup that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Place {
@@ -58,7 +58,7 @@ impl Place {
     }
 }
 
-/// What init tells the runtime before it exits.
+/// The message that init sends to the runtime before it exits.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure {
     /// Where.
@@ -71,7 +71,7 @@ pub struct Failure {
     pub cause: Cause,
     /// Bytes that only the place understands.
     pub detail: [u8; 8],
-    /// What a hook wrote last.
+    /// The last bytes that a hook wrote.
     pub tail: Tail,
 }
 

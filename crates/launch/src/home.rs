@@ -1,7 +1,7 @@
 //! The home directory of the container's user, from the container's own passwd file.
 //!
-//! The file is the container's: what is no line of seven fields is skipped, and no more than 1 MiB is read. No
-//! allocation: init reads it.
+//! The file belongs to the container and is not trusted: a line without seven fields is skipped,
+//! and at most 1 MiB is read. Init reads it, so nothing is allocated.
 
 use kernel::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ pub(crate) const ROOM: usize = 256;
 /// The size up to which the container's passwd file is read, bytes.
 const PASSWD_LIMIT: usize = 1 << 20;
 
-/// The home directory of one user, read off a passwd file in pieces.
+/// The home directory of one user, from a passwd file that is read in pieces.
 pub(crate) struct Home {
     text: [u8; ROOM + 5],
     length: usize,
@@ -45,8 +45,8 @@ impl Home {
         self.length = 5 + directory.len();
     }
 
-    /// Looks for the first line of `uid`. What is no line of seven fields, or longer than the buffer, is
-    /// skipped: the file is the container's.
+    /// Looks for the first line of `uid`. A line without seven fields, or longer than the buffer,
+    /// is skipped: the file belongs to the container.
     pub(crate) fn read(&mut self, passwd: &OwnedFd, uid: u32) {
         let mut buffer = [0_u8; 2048];
         let mut filled = 0;
@@ -80,7 +80,7 @@ impl Home {
         }
     }
 
-    /// Takes the directory of this line if it is that of `uid`, and says so.
+    /// Takes the directory of this line if the line is that of `uid`. Returns whether it is.
     fn line(&mut self, line: &[u8], uid: u32) -> bool {
         let mut fields = line.split(|byte| *byte == b':');
         let (number, home) = (fields.nth(2), fields.nth(2));

@@ -1,9 +1,10 @@
 //! Hooks: programs of the engine that run at six points of the lifecycle.
 //!
 //! One runner serves both stages: the runtime's own namespaces (prestart, createRuntime, poststart,
-//! poststop) and the container's (createContainer, startContainer). It does not allocate, so init may use it. A hook
-//! is fed the state on its standard input, has no descriptor but 0, 1 and 2, leads a process group of
-//! its own, and is killed with that group when its time is up. Runtime-spec config.md#posix-platform-hooks.
+//! poststop) and the container's (createContainer, startContainer). It does not allocate, so init
+//! may use it. A hook reads the state from its standard input, has only the descriptors 0, 1 and 2,
+//! and leads a process group of its own, which is killed when the time limit is reached.
+//! Runtime-spec config.md#posix-platform-hooks.
 
 use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
 use kernel::errno::words;
@@ -20,7 +21,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// How much of what a failing hook wrote last is kept, bytes.
+/// How many of the last bytes that a failing hook wrote are kept.
 pub const TAIL: usize = 200;
 
 /// One kind of hooks, ready to run.
@@ -44,9 +45,10 @@ struct Prepared {
 /// The environment of a hook that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultEnv<'a> {
-    /// The runtime's PATH and nothing else: hooks in its namespaces rely on it, and the rest is not theirs (ADR 9).
+    /// The runtime's PATH and nothing else: hooks in its namespaces rely on it, and the other
+    /// variables are not for them (ADR 9).
     Path(Option<&'a Path>),
-    /// None: what runs in the container's namespaces on the host's files sees neither side's.
+    /// None: a hook in the container's namespaces with the host's files gets neither environment.
     Empty,
     /// That of the container's process.
     OfProcess,
@@ -57,11 +59,11 @@ pub enum DefaultEnv<'a> {
 pub enum Directory<'a> {
     /// By name, in the mount namespace of the hook.
     Named(&'a CStr),
-    /// By a handle, for a directory that has no name there or a closed one.
+    /// By a handle, for a directory that has no name there or cannot be entered by its name.
     Opened(BorrowedFd<'a>),
 }
 
-/// What hooks find when they start.
+/// The surroundings of a hook when it starts.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
     /// The working directory.
@@ -86,7 +88,7 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// A hook's string that no program can be given.
+/// A string of a hook that contains a NUL byte.
 #[derive(Debug, thiserror::Error)]
 #[error("/hooks/{name}/{index}: a NUL byte in the path, an argument or the environment")]
 pub struct NulByte {
@@ -99,11 +101,11 @@ pub struct NulByte {
 pub enum Cause {
     /// It could not be started or watched.
     Call(Errno),
-    /// It ended with another status than 0.
+    /// It ended with a status other than 0.
     Exit(Exit),
     /// Its time was up.
     Timeout,
-    /// Somebody wants the runtime to stop.
+    /// A signal asks the runtime to stop.
     Interrupted(i32),
 }
 
@@ -154,14 +156,14 @@ impl Tail {
     }
 }
 
-/// What hooks are told about the container: the state document around its "pid"; and who may stop them.
+/// The input of hooks: the state document around its "pid", and the signals that stop them.
 #[derive(Debug, Clone, Copy)]
 pub struct State<'a> {
-    /// What stands before and after the pid.
+    /// The text before and after the pid.
     pub text: &'a StateText,
-    /// As the hook's PID namespace sees it; 0 for a container that is gone.
+    /// The pid in the hook's PID namespace; 0 for a container that has ended.
     pub pid: i32,
-    /// A signal here ends the hook that runs.
+    /// A signal here ends the running hook.
     pub interrupts: Option<&'a SignalFd>,
 }
 
@@ -211,7 +213,8 @@ impl Plan {
         })
     }
 
-    /// Runs every hook and gives each failure to `report`: poststop hooks, whose failures are warnings.
+    /// Runs every hook and gives each failure to `report`: poststop hooks, whose failures are
+    /// warnings.
     pub fn run_all(
         &self,
         thread: &SingleThread,
@@ -326,7 +329,7 @@ impl Prepared {
         };
         let waited = feed.until_end(child.pidfd.as_fd(), output.read.as_fd(), self.timeout, tail);
         if waited.is_err() {
-            // The group outlives its leader's end, not our not having waited for it.
+            // The process group still exists: its leader has ended, but was not waited for yet.
             let _gone = killpg(Pid::from_raw(child.pid), Signal::SIGKILL);
             let _gone = clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL);
         }
@@ -384,8 +387,9 @@ fn path_entry(path: &Path) -> Option<CString> {
     CString::new([b"PATH=", path.as_os_str().as_encoded_bytes()].concat()).ok()
 }
 
-/// Marks every descriptor but 0, 1 and 2 close-on-exec; one by one where the container's filter does not know
-/// close_range(2): then this is a child of init, which has closed all that it can do without.
+/// Marks every descriptor except 0, 1 and 2 close-on-exec. If the container's filter does not know
+/// close_range(2), it does so one by one: this process is then a child of init, which has already
+/// closed all descriptors that it does not need.
 fn hide_descriptors() -> Result<(), Errno> {
     match process::close_range(3, u32::MAX, Closing::OnExec) {
         Err(Errno::EPERM | Errno::ENOSYS) => {
@@ -401,16 +405,16 @@ fn hide_descriptors() -> Result<(), Errno> {
 /// The numbers that the slow way looks at: more than the usual limit on open files.
 const OPEN_MAX: i32 = 4096;
 
-/// The state on its way into a hook.
+/// The state that is written to a hook.
 struct Feed<'a> {
-    /// Gone once everything is written or nobody reads.
+    /// `None` once everything is written or the reader has closed the pipe.
     input: Option<OwnedFd>,
     parts: [&'a [u8]; 3],
     interrupts: Option<&'a SignalFd>,
 }
 
 impl Feed<'_> {
-    /// Feeds and reads until the hook has ended.
+    /// Writes the state and reads the output until the hook has ended.
     fn until_end(
         &mut self,
         pidfd: BorrowedFd<'_>,
@@ -455,7 +459,7 @@ impl Feed<'_> {
                 return Ok(());
             }
             if wrote.revents != 0 && wrote.revents & process::POLL_IN == 0 {
-                // Closed by the hook, which goes on: poll(2) skips negative numbers.
+                // The hook has closed it and still runs: poll(2) skips negative numbers.
                 output_number = -1;
             }
         }
@@ -470,7 +474,7 @@ impl Feed<'_> {
             match fs::write(input.as_fd(), part) {
                 Ok(count) => *part = part.get(count..).unwrap_or_default(),
                 Err(Errno::EAGAIN) => return,
-                // EPIPE: a hook need not read its state.
+                // EPIPE: a hook is not required to read its state.
                 Err(_) => self.input = None,
             }
         }

@@ -1,8 +1,10 @@
 //! The plan of a container, the two stages that carry it out, and the protocol between them.
 //!
-//! [`Facts::probe`] asks what this host is. [`plan::Plan::lower`] decides everything while failing is still cheap, and
-//! [`plan::Plan::open`] opens what the plan works with. [`create::launch`] makes one process, which carries the plan out ([`stage`], init's side) while the runtime answers its questions. What fails in init is a
-//! few bytes ([`failure`]), which the plan turns into a sentence.
+//! [`Facts::probe`] collects the facts of this host. [`plan::Plan::lower`] decides everything while
+//! a failure is still cheap, and [`plan::Plan::open`] opens the handles of the plan.
+//! [`create::launch`] makes one process, init, which carries the plan out ([`stage`]) while the
+//! runtime answers its requests. A failure in init is a few bytes ([`failure`]), which the plan
+//! turns into a sentence.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -47,7 +49,7 @@ pub(crate) enum Start {
     WithRuntime,
 }
 
-/// Why a container does not come to be.
+/// Why a container cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The namespaces cannot be entered.
@@ -59,10 +61,10 @@ pub enum Error {
     /// The cgroup cannot be made.
     #[error("unable to apply cgroup configuration")]
     Cgroup(#[source] cgroup::Error),
-    /// The process block asks for what there is not.
+    /// The process block asks for something that is not available.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// Profile, labels and limits, as the configuration has them.
+    /// The profile, the labels or the limits of the configuration.
     #[error(transparent)]
     Config(#[from] spec::Diagnostic),
     /// The system call filter.
@@ -77,7 +79,7 @@ pub enum Error {
         /// The chain of what failed.
         message: String,
     },
-    /// A listener that answers nothing.
+    /// A listener that does not answer.
     #[error(
         "/linux/seccomp/listenerPath: the listener did not let the container process go on within {} s: it waits for an answer about a system call that it makes on its way to the program; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
         stage::runtime::LISTENER.as_secs()
@@ -89,10 +91,10 @@ pub enum Error {
     /// A hook's strings.
     #[error(transparent)]
     HookString(#[from] hooks::NulByte),
-    /// The kernel does not answer a question.
+    /// A fact of the host cannot be read.
     #[error("read {what}: {}", words(*errno))]
     Probe {
-        /// What was asked for.
+        /// What was read.
         what: &'static str,
         /// Its answer.
         errno: Errno,
@@ -118,13 +120,13 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
-    /// Init has told what failed.
+    /// Init has reported a failure.
     #[error("unable to start container process: {message}")]
     Init {
         /// The sentence.
         message: String,
     },
-    /// Init is gone without a word.
+    /// Init has ended without a message.
     #[error("unable to start container process: it exited with status {code} while it was set up")]
     InitExited {
         /// The status.
@@ -136,7 +138,7 @@ pub enum Error {
         /// The signal.
         signal: i32,
     },
-    /// Init has met the memory limit.
+    /// Init has reached the memory limit.
     #[error(
         "unable to start container process: it ran out of memory while it was set up: the limit of its cgroup is {limit} bytes, {peak} were in use; raise /linux/resources/memory/limit"
     )]
@@ -157,7 +159,7 @@ pub enum Error {
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,
-    /// Somebody has ended init between the start and the program.
+    /// Init was killed between the start and the program.
     #[error(
         "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container again"
     )]
@@ -168,13 +170,13 @@ pub enum Error {
         /// The sentence.
         message: String,
     },
-    /// Somebody wants the runtime to stop.
+    /// A signal asks the runtime to stop.
     #[error("interrupted by signal {signal}; nothing is left of the container")]
     Interrupted {
         /// The signal.
         signal: i32,
     },
-    /// The stages cannot talk.
+    /// Runtime and init cannot exchange messages.
     #[error("could not exchange messages with the container process: {}", words(*errno))]
     Link {
         /// The kernel's answer.
@@ -214,12 +216,12 @@ pub enum Error {
         /// The specification's word.
         kind: &'static str,
     },
-    /// Something could not be undone.
+    /// The cleanup after an error has failed too.
     #[error("{}; and could not be cleaned up: {left}", kernel::errno::chain(error))]
     Undo {
         /// What had failed.
         error: Box<Error>,
-        /// What is left and why.
+        /// What is left, and why.
         left: String,
     },
 }

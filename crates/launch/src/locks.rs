@@ -1,8 +1,10 @@
-//! The last locks before the program: Landlock, then the system call filter.
+//! The last restrictions before the program: Landlock, then the system call filter. Here they are
+//! called locks.
 //!
-//! Decides when they are shut ([`Plan`]) and in which order, in the one place that does it ([`Locks::shut_before`]).
-//! Landlock comes first: the filter need not know landlock_restrict_self(2), and Landlock does not touch seccomp(2).
-//! Both need no_new_privs or CAP_SYS_ADMIN, so both are as late as the filter can be: ADR 14.
+//! Decides when they begin ([`Plan`]) and in which order: [`Locks::shut_before`] is the one place
+//! that applies them. Landlock comes first: then the filter need not allow
+//! landlock_restrict_self(2), and Landlock does not restrict seccomp(2). Both need no_new_privs or
+//! CAP_SYS_ADMIN, so both come as late as the filter can: ADR 14.
 
 use crate::Error;
 use crate::failure::{Failure, Place};
@@ -15,18 +17,18 @@ use spec::container::Container;
 use spec::{Code, Diagnostic};
 use std::fmt;
 
-/// The step that the locks are shut right before.
+/// The step right before which the locks are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// The capabilities: it needs CAP_SYS_ADMIN.
+    /// The drop of the capabilities: the locks need CAP_SYS_ADMIN.
     Drop,
-    /// The last word to the runtime, which serves the filter's listener.
+    /// The last message to the runtime, which serves the filter's listener.
     Ready,
-    /// Only the exec has to pass.
+    /// The exec: the filter has to permit only this call.
     Exec,
 }
 
-/// CAP_SYS_ADMIN, where it counts.
+/// Where the container has CAP_SYS_ADMIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SysAdmin {
     /// Init has it until capabilities are dropped.
@@ -35,7 +37,7 @@ pub(crate) struct SysAdmin {
     pub(crate) in_program: bool,
 }
 
-/// When, and the ruleset of Landlock.
+/// The moment of the locks, and the ruleset of Landlock.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) landlock: Option<landlock::Plan>,
@@ -43,7 +45,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Decides. Gives the warnings too.
+    /// Makes the plan. Returns the warnings too.
     pub(crate) fn lower(
         container: &Container,
         seccomp: Option<&seccomp::Plan>,
@@ -87,7 +89,7 @@ impl Plan {
         Ok((Self { landlock, moment }, warnings))
     }
 
-    /// Whether the locks are shut when the program is looked up.
+    /// Whether the locks apply when the program is looked up.
     pub(crate) fn precede_look_up(&self) -> bool {
         self.moment == Before::Drop
     }
@@ -126,7 +128,7 @@ fn conflict(message: &str, hint: &str) -> Error {
     landlock::Error::Config(found).into()
 }
 
-/// The locks of a container, in init, until they are shut.
+/// The locks of a container, in init, until they are applied.
 pub(crate) struct Locks<'a> {
     moment: Before,
     ruleset: Option<Ruleset>,
@@ -134,7 +136,8 @@ pub(crate) struct Locks<'a> {
 }
 
 impl<'a> Locks<'a> {
-    /// Makes the ruleset from the files of the finished tree, while no filter and no missing privilege is in the way.
+    /// Makes the ruleset from the files of the finished tree, before the filter and the drop of
+    /// capabilities can prevent it.
     pub(crate) fn make(
         plan: &Plan,
         filter: Option<&'a seccomp::Plan>,
@@ -154,14 +157,15 @@ impl<'a> Locks<'a> {
         })
     }
 
-    /// The filter for the startContainer hooks, if it is not in force when they run. It waits for the exec, with
-    /// Landlock, which must not confine them.
+    /// The filter for the startContainer hooks, if it is not in force when they run. It then begins
+    /// at the exec, together with Landlock, which must not confine the hooks.
     pub(crate) fn of_hooks(&self) -> Option<&'a seccomp::Plan> {
         self.filter.filter(|_| self.moment == Before::Exec)
     }
 
-    /// Shuts them if this is the moment. The descriptor of the filter's notifications goes to the runtime at once:
-    /// until its listener has it, nobody answers what the filter asks about.
+    /// Applies the locks if this is their moment. The descriptor of the filter's notifications goes
+    /// to the runtime at once: until the listener has it, no notification of the filter is
+    /// answered.
     pub(crate) fn shut_before(&mut self, moment: Before, link: &Link<Init>) -> Result<(), Failed> {
         if self.moment != moment {
             return Ok(());
@@ -208,7 +212,8 @@ mod tests {
         in_program: true,
     };
 
-    /// A container that restricts what every kernel with Landlock knows; `rest` are members of the document.
+    /// A container that restricts rights that every kernel with Landlock supports; `rest` are
+    /// members of the document.
     fn container(no_new_privileges: bool, rest: &str) -> Container {
         let text = format!(
             r#"{{"ociVersion": "1.2.0", "root": {{"path": "rootfs"}},

@@ -36,12 +36,12 @@ const SYS_ADMIN: u8 = 21;
 const SETGID: u8 = 6;
 /// CAP_SYS_RESOURCE.
 const SYS_RESOURCE: u8 = 24;
-/// CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN: to enter the namespace of init, which hides, and to change a
-/// link there.
+/// CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN: to enter the namespace of init, which is not
+/// dumpable, and to change a link there.
 const ENTER_NETWORK: [u8; 3] = [12, 19, 21];
 
-/// The rooms' plans, lowered in the runtime before the clone. Immutable but for the home directory that only
-/// the container's own passwd file knows.
+/// The plans of the rooms, lowered in the runtime before the clone. They do not change, except for
+/// the home directory, which only the container's own passwd file has.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
     pub(crate) cgroup: cgroup::Plan,
@@ -57,11 +57,11 @@ pub struct Plan {
     pub(crate) state: State,
     pub(crate) outside: Outside,
     pub(crate) loopback: Loopback,
-    /// Descriptors 3 to this one less three stay open.
+    /// How many descriptors from 3 on stay open.
     pub(crate) keep_fds: u32,
-    /// What the caller's limit on descriptors was, where the runtime has raised it.
+    /// The caller's limit on descriptors, if the runtime has raised it.
     pub(crate) own_limit: Option<Rlimit>,
-    /// The first process of the container that is entered, in the runtime's PID namespace.
+    /// The first process of the container to enter, in the runtime's PID namespace.
     pub(crate) first: Option<i32>,
     /// args[0] as written, for messages.
     pub(crate) program: String,
@@ -72,7 +72,7 @@ pub struct Plan {
 pub(crate) enum Files {
     /// A tree that it makes.
     Make(rootfs::Plan),
-    /// Those of a container that runs, whose mount namespace it enters.
+    /// The files of a running container, whose mount namespace it enters.
     Join,
 }
 
@@ -85,14 +85,13 @@ impl fmt::Display for Files {
     }
 }
 
-/// What the files are made of, or found by.
+/// The handles that the files are made from, or found by.
 #[derive(Debug)]
 pub(crate) enum FileHandles {
     Make(rootfs::Handles),
-    /// Of a container that runs.
+    /// For a running container.
     Join {
-        /// Its root directory, where that is not the root of its mount namespace: the container has
-        /// none of its own.
+        /// Its root directory, if the container has no mount namespace of its own.
         root: Option<OwnedFd>,
         /// The runtime's own /proc, out of the container's reach.
         procfs: Option<OwnedFd>,
@@ -109,7 +108,7 @@ impl FileHandles {
     }
 }
 
-/// What the plan works with, opened before the clone and inherited by init.
+/// The handles of the plan, opened before the clone and inherited by init.
 #[derive(Debug)]
 pub struct Handles {
     pub(crate) namespaces: namespace::Handles,
@@ -119,7 +118,8 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Sends the master of the terminal to this socket, instead of giving it back with [`crate::Started`].
+    /// Sends the master of the terminal to this socket, instead of giving it back with
+    /// [`crate::Started`].
     pub fn send_terminal_to(&mut self, socket: ConsoleSocket) {
         self.receiver = Receiver::Socket(socket);
     }
@@ -151,20 +151,21 @@ pub(crate) struct State {
 /// Who brings up the loopback link of the container's network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loopback {
-    /// Nobody: the namespace is not new.
+    /// It stays as it is: the namespace is not new.
     AsItIs,
-    /// Init, in its turn.
+    /// Init, during its setup.
     ByInit,
-    /// The runtime, while init makes mounts: the kernel takes long for it.
+    /// The runtime, while init makes mounts: the kernel takes a long time for this call.
     ByRuntime,
 }
 
 impl Loopback {
     fn lower(entry: &Entry, hooks: &Hooks, facts: &Facts) -> Self {
         let is_able = facts.caller.has(ENTER_NETWORK);
-        // To AppArmor and SELinux entering init's namespace is tracing it, which they need not permit.
+        // For AppArmor and SELinux, entering init's namespace counts as tracing, which they may
+        // deny.
         let is_confined = facts.security.as_ref().is_none_or(lsm::Facts::is_confining);
-        // Hooks that init runs without asking find the link up.
+        // The link must be up for hooks that init runs without a request.
         let is_in_time = hooks.create_container.is_empty();
         let is_alone = entry.ends_with_the_clone();
         match entry.has_new_network() {
@@ -186,7 +187,7 @@ pub(crate) enum OomScore {
     AfterHops,
 }
 
-/// What the runtime sets on init from outside.
+/// Properties that the runtime sets on init from outside.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outside {
     pub(crate) oom_score_adj: Option<String>,
@@ -196,7 +197,7 @@ pub(crate) struct Outside {
     pub(crate) cpus: Option<NumberSet>,
 }
 
-/// What a container is launched with besides its configuration.
+/// The input of a launch: the configuration and the options of the command.
 #[derive(Debug)]
 pub struct Request<'a> {
     /// Validated.
@@ -211,16 +212,16 @@ pub struct Request<'a> {
     pub keyring: Keyring,
     /// How many descriptors from 3 on the container gets, those of socket activation included.
     pub keep_fds: u32,
-    /// How many of them are of socket activation.
+    /// How many of them belong to socket activation.
     pub listen_fds: u32,
-    /// The caller's limit on descriptors, where this process has raised it: what hooks get.
+    /// The caller's limit on descriptors, if this process has raised it. Hooks get it.
     pub own_limit: Option<Rlimit>,
-    /// Whether cgroup failures are softened.
+    /// Whether a failure of cgroups is only a warning.
     pub rootless: bool,
 }
 
 impl<'a> Request<'a> {
-    /// What the room `cgroup` looks at.
+    /// The input of the room `cgroup`.
     pub(crate) fn cgroup(&self) -> cgroup::Request<'a> {
         cgroup::Request {
             container: self.container,
@@ -233,15 +234,15 @@ impl<'a> Request<'a> {
 }
 
 impl Plan {
-    /// Refuses a cgroup that others are in, before the journal says that it is the container's.
+    /// Refuses a cgroup that has other processes, before the journal records it as the container's.
     pub fn look_for_others(&self, handles: &Handles) -> Result<(), Error> {
         Ok(self.cgroup.look_for_others(&handles.cgroup)?)
     }
 
-    /// Decides everything. Gives the warnings too.
+    /// Decides everything. Returns the warnings too.
     ///
     /// # Errors
-    /// What the configuration asks for and this host cannot give, with its JSON pointer.
+    /// A property of the configuration that this host does not support, with its JSON pointer.
     pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Self, Vec<String>), Error> {
         let container = request.container;
         let caller = &facts.caller;
@@ -281,10 +282,11 @@ impl Plan {
         }
     }
 
-    /// Opens what is opened before the clone. `bus` is the connection that [`Facts::probe_for`] gave.
+    /// Opens the handles of the plan, before the clone. `bus` is the connection from
+    /// [`Facts::probe_for`].
     ///
     /// # Errors
-    /// What is not there, or is something else, with its JSON pointer.
+    /// An object that does not exist or has another type, with its JSON pointer.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
         let files = match &self.files {
             Files::Make(tree) => FileHandles::Make(open_tree(tree)?),
@@ -301,7 +303,7 @@ impl Plan {
         })
     }
 
-    /// How long init may take from its release to its program: as [`crate::create::patience`].
+    /// How long init may take from its release to its program: see [`crate::create::patience`].
     pub(crate) fn patience(&self) -> Option<Duration> {
         let asks = self
             .seccomp
@@ -349,11 +351,11 @@ impl Plan {
     }
 }
 
-/// What a process of a new container and one of a container that runs have in common.
+/// The common input for a new container and for a process of a running one.
 pub(crate) struct Part<'a> {
     pub(crate) container: &'a Container,
     pub(crate) id: &'a str,
-    /// What a listener of the filter is told.
+    /// The text for the listener of the filter.
     pub(crate) status: Status,
     pub(crate) keyring: Keyring,
     pub(crate) keep_fds: u32,
@@ -361,12 +363,12 @@ pub(crate) struct Part<'a> {
     /// As in [`Request`].
     pub(crate) own_limit: Option<Rlimit>,
     pub(crate) denies_setgroups: bool,
-    /// The first process of the container that is entered.
+    /// The first process of the container to enter.
     pub(crate) first: Option<i32>,
 }
 
 impl Part<'_> {
-    /// Completes the plan. Gives the warnings too.
+    /// Completes the plan. Returns the warnings too.
     pub(crate) fn lower(
         &self,
         facts: &Facts,
@@ -462,7 +464,7 @@ impl Part<'_> {
         Ok(plan)
     }
 
-    /// Keyring, profile and labels, as this host can give them.
+    /// Keyring, profile and labels, as this host supports them.
     fn labels(&self, facts: &Facts) -> Result<lsm::Plan, Error> {
         Ok(lsm::Plan::lower(&lsm::Request {
             process: self.container.process.as_ref(),
@@ -473,7 +475,7 @@ impl Part<'_> {
     }
 }
 
-/// What the program's capabilities open.
+/// Which files the program's capabilities open.
 fn overrides(capability: &capability::Plan) -> Overrides {
     let any = [DAC_OVERRIDE, DAC_READ_SEARCH].map(|number| capability.has_effective(number));
     match any.contains(&true) {
@@ -482,7 +484,7 @@ fn overrides(capability: &capability::Plan) -> Overrides {
     }
 }
 
-/// Whose groups the runtime has.
+/// The owner of the runtime's supplementary groups.
 fn own_groups(caller: &Caller) -> OwnGroups {
     match caller.has([SETGID]) && caller.user_namespace.is_initial() {
         true => OwnGroups::OfRoot,
@@ -490,7 +492,8 @@ fn own_groups(caller: &Caller) -> OwnGroups {
     }
 }
 
-/// Whether a group is of cgroup v1, which no process is born in, or made by systemd around the process.
+/// Whether a process has to join its group later: a group of cgroup v1, in which no process can be
+/// created, or one that systemd makes for the process.
 fn needs_join(location: &cgroup::Location) -> bool {
     let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
     location.unit.is_some() || location.groups.iter().any(is_v1)
@@ -517,7 +520,7 @@ impl Hooks {
         })
     }
 
-    /// Whether the runtime has any to run while init waits.
+    /// Whether the runtime has hooks to run while init waits.
     pub(crate) fn has_runtime_hooks(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
     }
@@ -533,7 +536,7 @@ impl State {
     }
 }
 
-/// Opens what the file system tree takes from the host.
+/// Opens the parts of the file system tree that come from the host.
 fn open_tree(tree: &rootfs::Plan) -> Result<rootfs::Handles, Error> {
     let handles = tree.open()?;
     if let Some(refused) = handles.refused() {

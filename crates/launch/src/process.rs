@@ -1,8 +1,9 @@
 //! The container's first process: names, ids, working directory, program.
 //!
-//! Decides what init becomes once its namespaces and its file system tree are there. The order is the content of
-//! this room: whatever needs privileges comes before the ids change, what the change clears comes after.
-//! Limits and the oom score are set from outside, by the runtime. Runtime-spec config.md#process.
+//! Decides what init becomes once its namespaces and its file system tree exist. The order matters:
+//! steps that need privileges come before the change of ids, and steps that the change would undo
+//! come after. Limits and the oom score are set from outside, by the runtime. Runtime-spec
+//! config.md#process.
 
 use crate::attributes::{self, Attributes, Setter};
 use crate::failure::Failure;
@@ -34,7 +35,7 @@ use std::slice;
 /// [personality(2)]: https://man7.org/linux/man-pages/man2/personality.2.html
 const PER_LINUX32: i32 = 8;
 
-/// So many descriptors are enough for what init does between its set-up and its program: the start, and hooks.
+/// How many descriptors init needs between its set-up and its program, for the start and for hooks.
 const ENOUGH_DESCRIPTORS: u64 = 16;
 
 /// What will be done, and nothing else.
@@ -55,14 +56,14 @@ pub struct Plan {
     program: Program,
     args: CStringArray,
     env: CStringArray,
-    /// Lowered by init itself; what only the runtime may raise is set by it.
+    /// The limits that init lowers itself. The runtime sets those that only it may raise.
     limits: Vec<Rlimit>,
-    /// A limit on descriptors that is too low for the start and hooks, and its index in the configuration. Set
-    /// before the program.
+    /// A limit on descriptors that is too low for the start and hooks, and its index in the
+    /// configuration. It is set right before the program runs.
     late_limit: Option<(usize, Rlimit)>,
-    /// Where in `env` the home directory goes that the container's passwd file names.
+    /// The index in `env` of HOME, if it comes from the container's passwd file.
     home: Option<usize>,
-    /// Whether the working directory has been entered, and is inside of the root.
+    /// Whether the process is in the working directory, and that is inside the root.
     cwd_is_inside: bool,
 }
 
@@ -70,27 +71,28 @@ pub struct Plan {
 struct User {
     uid: u32,
     gid: u32,
-    /// `None`: the caller's stay, since they cannot or shall not be changed.
+    /// `None`: the caller's groups stay, since they cannot or must not be changed.
     groups: Option<Vec<u32>>,
     /// Whether the groups may stay if the kernel says so.
     denial: Denial,
     umask: u32,
 }
 
-/// What it means that the kernel denies setgroups(2).
+/// The meaning of a denied setgroups(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Denial {
-    /// The container cannot have what it asks for.
+    /// The container cannot have the groups of its configuration.
     Failure,
-    /// The user namespace that is joined has been made so, and the container asks for no groups: the caller's stay, as for
-    /// every process in it.
+    /// The joined user namespace was made so, and the configuration has no groups. The caller's
+    /// groups stay, as for every process in it.
     OfNamespace,
 }
 
-/// What the command line adds to the configuration.
+/// The facts and options that add to the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// How many descriptors from 3 on the container gets by socket activation; told in LISTEN_FDS.
+    /// How many descriptors from 3 on the container gets by socket activation. LISTEN_FDS has the
+    /// number.
     pub listen_fds: u32,
     /// Whether setgroups(2) is denied in the container's user namespace.
     pub setgroups: Setgroups,
@@ -104,21 +106,21 @@ pub struct Options {
     pub own_groups: OwnGroups,
     /// Whether a filter is in force when the program is looked up.
     pub filter: Filter,
-    /// What the program's capabilities open.
+    /// Which files the program's capabilities open.
     pub overrides: Overrides,
 }
 
 /// Whose supplementary groups the runtime has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnGroups {
-    /// Those of an ordinary user: what a process of his has without a container too.
+    /// Those of an ordinary user: the user's processes have them without a container too.
     OfUser,
-    /// Those of a process that could change them: its container's user never logged in with them.
+    /// Those of a process that can change them: they do not belong to the container's user.
     OfRoot,
 }
 
-/// Who sets the resource limits. Somebody with CAP_SYS_RESOURCE may raise those of any process from outside; others
-/// may only lower their own.
+/// Who sets the resource limits. A process with CAP_SYS_RESOURCE may raise the limits of any
+/// process from outside. Other processes may only lower their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limits {
     /// The runtime, on the finished init.
@@ -153,25 +155,25 @@ pub enum Setgroups {
     Allowed,
     /// The user namespace maps one group without privileges: user_namespaces(7).
     Denied,
-    /// A namespace of the engine's: the kernel will say.
+    /// The namespace was made by the engine: the kernel decides.
     Unknown,
 }
 
-/// What the process block asks for and cannot get.
+/// A property of the process block that the process cannot have.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A string that no program can be given.
+    /// A string that contains a NUL byte.
     #[error("{pointer}: a NUL byte")]
     NulByte {
         /// JSON pointer.
         pointer: String,
     },
-    /// Groups where none can be set.
+    /// Supplementary groups that cannot be set.
     #[error(
         "/process/user/additionalGids: supplementary groups cannot be set in this user namespace; map a range of groups (newgidmap, /etc/subgid) or remove them"
     )]
     GroupsDenied,
-    /// The groups of the host's root for the container's user.
+    /// The groups of the host's root, asked for by an annotation.
     #[error(
         "/annotations/{KEEP_GROUPS}: it would give the container the supplementary groups of the host's root; remove it and list groups in /process/user/additionalGids (an ordinary user's runtime keeps that user's groups)"
     )]
@@ -243,15 +245,15 @@ impl Plan {
         }))
     }
 
-    /// Leaves the caller's session and CPUs. Early: before anything of the container is
-    /// touched, but in its cgroups.
+    /// Leaves the caller's session and CPUs. This comes early: inside the container's cgroups, but
+    /// before anything else of the container.
     pub fn leave_caller(&self) -> Result<(), Failed> {
         match &self.cpus {
             Some(cpus) => {
                 schedule::set_cpus(&cpus.0).map_err(Failed::at(Call::Affinity, 0))?;
             }
-            // The caller's CPUs are not the container's: those are of its cpuset. A security module
-            // that forbids it leaves fewer CPUs and takes nothing from anybody.
+            // The cpuset decides on the CPUs of the container, not the caller. If a security module
+            // forbids the call, the container only has fewer CPUs.
             None => {
                 let _best_effort = process::allow_every_cpu();
             }
@@ -282,9 +284,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Becomes the container's user, in the container's working directory. Nothing of the host is left
-    /// afterwards but the descriptors.
-    /// `before_drop` is called while all capabilities are still there.
+    /// Becomes the container's user, in the container's working directory. Afterwards the process
+    /// has nothing of the host except descriptors. `before_drop` is called while the process still
+    /// has all capabilities.
     pub fn become_user(
         &mut self,
         root: &RootFd,
@@ -301,14 +303,15 @@ impl Plan {
         }
         let entered = self.enter_cwd(root);
         for stream in pipe::STANDARD {
-            // What belongs to somebody else stays his; what cannot be given away works without.
+            // A stream of another user stays as it is. A failure does not matter: the stream still
+            // works.
             let _best_effort = give_stream_to(stream, self.user.uid);
         }
         before_drop()?;
         capability.drop_bounding()?;
         self.user.apply()?;
         capability.apply()?;
-        // A directory of another user's on a network file system may be closed to root.
+        // On a network file system root may have no access to a directory of another user.
         match entered {
             Err(Failed {
                 errno: Errno::EACCES | Errno::EPERM,
@@ -322,23 +325,25 @@ impl Plan {
         Ok(())
     }
 
-    /// By a handle that was resolved below the root and through no magic link: CVE-2024-21626.
+    /// Through a handle that was resolved below the root and without magic links: CVE-2024-21626.
     fn enter_cwd(&mut self, root: &RootFd) -> Result<(), Failed> {
         let cwd = root
             .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
             .map_err(Failed::at(Call::Openat2, 0))?;
         fs::fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))?;
         let mut text = [0; 4096];
-        // Outside of the root the kernel says "(unreachable)". Asked now, since a filter may forbid the call later.
+        // Outside of the root the kernel returns "(unreachable)". The check is here, since a filter
+        // may forbid the call later.
         self.cwd_is_inside = match process::getcwd(&mut text) {
             Ok(_) => text.starts_with(b"/"),
-            // Longer than that, or, at the second attempt, forbidden by the filter.
+            // The path is longer than the buffer, or, at the second attempt, the filter forbids the
+            // call.
             Err(_unanswered) => true,
         };
         Ok(())
     }
 
-    /// Completes HOME from the container's passwd file; `/` where that says nothing.
+    /// Completes HOME from the container's passwd file; `/` if the file does not have the user.
     fn set_home(&mut self, root: &RootFd) -> Result<(), Failed> {
         let Some(index) = self.home else {
             return Ok(());
@@ -375,12 +380,13 @@ impl Plan {
         &self.env
     }
 
-    /// Finds the program, as the user that will run it. The index of the answer is for [`Self::exec`].
+    /// Finds the program, as the user that will run it. The index of the answer is for
+    /// [`Self::exec`].
     pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
         self.program.look_up()
     }
 
-    /// Sets the limits, last: they would hold for the set-up too.
+    /// Sets the limits. This comes last, since they would apply to the set-up too.
     pub fn set_limits(&self) -> Result<(), Failed> {
         self.limits
             .iter()
@@ -396,7 +402,7 @@ impl Plan {
         self.late_limit.as_ref().map(|(_, limit)| limit)
     }
 
-    /// Lowers the limit on descriptors, after the last that takes one.
+    /// Lowers the limit on descriptors, after the last step that needs one.
     pub(crate) fn set_late_limit(&self) -> Result<(), Failed> {
         let Some((index, limit)) = &self.late_limit else {
             return Ok(());
@@ -405,8 +411,8 @@ impl Plan {
             .map_err(Failed::at(Call::Prlimit, *index))
     }
 
-    /// Compares what the kernel says of this process with the plan. The index of a failure says what differs:
-    /// see [`differing`].
+    /// Compares the state of this process in the kernel with the plan. The index of a failure says
+    /// what differs: see [`differing`].
     pub fn verify(&self) -> Result<(), Failed> {
         let check = |index: usize, same: Result<bool, Errno>| match same {
             Ok(true) => Ok(()),
@@ -475,7 +481,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// The limit as long as init needs descriptors.
+/// The limit while init needs descriptors.
 pub(crate) fn during_set_up(limit: &Rlimit) -> Rlimit {
     let mut limit = *limit;
     if limit.resource == process::DESCRIPTORS {
@@ -485,7 +491,7 @@ pub(crate) fn during_set_up(limit: &Rlimit) -> Rlimit {
     limit
 }
 
-/// What [`Plan::verify`] found different.
+/// The difference that [`Plan::verify`] found.
 pub fn differing(index: u16) -> &'static str {
     match index {
         0 => "the user ids differ from the configuration",
@@ -544,7 +550,7 @@ impl User {
                 answer => answer.map_err(Failed::at(Call::Setgroups, 0))?,
             }
         }
-        // A change of ids makes the process as dumpable as /proc/sys/fs/suid_dumpable says.
+        // A change of ids sets the dumpable flag to the value of /proc/sys/fs/suid_dumpable.
         let hide = || set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
         ids::setresgid(self.gid).map_err(Failed::at(Call::Setgid, 0))?;
         hide()?;
@@ -567,7 +573,7 @@ impl User {
                 && groups
                     .iter()
                     .all(|group| buffer.iter().take(count).any(|b| b == group))),
-            // More than the buffer holds: the call that set them said success.
+            // There are more groups than the buffer holds. The call that set them succeeded.
             Err(Errno::EINVAL) => Ok(groups.len() > buffer.len()),
             Err(errno) => Err(errno),
         }
@@ -589,7 +595,8 @@ fn text(text: String) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// Opens a file of the container that must be a regular one. The look comes first: to open a device does something already, a watchdog starts.
+/// Opens a file of the container that must be a regular file. Its type is checked before the open,
+/// since opening a device can have effects: a watchdog starts.
 fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
     let check = |file: OwnedFd| match fs::stat_at(file.as_fd(), c"")?.kind {
         FileKind::Regular => Ok(file),
@@ -598,8 +605,8 @@ fn open_file(root: &RootFd, path: &CStr) -> Result<OwnedFd, Errno> {
     check(root.open(path, OpenFlags::PATH)?)?;
     check(root.open(path, OpenFlags::NONBLOCK)?)
 }
-/// Gives the pipe, fifo or socket behind `fd` to the container's user, who could not open it again through
-/// /proc otherwise (ADR 10). Other kinds of files belong to others, and nothing happens to them.
+/// Gives the pipe, FIFO or socket behind `fd` to the container's user, who could not reopen it
+/// through /proc otherwise (ADR 10). Files of other types stay as they are.
 pub(crate) fn give_stream_to(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
     let stat = fstat(fd)?;
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;

@@ -1,8 +1,10 @@
-//! The container's program: where it is looked for, whether it may be executed, and which interpreter it needs.
+//! The container's program: where to look for it, whether it may be executed, and which interpreter
+//! it needs.
 //!
-//! The look-up happens in init, as the user that will run the program and with that user's capabilities. It says early
-//! what execve(2), which decides in the end, would say late. The interpreter is read for one sentence: execve(2)
-//! answers ENOENT for a program that is there when its interpreter is not. No allocation after [`Program::lower`].
+//! The look-up happens in init, as the user that will run the program and with that user's
+//! capabilities. It finds errors early that execve(2), which decides, would report late. The
+//! interpreter is read for one message: execve(2) fails with ENOENT if the program exists but its
+//! interpreter does not. Nothing is allocated after [`Program::lower`].
 
 use crate::failure::{Failure, Place};
 use crate::hooks::Tail;
@@ -15,16 +17,17 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::AsFd;
 
-/// Whether a system call filter is in force at the look-up. It need not know calls that are younger than it.
+/// Whether a system call filter is in force at the look-up. A filter may not know newer system
+/// calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// None of the container's. One of the caller's may be there, which answers ENOSYS or EPERM.
+    /// None of the container. The caller may have one, which answers ENOSYS or EPERM.
     Later,
-    /// The container's, which may end the process for a call that it does not know.
+    /// The container's filter, which may kill the process for a call that it does not know.
     InForce,
 }
 
-/// Whether the program's capabilities open files and directories that their mode bits close.
+/// Whether the program's capabilities override the mode bits of files and directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overrides {
     /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH is in the effective set.
@@ -39,7 +42,7 @@ pub(crate) struct Program {
     candidates: Vec<CString>,
     filter: Filter,
     overrides: Overrides,
-    /// Of the candidate that was found; empty if it has none or could not be read.
+    /// The interpreter of the candidate that was found; empty if it has none or could not be read.
     interpreter: Tail,
 }
 
@@ -64,7 +67,7 @@ impl Program {
     /// Finds the program. The index of the answer is for [`Self::exec`].
     ///
     /// # Errors
-    /// That of the first candidate that is there and cannot be executed, else ENOENT.
+    /// The error of the first candidate that exists and cannot be executed, else ENOENT.
     pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
         let mut denied = None;
         for (index, candidate) in self.candidates.iter().enumerate() {
@@ -103,7 +106,7 @@ impl Program {
         }
         if self.filter == Filter::Later {
             match process::may_execute(candidate) {
-                // A filter of the caller's does not know the call.
+                // A filter of the caller does not know the call.
                 Err(Errno::ENOSYS | Errno::EPERM) => {}
                 answer => return answer,
             }
@@ -120,7 +123,8 @@ impl Program {
     }
 }
 
-/// The paths to try, in order: the program itself if it names a directory, else each directory of PATH before it.
+/// The paths to try, in order: the program itself if it names a directory, else each directory of
+/// PATH before it.
 fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
     let text = |text: String| CString::new(text).unwrap_or_default();
     let Some(program) = args.first().filter(|program| !program.is_empty()) else {
@@ -143,10 +147,11 @@ fn candidates(args: &[String], env: &[String]) -> Vec<CString> {
         .collect()
 }
 
-/// How much of a program is read: the headers of an executable file and the name behind them.
+/// How many bytes of a program are read: the headers of an executable file and the name after them.
 const HEAD: usize = 1024;
 
-/// The interpreter of a file that is regular and may be executed. Empty where the file cannot be read.
+/// The interpreter of a file that is regular and may be executed. Empty where the file cannot be
+/// read.
 fn interpreter_of(program: &CStr) -> Tail {
     let mut head = [0; HEAD];
     let flags = OpenFlags::NONBLOCK;
@@ -156,7 +161,8 @@ fn interpreter_of(program: &CStr) -> Tail {
     Tail::of(interpreter(head).unwrap_or_default())
 }
 
-/// The interpreter that a program names: behind `#!`, or in the PT_INTERP header of an ELF file, see elf(5).
+/// The interpreter that a program names: behind `#!`, or in the PT_INTERP header of an ELF file,
+/// see elf(5).
 fn interpreter(head: &[u8]) -> Option<&[u8]> {
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?.trim_ascii_start();

@@ -1,8 +1,9 @@
-//! What the two stages say to each other: `docs/protocol.md` draws it.
+//! The messages between the two stages: see the diagram in `docs/protocol.md`.
 //!
-//! One sequenced-packet socket pair, frames of one size, a message set for each direction. Init asks,
-//! the runtime answers with one word, so a missing answer cannot be written; a closed socket is the
-//! other side's end. After the pivot the runtime takes init for hostile: every byte of a frame is checked.
+//! One sequenced-packet socket pair, frames of one size, a message set for each direction. Init
+//! sends requests. The runtime has one answer for all of them, which its code cannot leave out. A
+//! closed socket means that the other side has ended. After the pivot the runtime does not trust
+//! init: every byte of a frame is checked.
 
 use crate::failure::{Failure, Place};
 use crate::hooks::{Cause, TAIL, Tail};
@@ -14,14 +15,15 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// What init asks the runtime for. It waits for the answer; to `Relayed` the new process does, and to `Exec` there is none.
+/// A request of init to the runtime. Init waits for the answer. For `Relayed` the new process waits
+/// for it, and `Exec` has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Put me into my cgroups.
     JoinCgroup,
     /// Write the id maps of my user namespace.
     MapIds,
-    /// This process goes on in my place.
+    /// This process continues in my place.
     Relayed(i32),
     /// The mounts are made: run the hooks of the runtime's namespaces.
     RunHooks,
@@ -40,15 +42,15 @@ pub enum Request {
 /// What the runtime receives.
 #[derive(Debug)]
 pub enum Message {
-    /// Init asks.
+    /// A request of init.
     Request(Request),
     /// [`Request::Notify`] with its descriptor.
     Notify(OwnedFd),
     /// [`Request::Terminal`] with its descriptor.
     Terminal(OwnedFd),
-    /// Init has given up.
+    /// Init has reported a failure.
     Failure(Failure),
-    /// Init is gone, or has become the container's program.
+    /// Init has ended, or has become the container's program.
     Closed,
 }
 
@@ -57,13 +59,13 @@ pub enum Message {
 pub enum End {
     /// Init has become the container's program.
     Program,
-    /// Init has given up.
+    /// Init has reported a failure.
     Failure(Failure),
-    /// Init was ended before it was the program.
+    /// Init was killed before it became the program.
     Lost,
-    /// Somebody wants the runtime to stop; init goes on.
+    /// A signal asks the runtime to stop; init continues.
     Interrupted(i32),
-    /// It has not, in all of the time that it was given.
+    /// Init did not become the program within the time limit.
     Silent,
 }
 
@@ -104,12 +106,12 @@ pub fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
     ))
 }
 
-/// The other side is gone.
+/// The other side has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Lost;
 
 impl Link<Init> {
-    /// Init's end of a connection that `start` has made.
+    /// Init's end of a connection from `start`.
     pub fn from_start(socket: OwnedFd) -> Self {
         Self {
             socket,
@@ -122,7 +124,7 @@ impl Link<Init> {
         self.ask_and(request, || ())
     }
 
-    /// Sends the request, does something while the runtime is at work on it, and waits for the answer.
+    /// Sends the request, calls `work` while the runtime serves it, and waits for the answer.
     pub fn ask_and<T>(&self, request: Request, meanwhile: impl FnOnce() -> T) -> Result<T, Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
@@ -131,17 +133,18 @@ impl Link<Init> {
         Ok(done)
     }
 
-    /// Sends the request and does not wait: another process does ([`Request::Relayed`]), or nobody ([`Request::Exec`]).
+    /// Sends the request and does not wait for the answer: another process does
+    /// ([`Request::Relayed`]), or there is none ([`Request::Exec`]).
     pub fn announce(&self, request: Request) -> Result<(), Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)
     }
 
-    /// Hands the descriptor of the filter's notifications over and waits for the answer. This process keeps no
-    /// copy: it would be told of nobody's end.
+    /// Sends the descriptor of the filter's notifications and waits for the answer. This process
+    /// keeps no copy: with one, it would not notice that the listener has ended.
     ///
     /// # Errors
-    /// The runtime is gone.
+    /// The runtime has ended.
     pub fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
         match way {
             HandOver::WithMessage => self.send_with(Request::Notify, listener),
@@ -157,11 +160,11 @@ impl Link<Init> {
         }
     }
 
-    /// Hands the master of the terminal over and waits for the answer. This process keeps no copy: the
-    /// terminal would not hang up.
+    /// Hands the master of the terminal over and waits for the answer. This process keeps no copy:
+    /// the terminal would not hang up.
     ///
     /// # Errors
-    /// The runtime is gone.
+    /// The runtime has ended.
     pub fn hand_over_terminal(&self, master: OwnedFd) -> Result<(), Lost> {
         self.send_with(Request::Terminal, master)
     }
@@ -173,7 +176,7 @@ impl Link<Init> {
         self.wait_for_go()
     }
 
-    /// Waits for the runtime's word.
+    /// Waits for the runtime's answer.
     pub fn wait_for_go(&self) -> Result<(), Lost> {
         let mut word = [0];
         match socket::receive(self.socket.as_fd(), &mut word) {
@@ -182,7 +185,7 @@ impl Link<Init> {
         }
     }
 
-    /// Tells the failure, if anybody still listens.
+    /// Sends the failure, if the other side still listens.
     pub fn tell(&self, failure: &Failure) {
         let frame = encode(&Message::Failure(*failure));
         let _nobody_listens = socket::send(self.socket.as_fd(), &frame);
@@ -201,7 +204,7 @@ impl Link<Runtime> {
     /// Waits for the next message.
     ///
     /// # Errors
-    /// EPROTO: the frame makes no sense.
+    /// EPROTO: the frame is not valid.
     pub fn next(&self) -> Result<Message, Errno> {
         let mut frame = [0; FRAME];
         match socket::receive_with_fd(self.socket.as_fd(), &mut frame) {
@@ -210,7 +213,7 @@ impl Link<Runtime> {
                 (Message::Request(Request::Notify), Some(fd)) => Ok(Message::Notify(fd)),
                 (Message::Request(Request::Terminal), Some(fd)) => Ok(Message::Terminal(fd)),
                 (Message::Request(Request::Notify | Request::Terminal), None) => Err(Errno::EPROTO),
-                // A descriptor that nobody asked for is closed.
+                // An unexpected descriptor is closed.
                 (message, _) => Ok(message),
             },
             Ok(_) => Err(Errno::EPROTO),
@@ -218,8 +221,9 @@ impl Link<Runtime> {
         }
     }
 
-    /// Waits until init has closed its end: it has become the program, or is gone. Says which, by the frames that it has left. A signal
-    /// at `interrupts` ends the wait, and so does the end of `patience`.
+    /// Waits until init has closed its end: it has become the program, or has ended. The frames
+    /// that it has sent say which. A signal at `interrupts` ends the wait, and so does the end of
+    /// `patience`.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -260,7 +264,7 @@ impl Link<Runtime> {
         }
     }
 
-    /// Answers the request; a dead init shows itself at the next [`Self::next`].
+    /// Answers the request. If init has ended, the next [`Self::next`] reports it.
     pub fn go(&self) -> Result<(), Errno> {
         match socket::send(self.socket.as_fd(), &GO) {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),

@@ -1,4 +1,5 @@
-//! The text of a plan: what `locule plan` prints and `create` logs, made of the same value that is carried out.
+//! The text of a plan: `locule plan` prints it and `create` logs it. It comes from the same value
+//! that is carried out.
 
 use crate::hooks;
 use crate::plan::{Loopback, Outside, Plan};
@@ -7,7 +8,7 @@ use spec::container::Rlimit;
 use std::fmt::{self, Display};
 
 impl Plan {
-    /// The rooms in the order in which they come into play, each with its lines.
+    /// The rooms in the order in which they act, each with its lines.
     pub fn rooms(&self) -> Vec<(&'static str, Vec<String>)> {
         let hooks = &self.hooks;
         let early = [
@@ -65,7 +66,7 @@ impl Plan {
     }
 }
 
-/// One line for each decision, behind the name of its room.
+/// One line for each decision, after the name of its room.
 impl Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (room, lines) in self.rooms() {
@@ -82,7 +83,7 @@ fn text(plan: Option<&impl Display>) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What the runtime does besides.
+/// The other steps of the runtime.
 struct Runtime<'a>(Loopback, &'a Outside);
 
 impl Display for Runtime<'_> {

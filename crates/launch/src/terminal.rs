@@ -1,9 +1,10 @@
 //! The terminal of the container's process.
 //!
-//! Init makes the pair of its two ends in the container's own devpts and keeps the peer as its standard streams; the
-//! master goes to the runtime, and from there to the console socket or to whoever serves the terminal in the foreground.
-//! Nothing is opened by a name that the container could have changed: the devpts is known by its magic number, its
-//! multiplexer is looked up in it alone, the peer comes from the master (CVE-2025-52565).
+//! Init makes the pair of its two ends in the container's own devpts and keeps the peer as its
+//! standard streams; the master goes to the runtime, and from there to the console socket or to
+//! whoever serves the terminal in the foreground. Nothing is opened by a name that the container
+//! could have changed: the devpts is known by its magic number, its multiplexer is looked up in it
+//! alone, the peer comes from the master (CVE-2025-52565).
 
 use crate::Error;
 use crate::plan::Files;
@@ -125,8 +126,8 @@ impl Plan {
         })
     }
 
-    /// Makes the terminal: that of this process' session, in the place of its standard streams. This process leads a
-    /// session and is in the container's root.
+    /// Makes the terminal: that of this process' session, in the place of its standard streams.
+    /// This process leads a session and is in the container's root.
     pub(crate) fn make(&self, root: &RootFd) -> Result<Pair, Failed> {
         let pair = Pair::open(root)?;
         let peer = pair.peer.as_fd();

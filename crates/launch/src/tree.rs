@@ -1,4 +1,4 @@
-//! What the room `rootfs` needs to know from its neighbours.
+//! The input of the room `rootfs` that comes from other rooms.
 
 use crate::{Error, Facts, Request};
 use caller::Caller;
@@ -13,9 +13,9 @@ const SYS_ADMIN: u8 = 21;
 const SYS_CHROOT: u8 = 18;
 /// CAP_MKNOD.
 const MKNOD: u8 = 27;
-/// Where the base of mount namespaces is pinned, for root of the initial user namespace: below the default state root,
-/// whatever `--root` says. One is enough for a boot, and a state root of its own stays a directory that its user can
-/// remove.
+/// Where the base of mount namespaces is pinned, for root of the initial user namespace: below the
+/// default state root, even if `--root` names another. One base is enough for a boot, and a user
+/// can still remove the state root of `--root`.
 const BASE: &str = "/run/locule/@base";
 
 /// Lowers the file system tree.

@@ -1,8 +1,9 @@
 //! What engines send, planned for six hosts that are written down.
 //!
-//! `plans/SAMPLE.txt` has the whole plan for the first host, and for each other host the lines that differ from it.
-//! A plan needs no root, no namespaces and no such host. After a wanted change, `LOCULE_BLESS=1 cargo test -p launch
-//! --test plans` writes the files anew; the difference is then to be read like code.
+//! `plans/SAMPLE.txt` has the whole plan for the first host, and for each other host the lines that
+//! differ from it. A plan needs no root, no namespaces and no such host. After a wanted change,
+//! `LOCULE_BLESS=1 cargo test -p launch --test plans` writes the files anew; the difference is then
+//! to be read like code.
 
 #![allow(
     clippy::disallowed_methods,
@@ -110,7 +111,8 @@ fn plan(document: &Value, host: &str) -> Vec<String> {
     warnings.chain(lines.lines().map(str::to_owned)).collect()
 }
 
-/// Lowering is pure: whatever an engine sends, and for whatever host, it asks the kernel for nothing but memory.
+/// Lowering is pure: whatever an engine sends, and for whatever host, it asks the kernel for
+/// nothing but memory.
 #[test]
 fn lowering_makes_no_system_call() {
     const NAME: &str = "lowering_makes_no_system_call";

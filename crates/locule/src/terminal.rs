@@ -1,8 +1,9 @@
 //! The terminal of a container's process, as far as a command of ours has to do with it.
 //!
-//! Detached, its master end goes to a socket. In the foreground the command passes bytes on between that end and its own
-//! standard input and output, in one thread: the caller's terminal is raw meanwhile, so that every key reaches the
-//! program, and as it was afterwards. Whoever reads slowly keeps nobody from signals and sizes.
+//! Detached, its master end goes to a socket. In the foreground the command passes bytes on between
+//! that end and its own standard input and output, in one thread: the caller's terminal is raw
+//! meanwhile, so that every key reaches the program, and as it was afterwards. Whoever reads slowly
+//! keeps nobody from signals and sizes.
 
 use crate::commands::create::INTERRUPTS;
 use crate::error::Error;
@@ -30,11 +31,12 @@ const CONTINUE: i32 = Signal::SIGCONT as i32;
 /// How often a state is looked at that nobody tells of, in milliseconds.
 const TICK: u64 = 200;
 
-/// What the program can have written before its end, and nobody has read: 64 KiB wait in the kernel, and what a reader has
-/// been given.
+/// What the program can have written before its end, and nobody has read: 64 KiB wait in the
+/// kernel, and what a reader has been given.
 const LEFT: usize = 128 * 1024;
 
-/// Connects to the socket that the terminal is sent to; `None`: the command serves it, or there is none.
+/// Connects to the socket that the terminal is sent to; `None`: the command serves it, or there is
+/// none.
 pub(crate) fn console_socket(
     has_terminal: bool,
     is_detached: bool,
@@ -48,8 +50,8 @@ pub(crate) fn console_socket(
     }
 }
 
-/// Readies the master end before the program starts: it has the size of the caller's window, and its lines end as whoever
-/// shows them wants it.
+/// Readies the master end before the program starts: it has the size of the caller's window, and
+/// its lines end as whoever shows them wants it.
 pub(crate) fn ready(master: BorrowedFd<'_>) {
     copy_size(master);
     let shown_as_is = tcgetattr(INPUT).is_ok() && tcgetattr(OUTPUT).is_ok();
@@ -321,8 +323,8 @@ impl Relay {
         self.screen.as_ref().map_or(OUTPUT, AsFd::as_fd)
     }
 
-    /// Shows what the program has left behind. Others may still write to the terminal: they are not waited for. A signal
-    /// ends it.
+    /// Shows what the program has left behind. Others may still write to the terminal: they are not
+    /// waited for. A signal ends it.
     pub(crate) fn finish(mut self, signals: &SignalFd) {
         self.keys = Buffer::EMPTY;
         let mut left = LEFT;
@@ -369,8 +371,9 @@ impl Relay {
     }
 }
 
-/// The caller's terminal, opened anew: only then may a write to it not wait without others being told so as well. Without
-/// it, where the terminal belongs to another user, a reader that stops makes us wait.
+/// The caller's terminal, opened anew: only then may a write to it not wait without others being
+/// told so as well. Without it, where the terminal belongs to another user, a reader that stops
+/// makes us wait.
 fn screen() -> Option<OwnedFd> {
     tcgetattr(OUTPUT).ok()?;
     let flags = OpenFlags::WRITE | OpenFlags::NONBLOCK;

@@ -1,15 +1,15 @@
-//! The route from the runtime's namespaces to the container's.
+//! The route from the runtime's namespaces to those of the container.
 //!
-//! A pure function turns `linux.namespaces` into one clone and a short list of hops; both stages read
-//! the same list. Two constraints decide the order. A namespace is owned by the user namespace in
-//! which it is made, so new ones come after the user namespace; and joining one needs privileges over its owner,
-//! which after entering a user namespace are gone for what the host owns, so joins come before (or,
-//! where that is refused, after: a namespace that belongs to the user namespace being joined). A new PID
-//! or time namespace takes only children, so a process that could not be born in it makes one more. The
-//! PID namespace of others is entered like that too, as late as it can be: whoever is in it sees no
-//! process of ours before.
+//! A pure function turns `linux.namespaces` into one clone and a short list of hops; both stages
+//! read the same list. Two constraints decide the order. A namespace is owned by the user namespace
+//! in which it is made, so new ones come after the user namespace; and joining one needs privileges
+//! over its owner, which after entering a user namespace are gone for what the host owns, so joins
+//! come before (or, where that is refused, after: a namespace that belongs to the user namespace
+//! being joined). Only children enter a new PID or time namespace, so a process that was not
+//! created in it makes one more process. An existing PID namespace is entered in the same way, as
+//! late as possible: its processes then do not see the runtime's processes earlier.
 //!
-//! A process on this route hides (it is not dumpable) before the first hop, or, where its id maps are
+//! A process on this route becomes not dumpable before the first hop, or, if its id maps are
 //! written, from then on: see [`Hidden`].
 
 use crate::join::Joined;
@@ -32,7 +32,7 @@ use std::path::PathBuf;
 pub enum Hop {
     /// Wait until the runtime has put this process into its cgroups (hosts with cgroup v1).
     AwaitCgroup,
-    /// Join; where it is refused, [`Hop::JoinRefused`] tries again.
+    /// Join. If it is refused, [`Hop::JoinRefused`] tries again.
     TryJoin(Kind),
     /// Join.
     Join(Kind),
@@ -46,9 +46,9 @@ pub enum Hop {
     BecomeRoot(u32, u32),
     /// Write the clock offsets of the new time namespace.
     TimeOffsets(Vec<u8>),
-    /// Make a sibling with these namespaces, which goes on in this process' place.
+    /// Make a sibling with these namespaces, which continues in the place of this process.
     Relay(NamespaceFlags),
-    /// Join these namespaces of the container that runs.
+    /// Join these namespaces of the running container.
     Enter(NamespaceFlags),
 }
 
@@ -88,7 +88,7 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// The way into a container that runs, by the pidfd of its first process.
+    /// The way into a running container, by the pidfd of its first process.
     pub fn of_running(process: OwnedFd) -> Self {
         Self {
             joined: Vec::new(),
@@ -120,7 +120,7 @@ impl Entry {
     /// Computes the route.
     ///
     /// # Errors
-    /// Id maps that this caller cannot have written.
+    /// Id maps that this caller cannot write.
     pub fn lower(
         container: &Container,
         cgroup: CgroupEntry,
@@ -162,7 +162,7 @@ impl Entry {
     /// Opens the namespaces that have a path.
     ///
     /// # Errors
-    /// A path that leads to no namespace of its kind.
+    /// A path that does not lead to a namespace of its kind.
     pub fn open(&self) -> Result<Handles, Error> {
         let open = |join: &Join| Joined::open(join.kind, &join.path);
         Ok(Handles {
@@ -171,7 +171,7 @@ impl Entry {
         })
     }
 
-    /// Computes the route into the namespaces of a container that runs.
+    /// Computes the route into the namespaces of a running container.
     pub fn into_running(container: &Container, running: Running, cgroup: CgroupEntry) -> Self {
         let flags = running.flags();
         let mut hops = Vec::new();
@@ -205,8 +205,9 @@ impl Entry {
         if simple && self.id_maps.is_none() {
             self.same_user_namespace(joins, cgroup);
         } else if simple && joins.is_empty() {
-            // A cgroup namespace is rooted where its maker is, and every other namespace belongs to
-            // the ids of its maker: both are right only after the maps.
+            // The root of a cgroup namespace is the cgroup of its creator, and every other
+            // namespace belongs to the ids of its creator. Both are correct only after the maps are
+            // written.
             let born = NamespaceFlags::USER | NamespaceFlags::PID | NamespaceFlags::TIME;
             self.clone = new & born;
             self.map_ids();
@@ -220,7 +221,8 @@ impl Entry {
     fn same_user_namespace(&mut self, joins: Vec<Kind>, cgroup: CgroupEntry) {
         let late = match cgroup {
             CgroupEntry::AtClone => NamespaceFlags::empty(),
-            // Rooted at the wrong group if it were made before the runtime has moved us.
+            // It would have the wrong root if it were made before the runtime has moved this
+            // process.
             CgroupEntry::ByRuntime => NamespaceFlags::CGROUP,
         };
         self.clone = self.new - late;
@@ -228,8 +230,8 @@ impl Entry {
         self.unshare(self.new & late);
     }
 
-    /// The general route: join with the runtime's privileges, enter the user namespace, then be born
-    /// again into what only children enter.
+    /// The general route: join with the runtime's privileges, enter the user namespace, then clone
+    /// a child for the namespaces that only children enter.
     fn by_relay(&mut self, mut joins: Vec<Kind>, user: Option<usize>, offsets: &[u8]) {
         let user = user.map(|index| joins.remove(index));
         let others = !joins.is_empty();
@@ -272,7 +274,7 @@ impl Entry {
         }
     }
 
-    /// Whether the process enters the namespace of `kind` of a container that runs.
+    /// Whether the process enters the namespace of `kind` of a running container.
     pub fn enters(&self, kind: Kind) -> bool {
         self.running.inode(kind).is_some()
     }
@@ -282,8 +284,8 @@ impl Entry {
         self.new.contains(NamespaceFlags::NETWORK)
     }
 
-    /// Whether init may find itself refused where the runtime itself is not: it will have entered a
-    /// user namespace.
+    /// Whether the kernel may refuse init what it permits to the runtime, since init will have
+    /// entered a user namespace.
     pub fn changes_user_namespace(&self) -> bool {
         self.new.contains(NamespaceFlags::USER)
             || self.joins.iter().any(|join| join.kind == Kind::User)
@@ -298,7 +300,8 @@ impl Entry {
         }
     }
 
-    /// Makes the process ready for the hops: opens what it may no longer open once it hides.
+    /// Prepares the process for the hops: opens the files that it may not open once it is not
+    /// dumpable.
     ///
     /// # Errors
     /// The clock offsets of this process cannot be opened.
@@ -321,7 +324,8 @@ impl Entry {
         })
     }
 
-    /// Carries out one hop that needs no word from the runtime. The index of a failure is that of the hop.
+    /// Carries out one hop that needs no answer of the runtime. The index of a failure is that of
+    /// the hop.
     ///
     /// # Errors
     /// The kernel's answer.
@@ -371,7 +375,8 @@ impl Entry {
         if self.keeps_groups {
             return Ok(());
         }
-        // Groups of the host would give access to its files; where setgroups is denied they stay, as they must.
+        // Groups of the host would give access to its files. If setgroups is denied, they have to
+        // stay.
         match ids::setgroups(&[]) {
             Err(Errno::EPERM) => Ok(()),
             answer => answer.map_err(Failed::at(Call::Setgroups, index)),
@@ -391,8 +396,8 @@ impl Entry {
         Ok(())
     }
 
-    /// Compares the namespaces of process `pid` with the plan: joined ones are those, new ones are not
-    /// ours. Gives the kind that differs.
+    /// Compares the namespaces of process `pid` with the plan: a joined one must be the planned
+    /// one, a new one must not be the runtime's. The error is the kind that differs.
     ///
     /// # Errors
     /// That kind.
@@ -406,7 +411,8 @@ impl Entry {
                 continue;
             }
             let actual = match crate::join::inode_of(&pid, kind) {
-                // Init hides from its own user; only an ordinary user's runtime is refused the look.
+                // Init is not dumpable, so its own user may not look. Only the runtime of an
+                // ordinary user is refused.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,
                 answer => answer.map_err(|_unreadable| kind)?,
             };
@@ -421,13 +427,13 @@ impl Entry {
         Ok(())
     }
 
-    /// How often the process asks on its way into the namespaces.
+    /// How many requests the process sends on its way into the namespaces.
     pub fn questions(&self) -> usize {
         let asks = |hop: &&Hop| matches!(hop, Hop::AwaitCgroup | Hop::MapIds | Hop::Relay(_));
         self.hops.iter().filter(asks).count()
     }
 
-    /// Whether the clone has led into all namespaces already.
+    /// Whether the clone already enters all namespaces.
     pub fn ends_with_the_clone(&self) -> bool {
         self.hops.is_empty()
     }
@@ -487,14 +493,15 @@ fn names(flags: NamespaceFlags) -> String {
     kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
 }
 
-/// When a process begins to hide: from then on only the capabilities of the runtime's own user namespace
-/// let anybody trace it or look into its /proc entry, whatever namespaces it has entered. See ptrace(2).
+/// When a process becomes not dumpable. From then on, in any namespace, only a process with
+/// capabilities in the runtime's own user namespace can trace it or look into its /proc entry. See
+/// ptrace(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hidden {
     /// Before the first hop.
     AtOnce,
-    /// When its id maps are written: until then an ordinary user has to write to its /proc entry. It is in
-    /// no PID namespace of others yet.
+    /// When its id maps are written: until then an ordinary user has to write to its /proc entry.
+    /// It has not entered an existing PID namespace yet.
     WithMaps,
 }
 
@@ -503,13 +510,13 @@ pub enum Hidden {
 pub struct Journey {
     /// Which of the first 64 hops were refused.
     refused: u64,
-    /// The clock offsets of its children, opened with the rights that it had at first: after a change of ids
-    /// the file is somebody else's.
+    /// The clock offsets of its children, opened with its original rights: after a change of ids
+    /// the file belongs to another user.
     offsets: Option<OwnedFd>,
 }
 
-/// Hides this process. Every change of its ids, or of its user namespace, has to be followed by this: it
-/// sets what /proc/sys/fs/suid_dumpable says.
+/// Makes this process not dumpable. This must follow every change of its ids or of its user
+/// namespace, since that resets the flag to the value of /proc/sys/fs/suid_dumpable.
 fn hide(index: usize) -> Result<(), Failed> {
     set_dumpable(false).map_err(Failed::at(Call::Prctl, index))
 }

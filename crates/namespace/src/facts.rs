@@ -1,4 +1,4 @@
-//! What this room asks of the host, before anything is decided.
+//! The facts that this room needs of the host, before anything is decided.
 
 use crate::idmap::{find_program, needs_helpers};
 use caller::Caller;
@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What decides the route and the id maps, besides the configuration and the caller.
+/// The facts that decide the route and the id maps, besides the configuration and the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
@@ -26,7 +26,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Looks for what the container needs; without a container, for everything that needs none.
+    /// Collects the facts that the container needs. Without a container it collects all that do not
+    /// depend on one.
     pub fn probe(container: Option<&Container>, caller: &Caller) -> Self {
         let needs_helpers = container.is_none_or(|container| {
             container.namespaces.user == Namespace::New
@@ -45,7 +46,7 @@ impl Facts {
     }
 }
 
-/// What cannot be looked at is another one: to open it tells why.
+/// If it cannot be read, it counts as another one: the open reports the reason.
 #[expect(
     clippy::disallowed_methods,
     reason = "a path of the host, from the engine, and the process' own /proc"

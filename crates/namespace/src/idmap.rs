@@ -1,9 +1,9 @@
 //! Id maps: their text, their translation, and who may write them.
 //!
-//! The maker writes the maps of a new user namespace, once. With CAP_SETUID and CAP_SETGID it writes
-//! any map itself; without, its own single id (for which setgroups(2) must be denied first) or, with
-//! the set-id programs newuidmap and newgidmap, the ranges of /etc/subuid and /etc/subgid.
-//! See user_namespaces(7).
+//! The creator of a user namespace writes its maps, once. With CAP_SETUID and CAP_SETGID it writes
+//! any map itself. Without them it writes a map of its own single id, for which setgroups(2) must
+//! be denied first, or the set-id programs newuidmap and newgidmap write the ranges of /etc/subuid
+//! and /etc/subgid. See user_namespaces(7).
 
 use crate::{Error, Facts};
 use caller::Caller;
@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The kernel takes a map in one write of less than a page.
+/// The kernel accepts a map in one write of less than a page.
 const PAGE: usize = 4096;
 /// CAP_SETGID and CAP_SETUID.
 const SET_IDS: [u8; 2] = [6, 7];
@@ -56,7 +56,7 @@ pub fn to_container(maps: &[IdMapping], id: u32) -> Option<u32> {
     })
 }
 
-/// The text of a map, as uid_map and gid_map take it.
+/// The text of a map, as uid_map and gid_map expect it.
 pub fn text(maps: &[IdMapping]) -> String {
     maps.iter()
         .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
@@ -67,7 +67,7 @@ impl IdMaps {
     /// The maps of the container's new user namespace; `None` where it makes none.
     ///
     /// # Errors
-    /// A map that is too long; maps that need a set-id program that is not there.
+    /// A map that is too long; maps that need a set-id program that does not exist.
     pub fn lower(
         container: &Container,
         facts: &Facts,
@@ -100,8 +100,8 @@ impl IdMaps {
         self.writer == Writer::OwnId
     }
 
-    /// The id to become inside before anything is made there: the container's root, or the first mapped
-    /// id where 0 is not mapped.
+    /// The id to become inside, before anything is made there: the container's root, or the first
+    /// mapped id if 0 is not mapped.
     pub fn root(&self) -> (u32, u32) {
         let first = |maps: &[IdMapping]| match to_host(maps, 0) {
             Some(_) => 0,
@@ -110,7 +110,7 @@ impl IdMaps {
         (first(&self.uid), first(&self.gid))
     }
 
-    /// The user of the host that this one of the container is.
+    /// The user id on the host of this user of the container.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
         to_host(&self.uid, uid)
     }
@@ -287,7 +287,8 @@ pub(crate) mod tests {
     use caller::{Capabilities, UserNamespace};
     use proptest::prelude::*;
 
-    /// User and group 1000 of another user namespace than the initial one, with these effective capabilities.
+    /// User and group 1000 of another user namespace than the initial one, with these effective
+    /// capabilities.
     pub(crate) fn caller(effective: u64) -> Caller {
         Caller {
             uid: 1000,

@@ -67,7 +67,8 @@ impl Joined {
     }
 }
 
-/// The identity of the namespace of `kind` that this process is in; `None` where the kernel has no such kind.
+/// The identity of the namespace of `kind` that this process is in; `None` if the kernel does not
+/// have this kind.
 pub fn own_inode(kind: Kind) -> Option<u64> {
     inode_of("self", kind).ok()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use spec::container::{Namespace, Namespaces};
 
 /// A kind of namespace, in the order in which several are joined: the mount namespace last, since
-/// joining it changes the root directory. (The user namespace has a place of its own in the route.)
+/// joining it changes the root directory. The user namespace has its own place in the route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the name says it")]

@@ -1,9 +1,9 @@
 //! Namespaces and id maps: which to make, which to join, and in which order.
 //!
-//! Decides the route of a new process from its maker's namespaces to the container's: a short list of
-//! hops ([`entry::Entry`]), the same list for both stages. Does not make the process (crate `launch`) and
-//! does not set anything up inside. See namespaces(7), user_namespaces(7), runtime-spec
-//! config-linux.md#namespaces.
+//! Decides the route of a new process from its creator's namespaces to the container's: a short
+//! list of hops ([`entry::Entry`]), the same list for both stages. Does not make the process (crate
+//! `launch`) and does not set anything up inside. See namespaces(7), user_namespaces(7),
+//! runtime-spec config-linux.md#namespaces.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -66,7 +66,7 @@ pub enum Error {
         /// The type that the configuration says.
         wanted: &'static str,
     },
-    /// A map has more text than the kernel takes in its one write.
+    /// A map has more text than the kernel accepts in its one write.
     #[error(
         "{pointer}: the {extents} extents need {length} bytes, and the kernel takes less than {limit} at once; merge neighbouring extents"
     )]
@@ -80,7 +80,7 @@ pub enum Error {
         /// One page, bytes.
         limit: usize,
     },
-    /// A range of ids needs a set-id helper that is not there.
+    /// A range of ids needs a set-id program that does not exist.
     #[error(
         "{pointer}: mapping more ids than your own needs {program}, which is not in PATH; install the package uidmap, or map only id {own}"
     )]
@@ -113,7 +113,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The process hides its namespaces from this caller.
+    /// This caller may not see the namespaces of the process.
     #[error(
         "this user may not see the namespaces of process {pid}: before `start` only root may see those of a container; run `start` first"
     )]

@@ -1,8 +1,8 @@
-//! The namespaces of a container that runs, which `exec` enters.
+//! The namespaces of a running container, which `exec` enters.
 //!
-//! The way in is one setns(2) with the pidfd of the container's first process, so no namespace is
-//! reached by a name. Which namespaces differ from the runtime's is a fact of that process, read
-//! before anything is decided; the identities read then are compared again afterwards.
+//! It enters them by one setns(2) with the pidfd of the container's first process, so no namespace
+//! is reached by a name. Which namespaces differ from the runtime's is a fact of that process. It
+//! is read before anything is decided, and the identities are compared again afterwards.
 
 use crate::join::{inode_of, own_inode};
 use crate::{Error, Kind};
@@ -13,14 +13,14 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Which namespaces a process has of its own, and what its user namespace permits.
+/// Which namespaces a process does not share with the runtime, and what its user namespace permits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Running {
     /// In the order of [`Kind::ALL`]: the kind and the inode number in the kernel's nsfs.
     pub namespaces: Vec<(Kind, u64)>,
-    /// The user and the group that a process is to take first in the user namespace: 0 where that
-    /// is mapped, else the first id that is.
+    /// The user and the group that a process takes first in the user namespace: 0 if it is mapped,
+    /// else the first mapped id.
     pub root: (u32, u32),
     /// Whether setgroups(2) is denied in the user namespace.
     pub denies_setgroups: bool,
@@ -30,8 +30,7 @@ impl Running {
     /// Looks at process `pid` of the caller's PID namespace.
     ///
     /// # Errors
-    /// [`Error::Hidden`]: the kernel does not let this caller look; [`Error::Gone`]: there is no
-    /// such process any more.
+    /// [`Error::Hidden`]: this caller may not look; [`Error::Gone`]: the process has ended.
     pub fn probe(pid: i32) -> Result<Self, Error> {
         let name = pid.to_string();
         let mut namespaces = Vec::new();
@@ -41,7 +40,8 @@ impl Running {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(Error::Hidden { pid });
                 }
-                // A kind that this kernel does not have is missing from our own entry too.
+                // A kind that this kernel does not have is missing from the entry of this process
+                // too.
                 Err(_) if own_inode(kind).is_none() => continue,
                 Err(_) => return Err(Error::Gone { pid }),
             };
@@ -92,9 +92,9 @@ fn first_id(map: &str) -> u32 {
     }
 }
 
-/// Enters the namespaces `flags` of the process behind `process`. In one call where the kernel
-/// permits it; where the user namespace does not own all of them, those of the host first, then the
-/// user namespace, then what it does own.
+/// Enters the namespaces `flags` of the process behind `process`. In one call if the kernel permits
+/// it. If the user namespace does not own all of them, this enters those of the host first, then
+/// the user namespace, then those that it owns.
 pub(crate) fn enter(process: &OwnedFd, flags: NamespaceFlags, index: usize) -> Result<(), Failed> {
     let at = Failed::at(Call::Setns, index);
     let process = process.as_fd();

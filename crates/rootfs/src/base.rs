@@ -1,10 +1,12 @@
 //! The base: a nearly empty mount namespace, made once per boot and pinned.
 //!
-//! Its root is a read-only tmpfs with the directories `root`, `proc` and `sys`; nothing else is mounted. It is pinned by
-//! a bind mount of its file in nsfs, on a private tmpfs, and lives as long as that. A copy of the mount table, as other
-//! mount namespaces have it, does not contain the pin: each mount namespace has its own base. The kernel refuses to pin
-//! a namespace whose number is not above that of the namespace it is pinned in (ELOOP); in a nested one that happens,
-//! since the CPUs take numbers in blocks. So each CPU is tried; then a mark says that there is no base here.
+//! Its root is a read-only tmpfs with the directories `root`, `proc` and `sys`; nothing else is
+//! mounted. A bind mount of its nsfs file on a private tmpfs pins it, and it exists as long as that
+//! mount. Other mount namespaces have copies of the mount table, which do not contain the pin: each
+//! mount namespace has its own base. The kernel refuses to pin a namespace in one with a number
+//! that is not lower (ELOOP). This happens in a nested mount namespace, since each CPU takes
+//! numbers in blocks. So each CPU is tried. If all fail, a mark says that this mount namespace
+//! cannot have a base.
 
 #![expect(
     clippy::disallowed_methods,
@@ -46,7 +48,7 @@ pub struct Refused {
     source: Reason,
 }
 
-/// Opens the base that is pinned in `directory`, and makes it if it is not there.
+/// Opens the base that is pinned in `directory`, and makes it if it does not exist.
 pub(crate) fn open(directory: &Path) -> Result<OwnedFd, Refused> {
     open_or_make(directory).map_err(|fault| Refused {
         directory: directory.to_owned(),
@@ -66,8 +68,8 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
         .mode(0o700)
         .create(directory)
         .map_err(|error| Fault::of(Call::Mkdir)(errno_of(&error)))?;
-    // Two may want to make it, and the other need not wait. The tmpfs hides the directory itself, so the one above is
-    // locked.
+    // Two may want to make it, and the other need not wait. The tmpfs hides the directory itself,
+    // so the one above is locked.
     let above = directory.parent().unwrap_or(directory);
     let failed = |error: std::io::Error| Fault::of(Call::Open)(errno_of(&error));
     let lock = File::open(above).map_err(failed)?;
@@ -84,7 +86,7 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
     base
 }
 
-/// The base, if it is there. `None`: it is to be made.
+/// The base, if it exists. `None`: it must be made.
 fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let found = |errno| match errno {
@@ -102,7 +104,8 @@ fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
     if namespace_type(pin.as_fd()) == Ok(NamespaceFlags::MOUNT) {
         return Ok(Some(pin));
     }
-    // A file: the kernel has refused the pin here, or this mount namespace is a copy of the one with the pin.
+    // A file: the kernel has refused the pin here, or this mount namespace is a copy of the one
+    // with the pin.
     match fs::stat_at(directory.as_fd(), &mark()?) {
         Ok(_) => Err(Fault::of(Call::MoveMount)(Errno::ELOOP)),
         Err(errno) => found(errno),
@@ -153,7 +156,7 @@ fn is_refused(fault: &Fault) -> bool {
     fault.call == Call::MoveMount && matches!(fault.errno, Errno::ELOOP | Errno::EINVAL)
 }
 
-/// Tries on this CPU, and as long as the kernel refuses the pin, on the others.
+/// Tries on this CPU, and while the kernel refuses the pin, on the other CPUs.
 fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
     let mut made = attempt();
     let this = Pid::from_raw(0);
@@ -182,7 +185,7 @@ fn away(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
     base
 }
 
-/// Takes all mounts out of this mount namespace, which is a copy, but for a new root.
+/// Removes all mounts from this mount namespace, which is a copy, except a new root.
 fn empty(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
     Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
     let root = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;

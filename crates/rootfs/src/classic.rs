@@ -1,8 +1,9 @@
 //! File systems whose parameters are too long for fsconfig(2).
 //!
-//! fsconfig(2) takes 255 bytes for a value; mount(2) takes a page for all of them. An overlay of many layers needs that. mount(2)
-//! wants a name to mount on: that is a directory of a tmpfs of ours, which lies on the container's root for as long as it
-//! takes and which nobody else can enter. What comes out is a detached mount like any other.
+//! fsconfig(2) accepts 255 bytes for a value; mount(2) accepts a page for all of them. An overlay
+//! of many layers needs that. mount(2) needs a name to mount on: a directory of a private tmpfs,
+//! which is mounted on the container's root for the time of the call and which no other process can
+//! enter. The result is a detached mount like any other.
 
 use crate::label;
 use crate::lower_mount::Element;
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The longest key or value of fsconfig(2), in bytes.
 const LONGEST: usize = 255;
 
-/// The longest text of all parameters that mount(2) takes: a page with its NUL.
+/// The longest text of all parameters that mount(2) accepts: a page with its NUL.
 const PAGE: usize = 4095;
 
 /// The name of the mount point in our tmpfs.
@@ -35,7 +36,7 @@ pub(crate) struct Classic {
 }
 
 impl Classic {
-    /// Decides whether mount(2) is needed, and what it gets. `params` are those of fsconfig(2).
+    /// Decides whether mount(2) is needed, and its arguments. `params` are those of fsconfig(2).
     ///
     /// # Errors
     /// All parameters together are longer than a page.
@@ -47,7 +48,7 @@ impl Classic {
         let is_long = |text: &CString| text.count_bytes() > LONGEST;
         let needed = params.iter().any(|param| {
             let value = param.value.as_ref();
-            // Before Linux 6.5 an overlay takes no comma by fsconfig(2).
+            // Before Linux 6.5 an overlay accepts no comma from fsconfig(2).
             let has_comma = value.is_some_and(|value| value.to_bytes().contains(&b','));
             is_long(&param.key) || value.is_some_and(is_long) || kind == "overlay" && has_comma
         });
@@ -119,7 +120,7 @@ impl Classic {
     }
 }
 
-/// The flags that mount(2) takes apart from the text.
+/// The parameters that are flags of mount(2), not text.
 const FLAGS: [(&CStr, SuperblockFlags); 9] = [
     (c"ro", SuperblockFlags::RDONLY),
     (c"sync", SuperblockFlags::SYNCHRONOUS),
@@ -132,7 +133,7 @@ const FLAGS: [(&CStr, SuperblockFlags); 9] = [
     (c"rw", SuperblockFlags::empty()),
 ];
 
-/// One parameter as text. A label may have commas, which want quotes.
+/// One parameter as text. A label may have commas, which need quotes.
 fn word(param: &Param) -> Vec<u8> {
     let mut text = param.key.to_bytes().to_vec();
     if let Some(value) = &param.value {
@@ -143,7 +144,7 @@ fn word(param: &Param) -> Vec<u8> {
     text
 }
 
-/// A detached tmpfs with one directory, closed to others.
+/// A detached tmpfs with one directory, which other users may not enter.
 fn ground() -> Result<OwnedFd, Fault> {
     let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
     for (key, value) in [(c"size", c"4096"), (c"nr_inodes", c"8"), (c"mode", c"0700")] {

@@ -1,8 +1,9 @@
 //! The terminal of the container at /dev/console.
 //!
-//! The name is never followed: what stands there, a link as well, is covered and not opened (CVE-2025-52565,
-//! CVE-2026-88264). What is missing is made by an exclusive call. What is placed is a copy of a mount that was made from
-//! the descriptor of the terminal, so no name of the terminal is looked up either.
+//! The name is never followed: what stands there, a link as well, is covered and not opened
+//! (CVE-2025-52565, CVE-2026-88264). What is missing is made by an exclusive call. What is placed
+//! is a copy of a mount that was made from the descriptor of the terminal, so no name of the
+//! terminal is looked up either.
 
 use crate::place::Fault;
 use crate::root::{Form, RootFd, look_up, make_one};
@@ -12,11 +13,12 @@ use kernel::{Call, Failed};
 use std::os::fd::{AsFd, BorrowedFd};
 
 impl RootFd {
-    /// Places `terminal` at /dev/console. In the container's mount namespace, after the pivot and before anything turns
-    /// read-only.
+    /// Places `terminal` at /dev/console. In the container's mount namespace, after the pivot and
+    /// before anything turns read-only.
     ///
     /// # Errors
-    /// ENOTDIR: a directory stands there. EROFS: nothing stands there, and nothing can be made. ENOENT: there is no /dev.
+    /// ENOTDIR: a directory stands there. EROFS: nothing stands there, and nothing can be made.
+    /// ENOENT: there is no /dev.
     pub fn place_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Failed> {
         self.cover_console(terminal)
             .map_err(|fault| Failed::at(fault.call, 0)(fault.errno))

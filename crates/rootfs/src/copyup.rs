@@ -1,9 +1,9 @@
 //! `tmpcopyup`: the content of the covered directory, copied into the tmpfs.
 //!
-//! Directories, regular files and symbolic links with owner, permission bits and times; devices, FIFOs and
-//! sockets are left out. Works on descriptors, allocates nothing, never follows a link. Others may change the source
-//! meanwhile: what is copied of a file comes from one descriptor of it, and the source is read through a mount of our own
-//! without devices.
+//! Directories, regular files and symbolic links with owner, permission bits and times; devices,
+//! FIFOs and sockets are left out. Works on descriptors, allocates nothing, never follows a link.
+//! Other processes may change the source during the copy. So the copy of a file comes from one
+//! descriptor of it, and the source is read through a private mount without devices.
 
 use crate::mount::Change;
 use crate::place::Fault;
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 64;
 /// An owner or group that chown(2) leaves as it is.
 const UNCHANGED: u32 = u32::MAX;
 
-/// What the options of the mount say of its root directory. That wins over what is copied.
+/// The root directory as the options of the mount say. This overrides what is copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Given {
     /// `mode=`.
@@ -35,7 +35,7 @@ pub(crate) struct Given {
 pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<(), Fault> {
     let source =
         mount::clone_tree(from, c"", Depth::Tree, Follow::No).map_err(Fault::of(Call::OpenTree))?;
-    // Who swaps a file for a device between our two looks at it has us open nothing.
+    // If a file is replaced by a device between the two checks, nothing is opened.
     let forbidden = MountAttr::RDONLY | MountAttr::NODEV | MountAttr::NOSUID | MountAttr::NOEXEC;
     Change::set(Depth::Tree, forbidden).apply(source.as_fd())?;
     let from = open(source.as_fd(), c".", OpenFlags::DIRECTORY)?;

@@ -1,8 +1,8 @@
-//! The file systems that containers expect: what their types mean, and what stands in for them.
+//! The file systems that containers expect: what their types mean, and what replaces them.
 //!
-//! proc and sysfs need namespaces of the container's own; where they are not, the host's are bound. `cgroup` is
-//! one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the mode of what it covers.
-//! A devpts group that does not exist in the user namespace is left out.
+//! proc and sysfs need namespaces of the container's own; without them, the host's are bound.
+//! `cgroup` is one cgroup2 mount or a tmpfs with a directory per v1 hierarchy. A tmpfs takes the
+//! mode of what it covers. A devpts group that does not exist in the user namespace is left out.
 
 use crate::classic::Classic;
 use crate::copyup::Given;
@@ -39,7 +39,7 @@ pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Re
                 return host_view(context, element, kind);
             };
             let late = match &action {
-                // Mount points and devices are still to be made on it, or its root to be labelled.
+                // Mount points and devices will be made on it later, or its root will be labelled.
                 Action::New(new) if kind == "tmpfs" || new.label.is_some() => {
                     new.attributes & MountAttr::RDONLY
                 }
@@ -68,7 +68,7 @@ fn c_string(element: &Element<'_>, property: &str, text: &[u8]) -> Result<CStrin
     CString::new(text).map_err(|_nul| problem("contains a NUL byte"))
 }
 
-/// A file system of its own. `None`: the host's must stand in for it, as is known beforehand.
+/// A file system of its own. `None`: the host's replaces it, and this is known before the mount.
 fn new(
     context: &mut MountContext<'_>,
     element: &Element<'_>,
@@ -93,8 +93,8 @@ fn new(
             .map(label::bare),
     );
     let attributes = element.options.attributes();
-    // A device that cannot be written needs a superblock that is read-only; the kernel's own file systems share
-    // theirs, so there only the mount is.
+    // A device that cannot be written needs a superblock that is read-only; the kernel's own file
+    // systems share theirs, so there only the mount is.
     let shares = matches!(
         kind,
         "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "devtmpfs"
@@ -138,7 +138,7 @@ fn given(element: &Element<'_>) -> Given {
     }
 }
 
-/// What a mount takes from the directory that it covers.
+/// The properties that a mount copies from the directory that it covers.
 fn inherit(element: &Element<'_>, kind: &str) -> Inherit {
     let own_mode = given(element).mode;
     match (kind == "tmpfs" && !own_mode, element.options.copy_up) {
@@ -149,7 +149,7 @@ fn inherit(element: &Element<'_>, kind: &str) -> Inherit {
     }
 }
 
-/// Whether the host's mount stands in for one of the container's own.
+/// Whether the host's mount replaces one of the container's own.
 enum StandIn {
     Never,
     /// The kernel decides.
@@ -168,7 +168,8 @@ fn host_stand_in(context: &MountContext<'_>, kind: &str) -> StandIn {
     match (needed, namespaces.user.is_own()) {
         (Namespace::Inherit, true) => StandIn::Always,
         (Namespace::Join(_), true) => StandIn::WhenRefused,
-        // A user namespace made by others, around us: nobody knows whose the other one is.
+        // The runtime is in a user namespace that another program made: the owner of the other
+        // namespace is not known.
         (Namespace::Inherit | Namespace::Join(_), false) if context.request.host.user_namespace => {
             StandIn::WhenRefused
         }
@@ -180,8 +181,8 @@ fn host_path(kind: &str) -> &'static CStr {
     if kind == "proc" { c"/proc" } else { c"/sys" }
 }
 
-/// The host's mount with all below, all of it with the attributes asked for. A sysfs is read-only, whatever is asked for: it
-/// has no writable cgroups in it (CVE-2023-25809).
+/// The host's mount with all mounts below, with the attributes of the options. A sysfs is always
+/// read-only, so that the cgroups in it are not writable (CVE-2023-25809).
 fn host_tree(
     context: &mut MountContext<'_>,
     element: &Element<'_>,
@@ -206,7 +207,8 @@ fn host_tree(
         change.clear &= MountAttr::ATIME;
     }
     if kind == "sysfs" {
-        // What is asked for is a sysfs of the container's own. The host's one comes with its cgroups and debugfs.
+        // The configuration has a sysfs of the container's own. The host's sysfs includes its
+        // cgroups and debugfs.
         add(&mut changes, Change::set(Depth::Tree, MountAttr::RDONLY));
     }
     (context.shared.take(tree), changes)
@@ -227,7 +229,7 @@ fn host_view(
     Ok(context.push(element, action, Some(Form::Directory))?)
 }
 
-/// The group map that a devpts will live under; `None`: every group exists, or nobody knows.
+/// The group map for a devpts; `None`: every group exists, or the map is not known.
 fn group_map(context: &MountContext<'_>) -> Option<Vec<IdMapping>> {
     let container = context.request.container;
     if container.namespaces.user.is_own() {
@@ -237,7 +239,7 @@ fn group_map(context: &MountContext<'_>) -> Option<Vec<IdMapping>> {
     context.request.host.gid_map.clone()
 }
 
-/// Whether the parameter is no `gid=` of a group that is not in the map.
+/// Whether the parameter is something other than `gid=` with a group that is not in the map.
 fn has_group(param: &Param, map: Option<&[IdMapping]>) -> bool {
     let (true, Some(map)) = (param.is(c"gid"), map) else {
         return true;
@@ -295,8 +297,8 @@ fn cgroup2(context: &mut MountContext<'_>, element: &Element<'_>) -> Result<(), 
     }
 }
 
-/// The container's group as the root of a mount: by its cgroup namespace, else by a bind mount. A cgroup2 mount
-/// outside a new cgroup namespace would also set the options of the whole host anew.
+/// The container's group as the root of a mount: by its cgroup namespace, else by a bind mount. A
+/// cgroup2 mount outside a new cgroup namespace would also set the options of the whole host anew.
 fn one_cgroup2(
     context: &mut MountContext<'_>,
     element: &Element<'_>,

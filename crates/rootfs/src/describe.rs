@@ -1,4 +1,4 @@
-//! The sentence for a failure, and the text of a plan.
+//! The message for a failure, and the text of a plan.
 
 use crate::Reason;
 use crate::label;
@@ -11,7 +11,7 @@ use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
 use std::fmt;
 
-/// Text that may come from anywhere: control bytes are escaped.
+/// Untrusted text: control bytes are escaped.
 struct Safe<'a>(&'a CStr);
 
 impl fmt::Display for Safe<'_> {
@@ -28,7 +28,8 @@ fn path(list: &[CString], index: usize) -> String {
 }
 
 impl Plan {
-    /// What failed, in words: `mount "proc" on "/proc": fsconfig(create): EPERM: operation not permitted`.
+    /// What failed, in words:
+    /// `mount "proc" on "/proc": fsconfig(create): EPERM: operation not permitted`.
     pub fn describe(&self, place: &Place) -> String {
         let index = usize::from(place.index);
         let what = match place.list {
@@ -193,7 +194,8 @@ fn labelled(step: &Step) -> bool {
 }
 
 impl fmt::Display for Plan {
-    /// A text that depends on the configuration and the host's facts only: no numbers of descriptors.
+    /// A text that depends on the configuration and the host's facts only: no numbers of
+    /// descriptors.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = self.sources.as_slice();
         if matches!(self.way, Way::Attached(_)) {

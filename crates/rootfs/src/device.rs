@@ -1,8 +1,9 @@
 //! Device nodes and the links of /dev.
 //!
-//! Nodes are made where the kernel lets us, else a detached copy of the host's node, whose numbers were
-//! checked, is placed on an empty file. A node that is there already must be the right one, and is left
-//! alone. Source: runtime-spec config-linux.md#default-devices, runtime-linux.md#dev-symbolic-links.
+//! Nodes are made if the kernel permits it. Else a detached copy of the host's node, whose numbers
+//! were checked, is placed on an empty file. A node that exists already must be the right one, and
+//! stays as it is. Source: runtime-spec config-linux.md#default-devices,
+//! runtime-linux.md#dev-symbolic-links.
 
 use crate::handles::Handles;
 use crate::mount::Base;
@@ -17,7 +18,8 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The devices of every container: name in /dev, major, minor. All are character devices of mode 0666.
+/// The devices of every container: name in /dev, major, minor. All are character devices of mode
+/// 0666.
 pub(crate) const DEFAULT_NODES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -27,7 +29,8 @@ pub(crate) const DEFAULT_NODES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
-/// The links of every container: name in /dev and text. `core` is only made where the host has /proc/kcore.
+/// The links of every container: name in /dev and text. `core` is only made if the host has
+/// /proc/kcore.
 pub(crate) const LINKS: [(&CStr, &CStr); 6] = [
     (c"fd", c"/proc/self/fd"),
     (c"stdin", c"/proc/self/fd/0"),
@@ -68,7 +71,7 @@ pub(crate) struct Link {
     pub(crate) text: CString,
 }
 
-/// Either the descriptor that a step has kept, or one of our own.
+/// Either the descriptor that a step has kept, or a new one.
 pub(crate) enum Directory<'handles> {
     Kept(BorrowedFd<'handles>),
     Opened(OwnedFd),
@@ -151,7 +154,7 @@ impl Node {
         }
     }
 
-    /// The name itself, never where a link leads.
+    /// The name itself, never the target of a link.
     fn open(&self, parent: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
         let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
         let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
@@ -169,8 +172,8 @@ impl Node {
 }
 
 impl Link {
-    /// Makes the link. Something else of that name stays, but for `ptmx`: a node there would lead to the
-    /// host's terminals.
+    /// Makes the link. Another file of that name stays, except `ptmx`: a node there would lead to
+    /// the host's terminals.
     pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();

@@ -1,15 +1,17 @@
 //! Which mount namespace the container's own is a copy of, and the stage in it.
 //!
-//! Init needs none of the host's mounts, only copies of some trees. So the runtime enters the base, a nearly empty
-//! mount namespace ([`crate::base`]), clones init there and goes back: the kernel copies a handful of mounts instead
-//! of the host's table, and no host mount is within reach. Where the host's files are wanted until the pivot, the
-//! container's namespace is a copy of the host's.
+//! Init needs none of the host's mounts, only copies of some trees. So the runtime enters the base,
+//! a nearly empty mount namespace ([`crate::base`]), clones init there and returns: the kernel
+//! copies a few mounts instead of the host's table, and no host mount is within the container's
+//! reach. If the host's files are needed until the pivot, the container's namespace is a copy of
+//! the host's.
 //!
-//! A user namespace needs more. A tree that the privileged runtime clones carries no locks: the container's root could
-//! make a read-only volume writable, or unmount what covers a secret. The kernel sets the locks when a mount namespace
-//! is copied into another user namespace. So the runtime attaches the trees on a stage, in a copy of the mount
-//! namespace that only init will see, and init clones them again from its own copy. See mount_namespaces(7),
-//! "Restrictions on mount namespaces".
+//! A user namespace needs more. A tree that the privileged runtime clones carries no locks: the
+//! container's root could make a read-only volume writable, or unmount what covers a secret. The
+//! kernel sets the locks when a mount namespace is copied into another user namespace. So the
+//! runtime attaches the trees on a tmpfs, the stage, in a copy of the mount namespace that only
+//! init will see. Init clones them again from its own copy. See mount_namespaces(7), "Restrictions
+//! on mount namespaces".
 
 use crate::Reason;
 use crate::handles::Handles;
@@ -40,7 +42,7 @@ pub(crate) enum Ground {
 /// Why the base is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The container has no mount namespace, or another one's.
+    /// The container has no new mount namespace.
     NotNew,
     /// The caller may not enter mount namespaces.
     Unprivileged,
@@ -50,7 +52,7 @@ pub(crate) enum Why {
     Hooks,
     /// `--no-pivot`.
     NoPivot,
-    /// A cgroup is bound that is there when init is.
+    /// A cgroup is bound that exists only when init exists.
     Group,
     /// A file system is made from files or devices of the host, which init names by path.
     FileSystem,
@@ -84,7 +86,7 @@ impl fmt::Display for Ground {
 /// Where the base has a directory for the root.
 pub(crate) const BASE_ROOT: &CStr = c"/root";
 
-/// The mount namespace of this process, and where it is in it: the way back.
+/// The mount namespace of this process, with its root and working directory, to return to.
 #[derive(Debug)]
 pub(crate) struct Own {
     /// Of the host's procfs.
@@ -123,7 +125,7 @@ impl Own {
     }
 }
 
-/// This process is where init is to be cloned, away from the host's mount namespace.
+/// This process is outside the host's mount namespace, where init will be cloned.
 #[derive(Debug)]
 #[must_use]
 pub struct Away(Own);
@@ -132,7 +134,7 @@ impl Away {
     /// Returns to the host's mount namespace, to the same root and working directory.
     ///
     /// # Errors
-    /// [`Error::Ground`]: this process cannot go on.
+    /// [`Error::Ground`]: this process cannot continue.
     pub fn back(self) -> Result<(), Error> {
         self.0.back().map_err(error)
     }
@@ -146,11 +148,11 @@ fn error(fault: Fault) -> Error {
 }
 
 impl Plan {
-    /// Takes this process to where init is to be cloned. Gives the way back; `None`: it is there. Until then, no path
-    /// means what it meant.
+    /// Moves this process to the mount namespace where init will be cloned. Returns the way back;
+    /// `None`: it is there already. Until it returns, paths do not lead to the host's files.
     ///
     /// # Errors
-    /// A source that cannot be opened; [`Error::Ground`]. This process is where it was then.
+    /// A source that cannot be opened; [`Error::Ground`]. This process has not moved then.
     pub fn enter(&self, handles: &mut Handles) -> Result<Option<Away>, Error> {
         let Way::Attached(way) = &self.way else {
             return Ok(None);
@@ -198,7 +200,7 @@ impl Plan {
         }
     }
 
-    /// Makes a copy of the mount namespace with an empty stage in it, and gives that copy.
+    /// Makes a copy of the mount namespace with an empty stage in it, and returns that copy.
     fn make_stage(
         &self,
         way: &Attached,
@@ -230,8 +232,8 @@ fn enter(namespace: BorrowedFd<'_>) -> Result<(), Fault> {
     setns(namespace, NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))
 }
 
-/// The host's procfs or sysfs as it is seen: in a user namespace the kernel makes a new one only where a complete
-/// one is visible.
+/// The host's procfs or sysfs as it is seen: in a user namespace the kernel makes a new one only
+/// where a complete one is visible.
 fn clone_view(path: &CStr) -> Option<OwnedFd> {
     mount::clone_tree(CWD, path, Depth::Tree, Follow::Yes).ok()
 }

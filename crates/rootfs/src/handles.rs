@@ -25,8 +25,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The descriptors that a plan is carried out with, and what could only be known by opening. Made by
-/// [`Plan::open`] before the clone; init adds those of the mounts that it makes.
+/// The descriptors that a plan is carried out with, and the facts that only an open can tell.
+/// [`Plan::open`] makes them before the clone; init adds those of the mounts that it makes.
 #[derive(Debug)]
 pub struct Handles {
     /// As many as the plan has sources.
@@ -35,7 +35,7 @@ pub struct Handles {
     /// The mounts that init has made and needs again, as many as the plan has steps.
     placed: Vec<Option<OwnedFd>>,
     procfs: Option<OwnedFd>,
-    /// The base that init starts in; `None`: in the host's table.
+    /// The base that init starts in; `None`: it starts in the host's mount table.
     base: Option<OwnedFd>,
     /// Why the base of the plan is not used.
     refused: Option<base::Refused>,
@@ -61,7 +61,7 @@ enum Handle {
     Tree(OwnedFd),
     /// A symbolic link to be copied, and what it says.
     Link(CString),
-    /// It is on the stage, where so much of it is taken.
+    /// It is on the stage. This is how much of its tree is used.
     Staged(Depth),
     /// Init has used it.
     Taken,
@@ -76,10 +76,11 @@ pub(crate) enum Taken {
 }
 
 impl Plan {
-    /// Opens what the plan takes from the host, as far as this process may. An id map wants a short-lived process.
+    /// Opens the sources of the host that this process may open. An id map needs a short-lived
+    /// process.
     ///
     /// # Errors
-    /// The first thing that cannot be opened, or is not what it must be.
+    /// The first source that cannot be opened, or has the wrong type.
     pub fn open(&self) -> Result<Handles, Error> {
         let id_maps = self.id_maps.iter().map(|map| {
             map.user_namespace().map_err(|source| Error::IdMap {
@@ -153,7 +154,7 @@ impl Handles {
         }
     }
 
-    /// Gives a source away that is no link to be copied.
+    /// Moves a source out, if it is not a link to copy.
     pub(crate) fn take_tree(&mut self, source: Source) -> Result<OwnedFd, Fault> {
         match self.take(source)? {
             Taken::Tree(fd) => Ok(fd),
@@ -169,7 +170,7 @@ impl Handles {
             .map_err(Fault::of(Call::OpenTree))
     }
 
-    /// Looks at a source that is a detached tree.
+    /// Borrows a source that is a detached tree.
     pub(crate) fn peek(&self, source: Source) -> Result<BorrowedFd<'_>, Fault> {
         match self.sources.get(source.0) {
             Some(Handle::Tree(fd)) => Ok(fd.as_fd()),
@@ -182,7 +183,7 @@ impl Handles {
         self.base.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Why the base is not used though the plan wants it.
+    /// Why the base is not used, although the plan uses it.
     pub fn refused(&self) -> Option<&base::Refused> {
         self.refused.as_ref()
     }
@@ -235,7 +236,7 @@ impl Handles {
         Ok(())
     }
 
-    /// Opens the next sources that the runtime may open. Gives whether there were any.
+    /// Opens the next sources that the runtime may open. Returns whether there were any.
     pub(crate) fn open_next(&mut self, trees: &[Tree]) -> Result<(), Error> {
         let closed = self.sources.iter_mut().zip(trees);
         let closed = closed.filter(|(handle, tree)| is_next(handle, tree));
@@ -245,7 +246,7 @@ impl Handles {
         Ok(())
     }
 
-    /// Whether there are sources that the runtime may open and has not.
+    /// Whether there are sources that the runtime may open and has not opened.
     pub(crate) fn has_more(&self, trees: &[Tree]) -> bool {
         let mut all = self.sources.iter().zip(trees);
         all.any(|(handle, tree)| is_next(handle, tree))
@@ -315,7 +316,7 @@ fn open(tree: &Tree, id_maps: &[OwnedFd], depth: Depth) -> Result<Handle, Error>
     Ok(Handle::Tree(fd))
 }
 
-/// What an ordinary user can say of a source that init will open: whether it is there.
+/// What an ordinary user can check of a source that init will open: whether it exists.
 fn look_at(tree: &Tree) -> Result<Handle, Error> {
     let Role::Bind(bind) = &tree.role else {
         return Ok(Handle::Closed);
@@ -336,7 +337,7 @@ fn look_at(tree: &Tree) -> Result<Handle, Error> {
         Follow::No => fs::symlink_metadata(path),
     };
     match found.map_err(|error| errno_of(&error)) {
-        // What this process may not look at, init looks at.
+        // If this process may not look at it, init does.
         Ok(_) | Err(Errno::EACCES) => Ok(Handle::Closed),
         Err(errno) => Err(error_of(tree, errno)),
     }

@@ -1,7 +1,8 @@
-//! Mounts of a container that has no mount namespace of its own: they are in its maker's.
+//! Mounts of a container that has no mount namespace of its own: they are in the runtime's.
 //!
-//! They are known by number and place, so that `delete` takes away what the container has mounted and nothing else. Names below
-//! the root are the container's, so they are looked up without links, and what is found must have the number.
+//! They are identified by number and mount point, so that `delete` unmounts only the mounts of the
+//! container. The container controls the names below the root, so they are looked up without
+//! following links, and the mount that is found must have the number.
 
 #![expect(
     clippy::disallowed_methods,
@@ -37,7 +38,7 @@ pub fn mounts_below(root: &Path) -> Result<Vec<HostMount>, Errno> {
     Ok(table.lines().filter_map(mount).collect())
 }
 
-/// Takes those of `mounts` away that are still there, the last one first. All of them are tried.
+/// Unmounts those of `mounts` that still exist, the last one first. It tries all of them.
 ///
 /// # Errors
 /// The first mount that stays, and why; EBUSY: another one covers it.
@@ -54,7 +55,8 @@ pub fn remove_mounts(root: &Path, mounts: &[HostMount]) -> Result<(), (PathBuf, 
     if errors.is_empty() {
         return Ok(());
     }
-    // One that shows a cgroup which is gone cannot be looked up, but goes with the mount that it is on.
+    // The mount of a removed cgroup cannot be looked up, but is removed with the mount that it is
+    // on.
     let left = mounts_below(root).map_err(failed)?;
     match errors.iter().find(|(mount, _)| left.contains(mount)) {
         None => Ok(()),
@@ -73,7 +75,7 @@ fn remove(root: &Path, id: u64, point: &Path) -> Result<(), Errno> {
     if number_of(mount.as_fd()) != Some(id) {
         return Err(Errno::EBUSY);
     }
-    // By the descriptor: no name is used again.
+    // Through the descriptor: no name is used again.
     detach(&text(Path::new(&format!(
         "/proc/self/fd/{}",
         mount.as_raw_fd()

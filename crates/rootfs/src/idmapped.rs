@@ -1,7 +1,7 @@
 //! User namespaces that exist for their id maps only.
 //!
-//! An id-mapped mount takes its map from a user namespace. One with the wanted map is made by a process
-//! that does nothing else and ends when the namespace's descriptor is open. Only the initial user
+//! An id-mapped mount takes its map from a user namespace. A process makes one with the wanted map.
+//! It does nothing else and ends when the namespace's descriptor is open. Only the initial user
 //! namespace's root may map a host file system, so this happens in the parent, before the clone.
 //! See mount_setattr(2).
 
@@ -35,7 +35,7 @@ pub enum IdMapError {
     Map {
         /// uid_map or gid_map.
         file: &'static str,
-        /// What was written, lines joined by a comma.
+        /// The text that was written, with its lines joined by commas.
         map: String,
         /// What it said.
         #[source]
@@ -91,7 +91,7 @@ fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, IdM
     let child = match clone::clone(&proof, options).map_err(broken)? {
         Side::Parent(child) => child,
         Side::Child(_) => {
-            // Ends as soon as the other end is closed, however that comes about.
+            // Ends as soon as the other end is closed.
             drop(ours);
             let _: Result<usize, Errno> = socket::receive(theirs.as_fd(), &mut [0]);
             process::exit_now(0)

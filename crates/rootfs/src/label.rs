@@ -1,9 +1,10 @@
-//! `linux.mountLabel`: which mounts carry it, and how.
+//! `linux.mountLabel`: which mounts get it, and how.
 //!
-//! A file system with a superblock of its own takes the label as a parameter. procfs, sysfs and cgroups are labelled by
-//! the policy. A message queue file system belongs to the IPC namespace, whose superblock is there already: only
-//! its root directory can be labelled. A label that the mount's own options give wins. The label stands bare:
-//! quotes around a list of categories are for mount(2), where a comma ends an option.
+//! A file system with a superblock of its own takes the label as a parameter. procfs, sysfs and
+//! cgroups are labelled by the policy. The superblock of a message queue file system belongs to the
+//! IPC namespace and exists already, so only its root directory can be labelled. A label in the
+//! mount's own options has precedence. The label has no quotes: quotes around a list of categories
+//! are for mount(2), where a comma ends an option.
 
 use crate::lower_mount::Element;
 use crate::options::Param;
@@ -14,7 +15,8 @@ use std::ffi::{CStr, CString};
 /// The annotation that chooses the parameter: crun's.
 const ANNOTATION: &str = "run.oci.mount_context_type";
 
-/// The parameters of SELinux, and whether the label beside it would contradict. The first is the default.
+/// The parameters of SELinux, and whether each one conflicts with the label. The first is the
+/// default.
 const PARAMETERS: [(&CStr, &str, bool); 4] = [
     (c"context", "context", true),
     (c"fscontext", "fscontext", false),

@@ -1,9 +1,9 @@
 //! The container's file system tree: mounts, devices, masks, pivot_root.
 //!
 //! [`Plan::lower`] decides what becomes of `root`, `mounts`, `linux.devices`, `linux.maskedPaths`,
-//! `linux.readonlyPaths`, `linux.rootfsPropagation`, `linux.mountLabel` and `linux.sysctl`, and touches nothing.
-//! [`Plan::open`] opens what the plan takes from the host, in the parent. Init then applies four flat lists by
-//! system calls only. Decides nothing about namespaces, cgroups or the process.
+//! `linux.readonlyPaths`, `linux.rootfsPropagation`, `linux.mountLabel` and `linux.sysctl`, and
+//! touches nothing. [`Plan::open`] opens the sources of the host, in the parent. Init then applies
+//! four flat lists by system calls only. Decides nothing about namespaces, cgroups or the process.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! `Container` to [`Plan`]: every decision about files. No system call.
+//! Lowers a `Container` to a [`Plan`]: every decision about files. No system call.
 
 use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
 use crate::ground::{Ground, Why};
@@ -34,14 +34,15 @@ pub struct Request<'a> {
     pub cgroup: &'a CgroupView,
 }
 
-/// What lowering needs to know of the host and of the caller.
+/// The facts of the host and of the caller that lowering needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Whether the caller has CAP_SYS_ADMIN over its mount namespace: it then opens all sources itself.
+    /// Whether the caller has CAP_SYS_ADMIN over its mount namespace: it then opens all sources
+    /// itself.
     pub privileged: bool,
     /// Whether the container's user namespace is not the initial one: no device node can be made.
     pub user_namespace: bool,
-    /// Whether the caller has CAP_SYS_CHROOT, without which nobody enters a mount namespace.
+    /// Whether the caller has CAP_SYS_CHROOT, which is needed to enter a mount namespace.
     pub enters_mounts: bool,
     /// Where the base is pinned; `None`: there is none for this caller.
     pub base: Option<PathBuf>,
@@ -51,14 +52,15 @@ pub struct Host {
     pub makes_nodes: bool,
     /// Whether there is a `/proc/kcore`.
     pub has_kcore: bool,
-    /// The group map of the caller's user namespace; `None`: every group exists, or nobody knows.
+    /// The group map of the caller's user namespace; `None`: every group exists, or the map is not
+    /// known.
     pub gid_map: Option<Vec<IdMapping>>,
 }
 
 /// The host's cgroup layout, as far as mounts show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CgroupView {
-    /// Unknown or not there: a mount of type `cgroup` is an error.
+    /// Unknown, or there are no cgroups: a mount of type `cgroup` is an error.
     #[default]
     Absent,
     /// cgroup v2 only.
@@ -90,7 +92,7 @@ pub struct CgroupHierarchy {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration asks for what cannot be.
+    /// The configuration asks for something impossible.
     #[error(transparent)]
     Config(#[from] Diagnostic),
     /// The root cannot be taken.
@@ -102,7 +104,7 @@ pub enum Error {
         #[source]
         source: Reason,
     },
-    /// The source of a bind mount cannot be taken.
+    /// The source of a bind mount cannot be opened.
     #[error("{pointer}/source: bind mount of {path:?} on {destination:?}")]
     Source {
         /// JSON pointer of the element of `mounts`.
@@ -184,16 +186,16 @@ pub(crate) enum Dev {
 }
 
 impl Plan {
-    /// Decides. The same request gives the same plan.
+    /// Makes the plan. The same request gives the same plan.
     ///
     /// # Errors
-    /// The first thing that cannot be.
+    /// The first property that is not possible.
     pub fn lower(request: &Request<'_>) -> Result<Self, Error> {
         let container = request.container;
         check(container)?;
         let own_mounts = container.namespaces.mount.is_own();
         let mut context = MountContext::new(request);
-        // First: the runtime compares it with what is at its path.
+        // This comes first: the runtime compares it with the directory at its path.
         let root = match own_mounts {
             true => Some(context.shared.take(root_tree(container)?)),
             false => None,
@@ -301,7 +303,7 @@ fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Open
     if !host.privileged {
         return Ok(Opener::Init);
     }
-    // Its mounts get locks, which the runtime's trees do not have.
+    // The kernel locks its mounts, but not the trees of the runtime.
     let user = container.namespaces.user.is_own();
     let is_new = !matches!(ground, Ground::Host(Why::NotNew | Why::Unprivileged));
     // The offsets are written through /proc.
@@ -328,13 +330,13 @@ fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Open
     }
 }
 
-/// What needs a mount namespace, without one.
+/// The error for a property that needs a mount namespace, in a container without one.
 fn check(container: &Container) -> Result<(), Diagnostic> {
     if container.namespaces.mount != Namespace::Inherit {
         return Ok(());
     }
     let wanted = [
-        // A user namespace of its own has no power over the mount namespace of others.
+        // Its own user namespace has no capabilities over an existing mount namespace.
         (
             "/mounts",
             !container.mounts.is_empty() && container.namespaces.user.is_own(),
@@ -362,17 +364,17 @@ fn nul(pointer: &str) -> Diagnostic {
     Diagnostic::new(Code::Path, pointer, "contains a NUL byte")
 }
 
-/// A path of the host as system calls want it.
+/// A path of the host in the form for system calls.
 pub(crate) fn absolute(path: &Path, pointer: &str) -> Result<CString, Diagnostic> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_nul| nul(pointer))
 }
 
-/// A path in the container as system calls want it.
+/// A path in the container in the form for system calls.
 pub(crate) fn inside(path: &Path, pointer: &str) -> Result<CString, Diagnostic> {
     c_path(path).map_err(|_nul| nul(pointer))
 }
 
-/// `..` is left to the kernel: what it means depends on the links before it.
+/// The kernel resolves `..`: its meaning depends on the links before it.
 fn paths(list: &[PathBuf], name: &str) -> Result<Vec<CString>, Diagnostic> {
     list.iter()
         .enumerate()
@@ -466,13 +468,13 @@ fn lower_root(
     })
 }
 
-/// What all mounts become that a new mount namespace has inherited. Also what a tree becomes that was taken
-/// from the host, where it may have had peers.
+/// The propagation of all mounts that a new mount namespace has inherited, and of a tree from the
+/// host, where it may have had peers.
 pub(crate) fn inherited_propagation(kind: Option<PropagationKind>) -> Propagation {
     match kind {
         None | Some(PropagationKind::Slave) => Propagation::Slave,
         Some(PropagationKind::Shared) => Propagation::Shared,
-        // What is unbindable could not be a source.
+        // An unbindable mount could not be a source.
         Some(PropagationKind::Private | PropagationKind::Unbindable) => Propagation::Private,
     }
 }
@@ -549,7 +551,7 @@ impl Devices<'_> {
         let linked = self.request.container.namespaces.mount.is_own();
         for (index, device) in self.request.container.devices.iter().enumerate() {
             if linked && is_ptmx(&device.path) {
-                // The link to the container's own terminals takes that name.
+                // The link to the container's own terminals uses that name.
                 continue;
             }
             let pointer = format!("/linux/devices/{index}/path");
@@ -583,7 +585,7 @@ impl Devices<'_> {
             .iter()
             .filter(|(name, _)| match name.to_bytes() {
                 b"core" => self.request.host.has_kcore,
-                // A mount there stays: the name cannot be taken from it.
+                // A mount there stays: its name cannot be used for the link.
                 b"ptmx" => !mounts.iter().any(|mount| is_ptmx(&mount.destination)),
                 _ => true,
             })
@@ -623,7 +625,7 @@ pub(crate) fn is_empty(action: &Action) -> bool {
     }
 }
 
-/// Whether some mount of the configuration is to be shared.
+/// Whether the configuration makes a mount shared.
 pub(crate) fn any_shared(container: &Container) -> bool {
     container.mounts.iter().any(|mount| {
         options::read(&mount.options).is_ok_and(|options| {

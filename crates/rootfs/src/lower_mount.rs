@@ -1,4 +1,4 @@
-//! One element of `mounts` to steps: options, destination, source, id maps, propagation.
+//! Lowers one element of `mounts` to steps: options, destination, source, id maps, propagation.
 
 use crate::default_mounts;
 use crate::device::Spot;
@@ -18,7 +18,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Below /proc, these and nothing else may be covered: what a file system such as lxcfs emulates.
+/// Below /proc, only these files may be covered: file systems such as lxcfs emulate them.
 const PROC_ALLOWED: [&str; 10] = [
     "cpuinfo",
     "diskstats",
@@ -32,12 +32,12 @@ const PROC_ALLOWED: [&str; 10] = [
     "sys/crypto/fips_enabled",
 ];
 
-/// The mounts lowered so far, and what the next ones depend on.
+/// The mounts that are lowered so far, and the data that the next ones depend on.
 pub(crate) struct MountContext<'a> {
     pub(crate) request: &'a Request<'a>,
     steps: Vec<Step>,
     dev: Dev,
-    /// What a tree from the host becomes before anything else; `None`: it stays a peer.
+    /// The first change of a tree from the host: its propagation. `None`: it stays a peer.
     inherited: Option<Propagation>,
     /// Whether a mount point may be shared, which would make a mount on it shared too.
     any_shared: bool,
@@ -174,8 +174,8 @@ impl<'a> MountContext<'a> {
         Ok(())
     }
 
-    /// The step that is known to be the parent directory of `destination`: an empty /dev, or an earlier step of
-    /// the same element.
+    /// The step that is known to be the parent directory of `destination`: an empty /dev, or an
+    /// earlier step of the same element.
     fn base(&self, destination: &Path, property: &str) -> Result<Option<Base>, Diagnostic> {
         let (Dev::Fresh(step), Some((parent, name))) = (self.dev, split(destination)) else {
             return Ok(None);
@@ -234,8 +234,8 @@ impl<'a> MountContext<'a> {
         (changes, after)
     }
 
-    /// The source within the root, if it lies there and an earlier mount covers it, or a part of it: it is then what the
-    /// container sees when its turn comes.
+    /// The source below the root, if an earlier mount covers it or a part of it. The source is then
+    /// the tree that the container sees at this point.
     fn below_a_mount(&self, element: &Element<'_>, source: &Path, depth: Depth) -> Option<PathBuf> {
         let below = source.strip_prefix(&self.request.container.root.path);
         let below = relative(below.ok()?);
@@ -293,7 +293,7 @@ impl<'a> MountContext<'a> {
         Ok(Some((depth, self.id_map(element)?)))
     }
 
-    /// The changes of a bind mount before and after it is attached, as few calls as can be.
+    /// The changes of a bind mount before and after it is attached, in as few calls as possible.
     pub(crate) fn bind_changes(
         &self,
         options: &Options,
@@ -324,7 +324,8 @@ impl<'a> MountContext<'a> {
         (before, Vec::new())
     }
 
-    /// `private` and its relatives, in order. On a single mount the r-forms are the same as the others.
+    /// `private` and its relatives, in order. On a single mount the r-forms are the same as the
+    /// others.
     pub(crate) fn propagation(&self, options: &Options, depth: Depth) -> Vec<Change> {
         let reach = |wanted| match depth {
             Depth::Top => Depth::Top,
@@ -370,15 +371,15 @@ impl<'a> MountContext<'a> {
     }
 }
 
-/// The flags that a bind mount loses when it names any, but not these.
+/// The flags that a bind mount loses when its options name other flags but not these.
 const REPLACED: MountAttr = MountAttr::RDONLY
     .union(MountAttr::NOSUID)
     .union(MountAttr::NODEV)
     .union(MountAttr::NOEXEC)
     .union(MountAttr::NOSYMFOLLOW);
 
-/// The first change of a bind mount whose options name flags: those that are not named go. The field of access times goes
-/// as a whole, when something is set in it.
+/// The first change of a bind mount whose options name flags: it clears those that are not named.
+/// The field of access times is cleared as a whole, when a value in it is set.
 fn clear_what_is_not_named(changes: &mut Vec<Change>, options: &Options) {
     const TIMES: MountAttr = MountAttr::ATIME.union(MountAttr::NODIRATIME);
     let replaced = match options.top.set.intersects(TIMES) {
@@ -397,16 +398,16 @@ fn clear_what_is_not_named(changes: &mut Vec<Change>, options: &Options) {
     }
 }
 
-/// Whether ids are to be mapped: by option, or by mappings alone.
+/// Whether ids are mapped: by an option, or by mappings alone.
 pub(crate) fn wants_id_map(element: &Element<'_>) -> bool {
     element.options.id_map.is_some() || !element.mount.uid_mappings.is_empty()
 }
 
-/// Options of a tmpfs that documents have on bind mounts too. They have no effect there, with peers neither; the
-/// reader of the document warns.
+/// Options of a tmpfs that documents have on bind mounts too. They have no effect there, with peers
+/// neither; the reader of the document warns.
 const OF_A_TMPFS: [&CStr; 6] = [c"mode", c"size", c"uid", c"gid", c"nr_inodes", c"nr_blocks"];
 
-/// What is wrong with an element before its kind is looked at.
+/// The errors of an element that do not depend on its type.
 fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
     let destination = &element.destination;
     let shown = &element.mount.destination;

@@ -1,10 +1,11 @@
 //! Masked and read-only paths.
 //!
-//! Hides the paths in `linux.maskedPaths` and seals those in `linux.readonlyPaths`, after the pivot. A file is
-//! covered by a null device, a directory by an empty read-only one. Neither is borrowed from the container,
-//! whose /dev/null may be anything (CVE-2025-31133): both come from one tmpfs of ours, made before the pivot. A
-//! path that is proven absent is skipped; whatever else goes wrong is fatal, since a mask that is silently
-//! missing is a hole. Source: runtime-spec config-linux.md#masked-paths.
+//! Hides the paths in `linux.maskedPaths` and makes those in `linux.readonlyPaths` read-only, after
+//! the pivot. A file is covered by a null device, a directory by an empty read-only one. Neither
+//! comes from the container, whose /dev/null may be anything (CVE-2025-31133): both are on one
+//! private tmpfs, made before the pivot. A path that is proven absent is skipped. Every other
+//! failure is fatal, since a missing mask is a security hole. Source: runtime-spec
+//! config-linux.md#masked-paths.
 
 use crate::handles::Handles;
 use crate::mount::{Change, Names};
@@ -30,22 +31,23 @@ pub(crate) struct Covers {
 
 /// A detached mount of a null device, and one of an empty directory.
 pub(crate) struct Made {
-    /// The tmpfs that both are on, attached where it was asked for.
+    /// The tmpfs that both are on, attached at the given place.
     pub(crate) ground: OwnedFd,
     pub(crate) null: OwnedFd,
     pub(crate) empty: OwnedFd,
 }
 
 impl Covers {
-    /// Makes both on a tmpfs that is attached at `place`: before Linux 6.15 only what is attached can be cloned. The
-    /// umask must be 0.
+    /// Makes both on a tmpfs that is attached at `place`: before Linux 6.15 only attached mounts
+    /// can be cloned. The umask must be 0.
     pub(crate) fn make(&self, place: BorrowedFd<'_>, handles: &mut Handles) -> Result<Made, Fault> {
         let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
         let set = |key, value| {
             mount::fsconfig_string(context.as_fd(), key, value)
                 .map_err(Fault::of(Call::FsconfigSet))
         };
-        // The root, the node, the directory. Some kernels count in another way: room for a few more.
+        // The root, the node, the directory. Some kernels count differently, so there is room for a
+        // few more.
         set(c"nr_inodes", c"8")?;
         set(c"size", c"4096")?;
         set(c"mode", c"0755")?;
@@ -85,7 +87,7 @@ impl Covers {
     }
 }
 
-/// Opens what is to be covered. `None`: there is nothing.
+/// Opens the path to cover. `None`: it does not exist.
 fn find(root: &RootFd, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
     match look_up(root.as_fd(), path, OpenFlags::PATH, LINKS_INSIDE) {
         Ok(fd) => Ok(Some(fd)),
@@ -112,7 +114,7 @@ pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fa
     let stat = fs::stat(target.as_fd()).map_err(Fault::of(Call::Stat))?;
     let top = fs::stat(root.as_fd()).map_err(Fault::of(Call::Stat))?;
     if (stat.device, stat.inode) == (top.device, top.inode) {
-        // A mount on the root would be above it, where no look-up of the container comes.
+        // A mount on the root would be above it, where no look-up of the container arrives.
         return Err(Fault::of(Call::Verify)(Errno::EISDIR));
     }
     let (cover, used) = match stat.kind {
@@ -139,8 +141,9 @@ pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fa
     .map_err(Fault::of(Call::MoveMount))
 }
 
-/// Makes one path read-only, with all mounts below. What is no mount gets a read-only copy of itself on top; a
-/// mount is changed itself, for a copy on top of the root would be where no look-up of the container comes.
+/// Makes one path read-only, with all mounts below. A path that is not a mount gets a read-only
+/// copy of itself on top. A mount is changed itself, since no look-up of the container would arrive
+/// at a copy on top of the root.
 pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Fault> {
     let Some(target) = find(root, path)? else {
         return Ok(());

@@ -1,7 +1,8 @@
 //! One lowered mount, and how init makes it.
 //!
-//! Every mount is built detached, gets its attributes while nobody can see it, and is then placed on a
-//! descriptor. What is done to it later goes through the descriptor of the mount, never through its name.
+//! Every mount is built detached, gets its attributes while no other process can see it, and is
+//! then placed on a descriptor. Later changes go through the descriptor of the mount, never through
+//! its name.
 
 use crate::classic::Classic;
 use crate::copyup::{self, Given};
@@ -31,7 +32,7 @@ pub(crate) struct Step {
     pub(crate) target: Target,
     /// What is made.
     pub(crate) action: Action,
-    /// Attributes that are set at the end: read-only, where things are made on it before.
+    /// Attributes that are set at the end: read-only, if something is made on the mount before.
     pub(crate) late: MountAttr,
     /// Whether the mount's descriptor is needed later.
     pub(crate) keep: Keep,
@@ -55,7 +56,8 @@ pub(crate) struct Target {
     pub(crate) form: Option<Form>,
     /// What links may do.
     pub(crate) links: Links,
-    /// A mount made by an earlier step that is known to be the parent directory, and the name in it.
+    /// A mount made by an earlier step that is known to be the parent directory, and the name in
+    /// it.
     pub(crate) base: Option<Base>,
 }
 
@@ -90,7 +92,7 @@ pub(crate) enum Action {
         changes: Vec<Change>,
         /// Done after.
         after: Vec<Change>,
-        /// Where the link goes, if the source is one that is to be copied.
+        /// Where the link is made, if the source is a link to copy.
         link: Option<Spot>,
     },
     /// A copy of a tree below the root, as earlier mounts have made it.
@@ -124,13 +126,13 @@ pub(crate) struct NewMount {
     pub(crate) kind: CString,
     /// fsconfig(2) parameters, `source` first.
     pub(crate) params: Vec<Param>,
-    /// What mount(2) gets instead, where a parameter is too long.
+    /// The arguments of mount(2), which is used if a parameter is too long.
     pub(crate) classic: Option<Classic>,
     /// Of the mount.
     pub(crate) attributes: MountAttr,
     /// Propagation, after it is attached.
     pub(crate) after: Vec<Change>,
-    /// What a tmpfs takes from the directory that it covers.
+    /// The properties that a tmpfs copies from the directory that it covers.
     pub(crate) inherit: Inherit,
     /// What its options say of its root directory.
     pub(crate) given: Given,
@@ -138,11 +140,11 @@ pub(crate) struct NewMount {
     pub(crate) id_map: Option<usize>,
     /// What its root directory is labelled with.
     pub(crate) label: Option<CString>,
-    /// What stands in for it where the kernel says EPERM.
+    /// The replacement if the kernel answers EPERM.
     pub(crate) fallback: Option<(Source, Vec<Change>)>,
 }
 
-/// What a tmpfs takes from the directory that it covers.
+/// The properties that a tmpfs copies from the directory that it covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inherit {
     /// Nothing.
@@ -310,7 +312,7 @@ fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
     })
 }
 
-/// Makes a symbolic link, or is content with an equal one.
+/// Makes a symbolic link, or accepts an equal one.
 fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
     match fs::symlink_at(text, parent, name) {
         Err(Errno::EEXIST) => {
@@ -324,7 +326,7 @@ fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fau
     }
 }
 
-/// Opens the mount point and makes it if it is missing.
+/// Opens the mount point, and makes it if it does not exist.
 fn open_target(
     target: &Target,
     form: Form,
@@ -349,8 +351,9 @@ fn open_target(
         answer => return answer,
     }
     let (fd, age) = root::make(root.as_fd(), &target.path, form, flags, LINKS_INSIDE)?;
-    // Links were followed, so what the destination says is not where it leads: keep out of /proc, where a
-    // covered file would be read or written as if it were the kernel's (CVE-2019-16884).
+    // Links were followed, so the destination may lead to another place. It must not be in /proc:
+    // the runtime would read or write a covered file there as if it were the kernel's
+    // (CVE-2019-16884).
     let magic = fs::filesystem_magic(fd.as_fd()).map_err(Fault::of(Call::Statfs))?;
     if magic == fs::PROC_MAGIC {
         return Err(Fault::of(Call::Verify)(Errno::EPERM));

@@ -1,8 +1,9 @@
 //! The words of `mounts[].options`.
 //!
-//! One table says what each word means; `features` prints its names. What is not in the table is data for the
-//! file system. Words of one family (ro and rw; the six of access times) replace each other: the last wins.
-//! Source: runtime-spec config.md#linux-mount-options and mount(8).
+//! One table says what each word means; `features` prints its names. A word that is not in the
+//! table is data for the file system. Words of one family (ro and rw; the six of access times)
+//! replace each other: the last wins. Source: runtime-spec config.md#linux-mount-options and
+//! mount(8).
 
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
 use spec::container::{Container, Mount};
@@ -13,7 +14,8 @@ use std::ffi::{CStr, CString, NulError};
 enum Effect {
     /// Sets and clears attributes of the mount.
     Attr(Depth, MountAttr, MountAttr),
-    /// Sets a flag of a new superblock. A bind mount shares its source's, so there it does nothing.
+    /// Sets a flag of a new superblock. A bind mount shares the superblock of its source, so for it
+    /// the word has no effect.
     Superblock(&'static CStr),
     /// Changes the propagation type once the mount is made.
     Propagate(Depth, Propagation),
@@ -31,7 +33,7 @@ enum Effect {
     SourceNoFollow,
     /// The destination may be a link itself.
     DestinationNoFollow,
-    /// Nothing: the kernel's default, or what the mount API has no bit for.
+    /// No effect: the kernel's default, or a word without a bit in the mount API.
     Nothing,
 }
 
@@ -66,7 +68,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("dirsync", Effect::Superblock(c"dirsync")),
     ("exec", clear(TOP, MountAttr::NOEXEC)),
     ("idmap", Effect::IdMap(TOP)),
-    // No parameter of a superblock: file systems decide it by their own.
+    // Not a parameter of a superblock: each file system decides it.
     ("iversion", Effect::Nothing),
     ("lazytime", Effect::Superblock(c"lazytime")),
     // Whether the kernel logs complaints of a mount: mount(2) only.
@@ -84,7 +86,8 @@ const WORDS: &[(&str, Effect)] = &[
     ("nosuid", set(TOP, MountAttr::NOSUID)),
     ("nosymfollow", set(TOP, MountAttr::NOSYMFOLLOW)),
     ("private", Effect::Propagate(TOP, Propagation::Private)),
-    // rasync, rdirsync, rmand, rnomand, rsync: flags of superblocks, which no recursive change can reach.
+    // rasync, rdirsync, rmand, rnomand, rsync: flags of superblocks, which no recursive change can
+    // reach.
     ("rasync", Effect::Nothing),
     ("ratime", atime(TREE, NONE)),
     ("rbind", Effect::Bind(TREE)),
@@ -141,7 +144,7 @@ pub fn option_names() -> impl Iterator<Item = &'static str> {
     WORDS.iter().map(|(name, _)| *name)
 }
 
-/// Which attributes are set and which are cleared; what is in neither stays.
+/// Which attributes are set and which are cleared; the others stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) set: MountAttr,
@@ -156,7 +159,8 @@ impl Attributes {
 
     fn take(&mut self, set: MountAttr, clear: MountAttr) {
         if set.union(clear).intersects(MountAttr::ATIME) {
-            // One field with one value: the kernel wants it cleared whole whenever it changes.
+            // One field with one value: the kernel requires that it is cleared as a whole when it
+            // changes.
             self.set.remove(MountAttr::ATIME);
             self.clear.insert(MountAttr::ATIME);
             self.set.insert(set);
@@ -169,7 +173,7 @@ impl Attributes {
     }
 }
 
-/// One parameter of a file system, as fsconfig(2) takes it.
+/// One parameter of a file system, as fsconfig(2) expects it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Param {
     pub(crate) key: CString,
@@ -201,8 +205,8 @@ impl Param {
     }
 }
 
-/// What mount(2) would take apart: commas part options, but for those in quotes and those behind a backslash, which overlay
-/// wants for a comma in a path. A label without quotes stays whole.
+/// Splits options as mount(2) does: at commas, except commas in quotes and commas after a
+/// backslash, which overlay uses for a comma in a path. A label without quotes stays whole.
 fn pieces(word: &str) -> impl Iterator<Item = &str> {
     let is_bare_label = ["context=", "fscontext=", "defcontext=", "rootcontext="]
         .iter()
@@ -478,7 +482,7 @@ mod tests {
             let (all, last) = (read(&all).unwrap(), read(&last).unwrap());
             prop_assert_eq!(all.top, last.top);
             prop_assert_eq!(all.tree, last.tree);
-            // Nothing is both set and cleared, but for the field that must be.
+            // No attribute is both set and cleared, except the field of access times.
             let both = all.top.set.intersection(all.top.clear);
             prop_assert!(MountAttr::ATIME.contains(both));
         }

@@ -1,10 +1,11 @@
-//! Destinations as text: relative to the root, and as system calls want them.
+//! Destinations as text: relative to the root, in the form for system calls.
 
 use std::ffi::{CString, NulError, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The path without `.`, repeated, leading and trailing slashes; `..` stays. Empty for the root itself.
+/// The path without `.`, repeated, leading and trailing slashes; `..` stays. Empty for the root
+/// itself.
 pub(crate) fn relative(path: &Path) -> PathBuf {
     path.components()
         .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir))

@@ -1,9 +1,9 @@
 //! How the container's root becomes `/`.
 //!
-//! The root tree is attached at its host path in the new mount namespace, where hooks look for it; then
-//! pivot_root(2) stacks the old root on it, which is taken away. Where that cannot be (an initramfs as the
-//! host's root), the root is moved over the old one. Without a mount namespace of its own the container is
-//! only changed into its root.
+//! The root tree is attached at its host path in the new mount namespace, where hooks look for it;
+//! then pivot_root(2) stacks the old root on it, and the old root is unmounted. If this is not
+//! possible (the host's root is an initramfs), the root is moved over the old one. A container
+//! without a mount namespace of its own only gets a chroot.
 
 use crate::ground::BASE_ROOT;
 use crate::handles::Handles;
@@ -47,7 +47,7 @@ pub(crate) struct Attached {
     pub(crate) source: Source,
     /// Its path on the host.
     pub(crate) path: PathBuf,
-    /// The propagation of all that the namespace has inherited.
+    /// The propagation of all inherited mounts of the namespace.
     pub(crate) inherited: Propagation,
     /// The root's own, before the pivot.
     pub(crate) own: Propagation,
@@ -65,7 +65,8 @@ pub(crate) fn identity(directory: BorrowedFd<'_>) -> Result<(u64, u64), Fault> {
 }
 
 impl Attached {
-    /// Readies a mount namespace that is a copy of the host's: the propagation of what it has inherited.
+    /// Prepares a mount namespace that is a copy of the host's: sets the propagation of the
+    /// inherited mounts.
     pub(crate) fn ready(&self) -> Result<(), Fault> {
         Change::propagation(Depth::Tree, self.inherited).apply_at(CWD, c"/")?;
         for ancestor in &self.ancestors {
@@ -79,8 +80,9 @@ impl Attached {
         Ok(())
     }
 
-    /// Where the root is attached. In a copy of the host's table it is the one look-up by a host path: a hook may want
-    /// the root there. It must be the same directory. Init finds a stage as its working directory.
+    /// Where the root is attached. In a copy of the host's table this is the only look-up by a host
+    /// path, since a hook may need the root there. It must be the same directory. Init finds a
+    /// stage as its working directory.
     pub(crate) fn place(&self, sources: &[Tree], handles: &Handles) -> Result<OwnedFd, Fault> {
         let path = sources
             .get(self.source.0)
@@ -102,7 +104,7 @@ impl Attached {
         Ok(place)
     }
 
-    /// Readies the mount namespace, and attaches the root. The umask must be 0.
+    /// Prepares the mount namespace, and attaches the root. The umask must be 0.
     pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
         if handles.stage().is_none() && handles.base().is_none() {
             self.ready()?;
@@ -117,7 +119,7 @@ impl Attached {
             None => None,
             Some(covers) => Some(covers.make(place.as_fd(), handles)?),
         };
-        // On top of the tmpfs of the covers, if there is one: it goes away with the old root.
+        // On top of the tmpfs of the covers, if there is one: it is unmounted with the old root.
         let place = covers.as_ref().map_or(&place, |covers| &covers.ground);
         mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
         let (null, empty) = covers.map(|covers| (covers.null, covers.empty)).unzip();
@@ -143,7 +145,7 @@ impl Attached {
                 fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
                 if let Some(old) = old {
-                    // Else the host's own mounts would go away with these.
+                    // Else the unmount would propagate to the host's own mounts.
                     Change::propagation(Depth::Tree, Propagation::Slave).apply(old.as_fd())?;
                 }
                 mount::detach(c".").map_err(Fault::of(Call::Umount))?;
@@ -167,7 +169,7 @@ impl Attached {
     }
 }
 
-/// Takes a mount of the host out of reach; one that is locked is covered.
+/// Unmounts a mount of the host, or covers it if it is locked.
 fn hide(path: &CStr) -> Result<(), Fault> {
     match mount::detach(path) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),

@@ -49,8 +49,8 @@ impl List {
     ];
 }
 
-/// What failed: the call, on which element of which list, and why. [`crate::Plan::describe`] makes a sentence
-/// of it.
+/// What failed: the call, on which element of which list, and why. [`crate::Plan::describe`] makes
+/// a sentence of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The list.
@@ -75,7 +75,7 @@ impl Place {
         [self.list as u8, self.call as u8, i0, i1, d0, d1, e0, e1]
     }
 
-    /// The inverse of [`Place::to_bytes`]; `None` for what it cannot have made.
+    /// The inverse of [`Place::to_bytes`]; `None` if the bytes are not valid.
     pub fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         let [list, call, i0, i1, d0, d1, e0, e1] = bytes;
         Some(Self {
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-/// A failed call, before anybody has said in which list.
+/// A failed call, without its list yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) call: Call,
@@ -112,7 +112,7 @@ impl Fault {
         }
     }
 
-    /// Says in which list, on which element: `.map_err(Fault::at(List::Mount, 3))`.
+    /// Adds the list and the element: `.map_err(Fault::at(List::Mount, 3))`.
     pub(crate) fn at(list: List, index: usize) -> impl Fn(Self) -> Place {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         move |fault| Place {

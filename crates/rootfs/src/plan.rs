@@ -1,4 +1,4 @@
-//! What will be done, and the four doors through which init does it.
+//! What will be done, and the four functions by which init does it.
 
 use crate::device::{Link, Node};
 use crate::ground::Ground;
@@ -17,12 +17,12 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::AsFd;
 
-/// Everything that becomes of the container's files, decided: plain data, the same for the same input. Made by
-/// [`Plan::lower`] in the parent and applied in init, which allocates nothing on the way.
+/// All decisions about the container's files: plain data, the same for the same input.
+/// [`Plan::lower`] makes it in the parent, and init applies it without allocating.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub(crate) way: Way,
-    /// All that is taken from the host, in the order in which it is opened.
+    /// All sources from the host, in the order in which they are opened.
     pub(crate) sources: Vec<Tree>,
     /// Who opens it.
     pub(crate) opener: Opener,
@@ -36,7 +36,7 @@ pub struct Plan {
     pub(crate) readonly_paths: Vec<CString>,
     pub(crate) masked_paths: Vec<CString>,
     pub(crate) readonly_root: bool,
-    /// The root's own propagation type, where pivot_root(2) would not have taken it.
+    /// The root's own propagation type, which is set late because pivot_root(2) would refuse it.
     pub(crate) final_propagation: Option<Propagation>,
     pub(crate) sysctls: Vec<Sysctl>,
 }
@@ -46,11 +46,11 @@ pub struct Plan {
 pub(crate) enum Opener {
     /// The runtime, before the clone: it has the rights of the host.
     Runtime,
-    /// The runtime too. It attaches the trees where only init sees them, and init clones them from there: with the
-    /// locks of the kernel, and with few descriptors.
+    /// The runtime too. It attaches the trees where only init sees them, and init clones them from
+    /// there: with the kernel's mount locks, and with few open descriptors.
     Staged,
-    /// Init, right after it has its mount namespace and before the first mount, so that no source can lie below a
-    /// mount that the container's files have led astray (CVE-2021-30465).
+    /// Init, right after it has its mount namespace and before the first mount, so that no source
+    /// can be below a mount that the container's files have redirected (CVE-2021-30465).
     Init,
 }
 
@@ -75,7 +75,8 @@ impl Plan {
         matches!(self.ground, Ground::Base(_))
     }
 
-    /// Whether a file system may be mounted from a block device, which the kernel then opens for init.
+    /// Whether a file system may be mounted from a block device, which the kernel then opens for
+    /// init.
     pub fn may_open_devices(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
             mount::Action::New(new) => !VIRTUAL.contains(&new.kind.as_c_str()),
@@ -86,11 +87,11 @@ impl Plan {
         })
     }
 
-    /// Readies the mount namespace that this process has just got: opens what the parent could not, sets the
-    /// propagation of what was inherited, attaches the root at its host path.
+    /// Prepares the new mount namespace of this process: opens the sources that the parent could
+    /// not open, sets the propagation of inherited mounts, attaches the root at its host path.
     ///
     /// # Errors
-    /// The place of the failure; [`Plan::describe`] says it in words.
+    /// The place of the failure; [`Plan::describe`] describes it.
     pub fn attach(&self, handles: &mut Handles) -> Result<RootFd, Place> {
         handles
             .open_rest(&self.sources)
@@ -130,8 +131,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes the private procfs, at the first call: in init, when it is in its PID namespace and nothing is masked
-    /// yet. The container's own may be covered, or be something else.
+    /// Makes the private procfs, at the first call: in init, when it is in its PID namespace and
+    /// nothing is masked yet. The container's own /proc may be covered, or be something else.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
@@ -139,7 +140,7 @@ impl Plan {
         handles.make_procfs().map_err(Fault::at(List::Procfs, 0))
     }
 
-    /// Makes the root `/` and takes the host's files away. The working directory is then `/`.
+    /// Makes the root `/` and unmounts the host's files. The working directory is then `/`.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
@@ -149,7 +150,7 @@ impl Plan {
             .map_err(Fault::at(List::Pivot, 0))
     }
 
-    /// Makes read-only and hides what shall be, and writes the sysctls.
+    /// Makes paths read-only, masks paths, and writes the sysctls.
     ///
     /// # Errors
     /// As for [`Plan::attach`].

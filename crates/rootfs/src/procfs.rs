@@ -1,9 +1,9 @@
-//! A procfs that nobody else has touched, and the sysctls that are written through it. Labels are, too.
+//! A private procfs. Sysctls and labels are written through it.
 //!
-//! The container's /proc may be covered or be something else altogether (CVE-2025-52881). This instance is
-//! made in init, in its own PID namespace, and never attached; names in it are looked up without links and
-//! without crossing mounts. In a user namespace the kernel gives a new procfs only while a complete one is
-//! visible, so it is made before anything is masked.
+//! The container's /proc may be covered or be something else (CVE-2025-52881). This instance is
+//! made in init, in its own PID namespace, and never attached; names in it are looked up without
+//! links and without crossing mounts. In a user namespace the kernel gives a new procfs only while
+//! a complete one is visible, so it is made before anything is masked.
 
 use crate::place::Fault;
 use kernel::fs;
@@ -30,7 +30,7 @@ pub(crate) struct Sysctl {
 }
 
 impl Sysctl {
-    /// Writes it in one call, since the kernel takes each write as a whole value.
+    /// Writes it in one call, since for the kernel each write is a whole value.
     pub(crate) fn apply(&self, procfs: BorrowedFd<'_>) -> Result<(), Fault> {
         let resolve =
             Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV;
@@ -45,8 +45,8 @@ impl Sysctl {
     }
 }
 
-/// The path of a sysctl in dotted form. A slash within a component stands for a dot, as in sysctl(8):
-/// `net.ipv4.conf.eth0/1.forwarding`. `None`: no name of a file below /proc/sys.
+/// The path of a sysctl in dotted form. A slash within a component stands for a dot, as in
+/// sysctl(8): `net.ipv4.conf.eth0/1.forwarding`. `None`: it does not name a file below /proc/sys.
 pub(crate) fn path_of(key: &str) -> Option<CString> {
     let path: String = key
         .chars()

@@ -1,9 +1,10 @@
 //! Safe paths below a root descriptor.
 //!
-//! Every name that the container's files could influence is looked up here, by openat2(2) with the root as
-//! the top of the world: `..` and links cannot lead out, magic links are refused. A look-up gives a handle, and
-//! the handle is used; no name is looked up twice. What is missing is made by exclusive calls only, which
-//! never follow a link. The attacks that this avoids: CVE-2021-30465, CVE-2024-45310, CVE-2019-19921.
+//! Every name that the container's files could influence is looked up here, by openat2(2) with the
+//! root as the top directory: `..` and links cannot lead out, magic links are refused. A look-up
+//! returns a handle, and the handle is used; no name is looked up twice. Missing files are made by
+//! exclusive calls only, which never follow a link. The attacks that this avoids: CVE-2021-30465,
+//! CVE-2024-45310, CVE-2019-19921.
 
 use crate::place::Fault;
 use kernel::fs;
@@ -12,13 +13,14 @@ use kernel::{Call, Errno};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The longest path that the kernel takes, with its NUL.
+/// The longest path that the kernel accepts, with its NUL.
 const PATH_MAX: usize = 4096;
 
-/// How often a look-up is tried that races with renames (EAGAIN), and how many dangling links are followed.
+/// How often a look-up is repeated when it races with renames (EAGAIN), and how many dangling links
+/// are followed.
 const TRIES: usize = 128;
 
-/// The root directory of the container, and what the masks are cloned from.
+/// The root directory of the container, and the mounts that masks are cloned from.
 #[derive(Debug)]
 pub struct RootFd {
     pub(crate) fd: OwnedFd,
@@ -35,7 +37,7 @@ impl AsFd for RootFd {
 }
 
 impl RootFd {
-    /// Takes a directory as the root: for look-ups in the root of a container that already runs, or in tests.
+    /// Uses a directory as the root: for look-ups in the root of a running container, or in tests.
     pub fn new(fd: OwnedFd) -> Self {
         Self {
             fd,
@@ -44,16 +46,18 @@ impl RootFd {
         }
     }
 
-    /// Opens `path` as the container sees it; an absolute path and a relative one both count from the root.
+    /// Opens `path` as the container sees it; an absolute path and a relative one both count from
+    /// the root.
     ///
     /// # Errors
-    /// ENOENT, ENOTDIR, EACCES, ELOOP (a magic link, too many links), EAGAIN (renames all the time).
+    /// ENOENT, ENOTDIR, EACCES, ELOOP (a magic link, too many links), EAGAIN (renames all the
+    /// time).
     pub fn open(&self, path: &CStr, flags: OpenFlags) -> Result<OwnedFd, Errno> {
         look_up(self.as_fd(), path, flags, LINKS_INSIDE)
     }
 
-    /// Makes the directory `path` and those above it that are missing, mode 0755. One that is there stays as it
-    /// is.
+    /// Makes the directory `path` and the missing ones above it, mode 0755. An existing directory
+    /// stays as it is.
     pub fn make_directory(&self, path: &CStr) -> Result<(), Errno> {
         let flags = OpenFlags::DIRECTORY;
         match make(self.as_fd(), path, Form::Directory, flags, LINKS_INSIDE) {
@@ -69,7 +73,7 @@ pub(crate) const LINKS_INSIDE: Resolve = Resolve::IN_ROOT.union(Resolve::NO_MAGI
 /// A link anywhere in the path is an error (ELOOP).
 pub(crate) const NO_LINKS: Resolve = LINKS_INSIDE.union(Resolve::NO_SYMLINKS);
 
-/// One look-up, tried again while the kernel asks for it.
+/// One look-up, repeated while the kernel answers EAGAIN.
 pub(crate) fn look_up(
     root: BorrowedFd<'_>,
     path: &CStr,
@@ -94,8 +98,8 @@ pub(crate) enum Form {
     File,
 }
 
-/// Opens `path` below `root` as an O_PATH handle and makes what is missing of it. Gives whether the last
-/// component is new, too.
+/// Opens `path` below `root` as an O_PATH handle and makes its missing components. Also returns
+/// whether the last component is new.
 pub(crate) fn make(
     root: BorrowedFd<'_>,
     path: &CStr,
@@ -137,7 +141,8 @@ fn make_missing(
             }
             None => {}
         }
-        // A dangling link was replaced by what it says, or somebody else made the name: look again.
+        // A dangling link was replaced by its target, or another process has made the name: look
+        // again.
         match look_up(root, buffer.whole(), flags, resolve) {
             Ok(fd) => return Ok((fd, Age::Old)),
             Err(Errno::ENOENT) => {}
@@ -147,8 +152,8 @@ fn make_missing(
     Err(Fault::of(Call::Openat2)(Errno::ELOOP))
 }
 
-/// The handle of the longest directory that exists (`None`: the root), and where in the buffer the missing
-/// rest begins.
+/// The handle of the longest directory that exists (`None`: the root), and where in the buffer the
+/// missing rest begins.
 fn longest_prefix(
     root: BorrowedFd<'_>,
     buffer: &mut PathBuffer,
@@ -172,8 +177,8 @@ fn longest_prefix(
     }
 }
 
-/// Makes component after component from `start` of the buffer on, below `parent` or the root. `None`: a name was
-/// taken, and the buffer now says where to look instead.
+/// Makes component after component from `start` of the buffer on, below `parent` or the root.
+/// `None`: a name exists already, and the buffer now has the path to look up instead.
 fn make_rest(
     root: BorrowedFd<'_>,
     mut parent: Option<OwnedFd>,
@@ -189,7 +194,8 @@ fn make_rest(
         let here = parent.as_ref().map_or(root, OwnedFd::as_fd);
         let made = buffer.with_component(start, end, |name| match name.to_bytes() {
             b"." | b"" => Err(Fault::of(Call::Mkdir)(Errno::EINVAL)),
-            // Above something that does not exist: only a link can say so, and nobody means it.
+            // `..` below a missing directory: only a link can have it, and it has no sensible
+            // meaning.
             b".." => Err(Fault::of(Call::Mkdir)(Errno::ENOENT)),
             _ => make_one(here, name, form),
         })?;
@@ -205,7 +211,7 @@ fn make_rest(
     }
 }
 
-/// Makes one name and opens it. `None`: the name is taken.
+/// Makes one name and opens it. `None`: the name exists already.
 pub(crate) fn make_one(
     parent: BorrowedFd<'_>,
     name: &CStr,
@@ -259,7 +265,7 @@ impl PathBuffer {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c".")
     }
 
-    /// Calls with the bytes from `start` to `end`, which are then followed by a NUL for a while.
+    /// Calls with the bytes from `start` to `end`, which are followed by a NUL during the call.
     fn with_component<T>(&mut self, start: usize, end: usize, call: impl FnOnce(&CStr) -> T) -> T {
         let kept = std::mem::replace(&mut self.bytes[end], 0);
         let answer = call(CStr::from_bytes_until_nul(&self.bytes[start..]).unwrap_or(c"."));
@@ -281,8 +287,8 @@ impl PathBuffer {
             .map_or(self.length, |length| start + length)
     }
 
-    /// Replaces the component from `start` to `end`, a name in `parent` that is taken, by what the link says.
-    /// If it is no link (any more), nothing changes.
+    /// Replaces the component from `start` to `end`, an existing name in `parent`, by the target of
+    /// the link. If it is not a link (any more), nothing changes.
     fn follow(&mut self, parent: BorrowedFd<'_>, start: usize, end: usize) -> Result<(), Fault> {
         let mut target = [0_u8; PATH_MAX];
         let read = self.with_component(start, end, |name| {
@@ -308,7 +314,7 @@ impl PathBuffer {
         self.bytes[start..start + length].copy_from_slice(target);
         self.bytes[new_length] = 0;
         self.length = new_length;
-        // Look-ups count from the root anyway; the rest of the code likes no leading slash.
+        // Look-ups start at the root in any case, and the other code expects no leading slash.
         let slashes = self.slashes_at(0);
         self.bytes.copy_within(slashes..=self.length, 0);
         self.length -= slashes;

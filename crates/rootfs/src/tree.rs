@@ -1,7 +1,7 @@
-//! What is taken from the host: the root, bind sources, device nodes.
+//! The sources from the host: the root, bind sources, device nodes.
 //!
-//! A plan names trees of mounts by path, in one list; [`Source`] is a place in it. What they become when they are
-//! opened is in [`crate::Handles`].
+//! A plan names trees of mounts by path, in one list; [`Source`] is a place in it. Their open
+//! descriptors are in [`crate::Handles`].
 
 use crate::place::Fault;
 use kernel::fs::{self, FileKind};
@@ -39,7 +39,7 @@ pub(crate) enum Role {
     Node(FileKind, (u32, u32)),
     /// The source of a bind mount.
     Bind(Bind),
-    /// A cgroup of the container, which exists when init does.
+    /// A cgroup of the container, which exists only when init exists.
     Group,
 }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Tree {
     }
 }
 
-/// A part of a plan with the list that its sources are in, to be shown.
+/// A part of a plan with the list of its sources, for printing.
 pub(crate) struct Shown<'a, T>(pub(crate) T, pub(crate) &'a [Tree]);
 
 impl fmt::Display for Shown<'_, Source> {

@@ -1,8 +1,9 @@
 //! Init: from the clone to the container's program.
 //!
-//! Reads top to bottom as the lifecycle of the runtime specification. Only data of the plan and system
-//! calls: no allocation on the way to success, no formatting, no logging, no panics, and no way back
-//! (`-> !`). Whatever fails is told to the runtime in a few bytes; if the runtime is gone, there is nobody to live for.
+//! [`story`] reads from top to bottom as the lifecycle of the runtime specification. It uses only
+//! data of the plan and system calls: no allocation on the success path, no formatting, no logging,
+//! no panics, and it never returns (`-> !`). A failure goes to the runtime in a few bytes. If the
+//! runtime has ended, init ends too.
 
 use crate::Start;
 use crate::failure::{Failure, Place};
@@ -27,11 +28,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Why init ends without becoming the program.
 enum End {
-    /// To be told.
+    /// A failure to report to the runtime.
     Failure(Failure),
-    /// The runtime is gone.
+    /// The runtime has ended.
     Orphaned,
-    /// Another process goes on in this one's place.
+    /// Another process continues in this one's place.
     Relayed,
 }
 
@@ -76,7 +77,7 @@ fn story(
     thread: SingleThread,
 ) -> Result<Infallible, End> {
     let thread = enter_namespaces(plan, handles, link, thread)?;
-    // Until the container is created it has no life of its own.
+    // Until the container is created, init must not outlive the runtime.
     die_with_runtime(Some(Signal::SIGKILL))?;
     if let Some(process) = &plan.process {
         process
@@ -118,7 +119,7 @@ fn story(
                 locks.shut_before(Before::Drop, link)
             })
             .map_err(Failure::at(Place::Process))?;
-        // The kernel has forgotten it with the change of ids.
+        // The change of ids has cleared the signal.
         die_with_runtime(Some(Signal::SIGKILL))?;
         candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
         verify(process, &plan.capability)?;
@@ -128,7 +129,8 @@ fn story(
     locks
         .shut_before(Before::Ready, link)
         .map_err(Failure::at(Place::Seccomp))?;
-    // From here on the runtime's end is seen as that of the link; after its answer the runtime may go.
+    // From here on a closed link says that the runtime has ended. After its answer the runtime may
+    // end.
     die_with_runtime(None)?;
     // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
     let at_once = plan.hooks.start_container.is_empty();
@@ -148,13 +150,13 @@ fn story(
             .set_late_limit()
             .map_err(Failure::at(Place::Limits))?;
     }
-    // A start that was killed has released the container all the same.
+    // The container continues even if the `start` command was killed.
     let _nobody_listens = link.announce(Request::Exec);
     signals(!at_once)?;
     become_program(plan, candidate, locks, link)
 }
 
-/// Makes the tree and its root `/`, with the hooks that belong in between.
+/// Makes the tree, runs the hooks of the creation, and makes the tree's root `/`.
 fn make_files(
     plan: &Plan,
     tree: &rootfs::Plan,
@@ -182,7 +184,8 @@ fn make_files(
     Ok(root)
 }
 
-/// Makes the terminal and gives its master away. From here on the standard streams are the terminal.
+/// Makes the terminal and gives its master away. From here on the standard streams are the
+/// terminal.
 fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), End> {
     if let Some(terminal) = &plan.terminal {
         let pair = terminal.make(root).map_err(Failure::at(Place::Terminal))?;
@@ -191,8 +194,8 @@ fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), En
     Ok(())
 }
 
-/// Takes the root directory of the container that was entered. `root` is one that is not that of the
-/// mount namespace.
+/// Takes the root directory of the container that was entered. `root` is set if it is not the root
+/// of the mount namespace.
 fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
     let at = |call| move |errno| Failure::at(Place::Rootfs)(Failed::at(call, 0)(errno));
     if let Some(root) = root {
@@ -205,7 +208,7 @@ fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
         .map_err(at(Call::Openat2))
 }
 
-/// Takes the hops of the route; the last may be made by a sibling.
+/// Carries out the hops of the route. A sibling may make the last ones.
 fn enter_namespaces(
     plan: &Plan,
     handles: &Handles,
@@ -236,8 +239,8 @@ fn enter_namespaces(
     Ok(thread)
 }
 
-/// Goes on as a sibling in these namespaces. This process ends without waiting for the runtime's answer; the sibling waits
-/// for it, so each answer on the one socket is for one reader.
+/// Continues as a sibling in these namespaces. This process ends without waiting for the runtime's
+/// answer. The sibling waits for it, so each answer on the socket has one reader.
 fn relay(
     namespaces: NamespaceFlags,
     index: usize,
@@ -262,7 +265,7 @@ fn relay(
     }
 }
 
-/// Before this process hides: then the file may be somebody else's.
+/// Before [`hide`]: after it the file may belong to another user.
 fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
     let Some(score) = &plan.outside.oom_score_adj else {
         return Ok(());
@@ -272,8 +275,8 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         .map_err(Failure::at(Place::Process))
 }
 
-/// From here on nobody in the container can trace this process or look into its /proc entry, but with
-/// capabilities over the runtime's own user namespace. A clone is born hidden.
+/// Makes this process not dumpable. From here on only a process with capabilities over the
+/// runtime's own user namespace can trace it or look into its /proc entry. A clone inherits this.
 fn hide() -> Result<(), Failure> {
     set_dumpable(false)
         .map_err(Failed::at(Call::Prctl, 0))
@@ -287,7 +290,7 @@ fn die_with_runtime(signal: Option<Signal>) -> Result<(), Failure> {
         .map_err(Failure::at(Place::Process))
 }
 
-/// In the container's root: the bundle may be closed to the mapped root. ADR 9.
+/// They run in the container's root, since the mapped root may have no access to the bundle. ADR 9.
 fn create_container_hooks(
     plan: &Plan,
     thread: &SingleThread,
@@ -337,7 +340,8 @@ fn state_of(text: &spec::state::StateText) -> State<'_> {
     }
 }
 
-/// Compares what the kernel says with the plan, before anything of the container runs.
+/// Compares the state of the process in the kernel with the plan, before any code of the container
+/// runs.
 fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), Failure> {
     process.verify().map_err(Failure::at(Place::Verify))?;
     capability
@@ -345,7 +349,7 @@ fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), 
         .map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
 }
 
-/// The container is created: it lives on without the runtime until somebody starts it.
+/// The container is created: it waits without the runtime until a command starts it.
 fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let failed = Failed::at(Call::Receive, 0);
     socket::accept(listener)
@@ -353,9 +357,9 @@ fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
         .map_err(Failure::at(Place::Process))
 }
 
-/// Closes every descriptor but those of the container, those that the start needs (which the exec closes) and the
-/// root, which comes back. Before the filter, which may not know close_range(2). The handles are never used
-/// again.
+/// Closes every descriptor except those of the container, those that the start needs (which the
+/// exec closes) and the root, which it returns. This comes before the filter, which may not know
+/// close_range(2). The handles are not used again.
 fn close_all_but(
     plan: &Plan,
     link: &Link<Init>,
@@ -367,7 +371,7 @@ fn close_all_but(
         .as_fd()
         .try_clone_to_owned()
         .map_err(|_full| failed(Errno::EMFILE))?;
-    // What is closed by number must not be closed by its owner again.
+    // The descriptor is closed by number here, so its owner must not close it again.
     mem::forget(root);
     let link = link.as_fd().as_raw_fd();
     let listener = match start {

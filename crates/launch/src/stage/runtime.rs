@@ -1,4 +1,4 @@
-//! The runtime's side of a creation: answers what init asks, until init is ready.
+//! The runtime's side of a creation: it answers the requests of init until init is ready.
 
 use crate::Error;
 use crate::create::process_limit;
@@ -20,8 +20,9 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// How long a seccomp listener may take to accept; then how long, with its answers, init may take to be ready; and then
-/// to become the program.
+/// How long a seccomp listener may take to accept the connection. After that, how long init may
+/// take to be ready, including the listener's answers. After that, how long it may take to become
+/// the program.
 pub(crate) const LISTENER: Duration = Duration::from_secs(10);
 
 /// How far init is.
@@ -31,7 +32,8 @@ enum Progress {
     Ready,
 }
 
-/// The handles that the runtime needs after the clone. The trees of the host go: they are init's now.
+/// The handles that the runtime needs after the clone. The trees of the host are closed: init has
+/// them now.
 #[derive(Debug)]
 pub(crate) struct Opened {
     namespaces: namespace::Handles,
@@ -58,17 +60,18 @@ pub(crate) struct Stage<'a> {
     pub(crate) link: &'a Link<Runtime>,
     pub(crate) interrupts: &'a SignalFd,
     pub(crate) thread: &'a SingleThread,
-    /// Which process goes on as init: a relay replaces it.
+    /// The process that is init: a relay replaces it.
     pub(crate) child: Child,
-    /// When a listener that answers nothing has had its time: [`process::monotonic_ms`].
+    /// When the time limit of the listener ends: see [`process::monotonic_ms`].
     pub(crate) deadline: Option<u64>,
     /// The master of the terminal, for the caller.
     pub(crate) master: Option<OwnedFd>,
 }
 
 impl Stage<'_> {
-    /// Serves init until it is ready and proven to be what the plan says. `meanwhile` is called once, as soon as init is on its own
-    /// for the longest time: after the last thing that it asks for on its way into the namespaces.
+    /// Serves init until it is ready and verified against the plan. `work` is called once, when
+    /// init works alone for the longest time: after its last request on the way into the
+    /// namespaces.
     pub(crate) fn until_ready<T>(
         &mut self,
         meanwhile: impl FnOnce(&Self) -> Result<T, Error>,
@@ -86,7 +89,7 @@ impl Stage<'_> {
             self.set_oom_score()?;
         }
         let done = meanwhile(self)?;
-        // If not, init may be about to tell why.
+        // If this fails, init may be about to report why.
         let verified = self.plan.entry.ends_with_the_clone() && self.verify_place().is_ok();
         while self.answer()? == Progress::AtWork {}
         self.set_limits()?;
@@ -97,7 +100,7 @@ impl Stage<'_> {
         Ok(done)
     }
 
-    /// Does one thing that init asks for.
+    /// Serves one request of init.
     fn answer(&mut self) -> Result<Progress, Error> {
         match self.next()? {
             Message::Request(Request::Ready) => return Ok(Progress::Ready),
@@ -127,7 +130,7 @@ impl Stage<'_> {
         Ok(Progress::AtWork)
     }
 
-    /// Waits for init's next message, or for somebody who wants us to stop.
+    /// Waits for init's next message, or for a signal that asks this process to stop.
     fn next(&self) -> Result<Message, Error> {
         loop {
             let mut fds = [
@@ -156,7 +159,8 @@ impl Stage<'_> {
                 return self.link.next().map_err(|errno| Error::Link { errno });
             }
             if news[2] {
-                // Dead without a word, while a sibling that nobody has announced may still hold the link.
+                // Init has ended without a message, but a sibling that was not announced yet may
+                // still hold the link.
                 return Ok(Message::Closed);
             }
         }
@@ -189,8 +193,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Gives the standard streams to the container's user: in its user namespace init has no rights over what belongs to
-    /// an id that is not mapped. ADR 10.
+    /// Gives the standard streams to the container's user: in its user namespace init has no rights
+    /// over what belongs to an id that is not mapped. ADR 10.
     fn give_streams(&self, maps: &IdMaps) {
         if self.plan.terminal.is_some() {
             // Init has streams of its own.
@@ -201,14 +205,16 @@ impl Stage<'_> {
             return;
         };
         for stream in pipe::STANDARD {
-            // What belongs to somebody else stays his; what cannot be given away works without.
+            // A stream of another user stays as it is. A failure does not matter: the stream still
+            // works.
             let _best_effort = give_stream_to(stream, uid);
         }
     }
 
     /// Takes the sibling that the first process has made for the container's init.
     fn adopt(&mut self, pid: i32) -> Result<(), Error> {
-        // Our own child, not yet waited for: the number cannot be anybody else's.
+        // It is a child of this process and was not waited for yet, so no other process can have
+        // its number.
         let pidfd = clone::pidfd_open(pid).map_err(|errno| Error::Link { errno })?;
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
@@ -232,7 +238,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Hands the filter's notifications to whom the configuration says.
+    /// Sends the descriptor of the filter's notifications to the listener of the configuration.
     fn notify(&mut self, fd: &OwnedFd) -> Result<(), Error> {
         let listener = self
             .plan
@@ -244,7 +250,7 @@ impl Stage<'_> {
                 errno: Errno::EPROTO,
             });
         };
-        // Of a further process the state tells the container's first as well.
+        // For a further process the state also has the container's first process.
         let container = self.plan.first.unwrap_or(self.child.pid);
         listener
             .send(fd.as_fd(), (container, self.child.pid), LISTENER)
@@ -256,7 +262,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// A filter that is loaded before init is ready must be there now. Without a process nothing is ever run that it could be for.
+    /// A filter that is loaded before init is ready must be in force now. A container without a
+    /// process has no program to filter.
     fn verify_filter(&self) -> Result<(), Error> {
         let early = self.plan.seccomp.as_ref().is_some_and(|plan| {
             plan.listener.is_some() || plan.moment == seccomp::Moment::BeforeCapabilities
@@ -334,7 +341,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Init is in the namespaces and groups of the plan.
+    /// Checks that init is in the namespaces and groups of the plan.
     fn verify_place(&self) -> Result<(), Error> {
         self.plan
             .entry
@@ -344,7 +351,7 @@ impl Stage<'_> {
     }
 }
 
-/// How init, which has closed the link without a word, has ended.
+/// How init ended, after it closed the link without a message.
 pub(crate) fn lost(init: &Child, group: &cgroup::Group) -> Error {
     match clone::wait(Target::Pidfd(init.pidfd.as_fd()), Block::Yes) {
         Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },

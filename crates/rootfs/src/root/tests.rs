@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of its own for each case, gone afterwards.
+/// A directory of its own for each case, removed afterwards.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -36,7 +36,7 @@ impl Drop for Scratch {
     }
 }
 
-/// One thing to be planted; what cannot be (the parent is a file) is left out.
+/// One file to make; it is left out if it cannot be made (its parent is a file).
 #[derive(Debug, Clone)]
 enum Plant {
     Directory(String),
@@ -154,7 +154,7 @@ proptest! {
         let made = make(root.as_fd(), &c_path, Form::Directory, flags, LINKS_INSIDE);
         let oracle = pathrs::Root::open(theirs.root()).unwrap();
         let permissions = Permissions::from_mode(0o755);
-        // Where pathrs stops at a dangling link, we follow it inside.
+        // pathrs stops at a dangling link; this code follows it inside the root.
         if oracle.mkdir_all(&path, &permissions).is_ok() {
             prop_assert!(made.is_ok(), "{made:?}");
             let relative = |scratch: &Scratch| -> Vec<String> {
@@ -164,7 +164,7 @@ proptest! {
             prop_assert_eq!(relative(&ours), relative(&theirs));
         }
         if let Ok((fd, _)) = made {
-            // What was made is what the path now means, seen by the oracle.
+            // The path now leads to what was made, as the other crate sees it.
             let handle = pathrs::Root::open(ours.root()).unwrap().resolve(&path).unwrap();
             prop_assert_eq!(identity(&fd), identity(&OwnedFd::from(handle)));
         }

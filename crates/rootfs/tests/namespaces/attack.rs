@@ -1,5 +1,5 @@
-//! What an image, or a volume shared with another container, may have planted. Each fact names its class; the
-//! canary directory of the host must stay as it was.
+//! What an image, or a volume shared with another container, may have planted. Each fact names its
+//! class; the canary directory of the host must stay as it was.
 
 use crate::Fact;
 use crate::stage::{

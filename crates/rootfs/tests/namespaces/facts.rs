@@ -333,7 +333,8 @@ fn cgroup_v1() {
             options: options.to_owned(),
             group: group.into(),
         };
-        // Two names for one hierarchy would need a host that has them: links are made of the name alone.
+        // Two names for one hierarchy would need a host that has them: links are made of the name
+        // alone.
         let view = CgroupView::V1 {
             hierarchies: vec![
                 hierarchy("pids,extra", "pids", "/sys/fs/cgroup/pids"),

@@ -1,4 +1,5 @@
-//! The plans of typical configurations, as text: the shapes that ctr, Docker, Podman and the CRI send.
+//! The plans of typical configurations, as text: the shapes that ctr, Docker, Podman and the CRI
+//! send.
 //!
 //! `LOCULE_BLESS=1` writes the files anew; read the difference before you commit it.
 
@@ -63,7 +64,8 @@ fn with_base() -> Host {
 const BASE: &str = "a copy of the base in \"/run/base\"";
 const STAGED: &str = "the runtime, cloned by init";
 
-/// Compares what the first two lines of a plan say of the mount namespace and of who opens the sources.
+/// Compares what the first two lines of a plan say of the mount namespace and of who opens the
+/// sources.
 fn says(container: &Container, host: &Host, ground: &str, opener: &str) {
     let view = v2();
     let request = Request {
@@ -170,8 +172,8 @@ fn of_template() {
     );
 }
 
-/// Which mounts carry `linux.mountLabel`, as a parameter or on their root directory; a label of the mount's own wins, and
-/// stands without the quotes of mount(2).
+/// Which mounts carry `linux.mountLabel`, as a parameter or on their root directory; a label of the
+/// mount's own wins, and stands without the quotes of mount(2).
 fn with_labels() {
     let root = scratch().join("root");
     let mut container = template(&root);

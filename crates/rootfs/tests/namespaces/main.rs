@@ -1,8 +1,9 @@
 //! Plans that are really carried out, each in a process with namespaces of its own.
 //!
-//! This program has no test harness, since the harness' threads would forbid a clone: it is a list of
-//! facts, each of which is a function that runs in a fresh mount, PID, IPC, UTS and network namespace with a
-//! scratch tmpfs, and says what is wrong by panicking. Needs root and says so where it has not.
+//! This program has no test harness, since the harness' threads would forbid a clone: it is a list
+//! of facts, each of which is a function that runs in a fresh mount, PID, IPC, UTS and network
+//! namespace with a scratch tmpfs, and says what is wrong by panicking. Needs root and says so
+//! where it has not.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]

@@ -1,4 +1,5 @@
-//! The ground that facts stand on: a scratch directory, configurations, and a container that is set up.
+//! The ground that facts stand on: a scratch directory, configurations, and a container that is set
+//! up.
 
 use kernel::errno::chain;
 use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
