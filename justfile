@@ -40,6 +40,10 @@ test:
 vm-test *chapter:
     integration/vm/test.sh {{ chapter }}
 
+# the OCI validation suite, which go fetches: just validate [PROGRAM...]; see docs/conformance.md
+validate *programs: build
+    integration/validate.sh target/debug/locule {{ programs }}
+
 # the integration tests against another runtime, to prove the tests: just control crun
 control runtime="runc":
     LOCULE_RUNTIME={{ runtime }} cargo test --package integration --no-fail-fast
