@@ -288,3 +288,42 @@ fn without_nice(s: &Sandbox, bundle: &Bundle) -> Outcome {
         .arg(s.id());
     s.finish(command, Some(bundle))
 }
+
+/// `locule plan` says who sets what; `execCPUAffinity` is not about the first process.
+#[test]
+fn a_plan_names_the_attributes_and_who_sets_them() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let scheduler =
+            json!({"policy": "SCHED_RR", "priority": 4, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+        bundle
+            .set("/process/scheduler", scheduler)
+            .set(
+                "/process/ioPriority",
+                json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+            )
+            .set(
+                "/linux/memoryPolicy",
+                json!({"mode": "MPOL_BIND", "nodes": "0,2-3", "flags": ["MPOL_F_STATIC_NODES"]}),
+            )
+            .set("/process/execCPUAffinity", json!({"final": "0"}));
+        let scheduler = "scheduler SCHED_RR nice 0 priority 4 flags 0x1\n";
+        let priority = "I/O priority IOPRIO_CLASS_IDLE 0\n";
+        let policy = "memory policy MPOL_BIND nodes 0,2-3 MPOL_F_STATIC_NODES\n";
+        for setter in ["process", "runtime"] {
+            if setter == "runtime" {
+                bundle.user_namespace(&[(0, 100_000, 65536)]);
+            }
+            let mut command = Command::new(&s.subject.program);
+            command.arg("plan").arg("--bundle").arg(bundle.write());
+            let plan = s.finish(command, Some(&bundle)).ok();
+            assert!(!plan.stdout.contains("CPUs"), "{}", plan.stdout);
+            plan.contains(&format!("{setter}: {scheduler}"))
+                .contains(&format!("{setter}: {priority}"))
+                .contains(&format!("process: {policy}"));
+        }
+    });
+}

@@ -106,7 +106,7 @@ const EXAMPLES: &[(&str, Before)] = &[
         Before::Bundle,
     ),
     (
-        "locule seccomp lint seccomp.json && echo nothing odd",
+        "locule seccomp lint seccomp.json && echo no findings",
         Before::Bundle,
     ),
     ("locule seccomp test config.json mkdir", Before::Bundle),
@@ -214,7 +214,8 @@ fn every_example_of_the_help_works() {
             bundle.write();
             let before = match before {
                 Before::Bundle => "true",
-                Before::Directory => "rm /srv/box/config.json",
+                // The template is a shell at a terminal: this is typed into it.
+                Before::Directory => "rm /srv/box/config.json; exec <<< exit",
                 Before::Root => "mkdir /run/mine",
                 Before::Created => "locule create --bundle /srv/box box1",
                 Before::Running => "locule run --detach --bundle /srv/box box1",
