@@ -571,8 +571,8 @@ fn missing_paths_are_errors_unless_they_are_optional() {
         document["pathBeneath"][1] = rule("/etc/passwd", &["read_file", "read_dir"]);
         set(&mut bundle, &document);
         s.try_create(&bundle, &s.id(), &[]).fails_with(&[
-            "#/pathBeneath/1/allowedAccess: \"/etc/passwd\" is no directory",
-            "`read_dir`",
+            "#/pathBeneath/1/allowedAccess: `read_dir` applies only to directories",
+            "\"/etc/passwd\" is another type of file",
         ]);
     });
 }

@@ -385,10 +385,10 @@ fn properties_that_systemd_refuses_make_nothing() {
 fn malformed_annotations_and_paths_are_refused() {
     sandbox::pure_v2(|s| {
         for (name, text, told) in [
-            ("KillSignal", "fifteen", "is no value"),
-            ("TimeoutStopSec", "'15'", "no number of seconds"),
+            ("KillSignal", "fifteen", "is not a value"),
+            ("TimeoutStopSec", "'15'", "not a number of seconds"),
             ("PIDs", "@au [1]", "the runtime's own"),
-            ("No_Name", "1", "no name of a property"),
+            ("No_Name", "1", "not the name of a property"),
         ] {
             let (mut bundle, id) = bundle(s, "system.slice");
             let key = format!("/annotations/org.systemd.property.{name}");

@@ -308,7 +308,7 @@ fn a_host_with_v1_is_refused() {
         let _systemd = Pretended::make();
         let socket = UnixListener::bind("/run/systemd/private").expect("socket");
         let (bundle, id) = bundle(s, "system.slice");
-        create(s, &bundle, &id).fails_with(&["cgroup v2 alone", "--cgroup-manager cgroupfs"]);
+        create(s, &bundle, &id).fails_with(&["only cgroup v2", "--cgroup-manager cgroupfs"]);
         drop(socket);
         no_state_is_left(s);
     });

@@ -1,5 +1,5 @@
-//! What later commands do with the processes of a container's groups: list, signal, freeze, thaw, and
-//! remove the groups. Every wait has a deadline.
+//! Operations on the groups of an existing container: list, signal, freeze and thaw its processes,
+//! and remove the groups. Every wait has a deadline.
 
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
@@ -16,15 +16,15 @@ use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
 
-/// How long a freeze may take that only serves to send a signal to all at once.
+/// The deadline for a freeze that only serves to signal all processes at once.
 const FREEZE_TO_SIGNAL: Duration = Duration::from_millis(500);
 
-/// What the kernel answers about a group that was removed a moment ago.
+/// The kernel's errors for a group that was just removed.
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// Looks at `top` and at all groups below it. What goes away meanwhile is left out.
+/// Visits `top` and all groups below it. Groups that disappear during the walk are skipped.
 fn walk(
     top: Directory,
     mut look: impl FnMut(&Directory) -> Result<(), Error>,
@@ -53,10 +53,10 @@ fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
     let mut pids = BTreeSet::new();
     walk(top, |group| {
         match group.read("cgroup.procs") {
-            // A pid of 0 is a process outside of the caller's PID namespace.
+            // A pid of 0 is a process outside the caller's PID namespace.
             Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
             Err(errno) if is_gone(errno) => {}
-            // A threaded group: its processes are listed by the group above.
+            // A threaded group: the group above lists its processes.
             Err(Errno::EOPNOTSUPP) => {}
             Err(source) => {
                 let file = group.path().join("cgroup.procs");
@@ -68,7 +68,8 @@ fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
     Ok(pids)
 }
 
-/// Thaws `top` and all groups below it: a container may have frozen a group of its own, and v1's frozen processes do not die.
+/// Thaws `top` and all groups below it: a container may have frozen a group of its own, and v1's
+/// frozen processes do not die.
 fn thaw_all(top: Directory) -> Result<(), Error> {
     walk(top, |group| {
         match group.write_named("freezer.state", "THAWED") {
@@ -90,7 +91,7 @@ pub(crate) fn some_pids(group: &Directory) -> Vec<i32> {
     all.unwrap_or_default().into_iter().take(5).collect()
 }
 
-/// Removes all groups below `top`, the deepest first. Gives the errno that stopped it.
+/// Removes all groups below `top`, the deepest first. Returns the errno that stopped it.
 fn remove_below(top: Directory) -> Result<(), Errno> {
     let first = top.children()?;
     let mut open: Vec<(Directory, Vec<OsString>)> = vec![(top, first)];
@@ -150,7 +151,7 @@ fn remove_once(place: &Place) -> Result<bool, Error> {
     }
 }
 
-/// The error that names who is still there.
+/// The error that names the remaining processes.
 fn survivors(place: &Place, deadline: Duration) -> Result<Error, Error> {
     let pids = match place.find()? {
         Some(directory) => collect(directory)?.into_iter().collect(),
@@ -163,14 +164,14 @@ fn survivors(place: &Place, deadline: Duration) -> Result<Error, Error> {
     })
 }
 
-/// The part of a group that freezes.
+/// The freezer of a group.
 struct Freezer {
     directory: Directory,
     version: Version,
 }
 
 impl Freezer {
-    /// What is asked of the group, or of one above it: the freezer may still be at work.
+    /// Whether the group, or one above it, was asked to freeze; the freezer may not have finished.
     fn is_frozen(&self) -> Result<bool, Error> {
         match self.version {
             Version::V2 => {
@@ -180,7 +181,7 @@ impl Freezer {
         }
     }
 
-    /// Whether the freezer has done what was asked.
+    /// Whether the freezer has reached the requested state.
     fn has_reached(&self, frozen: bool) -> Result<bool, Error> {
         match (self.version, frozen) {
             (Version::V2, true) => self.flag("cgroup.events", "frozen 1"),
@@ -209,7 +210,7 @@ impl Freezer {
 
     fn set(&self, frozen: bool, deadline: Duration) -> Result<(), Error> {
         let end = Instant::now() + deadline;
-        // Opened before the write, so that no change of its content is missed.
+        // Open it before the write, so that no change of its content is missed.
         let events = match self.version {
             Version::V2 => self.directory.open_file("cgroup.events").ok(),
             Version::V1 => None,
@@ -231,7 +232,7 @@ impl Freezer {
                     );
                 }
                 None => {
-                    // A fork in flight can hold up the v1 freezer until it is asked again.
+                    // A fork in progress can delay the v1 freezer until it is asked again.
                     sleep(pause.min(left));
                     pause = (pause * 2).min(Duration::from_millis(10));
                     self.ask(frozen)?;
@@ -241,7 +242,7 @@ impl Freezer {
         Ok(())
     }
 
-    /// Takes an unfinished freeze back: half a container must not stand still.
+    /// Undoes an unfinished freeze: no part of the container may stay frozen.
     fn timed_out(&self, frozen: bool, deadline: Duration) -> Error {
         let group = self.directory.path().to_owned();
         if frozen && let Err(error) = self.ask(false) {
@@ -256,7 +257,7 @@ impl Freezer {
 }
 
 impl Location {
-    /// The v1 freezer where it is mounted (other tools of such hosts look there), else v2's. `None`: no
+    /// The v1 freezer if it is mounted (other tools on such hosts read it), else v2's. `None`: no
     /// freezer, or the group is gone.
     fn freezer(&self) -> Result<Option<Freezer>, Error> {
         let Some(place) = self.v1("freezer").or_else(|| self.unified()) else {
@@ -268,7 +269,7 @@ impl Location {
         }))
     }
 
-    /// The hierarchies whose lists of processes are looked at: v2, and the one of v1 that is acted upon.
+    /// The hierarchies whose process lists are read: v2, and the v1 hierarchy that is used.
     fn listed(&self) -> impl Iterator<Item = &Place> {
         let v1 = self.v1("freezer").or_else(|| self.v1("pids")).or_else(|| {
             self.groups
@@ -278,8 +279,8 @@ impl Location {
         self.unified().into_iter().chain(v1)
     }
 
-    /// The processes of the container's groups and of all groups below, in ascending order and in the
-    /// caller's PID namespace. A group that is gone has none.
+    /// The processes of the container's groups and of all groups below, in ascending order and in
+    /// the caller's PID namespace. A group that is gone has none.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = BTreeSet::new();
         for place in self.listed() {
@@ -291,9 +292,9 @@ impl Location {
         Ok(pids.into_iter().collect())
     }
 
-    /// Sends `signal` to every process of the groups. SIGKILL leaves no survivor, forks included
-    /// (cgroup.kill, Linux 5.14; on v1 the group is frozen meanwhile), and thaws a frozen group, since
-    /// v1's frozen processes do not die.
+    /// Sends `signal` to every process of the groups. SIGKILL kills all of them, forks included
+    /// (cgroup.kill, Linux 5.14; on v1 the group is frozen during the kill). It also thaws a frozen
+    /// group, since v1's frozen processes do not die.
     ///
     /// # Errors
     /// [`Error::NoGroup`] if the container has none: its processes are not known.
@@ -307,12 +308,12 @@ impl Location {
         let killed = self.kill_at_once()?;
         let freezer = self.freezer()?;
         if !killed && let Some(freezer) = &freezer {
-            // An unfinished freeze is no reason to spare anyone: the rounds below catch what forks.
+            // Continue after an unfinished freeze: the rounds below find new forks.
             if let Err(error) = freezer.set(true, FREEZE_TO_SIGNAL) {
                 tracing::debug!("freeze before SIGKILL: {error}");
             }
         }
-        // After cgroup.kill only the v1 side of a hybrid host can hold more.
+        // After cgroup.kill only the v1 side of a hybrid host can have more processes.
         let only_v2 = self.groups.iter().all(|place| place.version == Version::V2);
         let sent = if killed && only_v2 {
             Ok(())
@@ -334,7 +335,7 @@ impl Location {
         sent
     }
 
-    /// Writes cgroup.kill; false where the group or the file is not there.
+    /// Writes cgroup.kill; false if the group or the file does not exist.
     fn kill_at_once(&self) -> Result<bool, Error> {
         let Some(place) = self.unified() else {
             return Ok(false);
@@ -370,8 +371,8 @@ impl Location {
                 .iter()
                 .filter_map(|pid| pidfd_open(*pid).ok().map(|pidfd| (*pid, pidfd)))
                 .collect();
-            // Whoever is listed after its descriptor was opened is the process behind it, or has
-            // replaced a dead one: no stranger with a re-used id is hit.
+            // A pid that is still listed after its descriptor was opened belongs to the group. So
+            // the signal never reaches an unrelated process with a re-used pid.
             let still: BTreeSet<i32> = self.pids()?.into_iter().collect();
             for (pid, pidfd) in open.iter().filter(|(pid, _pidfd)| still.contains(pid)) {
                 match pidfd_send_signal(pidfd.as_fd(), signal) {
@@ -403,7 +404,7 @@ impl Location {
         }
     }
 
-    /// Stops every process of the group and waits until all stand still.
+    /// Freezes every process of the group and waits until all are frozen.
     ///
     /// # Errors
     /// [`Error::NoFreezer`]; [`Error::FreezerTimeout`], after which the group runs again.
@@ -414,21 +415,21 @@ impl Location {
     /// Lets the processes of the group run again.
     ///
     /// # Errors
-    /// [`Error::NoFreezer`]; [`Error::FreezerTimeout`], which is what happens if a group above is frozen.
+    /// [`Error::NoFreezer`]; [`Error::FreezerTimeout`], which happens if a group above is frozen.
     pub fn thaw(&self, deadline: Duration) -> Result<(), Error> {
         self.freezer()?
             .ok_or(Error::NoFreezer)?
             .set(false, deadline)
     }
 
-    /// Leaves the groups themselves.
+    /// Keeps the groups themselves.
     fn remove_sub_groups(&self) -> Result<(), Error> {
         for place in &self.groups {
             if let Some(group) = place.open()? {
                 match remove_below(group) {
                     Err(source) if !is_gone(source) => {
                         return Err(Error::Directory {
-                            action: "remove what is below",
+                            action: "remove the groups below",
                             group: place.host_path(),
                             source,
                         });
@@ -457,9 +458,9 @@ impl Location {
         Ok(())
     }
 
-    /// Removes the groups and all groups below them (a scope is stopped first), but no group above, and waits for processes that are
-    /// about to end. Groups that are gone are no error; groups that the container only inherits are
-    /// never touched.
+    /// Removes the groups and all groups below them (a scope is stopped first), but no group above,
+    /// and waits for processes that are about to end. A missing group is not an error. Groups that
+    /// the container only inherits are never changed.
     ///
     /// # Errors
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
@@ -468,11 +469,11 @@ impl Location {
         if let Some(unit) = &self.unit {
             for place in &self.groups {
                 if place.is_taken()? {
-                    tracing::debug!("{:?} is another's by now", place.host_path());
+                    tracing::debug!("{:?} now belongs to another container", place.host_path());
                     return Ok(());
                 }
             }
-            // systemd would ask them to end, and wait for longer than we do.
+            // systemd would ask them to end, and would wait longer than this deadline.
             self.await_the_last(end, deadline)?;
             if unit.stop() == Remover::Systemd {
                 return self.remove_sub_groups();

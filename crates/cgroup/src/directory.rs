@@ -1,8 +1,8 @@
 //! One group's directory, held by descriptor.
 //!
-//! Names are resolved with openat2(2) below a directory that is known to be of a cgroup file system, and
-//! may not leave it, cross a mount or follow a link: a container that owns a sub-tree chooses the names
-//! in it. Decides nothing about what the files mean.
+//! Names are resolved with openat2(2) below a directory that is known to be of a cgroup file
+//! system, and the resolution may not leave it, cross a mount or follow a link: a container that
+//! owns a sub-tree chooses the names in it. This module does not decide what the files mean.
 
 use kernel::Errno;
 use kernel::attribute::{attribute, set_attribute};
@@ -27,7 +27,7 @@ pub(crate) struct Directory {
     path: PathBuf,
 }
 
-/// The extended attribute that says which creation a group is for.
+/// The extended attribute that names the creation a group belongs to.
 const MARK: &CStr = c"trusted.locule";
 const MARK_OF_USER: &CStr = c"user.locule";
 
@@ -41,7 +41,7 @@ pub(crate) enum Made {
     Existing,
 }
 
-/// Opens `name` below `from`, again when a rename elsewhere has disturbed the look-up.
+/// Opens `name` below `from`. Tries again if a concurrent rename disturbed the look-up.
 fn open<P: ?Sized + NixPath>(
     from: BorrowedFd<'_>,
     name: &P,
@@ -60,7 +60,7 @@ fn open<P: ?Sized + NixPath>(
     Err(Errno::EAGAIN)
 }
 
-/// In one call, as these files want it.
+/// Writes in one call, as these files require.
 fn write_whole(fd: &OwnedFd, value: &str) -> Result<(), Errno> {
     loop {
         match write(fd, value.as_bytes()) {
@@ -77,7 +77,7 @@ fn beneath() -> ResolveFlag {
 }
 
 impl Directory {
-    /// Takes `fd` for a hierarchy's root after a look at its file system; `None` if that is another one.
+    /// Uses `fd` as a hierarchy's root if its file system is a cgroup one; else `None`.
     pub(crate) fn root(fd: OwnedFd, path: &Path) -> Result<Option<(Self, Version)>, Errno> {
         let version = match fstatfs(&fd)?.filesystem_type() {
             CGROUP2_SUPER_MAGIC => Version::V2,
@@ -147,7 +147,8 @@ impl Directory {
         write_whole(&fd, value)
     }
 
-    /// Writes each of `values` to `file`, one call each. Gives the index of the one that was refused.
+    /// Writes each of `values` to `file`, one call each. An error has the index of the refused
+    /// value.
     pub(crate) fn write_each(&self, file: &str, values: &[String]) -> Result<(), (usize, Errno)> {
         let fd = open(self.fd(), file, OFlag::O_WRONLY, beneath()).map_err(|errno| (0, errno))?;
         for (index, value) in values.iter().enumerate() {
@@ -156,7 +157,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes `value` to `file` and gives what the file says then; `None` if it cannot be read.
+    /// Writes `value` to `file` and returns the content afterwards; `None` if it cannot be read.
     pub(crate) fn write_and_read(&self, file: &str, value: &str) -> Result<Option<String>, Errno> {
         let fd = match open(self.fd(), file, OFlag::O_RDWR, beneath()) {
             Err(Errno::EACCES) => return self.write(file, value).map(|()| None),
@@ -173,19 +174,19 @@ impl Directory {
         open(self.fd(), file, OFlag::O_RDONLY, beneath())
     }
 
-    /// Whether `file` is there.
+    /// Whether `file` exists.
     #[cfg(test)]
     pub(crate) fn has(&self, file: &str) -> bool {
         faccessat(self.fd(), file, AccessFlags::F_OK, AtFlags::empty()).is_ok()
     }
 
-    /// Whether the caller may write `name` (empty: may make sub-groups here).
+    /// Whether the caller may write `name` (empty: may create sub-groups here).
     pub(crate) fn may_write(&self, name: &str) -> bool {
         let name = if name.is_empty() { "." } else { name };
         faccessat(self.fd(), name, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
     }
 
-    /// Gives `file` (empty: the group itself) to `uid`.
+    /// Makes `uid` the owner of `file` (empty: of the group itself).
     pub(crate) fn chown(&self, file: &str, uid: u32) -> Result<(), Errno> {
         let flags = if file.is_empty() {
             AtFlags::AT_EMPTY_PATH
@@ -210,25 +211,26 @@ impl Directory {
         Ok(names)
     }
 
-    /// For calls that want a directory descriptor; opened with O_PATH.
+    /// For calls that need a directory descriptor; opened with O_PATH.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// The directory's number, which no other of the hierarchy gets while the host runs.
+    /// The directory's inode number. No other directory of the hierarchy gets it while the host
+    /// runs.
     pub(crate) fn inode(&self) -> Result<u64, Errno> {
         fstat(&self.fd).map(|stat| stat.st_ino)
     }
 
-    /// Notes which creation the group is for, until the group is removed. Only the host's root, or on cgroup v2
-    /// the group's owner, can.
+    /// Records which creation the group belongs to, until the group is removed. Only the host's
+    /// root can do this, or on cgroup v2 the group's owner.
     pub(crate) fn set_mark(&self, mark: &str) -> Result<(), Errno> {
         let readable = self.readable()?;
         let set = |name| set_attribute(readable.as_fd(), name, mark.as_bytes());
         set(MARK).or_else(|errno| set(MARK_OF_USER).map_err(|_second| errno))
     }
 
-    /// What [`Self::set_mark`] has noted.
+    /// The mark that [`Self::set_mark`] has recorded.
     pub(crate) fn mark(&self) -> Option<String> {
         let readable = self.readable().ok()?;
         let mut buffer = [0; LONGEST_MARK];

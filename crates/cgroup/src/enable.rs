@@ -1,7 +1,7 @@
 //! Controllers of cgroup v2 reach a group only if every group above passes them on.
 //!
-//! Those that limits need are enabled from the top down, and so are those that only account (cpu, io,
-//! memory, pids), as far as they go: engines read their files of every container.
+//! Controllers that limits need are enabled from the top down. Controllers that only account (cpu,
+//! io, memory, pids) are enabled where possible, since engines read their files of every container.
 
 use kernel::Errno;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::directory::Directory;
 use crate::resources::FileWrite;
 use crate::{Error, Place};
 
-/// Wanted for every group, but no reason to fail.
+/// Enabled for every group where possible; a failure is not an error.
 const ACCOUNTING: &[&str] = &["cpu", "io", "memory", "pids"];
 
 /// The controller that a file belongs to.
@@ -75,8 +75,9 @@ struct Refusal {
     errno: Errno,
 }
 
-/// Whether a group has processes of its own, and is not the root, which may. Such a group passes no domain controller on (EBUSY); a threaded
-/// one, such as cpu, it would: and take no more domains below it then, so that the container's group were invalid.
+/// Whether a group other than the root has its own processes. Such a group cannot pass a domain
+/// controller on (EBUSY). It could pass on a threaded one, such as cpu, but then the groups below
+/// it could not be domains, and the container's group would be invalid.
 fn is_inhabited(group: &Directory) -> bool {
     let is_root = group.read("cgroup.type").is_err();
     !is_root
@@ -85,8 +86,8 @@ fn is_inhabited(group: &Directory) -> bool {
             .is_ok_and(|list| !list.is_empty())
 }
 
-/// Enables `wanted` in every group from the root to the one above `place`, all together or else one by
-/// one. Gives what was refused.
+/// Enables `wanted` in every group from the root to the one above `place`, all together or else one
+/// by one. Returns the refused ones.
 fn walk_down(root: &Directory, place: &Place, wanted: &[&str]) -> Result<Vec<Refusal>, Error> {
     let above = place.split().0;
     let ends = above

@@ -5,31 +5,31 @@ use spec::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A failure of this room.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container has no group in a hierarchy with the controller.
     #[error("the container has no cgroup of the controller {controller:?}")]
     NoController {
-        /// As given.
+        /// The name as given.
         controller: String,
     },
-    /// The configuration asks for what cannot be done.
+    /// The configuration asks for something that is not possible.
     #[error(transparent)]
     Config(#[from] Diagnostic),
 
-    /// The systemd manager was asked for where there is none.
+    /// The systemd manager was requested, but systemd does not run.
     #[error(
-        "systemd does not run this host ({missing:?} is missing): leave --systemd-cgroup out, or say --cgroup-manager cgroupfs"
+        "systemd does not run on this host ({missing:?} is missing): leave out --systemd-cgroup, or use --cgroup-manager cgroupfs"
     )]
     NoSystemd {
-        /// What is there where it does.
+        /// The path that exists where systemd runs.
         missing: PathBuf,
     },
 
     /// The systemd manager needs cgroup v2.
     #[error(
-        "the systemd cgroup manager needs a host with cgroup v2 alone, and {path:?} is of cgroup v1: say --cgroup-manager cgroupfs"
+        "the systemd cgroup manager needs a host with only cgroup v2, and {path:?} is cgroup v1: use --cgroup-manager cgroupfs"
     )]
     LegacyHierarchy {
         /// A v1 hierarchy.
@@ -42,36 +42,36 @@ pub enum Error {
         if tried.is_empty() { "XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS name no bus".to_owned() } else { tried.join("; ") }
     )]
     NoBus {
-        /// What each place has answered.
+        /// The answer of each place.
         tried: Vec<String>,
     },
 
-    /// Something is wrong with the bus, or systemd has refused.
-    #[error("ask systemd by D-Bus")]
+    /// The bus does not work, or systemd refused the request.
+    #[error("call systemd over D-Bus")]
     Bus(#[from] dbus::Error),
 
-    /// Process numbers mean something else there.
+    /// Process ids have a different meaning there.
     #[error(
-        "systemd at {bus} is outside of this process' PID namespace and would take the container's pid for another's: say --cgroup-manager cgroupfs"
+        "systemd at {bus} is outside this process' PID namespace and would see another process under the container's pid: use --cgroup-manager cgroupfs"
     )]
     OutOfSight {
         /// The address.
         bus: String,
     },
 
-    /// An answer is none.
-    #[error("systemd at {bus} does not say {what} in a form that is known")]
+    /// An answer has an unknown form.
+    #[error("systemd at {bus} reports {what} in an unknown form")]
     Unexpected {
         /// The address.
         bus: String,
-        /// What was asked for.
+        /// The question.
         what: &'static str,
     },
 
-    /// The unit cannot be made as it should be.
+    /// The unit cannot be created as requested.
     #[error("{pointer}systemd refuses unit {unit:?}")]
     Refused {
-        /// JSON pointer of the property that it does not like, with ": "; empty if that is not known.
+        /// JSON pointer of the refused property, with ": "; empty if it is not known.
         pointer: String,
         /// The unit.
         unit: String,
@@ -80,9 +80,9 @@ pub enum Error {
         source: dbus::Error,
     },
 
-    /// Somebody else has a unit of that name.
+    /// A unit of that name exists already.
     #[error(
-        "systemd has a unit {unit:?} already ({state}): another container or service has that name; choose another in cgroupsPath"
+        "systemd already has a unit {unit:?} ({state}): another container or service has that name; choose another in cgroupsPath"
     )]
     UnitExists {
         /// The unit.
@@ -91,7 +91,7 @@ pub enum Error {
         state: String,
     },
 
-    /// systemd has given up on the unit.
+    /// systemd could not start the unit.
     #[error(
         "systemd did not start unit {unit:?}: the job ended as {result:?}; its journal says why"
     )]
@@ -103,14 +103,14 @@ pub enum Error {
     },
 
     /// The unit is gone.
-    #[error("systemd has no unit {unit:?} any more")]
+    #[error("systemd no longer has unit {unit:?}")]
     NoUnit {
         /// The unit.
         unit: String,
     },
 
-    /// The state names what is no scope.
-    #[error("the state names {unit:?} as the container's unit, which is no scope")]
+    /// The state names a unit that is not a scope.
+    #[error("the state names {unit:?} as the container's unit, and that is not a scope")]
     NoScope {
         /// The unit.
         unit: String,
@@ -119,11 +119,11 @@ pub enum Error {
     /// Nothing at the usual place is a cgroup file system.
     #[error("no cgroup file system is mounted on {path:?} or on its sub-directories")]
     NotMounted {
-        /// Where it was looked for.
+        /// The directory that was searched.
         path: PathBuf,
     },
 
-    /// A directory is there but of another file system than it should be.
+    /// The directory exists, but not on a cgroup file system.
     #[error("{path:?} is not on a cgroup file system")]
     Foreign {
         /// The directory.
@@ -140,9 +140,9 @@ pub enum Error {
         source: Errno,
     },
 
-    /// A relative path counts from the caller's own group, and that is out of sight.
+    /// A relative path starts at the caller's own group, and that group is not visible.
     #[error(
-        "cgroup {own:?} of this process is outside of the mount {mount:?}; a relative cgroupsPath cannot be resolved"
+        "cgroup {own:?} of this process is outside the mount {mount:?}: a relative cgroupsPath cannot be resolved"
     )]
     OwnGroupHidden {
         /// The caller's group as the kernel names it.
@@ -154,7 +154,7 @@ pub enum Error {
     /// A system call on a group's directory failed.
     #[error("{action} cgroup {group:?}")]
     Directory {
-        /// What was tried: "make", "open", "list", "remove".
+        /// The action: "make", "open", "list", "remove".
         action: &'static str,
         /// The directory.
         group: PathBuf,
@@ -173,12 +173,12 @@ pub enum Error {
         source: Errno,
     },
 
-    /// A file of a group did not take a value.
+    /// A file of a group did not accept a value.
     #[error("write {value:?} to {file:?}")]
     WriteFile {
         /// The file.
         file: PathBuf,
-        /// What was written.
+        /// The value.
         value: String,
         /// The kernel's answer.
         #[source]
@@ -192,9 +192,9 @@ pub enum Error {
         pointer: String,
         /// The file.
         file: PathBuf,
-        /// What was written.
+        /// The value.
         value: String,
-        /// What the refusal means.
+        /// The reason for the refusal.
         reason: String,
         /// The kernel's answer.
         #[source]
@@ -203,7 +203,7 @@ pub enum Error {
 
     /// A v2 controller that a limit needs could not be enabled for the group.
     #[error(
-        "{pointer}: cgroup controller {controller} is not enabled for {group:?}; write \"+{controller}\" to cgroup.subtree_control of {above:?} (which fails while processes are in that very group)"
+        "{pointer}: cgroup controller {controller} is not enabled for {group:?}; write \"+{controller}\" to cgroup.subtree_control of {above:?} (this fails while processes are in that group)"
     )]
     NotEnabled {
         /// JSON pointer of the first property that needs it.
@@ -222,18 +222,18 @@ pub enum Error {
     /// The program that decides about devices was refused.
     #[error("{call} the device program of cgroup {group:?}{}{log}", if log.is_empty() { "" } else { ": " })]
     DeviceProgram {
-        /// What was tried: "load", "list", "attach", "detach".
+        /// The action: "load", "list", "attach", "detach".
         call: &'static str,
         /// The directory.
         group: PathBuf,
-        /// What the kernel's verifier says.
+        /// The log of the kernel's verifier.
         log: String,
         /// The kernel's answer.
         #[source]
         source: Errno,
     },
 
-    /// The kernel gives no random number, which tells one creation from another.
+    /// The kernel returned no random number. The number distinguishes one creation from another.
     #[error("get a random number")]
     Random(#[source] Errno),
 
@@ -248,7 +248,7 @@ pub enum Error {
         pids: Vec<i32>,
     },
 
-    /// The group (or one above it) is frozen: a process born there would never run.
+    /// The group (or one above it) is frozen: a process that starts there would never run.
     #[error(
         "container's cgroup unexpectedly frozen: cgroup {group:?} is frozen; thaw it or choose another cgroupsPath"
     )]
@@ -266,14 +266,14 @@ pub enum Error {
         kind: String,
     },
 
-    /// The group passes controllers on, which one with processes may not.
+    /// The group passes controllers on, so it may not have processes.
     #[error(
-        "cgroup {group:?} passes the controllers {controllers:?} on to groups below it and so takes no processes; take them out of its cgroup.subtree_control or choose another cgroupsPath"
+        "cgroup {group:?} enables the controllers {controllers:?} for the groups below it, so it takes no processes; remove them from its cgroup.subtree_control or choose another cgroupsPath"
     )]
     PassesOn {
         /// The directory.
         group: PathBuf,
-        /// Those that do not work on threads.
+        /// The controllers that do not work on threads.
         controllers: String,
     },
 
@@ -289,8 +289,8 @@ pub enum Error {
         source: Errno,
     },
 
-    /// The kernel says that the process is elsewhere.
-    #[error("process {pid} is in cgroup {found:?} and not in {group:?}")]
+    /// According to the kernel, the process is in another group.
+    #[error("process {pid} is in cgroup {found:?}, not in {group:?}")]
     Misplaced {
         /// The process.
         pid: i32,
@@ -306,7 +306,7 @@ pub enum Error {
 
     /// The group has no freezer.
     #[error(
-        "no freezer: neither a cgroup v2 group nor the v1 controller freezer is there for this container"
+        "the container has no freezer: it has neither a cgroup v2 group nor the v1 controller freezer"
     )]
     NoFreezer,
 
@@ -317,7 +317,7 @@ pub enum Error {
         group: PathBuf,
         /// "frozen" or "thawed".
         state: &'static str,
-        /// How long was waited.
+        /// The time waited.
         deadline: Duration,
     },
 
@@ -342,9 +342,9 @@ pub enum Error {
     Survivors {
         /// The directory.
         group: PathBuf,
-        /// Who is in it, sub-groups included.
+        /// The processes in it and in its sub-groups.
         pids: Vec<i32>,
-        /// How long was waited.
+        /// The time waited.
         deadline: Duration,
     },
 }

@@ -1,4 +1,4 @@
-//! What this room asks of the host, before anything is decided.
+//! The facts about the host that this crate collects before it decides anything.
 
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
@@ -14,21 +14,24 @@ use crate::{Error, Manager, Version};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
-    /// The hierarchies in which a container's group can be. On hybrid hosts the unified one comes first.
+    /// The hierarchies in which a container's group can be. On hybrid hosts the unified one comes
+    /// first.
     pub hierarchies: Vec<Hierarchy>,
     /// Sizes of huge pages, named as in hugetlb's files: "2MB".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub page_sizes: Vec<String>,
-    /// The systemd that makes scopes; `None`: it does not run this host, or nobody has asked.
+    /// The systemd that makes scopes; `None`: systemd does not run on this host, or it was not
+    /// asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<Systemd>,
 }
 
 impl Facts {
-    /// Asks what the plan of `request` depends on. Gives the connection to systemd too, if there is one now.
+    /// Collects the facts that the plan of `request` depends on. Returns the connection to systemd
+    /// too, if there is one.
     ///
     /// # Errors
-    /// A malformed `linux.cgroupsPath`; a systemd that is there and does not answer.
+    /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer.
     pub fn probe(request: &Request<'_>) -> Result<(Self, Bus), Error> {
         let resources = &request.container.resources;
         let mut facts = Self::default();
@@ -81,7 +84,8 @@ impl Facts {
         }
     }
 
-    /// Asks everything that can be asked without a container. What does not answer is left out.
+    /// Collects all facts that do not depend on a container. Facts that are not available are left
+    /// out.
     pub fn probe_all() -> Self {
         let (instance, is_root) = match geteuid().is_root() {
             true => (Instance::System, true),

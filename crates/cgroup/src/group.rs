@@ -1,4 +1,4 @@
-//! A group that exists: processes enter it, and are found in it.
+//! Groups that exist: moves processes into them and verifies where processes are.
 
 use kernel::Errno;
 use kernel::process::SIGKILL;
@@ -11,13 +11,13 @@ use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, Place, Version};
 
-/// Whether something of the groups may be there.
+/// Whether some of the groups may exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// They are to be made around the first process.
+    /// They will be made around the first process.
     NotYet,
     Yes,
-    /// They are those of a container that runs: whoever joins them does not end them.
+    /// They belong to a running container: a process that joins them does not end them.
     Others,
 }
 
@@ -28,7 +28,7 @@ pub struct Group {
     /// In the order of the location's groups; empty before they are made.
     directories: Vec<Directory>,
     begun: Begun,
-    /// What was made for it, groups above it included.
+    /// The groups that were made for it, including groups above it.
     made: Undo,
 }
 
@@ -42,7 +42,7 @@ impl Group {
         }
     }
 
-    /// Groups that are not made before their first process is there.
+    /// Groups that are made together with their first process.
     pub(crate) fn awaited(location: Location) -> Self {
         Self {
             location,
@@ -60,11 +60,12 @@ impl Group {
         self.directories = directories;
     }
 
-    /// Kills what is in the groups of a container that did not come to be, and removes them and those above that were made for it and
-    /// that nobody else uses by now; nothing, if they were not made yet: a unit of that name is somebody else's then.
+    /// Cleans up after a failed creation: kills the processes in the groups, then removes the
+    /// groups and the unused groups above that were made for them. Does nothing if the groups were
+    /// not made yet: a unit of that name then belongs to another container or service.
     ///
     /// # Errors
-    /// What is left and why.
+    /// What remains, and why.
     pub fn end(&self, deadline: Duration) -> Result<(), Error> {
         if self.begun != Begun::Yes || self.location.is_empty() {
             return Ok(());
@@ -123,8 +124,8 @@ impl Group {
             .map(|(_place, directory)| directory.fd())
     }
 
-    /// Moves the process `pid` (of the caller's PID namespace) to the groups that it is not in: one write
-    /// for each v1 hierarchy, and one for v2 if the process was not born there.
+    /// Moves the process `pid` (of the caller's PID namespace) to the groups that it is not in yet:
+    /// one write for each v1 hierarchy, and one for v2 if the process did not start there.
     pub fn join(&self, pid: i32) -> Result<(), Error> {
         let text = pid.to_string();
         for (place, directory) in self.each() {
@@ -142,10 +143,10 @@ impl Group {
         Ok(())
     }
 
-    /// Compares what the kernel says about `pid` with the location.
+    /// Compares the groups of `pid`, as the kernel reports them, with the location.
     ///
     /// # Errors
-    /// [`Error::Misplaced`] with the group that the process is in instead.
+    /// [`Error::Misplaced`] with the group that the process is in.
     pub fn verify(&self, pid: i32) -> Result<(), Error> {
         if self.directories.is_empty() {
             return Ok(());
@@ -157,8 +158,8 @@ impl Group {
                 .filter_map(membership)
                 .find(|(controllers, _path)| *controllers == place.controllers)
                 .map_or("", |(_controllers, path)| path);
-            // Where the mount's root is not the hierarchy's (a container on a shared cgroup namespace),
-            // the names differ and the group's own list decides.
+            // If the mount's root is not the hierarchy's root (a container in a shared cgroup
+            // namespace), the names differ, and the group's own list decides.
             let sub_group = self.location.unit.as_ref();
             let sub_group = sub_group.and_then(|unit| unit.sub_group.as_deref());
             let expected = match sub_group {

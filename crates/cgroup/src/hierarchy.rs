@@ -1,9 +1,10 @@
-//! What the host has mounted.
+//! The cgroup hierarchies that the host has mounted.
 //!
-//! Looks at `/sys/fs/cgroup` and at `/proc/self/cgroup`: a cgroup2 file system there is the only
-//! hierarchy (v2); else each line of the second names a hierarchy whose directory carries the names of
-//! its controllers (v1), and `unified` may be a cgroup2 beside them (hybrid). The mount table, which is
-//! long on busy hosts, is read only when the caller's own group is not where its name says.
+//! Reads `/sys/fs/cgroup` and `/proc/self/cgroup`. If `/sys/fs/cgroup` is a cgroup2 file system,
+//! that is the only hierarchy (v2). Else each line of `/proc/self/cgroup` names a hierarchy, whose
+//! directory has the names of its controllers (v1), and `unified` may be a cgroup2 beside them
+//! (hybrid). The mount table is long on busy hosts. It is read only if the caller's own group is
+//! not at the path of its name.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
 /// Where every distribution mounts its hierarchies.
 pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
-/// One tree of groups, as the caller finds it.
+/// One tree of groups, as the caller sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hierarchy {
@@ -34,29 +35,31 @@ pub struct Hierarchy {
     pub version: Version,
     /// The directory below /sys/fs/cgroup; empty on a pure v2 host.
     pub name: String,
-    /// As /proc/self/cgroup lists them: "cpu,cpuacct", "name=systemd"; empty for v2.
+    /// The controllers as /proc/self/cgroup lists them: "cpu,cpuacct", "name=systemd"; empty for
+    /// v2.
     pub controllers: String,
-    /// The controllers of v2 that its root has.
+    /// The v2 controllers of its root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub available: Vec<String>,
     /// The caller's group, as /proc/self/cgroup names it.
     pub own: String,
-    /// The caller's group as a path below the mount's root ("/" or "/a/b"); `None`: it cannot be seen, or nobody
-    /// has looked.
+    /// The caller's group as a path below the mount's root ("/" or "/a/b"); `None`: it is not
+    /// visible, or it was not looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_group: Option<String>,
-    /// What an ordinary user may do with the groups that matter to it, by their paths without the leading slash.
+    /// What an ordinary user may do with the groups that it needs, by their paths without the
+    /// leading slash.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rights: BTreeMap<String, Rights>,
 }
 
-/// What the caller may do with a group that is there.
+/// What the caller may do with a group that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rights {
     /// Move processes there: write cgroup.procs.
     pub enter: bool,
-    /// Make groups in it.
+    /// Create groups in it.
     pub make: bool,
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn membership(line: &str) -> Option<(&str, &str)> {
     rest.split_once(':')
 }
 
-/// The content of a small file of the kernel's.
+/// The content of a small file of the kernel.
 pub(crate) fn read_text(path: &str) -> Result<String, Error> {
     let bytes = fs::read(path).map_err(|error| Error::Read {
         path: PathBuf::from(path),
@@ -84,8 +87,8 @@ pub(crate) fn read_text(path: &str) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Opens the directory of a hierarchy by its name below [`MOUNT`]. `None`: not there, or no cgroup file
-/// system.
+/// Opens the directory of a hierarchy by its name below [`MOUNT`]. `None`: it does not exist, or is
+/// not a cgroup file system.
 pub(crate) fn open_root(name: &str) -> Option<(Directory, Version)> {
     let path = Path::new(MOUNT).join(name);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -93,7 +96,8 @@ pub(crate) fn open_root(name: &str) -> Option<(Directory, Version)> {
     Directory::root(fd, &path).ok().flatten()
 }
 
-/// As [`open_root`], below the descriptor of [`MOUNT`]; a link such as `cpu` to `cpu,cpuacct` is followed.
+/// As [`open_root`], below the descriptor of [`MOUNT`]; a link such as `cpu` to `cpu,cpuacct` is
+/// followed.
 fn open_root_below(mount: &OwnedFd, name: &str) -> Option<(Directory, Version)> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
@@ -104,8 +108,8 @@ fn open_root_below(mount: &OwnedFd, name: &str) -> Option<(Directory, Version)> 
         .flatten()
 }
 
-/// Every hierarchy that a container's group can be in, with its root. On hybrid hosts the unified one comes
-/// first. None: nothing is mounted where it should be.
+/// Every hierarchy that a container's group can be in, with its root. On hybrid hosts the unified
+/// one comes first. Empty: nothing is mounted at the usual place.
 pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
     let own = read_text("/proc/self/cgroup").unwrap_or_default();
     let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
@@ -128,8 +132,8 @@ pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
     found
 }
 
-/// The v1 hierarchy of the controllers in `list`, if it is mounted. Of the named ones only systemd's
-/// counts: it is how systemd knows what belongs to a service.
+/// The v1 hierarchy of the controllers in `list`, if it is mounted. Of the named hierarchies only
+/// systemd's counts: systemd uses it to find the processes of a service.
 fn v1(mount: &OwnedFd, list: &str, own: &str) -> Option<(Hierarchy, Directory)> {
     if list.is_empty() || (list.starts_with("name=") && list != "name=systemd") {
         return None;
@@ -182,8 +186,8 @@ impl Hierarchy {
 
     /// Looks for the caller's group below the mount's root.
     ///
-    /// The two differ in a container that shares the host's cgroup namespace and has only its own
-    /// group mounted; there the mount's root is cut off.
+    /// The two roots differ in a container that shares the host's cgroup namespace and has only its
+    /// own group mounted. There the mount's root is removed from the path.
     pub(crate) fn find_own_group(&mut self, root: &Directory) {
         self.own_group = self.below_mount(root);
     }
@@ -204,8 +208,9 @@ impl Hierarchy {
         (is_whole && root.open_below(relative).is_ok()).then(|| format!("/{relative}"))
     }
 
-    /// Looks what the caller may do at `path` (with the leading slash): with the group there or else the nearest
-    /// one above it, and on v2 with the nearest one that is above both ends of a move.
+    /// Checks what the caller may do at `path` (with the leading slash): with the group there, or
+    /// else with the nearest existing group above it. On v2 it also checks the nearest group above
+    /// both ends of a move.
     pub(crate) fn look_at(&mut self, root: &Directory, path: &str) {
         let mut at = path.trim_start_matches('/');
         loop {
@@ -237,7 +242,7 @@ impl Hierarchy {
         is_v2.then(|| shared.join("/").trim_start_matches('/').to_owned())
     }
 
-    /// Whether an ordinary user may make the group at `path` and move a process there.
+    /// Whether an ordinary user may create the group at `path` and move a process there.
     pub(crate) fn is_permitted(&self, path: &str) -> bool {
         let relative = path.trim_start_matches('/');
         let mut at = relative;
@@ -252,7 +257,8 @@ impl Hierarchy {
         if !permitted || self.version == Version::V1 {
             return permitted;
         }
-        // v2 asks for write access to the list of the nearest group that is above both ends of a move.
+        // v2 requires write access to the process list of the nearest group above both ends of a
+        // move.
         let shared = self.shared(path);
         let rights = shared.and_then(|shared| self.rights.get(&shared));
         rights.is_some_and(|rights| rights.enter)
@@ -264,7 +270,7 @@ fn above(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(above, _name)| above)
 }
 
-/// The root (within its file system) of the uppermost mount at `point`. See proc_pid_mountinfo(5).
+/// The root (within its file system) of the topmost mount at `point`. See proc_pid_mountinfo(5).
 fn root_of_mount(table: &str, point: &Path) -> Option<String> {
     table.lines().rev().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
@@ -339,7 +345,7 @@ mod tests {
         assert!(!delegated.is_permitted("/user/a/theirs"));
         assert!(!delegated.is_permitted("/user/b"));
         assert!(!delegated.is_permitted("/box"));
-        // Writable itself, but reached through a group that is not.
+        // The group is writable, but a group above it is not.
         let apart = rights(&[("", false, false), ("box", true, true)]);
         assert!(!apart.is_permitted("/box"));
     }

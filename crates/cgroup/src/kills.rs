@@ -1,27 +1,29 @@
-//! What a limit has done: how often that of memory has killed, and which one of processes is reached.
+//! The effects of limits: how often the memory limit has killed, and which process limit is
+//! reached.
 
 use std::path::PathBuf;
 
 use crate::directory::Directory;
 use crate::{Error, Location, Version};
 
-/// What the memory limit has done to a group.
+/// The effects of the memory limit on a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory {
-    /// Processes killed for it so far.
+    /// Processes that it has killed so far.
     pub kills: u64,
     /// The limit in bytes; `None` is no limit.
     pub limit: Option<u64>,
-    /// The most bytes that were in use, or are where the kernel does not keep that (v2 before Linux 5.19).
+    /// The peak use in bytes, or the current use if the kernel does not record the peak (v2 before
+    /// Linux 5.19).
     pub peak: u64,
 }
 
-/// A limit on processes that lets no more be made.
+/// A limit on processes that is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessLimit {
-    /// The directory of the group that has it: the container's, or one above.
+    /// The directory of the group that has the limit: the container's, or one above.
     pub group: PathBuf,
-    /// How many it allows.
+    /// The number of processes that it allows.
     pub limit: u64,
 }
 
@@ -42,8 +44,9 @@ impl Location {
         Ok(place.open()?.map(|group| (group, place.version)))
     }
 
-    /// The limit on processes that is reached, of the container's group or of the nearest one above. A process that has ended since does not
-    /// count any more: then the group's own count of refusals tells.
+    /// The limit on processes that is reached, of the container's group or of the nearest group
+    /// above. If a process has ended since, the number of processes no longer shows it; then the
+    /// group's count of refusals does.
     pub fn process_limit(&self) -> Option<ProcessLimit> {
         let place = self.v1("pids").or_else(|| self.unified())?;
         let root = place.root().ok()??;
@@ -65,7 +68,8 @@ impl Location {
         })
     }
 
-    /// What the memory limit has done so far. `None` without a memory controller, or if the group is gone.
+    /// The effects of the memory limit so far. `None` without a memory controller, or if the group
+    /// is gone.
     pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
         let Some((group, version)) = self.memory()? else {
             return Ok(None);
@@ -84,7 +88,7 @@ impl Location {
                 .ok()
                 .map(|text| OutOfMemory {
                     kills: counter(&text, "oom_kill"),
-                    // No limit is the largest multiple of a page.
+                    // "No limit" is the largest multiple of a page.
                     limit: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
                     peak: number("memory.max_usage_in_bytes").unwrap_or(0),
                 }),

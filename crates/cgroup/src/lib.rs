@@ -1,11 +1,12 @@
 //! Control groups: make, join, limit, freeze, kill, remove.
 //!
-//! Decides where a container's groups are, on cgroup v2, v1 and hybrid hosts, and what is written into
-//! them. [`Facts::probe`] looks at the host; [`Plan::lower`] is a pure function of what it found; [`Plan::create`] makes the groups;
-//! [`Location`] is what the state keeps, and everything that later commands do with a group starts
-//! there. Groups are reached by descriptor: a name is resolved below the root of its hierarchy and
-//! leads nowhere else. Sources: the OCI runtime specification, config-linux.md#control-groups, and the
-//! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
+//! Decides where a container's groups are, on cgroup v2, v1 and hybrid hosts, and what is written
+//! into them. [`Facts::probe`] collects the facts of the host. [`Plan::lower`] is a pure function
+//! of these facts. [`Plan::create`] makes the groups. The state keeps a [`Location`], and later
+//! commands start from it. Groups are opened by descriptor: a name is resolved below the root of
+//! its hierarchy and cannot leave it. Sources: the OCI runtime specification,
+//! config-linux.md#control-groups, and the kernel's Documentation/admin-guide/cgroup-v2.rst and
+//! cgroup-v1.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -44,7 +45,7 @@ pub use systemd::{Bus, Instance, Systemd, Unit};
 
 use serde::{Deserialize, Serialize};
 
-/// Who makes and owns the groups.
+/// The manager that makes and owns the groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Manager {
@@ -52,7 +53,7 @@ pub enum Manager {
     Cgroupfs,
     /// systemd, as transient units.
     Systemd,
-    /// Nobody: the container stays in the groups of its maker and no limit is set.
+    /// No manager: the container stays in the runtime's groups, and no limit is set.
     Disabled,
 }
 

@@ -1,4 +1,5 @@
-//! What the state remembers of a container's groups, and what the container is shown of them.
+//! The location of a container's groups, as the state keeps it, and the part of it that the
+//! container sees.
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,39 +21,41 @@ pub struct Place {
     pub controllers: String,
     /// The group below the hierarchy's root, with a leading slash.
     pub path: String,
-    /// The inode of the group's directory, once it is known: another one at that path is another's.
+    /// The inode of the group's directory, once it is known: a directory with another inode at that
+    /// path belongs to another container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
-    /// What the group is marked with for this creation: `ID/NUMBER`. A later creation that takes the empty
-    /// group over leaves another mark. None: the group is systemd's, or the caller cannot mark it.
+    /// The group's mark for this creation: `ID/NUMBER`. A later creation that takes over the empty
+    /// group writes another mark. `None`: systemd owns the group, or the caller cannot mark it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
 }
 
-/// What is known of the group at a recorded path.
+/// The owner of the group at a recorded path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The container.
     Own,
-    /// Perhaps the container: its maker has ended before it marked the group. No process of the container
-    /// is in it.
+    /// Perhaps the container: its runtime ended before it marked the group. No process of the
+    /// container is in it.
     Unknown,
-    /// It was made or taken over later.
+    /// Another one: the group was made or taken over later.
     Other,
 }
 
-/// Where a container's groups are, or would be: known before any of them is made.
+/// Where a container's groups are, or will be; known before any of them is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Location {
     /// Who makes and owns the groups.
     pub manager: Manager,
-    /// The container's own groups, one in each hierarchy; none if it stays where its maker is.
+    /// The container's own groups, one in each hierarchy; none if it stays in the runtime's groups.
     pub groups: Vec<Place>,
-    /// Where its maker is, if it has no groups of its own. Only ever looked at, never acted upon.
+    /// The runtime's groups, if the container has no groups of its own. They are only read, never
+    /// changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inherited: Vec<Place>,
-    /// The scope whose group it is; `None`: systemd has no part in it.
+    /// The scope that owns the group; `None`: not a group of systemd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
 }
@@ -98,7 +101,7 @@ impl Place {
         }
     }
 
-    /// The group's directory; `None` if it is gone, or is not provably the container's.
+    /// The group's directory; `None` if it is gone, or cannot be proven to be the container's.
     pub(crate) fn open(&self) -> Result<Option<Directory>, Error> {
         let found = self.find()?;
         Ok(found.filter(|directory| self.owner(directory) == Owner::Own))
@@ -116,7 +119,7 @@ impl Place {
         }
     }
 
-    /// Whether a group that was made or taken over later has its path.
+    /// Whether its path now has a group that was made or taken over later.
     pub(crate) fn is_taken(&self) -> Result<bool, Error> {
         if self.inode.is_none() && self.mark.is_none() {
             return Ok(false);
@@ -125,7 +128,7 @@ impl Place {
         Ok(found.is_some_and(|directory| self.owner(&directory) == Owner::Other))
     }
 
-    /// Whatever group is there.
+    /// The group at the path, with any owner.
     pub(crate) fn find(&self) -> Result<Option<Directory>, Error> {
         self.check()?;
         match self.root()? {
@@ -134,7 +137,7 @@ impl Place {
         }
     }
 
-    /// Whatever group is there, in the hierarchy of this root.
+    /// The group at the path, with any owner, in the hierarchy of this root.
     pub(crate) fn find_below(&self, root: &Directory) -> Result<Option<Directory>, Error> {
         match root.open_below(self.relative()) {
             Ok(group) => Ok(Some(group)),
@@ -155,7 +158,7 @@ impl Place {
         }
     }
 
-    /// State files are trusted little: a group is never the root, and never reached by "..".
+    /// State files are not trusted: a group is never the root, and its path never contains "..".
     pub(crate) fn check(&self) -> Result<(), Error> {
         let names = name::components(&self.path)?;
         if names.is_empty() || self.hierarchy.contains('/') || self.hierarchy == ".." {
@@ -173,7 +176,8 @@ impl Place {
 }
 
 impl Location {
-    /// Notes which groups these are, now that they are there: whatever has their paths later is another's.
+    /// Records the identity of the groups once they exist: a later group at the same path belongs
+    /// to another container.
     pub fn identify(&mut self) {
         for place in &mut self.groups {
             let found = place.find().ok().flatten();
@@ -181,10 +185,10 @@ impl Location {
         }
     }
 
-    /// The paths at which there are groups that others have made or taken over since.
+    /// The paths whose groups another container has made or taken over since.
     ///
     /// # Errors
-    /// A group that cannot be looked at.
+    /// A group cannot be read.
     pub fn taken(&self) -> Result<Vec<PathBuf>, Error> {
         let mut taken = Vec::new();
         for place in &self.groups {
@@ -195,10 +199,10 @@ impl Location {
         Ok(taken)
     }
 
-    /// The paths at which there are groups, whosever they are.
+    /// The paths at which there are groups, with any owner.
     ///
     /// # Errors
-    /// A group that cannot be looked at.
+    /// A group cannot be read.
     pub fn present(&self) -> Result<Vec<PathBuf>, Error> {
         let mut present = Vec::new();
         for place in &self.groups {
@@ -214,15 +218,15 @@ impl Location {
         self.groups.is_empty()
     }
 
-    /// The groups, opened, for a process that is to join them.
+    /// The groups, opened, for a process that joins them.
     ///
     /// # Errors
-    /// A group that is gone.
+    /// A group no longer exists.
     pub fn open(&self) -> Result<Group, Error> {
         Group::open(self)
     }
 
-    /// No group: the process stays where its maker is.
+    /// No group: the process stays in the runtime's groups.
     pub fn none(manager: Manager) -> Self {
         Self {
             manager,
@@ -232,7 +236,7 @@ impl Location {
         }
     }
 
-    /// As [`Self::below`], for the hierarchies of these controllers alone.
+    /// As [`Self::below`], only for the hierarchies of these controllers.
     ///
     /// # Errors
     /// As there; [`Error::NoController`].
@@ -252,10 +256,10 @@ impl Location {
         Ok(location)
     }
 
-    /// The same location one or more names deeper, for a process that is to join a sub-group.
+    /// The same location one or more levels deeper, for a process that joins a sub-group.
     ///
     /// # Errors
-    /// `sub_group` holds `..` or odd bytes; it cannot lead out of the container's own group.
+    /// `sub_group` contains `..` or invalid bytes; it cannot lead out of the container's own group.
     pub fn below(&self, sub_group: &str) -> Result<Self, Error> {
         let mut location = self.clone();
         let names = name::components(sub_group)?;
@@ -265,9 +269,10 @@ impl Location {
         Ok(location)
     }
 
-    /// The same location where the process `pid` of the container is now: an init that manages groups of its
-    /// own moves itself to a sub-group, after which the container's group takes no process (EBUSY).
-    /// Where the process is not below the container's group, that group stays.
+    /// The same location, but in the group where the process `pid` of the container is now. An init
+    /// that manages its own groups moves itself to a sub-group; then the container's group accepts
+    /// no process (EBUSY). In hierarchies where the process is not below the container's group, the
+    /// location does not change.
     pub fn of_process(&self, pid: i32) -> Result<Self, Error> {
         let text = read_text(&format!("/proc/{pid}/cgroup"))?;
         let mut location = self.clone();
@@ -314,7 +319,7 @@ pub struct HierarchyMount {
     pub group: PathBuf,
 }
 
-/// What a mount of type `cgroup` shows.
+/// The content of a mount of type `cgroup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupMount {
     /// The unified hierarchy.
@@ -331,7 +336,7 @@ pub enum CgroupMount {
     },
 }
 
-/// What the container's `cgroup` mounts are made of. `V1` without hierarchies: the host has none.
+/// The content for the container's `cgroup` mounts. `V1` without hierarchies: the host has none.
 pub fn mount_view(location: &Location) -> CgroupMount {
     let places = if location.groups.is_empty() {
         &location.inherited

@@ -1,20 +1,20 @@
 //! The rules of `linux.cgroupsPath`.
 //!
-//! With the cgroup file system an absolute path counts from the mount, a relative or an absent one from
-//! where the runtime itself is. With systemd it is `slice:prefix:name`. A `..` is refused in both:
-//! a group is only ever made below the place that the rule names.
+//! With the cgroup file system an absolute path starts at the mount, and a relative or absent one
+//! starts at the runtime's own group. With systemd the form is `slice:prefix:name`. Both refuse
+//! `..`: a group is only made below the place that the rule names.
 
 use spec::{Code, Diagnostic};
 
 const POINTER: &str = "/linux/cgroupsPath";
 
-/// Where the components of a path count from.
+/// The starting point of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Base {
     /// The root of the hierarchy.
     Mount,
-    /// The caller's own group (v1) or the group above it (v2: one with processes can have no limited
-    /// sub-groups).
+    /// The caller's own group (v1), or the group above it (v2: a group with processes cannot have
+    /// sub-groups with limits).
     Caller,
 }
 
@@ -29,19 +29,20 @@ fn problem(message: String) -> Diagnostic {
     Diagnostic::new(Code::Path, POINTER, message)
 }
 
-/// Splits `path` at its slashes; empty names and `.` mean nothing. Refuses what the kernel would refuse.
+/// Splits `path` at its slashes; empty names and `.` are ignored. Refuses names that the kernel
+/// would refuse.
 pub(crate) fn components(path: &str) -> Result<Vec<String>, Diagnostic> {
     let mut names = Vec::new();
     for name in path.split('/') {
         match name {
             "" | "." => {}
-            ".." => return Err(problem(format!("path {path:?} holds \"..\""))),
+            ".." => return Err(problem(format!("path {path:?} contains \"..\""))),
             _ if name.len() > 255 => {
                 return Err(problem(format!("name {name:?} is longer than 255 bytes")));
             }
             _ if name.contains(['\n', '\0']) => {
                 return Err(problem(format!(
-                    "name {name:?} holds a line break or a NUL"
+                    "name {name:?} contains a line break or a NUL"
                 )));
             }
             _ => names.push(name.to_owned()),
@@ -90,7 +91,8 @@ pub(crate) struct UnitName {
 }
 
 impl UnitName {
-    /// Reads `cgroups_path`; absent or empty it is `system.slice:locule:ID` (rootless: `user.slice`).
+    /// Reads `cgroups_path`; absent or empty it is `system.slice:locule:ID` (rootless:
+    /// `user.slice`).
     ///
     /// # Errors
     /// Anything but three parts, and parts that cannot be in a unit's name.
@@ -108,10 +110,11 @@ impl UnitName {
         }
         let parts: Vec<&str> = path.split(':').collect();
         let [slice, prefix, name] = parts[..] else {
-            return Err(
-                problem(format!("{path:?} has {} of three parts", parts.len()))
-                    .hint("with the systemd cgroup manager the form is slice:prefix:name"),
-            );
+            return Err(problem(format!(
+                "{path:?} has {} parts, expected three",
+                parts.len()
+            ))
+            .hint("with the systemd cgroup manager the form is slice:prefix:name"));
         };
         for part in [slice, prefix, name] {
             if part.contains(['/', '\n', '\0']) || part == ".." {
@@ -153,12 +156,14 @@ impl UnitName {
     }
 }
 
-/// An id as part of a unit's name, as systemd-escape(1) has it: only `+` is valid in the one and not in the other.
+/// An id as part of a unit's name, as systemd-escape(1) writes it: of the characters of an id, only
+/// `+` is not valid in a unit's name.
 fn escape(id: &str) -> String {
     id.replace('+', "\\x2b")
 }
 
-/// What systemd takes for a unit's name: letters, digits and `:-_.\\`, 255 bytes. See systemd.unit(5).
+/// Whether systemd accepts the name of a unit: letters, digits and `:-_.\\`, 255 bytes. See
+/// systemd.unit(5).
 fn check_unit(unit: &str) -> Result<(), Diagnostic> {
     let is_valid = |letter: char| letter.is_ascii_alphanumeric() || ":-_.\\".contains(letter);
     if let Some(letter) = unit.chars().find(|letter| !is_valid(*letter)) {
@@ -172,8 +177,8 @@ fn check_unit(unit: &str) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Whether the unit's group would have the name of a file of the kernel's, which systemd avoids with an
-/// underscore in front.
+/// Whether the unit's group would have the name of a kernel file. systemd avoids this with a
+/// leading underscore.
 fn needs_escape(unit: &str) -> bool {
     const CONTROLLERS: &[&str] = &[
         "cgroup", "cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids",
@@ -186,7 +191,7 @@ fn needs_escape(unit: &str) -> bool {
 fn expand_slice(slice: &str) -> Result<String, Diagnostic> {
     let Some(stem) = slice.strip_suffix(".slice").filter(|stem| !stem.is_empty()) else {
         return Err(problem(format!(
-            "{slice:?} is no slice: it has to end in \".slice\""
+            "{slice:?} is not a slice: it must end in \".slice\""
         )));
     };
     if stem == "-" {
@@ -197,7 +202,7 @@ fn expand_slice(slice: &str) -> Result<String, Diagnostic> {
     for part in stem.split('-') {
         if part.is_empty() {
             return Err(problem(format!(
-                "{slice:?} is no slice: a name between dashes is empty"
+                "{slice:?} is not a slice: a name between dashes is empty"
             )));
         }
         if !name.is_empty() {

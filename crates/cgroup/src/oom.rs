@@ -1,8 +1,8 @@
-//! Word of processes that were killed because their group has reached its memory limit.
+//! Reports processes that were killed because their group reached its memory limit.
 //!
 //! v2 counts them in memory.events, a file that poll(2) can wait on. v1 signals an eventfd that was
-//! registered in cgroup.event_control, and signals it once more when the group is removed. Sources: the
-//! kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, section 10.
+//! registered in cgroup.event_control, and signals it once more when the group is removed. Sources:
+//! the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst, section 10.
 
 use kernel::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,17 +13,17 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use crate::directory::Directory;
 use crate::{Error, Location};
 
-/// How long after a removal its signal may come, milliseconds.
+/// How long after a removal its signal may arrive, in milliseconds.
 const REMOVAL: u16 = 100;
 
-/// What has happened since the last look.
+/// The events since the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// Nothing.
     Quiet,
-    /// A process was killed, or several.
+    /// One or more processes were killed.
     Killed,
-    /// The group was removed: there is nothing to wait for any more.
+    /// The group was removed: there is nothing more to wait for.
     Gone,
 }
 
@@ -33,18 +33,18 @@ pub struct OomWatch(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// v2: memory.events, and how many kills it told of last.
+    /// v2: memory.events, and the number of kills it last reported.
     Counter { events: OwnedFd, seen: u64 },
     /// v1: the eventfd, and the group to tell its two signals apart.
     Notifier { event: EventFd, group: Directory },
 }
 
 impl Location {
-    /// Begins to watch for kills, groups below included on v2. `None`: the container's groups have no
-    /// controller for memory, or are gone.
+    /// Starts to watch for kills; on v2 also in the groups below. `None`: the container's groups
+    /// have no controller for memory, or are gone.
     ///
     /// # Errors
-    /// v1: cgroup.event_control is not the caller's to write.
+    /// v1: the caller may not write cgroup.event_control.
     pub fn watch_oom(&self) -> Result<Option<OomWatch>, Error> {
         if let Some(place) = self.v1("memory") {
             let group = place.open()?;
@@ -58,7 +58,7 @@ impl Location {
         };
         match group.open_file("memory.events") {
             Ok(events) => {
-                // The first read is also what makes later changes known to poll.
+                // poll reports changes only after this first read.
                 let seen = kills(&events).unwrap_or(0);
                 Ok(Some(OomWatch(Source::Counter { events, seen })))
             }
@@ -72,7 +72,7 @@ impl Location {
 }
 
 impl OomWatch {
-    /// What to wait for with poll(2) before the next [`Self::look`].
+    /// The descriptor and events for poll(2) before the next [`Self::look`].
     pub fn poll_fd(&self) -> PollFd<'_> {
         match &self.0 {
             Source::Counter { events, .. } => PollFd::new(events.as_fd(), PollFlags::POLLPRI),
@@ -80,7 +80,7 @@ impl OomWatch {
         }
     }
 
-    /// What has happened; does not wait for it.
+    /// Returns the events so far; does not wait.
     pub fn look(&mut self) -> News {
         match &mut self.0 {
             Source::Counter { events, seen } => match kills(events) {
@@ -100,7 +100,7 @@ impl OomWatch {
                         News::Quiet
                     };
                 }
-                // The last signal is that of the removal.
+                // The last signal is the one for the removal.
                 let mut fds = [PollFd::new(event.as_fd(), PollFlags::POLLIN)];
                 if signals == 1 && poll(&mut fds, PollTimeout::from(REMOVAL)).is_ok() {
                     let more = self::signals(event);
@@ -116,9 +116,9 @@ impl OomWatch {
     }
 }
 
-/// How often the eventfd was signalled since it was last asked.
+/// How often the eventfd was signalled since the last read.
 fn signals(event: &EventFd) -> u64 {
-    // EAGAIN: never.
+    // EAGAIN: it was not signalled.
     event.read().unwrap_or(0)
 }
 

@@ -1,7 +1,7 @@
-//! Where a container's groups will be, and making them.
+//! Plans where a container's groups will be, and makes them.
 //!
-//! Lowering decides by the host's facts; creating makes one directory for each hierarchy, refuses a
-//! group that others use or that is frozen, and takes back what it made if a step fails.
+//! Lowering decides with the host's facts. Creating makes one directory for each hierarchy, refuses
+//! a group that is in use or frozen, and removes what it made if a step fails.
 
 #![expect(
     clippy::disallowed_methods,
@@ -28,24 +28,25 @@ use crate::{Error, Group, Location, Manager, Place, Version};
 mod describe;
 mod scope;
 
-/// What [`Plan::lower`] starts from.
+/// The input of [`Plan::lower`].
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The configuration.
     pub container: &'a Container,
     /// The container's id, which names the group when the configuration does not.
     pub id: &'a str,
-    /// Who is to make the groups.
+    /// The manager that makes the groups.
     pub manager: Manager,
-    /// Whether the caller is in a user namespace other than the initial one or has another effective uid
-    /// than 0: then groups that it may not make are left out, as long as no limit needs them.
+    /// Whether the caller is in a user namespace other than the initial one or has another
+    /// effective uid than 0: then groups that it may not create are left out, if no limit needs
+    /// them.
     pub rootless: bool,
-    /// Whether the container has its groups mounted for writing.
+    /// Whether the container's cgroup mount is writable.
     pub writable: bool,
 }
 
 impl Request<'_> {
-    /// The systemd that has an ordinary user's units, or the host's.
+    /// The systemd that manages the unit: an ordinary user's, or the host's.
     pub(crate) fn instance(&self) -> Instance {
         match self.rootless {
             true => Instance::User,
@@ -59,20 +60,21 @@ impl Request<'_> {
 pub struct Plan {
     location: Location,
     writes: Vec<FileWrite>,
-    /// Device rules and the index of the group that they hold for.
+    /// Device rules, and the index of the group that they apply to.
     devices: Option<(usize, Devices)>,
     refusal: Refusal,
     /// The host's v2 controllers.
     available: Vec<String>,
-    /// Whose the v2 group becomes: the container's root, if it may have sub-groups of its own.
+    /// The owner of the v2 group: the container's root, if the container may have its own
+    /// sub-groups.
     owner: Option<u32>,
-    /// What systemd is to make; `None`: the groups are made here.
+    /// The scope that systemd makes; `None`: locule makes the groups.
     scope: Option<Scope>,
-    /// Whether the groups are those of a container that runs.
+    /// Whether the groups belong to a running container.
     joins: bool,
 }
 
-/// What a plan works with, opened before the first group is made.
+/// The descriptors that a plan needs, opened before the first group is made.
 #[derive(Debug)]
 pub struct Handles {
     location: Location,
@@ -83,17 +85,18 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Where the groups will be, with the mark of this creation: to be written down before [`Plan::create`]
+    /// Where the groups will be, with the mark of this creation. Save it before [`Plan::create`]
     /// makes the first of them.
     pub fn location(&self) -> &Location {
         &self.location
     }
 }
 
-/// The groups that a call of [`Plan::create`] has made, for taking them back: the index of the hierarchy and the path in it.
+/// The groups that a call of [`Plan::create`] has made, so that they can be removed again: the
+/// index of the hierarchy and the path in it.
 pub(crate) type Undo = Vec<(usize, String)>;
 
-/// What a new group is still without: the device program of cgroup v2, for [`Plan::restrict`].
+/// The missing part of a new group: the device program of cgroup v2, for [`Plan::restrict`].
 #[derive(Debug)]
 #[must_use]
 pub struct Unrestricted(Option<usize>);
@@ -102,8 +105,8 @@ impl Plan {
     /// Decides where the groups will be.
     ///
     /// # Errors
-    /// Bad paths, a host without cgroups, and limits that an ordinary user cannot have, each naming the
-    /// property.
+    /// A bad path, a host without cgroups, or a limit that an ordinary user cannot set; each names
+    /// the property.
     pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<Self, Error> {
         let container = request.container;
         let path = container.cgroups_path.as_deref();
@@ -130,7 +133,7 @@ impl Plan {
         for hierarchy in &facts.hierarchies {
             let path = match path_of(hierarchy, name) {
                 Err(error @ Error::OwnGroupHidden { .. }) if request.rootless => {
-                    tracing::debug!("left out: {error}");
+                    tracing::debug!("skipped: {error}");
                     left_out = true;
                     continue;
                 }
@@ -138,11 +141,11 @@ impl Plan {
             };
             let mut place = Place::of(hierarchy, &path);
             if request.rootless && !hierarchy.is_permitted(&path) {
-                tracing::debug!("no permission for cgroup {:?}: left out", place.host_path());
+                tracing::debug!("no permission for cgroup {:?}: skipped", place.host_path());
                 left_out = true;
                 continue;
             }
-            // An ordinary user can mark groups of v2 alone.
+            // An ordinary user can mark only groups of v2.
             if !request.rootless || hierarchy.version == Version::V2 {
                 place.mark = Some(format!("{}/", request.id));
             }
@@ -160,7 +163,7 @@ impl Plan {
         }
     }
 
-    /// The groups of a container that runs, which one more process joins.
+    /// The groups of a running container, which one more process joins.
     pub fn join(location: Location) -> Self {
         Self {
             location,
@@ -174,7 +177,7 @@ impl Plan {
         }
     }
 
-    /// A plan for nothing yet.
+    /// An empty plan.
     fn empty(request: &Request<'_>) -> Self {
         Self {
             location: Location {
@@ -219,7 +222,7 @@ impl Plan {
         Ok(())
     }
 
-    /// A v1 hierarchy decides about devices where there is one, else v2 does.
+    /// The v1 hierarchy for devices decides if there is one, else v2 does.
     fn lower_devices(&self, resources: &Resources) -> Result<Option<(usize, Devices)>, Diagnostic> {
         let groups = &self.location.groups;
         if let Some(index) = groups
@@ -232,7 +235,7 @@ impl Plan {
         Ok(unified.map(|index| (index, Devices::lower_v2(resources))))
     }
 
-    /// The container stays where its maker is.
+    /// The container stays in the runtime's groups.
     fn without_groups(manager: Manager, facts: &Facts) -> Self {
         let inherited = facts.hierarchies.iter().filter_map(|hierarchy| {
             let own = hierarchy.own_group.as_deref()?;
@@ -255,10 +258,11 @@ impl Plan {
         }
     }
 
-    /// Opens the hierarchies, and draws the mark of this creation. `bus` is the connection of the questions.
+    /// Opens the hierarchies, and chooses the mark of this creation. `bus` is the connection that
+    /// collected the facts.
     ///
     /// # Errors
-    /// A hierarchy that is no longer mounted; no random numbers.
+    /// A hierarchy is no longer mounted, or the kernel has no random number.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
         let mut location = self.location.clone();
         let mut number = None;
@@ -285,7 +289,8 @@ impl Plan {
         })
     }
 
-    /// Where the groups will be. A mark is what all creations of this id have in common.
+    /// Where the groups will be. The mark here is the part that all creations of this id have in
+    /// common.
     pub fn location(&self) -> &Location {
         &self.location
     }
@@ -295,31 +300,32 @@ impl Plan {
         &self.writes
     }
 
-    /// Makes the groups, but for a scope: systemd makes one around its first process, which [`Self::admit`] brings.
-    /// Nothing is left behind if a step fails.
+    /// Makes the groups, except for a scope: systemd makes that one around its first process, in
+    /// [`Self::admit`]. If a step fails, nothing remains.
     ///
     /// # Errors
-    /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that was there before;
-    /// what the kernel refused.
+    /// [`Error::Occupied`], [`Error::Frozen`] and [`Error::PassesOn`] about a group that existed
+    /// before; errors of the kernel.
     pub fn create(&self, handles: &Handles) -> Result<Group, Error> {
         self.create_and(handles, |group, left| {
             self.restrict(&group, left).map(|()| group)
         })
     }
 
-    /// As [`Self::create`], without the device program of cgroup v2: the kernel takes long to check it, and a process that does nothing
-    /// but what every program allows (making nodes, using the default ones) can be at work meanwhile.
+    /// As [`Self::create`], without the device program of cgroup v2: the kernel needs a long time
+    /// to check it. A process that only does what every program allows (make nodes, use the default
+    /// ones) can work during that time.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::create`].
     pub fn create_unrestricted(&self, handles: &Handles) -> Result<(Group, Unrestricted), Error> {
         self.create_and(handles, |group, left| Ok((group, left)))
     }
 
-    /// Adds what [`Self::create_unrestricted`] has left out.
+    /// Adds the device program that [`Self::create_unrestricted`] left out.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// The kernel refused a step.
     pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
         let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
             return Ok(());
@@ -354,11 +360,12 @@ impl Plan {
         })
     }
 
-    /// Looks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Ask before the
-    /// location is written down: what is there counts as the container's own from then on, and is killed with it.
+    /// Checks whether [`Plan::create`] would refuse a group that exists, and changes nothing. Call
+    /// it before the location is saved: from then on the processes in the groups count as the
+    /// container's own, and are killed with it.
     ///
     /// # Errors
-    /// As there: a group is occupied, frozen, threaded or passes controllers on.
+    /// As [`Plan::create`]: a group is occupied, frozen, threaded or passes controllers on.
     pub fn look_for_others(&self, handles: &Handles) -> Result<(), Error> {
         for (place, root) in self.location.groups.iter().zip(&handles.roots) {
             match (place.find_below(root)?, place.version) {
@@ -386,7 +393,7 @@ impl Plan {
             let (directory, made) = make(root, place.relative(), &mut note)?;
             self.prepare(index, (place, root), &directory, made)?;
             if let Some(devices) = self.devices_at(index) {
-                // One that was there may have rules that are in the way.
+                // An existing group may have conflicting rules.
                 if (place.version, made) == (Version::V2, Made::New) {
                     left.0 = Some(index);
                 } else {
@@ -400,7 +407,7 @@ impl Plan {
             directories: &directories,
         };
         resources::apply(&self.writes, target)?;
-        // Last: a creation that is refused has taken no group over.
+        // Do this last: a failed creation must not take over a group.
         for (place, directory) in places.iter().zip(&directories) {
             if let Some(mark) = &place.mark {
                 directory.set_mark(mark).map_err(directory.failed("mark"))?;
@@ -409,13 +416,13 @@ impl Plan {
         Ok((directories, left))
     }
 
-    /// The device rules, if they are set in this group.
+    /// The device rules, if they apply to this group.
     fn devices_at(&self, index: usize) -> Option<&Devices> {
         let (at, devices) = self.devices.as_ref()?;
         (*at == index).then_some(devices)
     }
 
-    /// What is done to a group before its device rules and limits are set.
+    /// Prepares a group before its device rules and limits are set.
     fn prepare(
         &self,
         index: usize,
@@ -464,18 +471,19 @@ pub(crate) fn path_of(hierarchy: &Hierarchy, name: &GroupName) -> Result<String,
     Ok(path)
 }
 
-/// Removes a group that was made in vain, unless others use it by now.
+/// Removes a group that was made for a failed creation, unless others use it now.
 pub(crate) fn take_back(root: &Directory, path: &str) {
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let removed = root
         .open_below(above)
         .and_then(|parent| parent.remove(name));
     if let Err(errno) = removed {
-        tracing::debug!("take back cgroup {path:?} of {:?}: {errno}", root.path());
+        tracing::debug!("remove cgroup {path:?} of {:?}: {errno}", root.path());
     }
 }
 
-/// Makes the group `relative` below `root`, and those above it that are not there. Tells each that it has made.
+/// Makes the group `relative` below `root`, and the missing groups above it. Reports each group
+/// that it has made.
 fn make(
     root: &Directory,
     relative: &str,
@@ -508,10 +516,11 @@ fn make(
     Ok((parent.open_below(name).map_err(failed)?, made))
 }
 
-/// The controllers that work on threads: a group may pass them on and have processes all the same. Source: cgroup-v2.rst, "Threads".
+/// The controllers that work on threads: a group with processes may pass them on. Source:
+/// cgroup-v2.rst, "Threads".
 const THREADED: &[&str] = &["cpu", "cpuset", "perf_event", "pids"];
 
-/// Refuses a group that init could not live in. A new group may be frozen too: by one above it.
+/// Refuses a group that init could not run in. A new group may be frozen too, by one above it.
 fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
     let kind = group.read_named("cgroup.type")?;
     if kind.trim_end() != "domain" && kind.trim_end() != "domain threaded" {
@@ -566,8 +575,8 @@ fn occupied(group: &Directory) -> Error {
     }
 }
 
-/// A new v1 cpuset has no CPUs and no memory nodes, and takes no process until it has: each level gets
-/// those of the level above.
+/// A new v1 cpuset has no CPUs and no memory nodes, and accepts no process until it has them: each
+/// level gets those of the level above.
 fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
     let mut path = String::new();
     let mut above = [
@@ -590,8 +599,8 @@ fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The host's uid of the container's root, if the container is to manage sub-groups of its own: it has a
-/// user and a cgroup namespace, and the hierarchy mounted for writing.
+/// The host's uid of the container's root, if the container manages its own sub-groups: it has a
+/// user and a cgroup namespace, and a writable cgroup mount.
 fn owner(request: &Request<'_>) -> Option<u32> {
     let container = request.container;
     if !request.writable || container.namespaces.cgroup != Namespace::New {
@@ -604,7 +613,7 @@ fn owner(request: &Request<'_>) -> Option<u32> {
     (root.host != 0).then_some(root.host)
 }
 
-/// The files that come with the ownership of a group, as the kernel lists them.
+/// The files whose owner changes with that of a group, as the kernel lists them.
 fn delegated_files() -> Vec<String> {
     match fs::read_to_string("/sys/kernel/cgroup/delegate") {
         Ok(list) => list.lines().map(str::to_owned).collect(),
@@ -615,12 +624,14 @@ fn delegated_files() -> Vec<String> {
 }
 
 fn delegate(group: &Directory, uid: u32) -> Result<(), Error> {
-    group.chown("", uid).map_err(group.failed("give away"))?;
+    group
+        .chown("", uid)
+        .map_err(group.failed("change the owner of"))?;
     for file in delegated_files() {
         match group.chown(&file, uid) {
-            // Listed are the files of every controller.
+            // The list has the files of every controller.
             Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(group.failed("give away files of")(errno)),
+            Err(errno) => return Err(group.failed("change the owner of files of")(errno)),
         }
     }
     Ok(())
@@ -630,7 +641,7 @@ fn no_access() -> Diagnostic {
     Diagnostic::new(
         Code::Host,
         "/linux/resources",
-        "limits need cgroup access, and this user may not make a cgroup",
+        "limits need cgroup access, and this user may not create a cgroup",
     )
-    .hint("run in a delegated cgroup, as of `systemd-run --user --scope -p Delegate=yes`, or set no limits")
+    .hint("run in a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`), or set no limits")
 }

@@ -1,5 +1,5 @@
-//! New limits for groups that are in use: merged field by field into the ones that are kept, written all
-//! or none.
+//! New limits for groups that are in use: merged field by field into the stored limits; either all
+//! are written or none.
 
 use spec::container::Resources;
 
@@ -11,12 +11,12 @@ use crate::systemd::Told;
 use crate::{Error, Location, Version};
 
 impl Location {
-    /// Changes the limits of the groups. What `change` does not name, and what it sets to zero where that
-    /// means "not given", stays as in `stored`; its device rules are ignored. Gives what is to be
-    /// stored from now on.
+    /// Changes the limits of the groups. A field that is absent from `change`, or zero where that
+    /// means "not given", keeps its value from `stored`. The device rules of `change` are ignored.
+    /// Returns the limits to store.
     ///
     /// # Errors
-    /// The property that was refused. The files then have what they had before.
+    /// The refused property. The files then have their former content.
     pub fn update(&self, stored: &Resources, change: &Resources) -> Result<Resources, Error> {
         let merged = merge(stored, change);
         let change = companions(change, &merged);

@@ -1,4 +1,5 @@
-//! Groups in other hands: a sub-tree that belongs to an ordinary user, and a container that owns its group.
+//! Groups with other owners: a sub-tree that belongs to an ordinary user, and a container that owns
+//! its group.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -27,7 +28,8 @@ fn give_away(group: &Path) {
     }
 }
 
-/// What the user's process does in the sub-tree; a process of its own, since ids and groups are the process'.
+/// What the user's process does in the sub-tree; it runs as a separate process, since ids and
+/// groups belong to a process.
 fn act_as_user(top: &str) {
     let own = Path::new("/sys/fs/cgroup").join(top).join("own");
     fs::write(own.join("cgroup.procs"), std::process::id().to_string()).unwrap();
@@ -45,14 +47,14 @@ fn act_as_user(top: &str) {
     // Relative: beside the caller's own group.
     let plan = lower_as_user(Some("box".to_owned()));
     assert_eq!(plan.location().groups[0].path, format!("/{top}/box"));
-    // A device program is root's; its absence is no error here.
+    // Only root can load a device program; its absence is not an error here.
     let group = plan.create().unwrap();
     let mut sleeper = Sleeper::inside(&group);
     group.verify(sleeper.pid()).unwrap();
     group.location().signal_all(9).unwrap();
     assert_eq!(sleeper.signal(), Some(9));
     group.location().remove(DEADLINE).unwrap();
-    // Outside of the sub-tree there is no permission, and no limit that would need one.
+    // Outside the sub-tree there is no permission, and no limit needs one.
     assert!(
         lower_as_user(Some("/elsewhere".to_owned()))
             .location()
@@ -128,7 +130,7 @@ fn a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount() {
                     "{file:?}"
                 );
             }
-            // The limits stay the host's.
+            // The limits still belong to the host.
             assert_eq!(
                 fs::metadata(path.join("cgroup.max.depth")).unwrap().uid(),
                 0
@@ -154,7 +156,7 @@ fn a_link_in_place_of_a_group_is_not_followed() {
         assert!(status.success());
         let error = location.pids().unwrap_err();
         assert!(matches!(error, Error::Directory { .. }), "{error}");
-        // The mount is this mount namespace's own.
+        // The mount is only in this mount namespace.
         assert!(
             std::process::Command::new("umount")
                 .arg(&path)

@@ -1,4 +1,4 @@
-//! Device rules as processes meet them: real opens, in real groups.
+//! The effect of device rules on processes: real opens, in real groups.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -65,7 +65,7 @@ fn opens() {
         assert_eq!(can(&group, ">> /dev/kmsg"), writes, "write: {devices:?}");
         assert!(can(&group, "< /dev/zero > /dev/null"), "{devices:?}");
 
-        // Made again with other rules: the old ones are gone.
+        // The group is made again with other rules: the old ones no longer apply.
         let opposite = Resources {
             devices: vec![rule(true, KMSG, "w")],
             ..Resources::default()
@@ -89,7 +89,7 @@ fn opens_are_refused_by_rule_on_v2() {
     in_v2_view("opens_are_refused_by_rule_on_v2", opens);
 }
 
-/// As a profile with many devices has it: thousands of rules pass the verifier.
+/// A profile with many devices: thousands of rules pass the verifier.
 #[test]
 fn many_rules_are_loaded_on_v2() {
     in_v2_view("many_rules_are_loaded_on_v2", || {

@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A life as create, kill and delete lead it.
+/// The life of a group with create, kill and delete.
 fn life() {
     let name = Name::new();
     let plan = name.plan(Resources::default()).unwrap();
@@ -72,7 +72,7 @@ fn a_group_lives_on_v2() {
     in_v2_view("a_group_lives_on_v2", life);
 }
 
-/// What systemd removes on its own may be made again, by others.
+/// Others may make a group again that systemd has removed.
 fn another_of_the_name() {
     let name = Name::new();
     let group = name.create();
@@ -214,7 +214,7 @@ fn kill_reaches_frozen_processes_and_sub_groups_on_v2() {
     );
 }
 
-/// Without cgroup.kill: the v1 hierarchies of the host alone.
+/// Without cgroup.kill: only the v1 hierarchies of the host.
 #[test]
 fn kill_on_v1_needs_no_v2() {
     if !is_possible() {
@@ -241,7 +241,7 @@ fn kill_on_v1_needs_no_v2() {
 fn refusals() {
     let name = Name::new();
     let former = name.create().location().clone();
-    // Empty and thawed: taken over, and no longer the former creation's.
+    // An empty and thawed group is taken over, and no longer belongs to the former creation.
     let group = name.create();
     let location = group.location().clone();
     assert_eq!(former.taken().unwrap(), former.present().unwrap());
@@ -267,7 +267,7 @@ fn refusals() {
         .create()
         .unwrap_err();
     assert!(matches!(error, Error::Frozen { .. }), "{error}");
-    // A group below a frozen one is frozen from its birth.
+    // A new group below a frozen one is frozen from the start.
     let mut below = container();
     below.cgroups_path = Some(format!("{}/below", name.path()));
     let error = lower(&below).unwrap().create().unwrap_err();
@@ -398,7 +398,7 @@ fn a_disabled_manager_touches_nothing_and_shows_the_callers_groups() {
     }
 }
 
-/// Whatever the host is: nobody is asked about what cannot be.
+/// On every host: impossible requests cause no questions.
 fn lower_scope(asked: &Container) -> String {
     let request = Request {
         manager: Manager::Systemd,
@@ -425,7 +425,7 @@ fn a_malformed_scope_is_refused_with_its_pointer() {
 #[test]
 fn the_systemd_manager_says_that_there_is_no_systemd() {
     let error = lower_scope(&container());
-    assert!(error.contains("leave --systemd-cgroup out"), "{error}");
+    assert!(error.contains("leave out --systemd-cgroup"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Limits as the kernel has them afterwards, on this host's real v1 controllers and on v2.
+//! The limits that the kernel reports after the writes, on this host's real v1 controllers and on
+//! v2.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -233,7 +234,8 @@ fn check_before_update_spares_the_processes() {
     let name = Name::new();
     let group = name.create();
     let location = group.location();
-    // What the shell holds is charged to the group, since it is in it before it takes it.
+    // The shell's memory is charged to the group, since the shell enters the group before it
+    // allocates.
     let script = "read line; x=$(head -c 4000000 /dev/zero | tr '\\0' a); sleep 1000";
     let shell = std::process::Command::new("sh")
         .args(["-c", script])
@@ -293,7 +295,7 @@ fn v2_controllers_are_enabled_from_the_top_and_files_hold_what_was_asked() {
         assert_eq!(content(location, "hugetlb.2MB.max"), (2 << 20).to_string());
         assert_eq!(merged.unified.len(), 1);
 
-        // A group with processes of its own passes nothing on.
+        // A group with its own processes passes no controller on.
         let middle = location.groups[0].host_path().parent().unwrap().to_owned();
         location.remove(DEADLINE).unwrap();
         fs::write(middle.join("cgroup.subtree_control"), "-hugetlb").unwrap();
@@ -500,7 +502,7 @@ fn a_pids_limit_stops_forks() {
     group.location().remove(DEADLINE).unwrap();
 }
 
-/// The next news, which comes within the deadline.
+/// The next event; it must come within the deadline.
 fn news(watch: &mut OomWatch) -> News {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -256,7 +256,7 @@ impl Connection {
             return Ok(());
         }
         if self.kept.len() >= KEPT {
-            return Err(self.malformed(Malformed("it sends signals without end")));
+            return Err(self.malformed(Malformed("it sends too many signals")));
         }
         let body = message.body().map_err(|why| self.malformed(why))?;
         let signal = Signal {

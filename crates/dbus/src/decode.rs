@@ -139,7 +139,7 @@ impl<'a> Decoder<'a> {
             "a" => self.array(rest, depth)?,
             "(" => Value::Struct(self.fields(rest, depth)?),
             "v" => self.variant(depth)?,
-            _ => return Err(Malformed("a signature holds an unknown type")),
+            _ => return Err(Malformed("a signature contains an unknown type")),
         })
     }
 
@@ -197,7 +197,7 @@ impl<'a> Decoder<'a> {
         let mut types = signature.types();
         match (types.next(), types.next()) {
             (Some(one), None) => Ok(Value::variant(self.value(one, depth + 1)?)),
-            _ => Err(Malformed("a variant has not one type")),
+            _ => Err(Malformed("a variant does not have exactly one type")),
         }
     }
 }

@@ -62,7 +62,7 @@ pub enum Error {
         source: Errno,
     },
     /// What came is no message.
-    #[error("bus {bus} sent what is no message: {why}")]
+    #[error("bus {bus} sent an invalid message: {why}")]
     Malformed {
         /// The address.
         bus: String,

@@ -196,7 +196,7 @@ impl Message {
             .first_chunk::<PREFIX>()
             .ok_or(Malformed("a message is shorter than its header"))?;
         if length(prefix)? != bytes.len() {
-            return Err(Malformed("a message is not as long as it says"));
+            return Err(Malformed("the length of a message differs from its header"));
         }
         let order = order(prefix[0])?;
         let mut decoder = Decoder::new(bytes, order);
@@ -207,7 +207,7 @@ impl Message {
         let (Some(Value::U32(serial)), Some(Value::Array(_, fields))) =
             (values.get(5), values.get(6))
         else {
-            return Err(Malformed("a header has not its parts"));
+            return Err(Malformed("a header lacks a required field"));
         };
         let mut header = Header::new(Kind::of(prefix[1])?, *serial);
         for field in fields {

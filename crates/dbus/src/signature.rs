@@ -47,7 +47,7 @@ impl Signature {
 pub(crate) fn first(text: &str) -> Result<(&str, &str), Malformed> {
     let end = end_of(text.as_bytes(), 0, 0, 0)?;
     text.split_at_checked(end)
-        .ok_or(Malformed("a signature is no ASCII text"))
+        .ok_or(Malformed("a signature is not ASCII text"))
 }
 
 /// Where the complete type that begins at `at` ends.
@@ -67,20 +67,22 @@ fn end_of(text: &[u8], at: usize, arrays: usize, structs: usize) -> Result<usize
             }
             Ok(at + 1)
         }
-        Some(_) => Err(Malformed("a signature holds an unknown type")),
+        Some(_) => Err(Malformed("a signature contains an unknown type")),
     }
 }
 
 /// The end of a dictionary's element whose key begins at `at`.
 fn entry_end(text: &[u8], at: usize, arrays: usize, structs: usize) -> Result<usize, Malformed> {
     if !text.get(at).copied().is_some_and(is_basic) {
-        return Err(Malformed("the key of a dictionary is of no basic type"));
+        return Err(Malformed("the key of a dictionary is not of a basic type"));
     }
     let end = end_of(text, at + 1, arrays + 1, structs + 1)?;
     if text.get(end) == Some(&b'}') {
         Ok(end + 1)
     } else {
-        Err(Malformed("an element of a dictionary has no two parts"))
+        Err(Malformed(
+            "an element of a dictionary does not have two parts",
+        ))
     }
 }
 

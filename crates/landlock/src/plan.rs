@@ -172,8 +172,10 @@ impl Ruleset {
 pub fn describe_restriction(errno: Errno) -> String {
     let hint = match errno {
         Errno::EPERM => "; it needs /process/noNewPrivileges, or CAP_SYS_ADMIN",
-        Errno::E2BIG => "; the runtime runs below 16 rulesets already, which is the most",
-        Errno::ENOSYS => "; the filter of /linux/seccomp or one around the runtime hides the call",
+        Errno::E2BIG => "; the runtime is already restricted by 16 rulesets, which is the maximum",
+        Errno::ENOSYS => {
+            "; a seccomp filter blocks the call: the one of /linux/seccomp, or one that the runtime runs under"
+        }
         _ => "",
     };
     let call = Call::LandlockRestrict.name();
@@ -223,12 +225,12 @@ impl Rule {
         let name = self.path.to_string_lossy();
         if failed.call == Call::LandlockAdd && failed.errno == Errno::ENOTDIR {
             let named = bits(self.named & !OF_FILES).map(fs_name).next();
-            let what = named.map_or("of these rights each".to_owned(), |name| {
+            let what = named.map_or("each of these rights".to_owned(), |name| {
                 format!("`{name}`")
             });
             let place = at("allowedAccess".to_owned());
             return format!(
-                "{place}: {name:?} is no directory, and {what} is for directories alone"
+                "{place}: {what} applies only to directories, and {name:?} is another type of file"
             );
         }
         let hint = match (failed.call, failed.errno) {
@@ -267,7 +269,7 @@ fn lacking(unknown: &[Right], abi: Abi) -> Diagnostic {
         .first()
         .map_or_else(|| pointer(""), |right| right.pointer());
     if abi == Abi(0) {
-        let message = "this kernel has no Landlock: it is not built in, or not in the list `lsm=` of the boot";
+        let message = "this kernel has no Landlock: it is not built in, or not in the list `lsm=` of the kernel command line";
         return Diagnostic::new(Code::Host, pointer(""), message);
     }
     let each = unknown.iter().map(|right| {

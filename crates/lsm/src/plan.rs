@@ -134,9 +134,7 @@ impl Plan {
                 format!("make a session keyring: {why}; --no-new-keyring keeps the caller's")
             }
             (Call::KeyPermissions, _) => {
-                format!(
-                    "close the session keyring to others: {why}; --no-new-keyring keeps the caller's"
-                )
+                format!("restrict the session keyring: {why}; --no-new-keyring keeps the caller's")
             }
             (_, None) => format!("label the process: {}: {why}", failed.call.name()),
             (call, Some(write)) => {
@@ -179,7 +177,7 @@ fn reason(attribute: Attribute, call: Call, errno: Errno) -> Option<&'static str
     let denied = matches!(errno, Errno::EACCES | Errno::EPERM);
     match (call, attribute) {
         (Call::Verify, _) => {
-            Some("the kernel holds another label than was written; refused to go on")
+            Some("the kernel reports another label than the one written; locule does not continue")
         }
         (Call::Attribute, Attribute::ApparmorExec) if errno == Errno::ENOENT => {
             Some("no such profile is loaded on this host; load it with apparmor_parser")

@@ -60,7 +60,7 @@ impl Origin {
 
 /// The program file could not be protected.
 #[derive(Debug, thiserror::Error)]
-#[error("{action} the own program file, to keep containers from changing it")]
+#[error("{action} the runtime's own program file, to keep containers from changing it")]
 pub struct Unsealed {
     action: &'static str,
     #[source]
@@ -96,7 +96,7 @@ pub fn reexec() -> Result<Origin, Unsealed> {
     if let Ok(clone) = read_only_clone(program.as_fd()) {
         return Err(failed("execute a read-only clone of")(execute(&clone)));
     }
-    let stat = fstat(&program).map_err(failed("look at"))?;
+    let stat = fstat(&program).map_err(failed("read the status of"))?;
     if !is_ours_to_write(&stat, geteuid().as_raw()) {
         return Ok(Origin::File);
     }
@@ -111,7 +111,7 @@ pub fn reexec() -> Result<Origin, Unsealed> {
 }
 
 fn is_read_only(program: &OwnedFd) -> Result<bool, Unsealed> {
-    let system = fstatvfs(program).map_err(failed("look at"))?;
+    let system = fstatvfs(program).map_err(failed("read the status of"))?;
     Ok(system.flags().contains(FsFlags::ST_RDONLY))
 }
 

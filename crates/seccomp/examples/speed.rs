@@ -1,7 +1,8 @@
-//! Prints what Podman's profile costs on three architectures, beside libseccomp, as a markdown table: to compile, and per allowed call.
+//! Prints the cost of Podman's profile on three architectures, next to libseccomp's, as a Markdown
+//! table: the time to compile, and the time per allowed call.
 //!
-//! Every sample is taken in a process of its own, which this program starts: `speed compile|call ours|libseccomp|none`. A runtime compiles
-//! once in its life, so the first compilation counts.
+//! Each sample runs in its own process, which this program starts: `speed compile|call
+//! ours|libseccomp|none`. A runtime compiles only once, so the first compilation counts.
 
 use nix::sys::personality;
 use nix::sys::prctl::set_no_new_privs;
@@ -16,13 +17,13 @@ use std::time::Instant;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-/// How many processes give a sample each.
+/// The number of processes, each with one sample.
 const ROUNDS: usize = 21;
 
-/// How many calls make one sample.
+/// The number of calls in one sample.
 const CALLS: u32 = 1_000_000;
 
-/// How many instructions run for a call whose arguments are all zero.
+/// The number of instructions that run for a call with zero arguments.
 fn steps(program: &[Instruction], data: &Data) -> u32 {
     let (mut at, mut a, mut count) = (0, 0, 0);
     while let Some(Instruction { code, jt, jf, k }) = program.get(at).copied() {
@@ -91,8 +92,8 @@ fn compile(whose: &str) {
     println!("{}", start.elapsed().as_nanos());
 }
 
-/// Prints nanoseconds per call under the filter: of getppid(2), which the kernel knows to be allowed whatever its arguments are, and of
-/// personality(2), for which the filter has to run.
+/// Prints nanoseconds per call under the filter: of getppid(2), which the kernel knows to be
+/// allowed with any arguments, and of personality(2), for which the filter must run.
 fn call(whose: &str) {
     if whose != "none" {
         set_no_new_privs().expect("no_new_privs");
@@ -113,7 +114,7 @@ fn call(whose: &str) {
     println!("{getppid} {personality}");
 }
 
-/// What a process of this program prints.
+/// The output of one process of this program.
 fn sample(what: &str, whose: &str) -> Vec<f64> {
     let mut command = Command::new(env::current_exe().expect("own path"));
     let output = command.args([what, whose]).output().expect("starts");

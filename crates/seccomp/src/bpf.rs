@@ -1,14 +1,15 @@
 //! Classic BPF as seccomp runs it: the checker, the interpreter and the disassembler.
 //!
-//! The checker refuses what the kernel would refuse (`bpf_check_classic` and `seccomp_check_filter`), so a program
-//! that passes here loads there. The interpreter is the oracle of the compiler's tests and answers
-//! `locule seccomp test`. See linux/filter.h and Documentation/userspace-api/seccomp_filter.rst.
+//! The checker refuses every program that the kernel would refuse (`bpf_check_classic` and
+//! `seccomp_check_filter`), so the kernel loads a program that passes. The interpreter is the
+//! oracle of the compiler's tests and answers `locule seccomp test`. See linux/filter.h and
+//! Documentation/userspace-api/seccomp_filter.rst.
 
 use std::fmt;
 
 pub use kernel::seccomp::Instruction;
 
-/// The longest program that the kernel takes (BPF_MAXINSNS).
+/// The longest program that the kernel accepts (BPF_MAXINSNS).
 pub const LENGTH_MAX: usize = 4096;
 
 /// The operations that seccomp permits; the comment is the assembler's word.
@@ -53,7 +54,7 @@ pub mod op {
     pub const FROM_X: u16 = 0x87;
 }
 
-/// Arithmetic is 0x04 (ALU) | operation | 0x08 where the operand is X.
+/// Arithmetic is 0x04 (ALU) | operation | 0x08 if the operand is X.
 const ALU: u16 = 0x04;
 const OPERAND_X: u16 = 0x08;
 const DIVIDE: u16 = 0x34;
@@ -68,11 +69,11 @@ pub mod data {
     pub const ARCH: u32 = 4;
     /// The first of six 64-bit arguments.
     pub const ARGS: u32 = 16;
-    /// The whole.
+    /// The size of the structure.
     pub const SIZE: u32 = 64;
 }
 
-/// What a filter sees of a system call.
+/// The data of a system call that a filter sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Data {
     /// `nr`.
@@ -86,7 +87,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// The word at a multiple of four below 64, as a machine of this byte order would lay it out.
+    /// The word at a multiple of four below 64, as laid out on a machine of this byte order.
     fn word(&self, offset: u32, endian: Endian) -> u32 {
         let wide = |value: u64, second: bool| {
             let high = second == (endian == Endian::Little);
@@ -112,10 +113,10 @@ impl Data {
 
 use crate::syscalls::Endian;
 
-/// Why the kernel would not take a program.
+/// Why the kernel would refuse a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nothing, or too much.
+    /// It is empty or too long.
     #[error("a program has 1 to 4096 instructions, not {0}")]
     Length(usize),
     /// An operation that seccomp does not have.
@@ -127,7 +128,7 @@ pub enum Refusal {
         code: u16,
     },
     /// A load outside `seccomp_data`, unaligned, or of the scratch memory before a store.
-    #[error("instruction {at}: offset {offset} is not one to load from")]
+    #[error("instruction {at}: it cannot load from offset {offset}")]
     Offset {
         /// Its index.
         at: usize,
@@ -148,12 +149,12 @@ pub enum Refusal {
         /// The operand.
         operand: u32,
     },
-    /// The last instruction is no return.
-    #[error("the last instruction is no return")]
+    /// The last instruction is not a return.
+    #[error("the last instruction is not a return")]
     End,
 }
 
-/// Says whether the kernel would take `program`.
+/// Checks whether the kernel would accept `program`.
 pub fn check(program: &[Instruction]) -> Result<(), Refusal> {
     if program.is_empty() || program.len() > LENGTH_MAX {
         return Err(Refusal::Length(program.len()));
@@ -238,8 +239,8 @@ fn check_memory(program: &[Instruction]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What `program` returns for `data` on a machine of this byte order. A division by a zero X ends it with 0.
-/// `None`: it is none that [`check`] would pass.
+/// What `program` returns for `data` on a machine of this byte order. A division by a zero X ends
+/// it with 0. `None`: [`check`] would refuse it.
 pub fn run(program: &[Instruction], data: &Data, endian: Endian) -> Option<u32> {
     let (mut a, mut x, mut memory) = (0_u32, 0_u32, [0_u32; 16]);
     let mut at = 0;
@@ -302,7 +303,7 @@ fn calculate(code: u16, a: u32, operand: u32) -> Option<u32> {
     })
 }
 
-/// What a SECCOMP_RET_* value says. See linux/seccomp.h.
+/// The words for a SECCOMP_RET_* value. See linux/seccomp.h.
 pub fn describe_return(value: u32) -> String {
     let data = value & 0xffff;
     match value & 0xffff_0000 {
@@ -318,8 +319,8 @@ pub fn describe_return(value: u32) -> String {
     }
 }
 
-/// A program in the words of the kernel's bpf_asm, one instruction a line, with a label at every instruction
-/// that something jumps to.
+/// A program in the words of the kernel's bpf_asm, one instruction per line, with a label at every
+/// target of a jump.
 #[derive(Debug, Clone, Copy)]
 pub struct Disassembly<'a>(pub &'a [Instruction]);
 
@@ -350,7 +351,8 @@ impl fmt::Display for Disassembly<'_> {
     }
 }
 
-/// How many instructions a jump can skip; nothing for one that falls through always.
+/// The numbers of instructions that a jump can skip; none for an instruction that always falls
+/// through.
 fn skips(instruction: Instruction) -> impl Iterator<Item = usize> {
     let Instruction { code, jt, jf, k } = instruction;
     let pair = match code {

@@ -1,14 +1,15 @@
-//! The compiler: a profile becomes one classic BPF program.
+//! The compiler: it turns a profile into one classic BPF program.
 //!
-//! The program looks at the architecture, then finds the call's number by binary search over ranges of numbers
-//! with the same answer, then tries the conditions. An architecture that is not in the profile gets
-//! KILL_THREAD, as from libseccomp. x86_64 and x32 share an architecture number; the x32 numbers have bit 30
-//! set. Where the profile does not name X32, they are a foreign architecture too, but for -1, which is no x32
-//! number but what a tracer writes to skip a call.
+//! The program checks the architecture, then finds the call's number by binary search over ranges
+//! of numbers with the same answer, then checks the conditions. An architecture that is not in the
+//! profile gets KILL_THREAD, as from libseccomp. x86_64 and x32 share an architecture number; the
+//! x32 numbers have bit 30 set. If the profile does not name X32, they count as a foreign
+//! architecture too. The exception is -1: it is not an x32 number, and a tracer writes it to skip a
+//! call.
 //!
-//! Calls newer than the newest one that a profile names get ENOSYS, so that a C library falls back to an older
-//! call instead of failing with EPERM: runc's rule, see [`answers_newer`]. It compares numbers, so it is done for
-//! each architecture, the native one always included.
+//! Calls newer than the newest one that a profile names get ENOSYS, so that a C library falls back
+//! to an older call instead of failing with EPERM: runc's rule, see [`answers_newer`]. It compares
+//! numbers, so it applies to each architecture, always including the native one.
 
 use crate::bpf::{self, Instruction, data, op};
 use crate::emit::{Emitter, Label};
@@ -21,7 +22,7 @@ use spec::{Code, Diagnostic};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is too large for the kernel.
-    #[error("the filter needs {0} instructions, the kernel takes 4096")]
+    #[error("the filter needs {0} instructions, the kernel accepts at most 4096")]
     TooLong(usize),
     /// A rule has a condition on an argument that does not exist.
     #[error("rule {rule}: a system call has arguments 0 to 5, not {argument}")]
@@ -34,7 +35,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same with its place in the document whose filter is at the JSON pointer `filter`.
+    /// The same error with its place in the document; `filter` is the JSON pointer of the filter.
     pub fn at(&self, filter: &str) -> Diagnostic {
         match self {
             Self::TooLong(_) => {
@@ -56,7 +57,8 @@ impl Error {
 pub struct Filter {
     /// At most 4096 instructions, which the kernel's checker accepts.
     pub program: Vec<Instruction>,
-    /// Names in rules that no architecture has, with the index of the rule in `syscalls`. They were skipped.
+    /// Names in rules that no architecture has, with the index of the rule in `syscalls`. They were
+    /// skipped.
     pub unknown: Vec<(usize, String)>,
 }
 
@@ -90,7 +92,7 @@ pub fn compile_for(profile: &Seccomp, native: Arch) -> Result<Filter, Error> {
     Ok(Filter { program, unknown })
 }
 
-/// The architectures of a profile: the native one and then those listed.
+/// The architectures of a profile: the native one, then the listed ones.
 pub fn architectures(profile: &Seccomp, native: Arch) -> Vec<Arch> {
     let listed = profile.architectures.iter().map(|arch| Arch(*arch));
     let mut archs = vec![native];
@@ -119,8 +121,8 @@ pub const BAD_ARCHITECTURE: SeccompAction = SeccompAction::KillThread;
 pub const NEWER: SeccompAction = SeccompAction::Errno(ENOSYS);
 const ENOSYS: u16 = 38;
 
-/// Whether calls newer than the profile are told apart: not where the default action lets calls through, or hands
-/// them to a tracer, who can answer ENOSYS itself.
+/// Whether calls newer than the profile get their own answer. They do not if the default action
+/// allows calls, or hands them to a tracer, which can answer ENOSYS itself.
 pub fn answers_newer(default: SeccompAction) -> bool {
     match default {
         SeccompAction::Allow | SeccompAction::Log | SeccompAction::Trace(_) => false,
@@ -132,8 +134,8 @@ pub fn answers_newer(default: SeccompAction) -> bool {
     }
 }
 
-/// Number 0 on s390 stands for every call whose number was given in a register and is unknown to the kernel, so
-/// it has the answer of a newer call.
+/// Number 0 on s390 stands for every call whose number was given in a register and is unknown to
+/// the kernel, so it gets the answer of a newer call.
 pub(crate) fn zero_is_newer(arch: Arch) -> bool {
     matches!(
         arch.0,
@@ -148,7 +150,7 @@ struct Range {
     label: Label,
 }
 
-/// The chain of conditions at a label, to be shared by calls and architectures that have the same.
+/// The chain of conditions at a label. Calls and architectures with the same chain share it.
 #[derive(Debug)]
 struct Chain {
     clauses: Vec<Clause>,
@@ -175,7 +177,8 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Written from the end: the sections of the architectures in reverse, then what chooses one.
+    /// Written from the end: the sections of the architectures in reverse, then the code that
+    /// chooses one.
     fn program(&mut self, archs: &[Arch]) {
         let mut sections: Vec<(u32, Label)> = Vec::with_capacity(archs.len());
         for arch in archs.iter().rev() {
@@ -222,7 +225,8 @@ impl<'a> Compiler<'a> {
         ranges
     }
 
-    /// Appends the ranges of one architecture, the first of which starts where its numbers start.
+    /// Appends the ranges of one architecture. The first range starts at the architecture's first
+    /// number.
     fn ranges(&mut self, arch: Arch, ranges: &mut Vec<Range>) {
         let mut newest = None;
         let mut numbers = Vec::with_capacity(crate::syscalls::COUNT);
@@ -343,7 +347,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Compares one word; a mask without bits always fits.
+    /// Compares one word; an empty mask always matches.
     fn word(&mut self, word: Word, test: u16, yes: Label, no: Label) -> Label {
         if word.mask == 0 {
             return yes;
@@ -360,7 +364,7 @@ impl<'a> Compiler<'a> {
         match ranges {
             [] => self.default,
             [only] => only.label,
-            // One number amid others.
+            // A single number between other ranges.
             [before, one, after] if before.label == after.label && after.start - one.start == 1 => {
                 self.emitter
                     .branch(op::EQUAL, one.start, one.label, before.label)
@@ -376,7 +380,8 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Appends a range; the one before ends there. A range of the same answer goes on.
+/// Appends a range; the previous one ends there. A range with the same answer extends the previous
+/// one.
 fn push(ranges: &mut Vec<Range>, start: u32, label: Label) {
     if ranges.last().is_some_and(|last| last.start == start) {
         ranges.pop();
@@ -386,7 +391,7 @@ fn push(ranges: &mut Vec<Range>, start: u32, label: Label) {
     }
 }
 
-/// Whether two chains differ in nothing but the rules that they come from.
+/// Whether two chains are equal except for the rules that they come from.
 fn same_answers(one: &[Clause], other: &[Clause]) -> bool {
     let part = |clause: &Clause| (clause.action, clause.conditions.len());
     one.len() == other.len()

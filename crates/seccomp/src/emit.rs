@@ -1,12 +1,13 @@
 //! The assembler: a program is written from its end to its start.
 //!
-//! Jumps of classic BPF only go forward, so whoever writes backwards knows every target already, and equal tails
-//! are shared by naming the same target twice. A conditional jump reaches 255 instructions; where the target is
-//! further away, a `ja` (or a copy of the target, if that is a return) is put right behind the jump.
+//! Jumps of classic BPF only go forward. So when the code is written backwards every target is
+//! already known, and equal tails are shared by using the same target twice. A conditional jump
+//! reaches 255 instructions. If the target is further away, a `ja` (or a copy of the target, if
+//! that is a return) follows the jump.
 
 use crate::bpf::{Instruction, op};
 
-/// The place of an instruction: how many were written before it.
+/// The place of an instruction: the number of instructions written before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Label(usize);
 
@@ -30,7 +31,7 @@ impl Emitter {
         Label(self.reversed.len() - 1)
     }
 
-    /// How many instructions lie between the next one and `target`.
+    /// The number of instructions between the next one and `target`.
     fn distance(&self, target: Label) -> usize {
         self.reversed.len() - target.0 - 1
     }
@@ -39,7 +40,7 @@ impl Emitter {
         self.distance(target) == 0
     }
 
-    /// An unconditional way to `target` from the instruction that is written next.
+    /// An unconditional jump to `target` from the instruction that is written next.
     fn bridge(&mut self, target: Label) -> Label {
         match self.reversed[target.0] {
             Instruction {
@@ -54,7 +55,7 @@ impl Emitter {
         }
     }
 
-    /// Returns `value`; one instruction serves all of the same value.
+    /// Returns `value`; all returns of the same value share one instruction.
     pub(crate) fn answer(&mut self, value: u32) -> Label {
         if let Some((_, label)) = self.returns.iter().find(|(other, _)| *other == value) {
             return *label;
@@ -64,7 +65,7 @@ impl Emitter {
         label
     }
 
-    /// Goes to `yes` where the test of the accumulator against `k` holds, else to `no`.
+    /// Jumps to `yes` if the test of the accumulator against `k` is true, else to `no`.
     pub(crate) fn branch(&mut self, code: u16, k: u32, mut yes: Label, mut no: Label) -> Label {
         if yes == no {
             return yes;
@@ -81,7 +82,7 @@ impl Emitter {
         }
     }
 
-    /// Goes on at `next` with the word at `offset` of `seccomp_data` in the accumulator.
+    /// Continues at `next` with the word at `offset` of `seccomp_data` in the accumulator.
     pub(crate) fn load(&mut self, offset: u32, next: Label) -> Label {
         let next = if self.is_next(next) {
             next
@@ -92,7 +93,7 @@ impl Emitter {
         self.push(op::LOAD, 0, 0, offset)
     }
 
-    /// Goes on at `next` with the accumulator masked.
+    /// Continues at `next` with the accumulator masked.
     pub(crate) fn mask(&mut self, mask: u32, next: Label) -> Label {
         let next = if self.is_next(next) {
             next
@@ -103,7 +104,7 @@ impl Emitter {
         self.push(op::AND, 0, 0, mask)
     }
 
-    /// The program, first instruction first. The label that was written last is where it starts.
+    /// The program, first instruction first. It starts at the label that was written last.
     pub(crate) fn finish(mut self) -> Vec<Instruction> {
         self.reversed.reverse();
         self.reversed

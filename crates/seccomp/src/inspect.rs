@@ -1,6 +1,8 @@
-//! Looking at profiles: which rule answers a call, what is odd in a profile, how two differ.
+//! Inspects profiles: which rule answers a call, which problems a profile has, how two profiles
+//! differ.
 //!
-//! All three work on what the rules mean ([`crate::rule`]), not on the program; the tests hold both together.
+//! All three use the meaning of the rules ([`crate::rule`]), not the program; the tests compare the
+//! two.
 
 use crate::compile::{BAD_ARCHITECTURE, NEWER, answers_newer, architectures, zero_is_newer};
 use crate::rule::{Clause, Rules, Verdict};
@@ -13,15 +15,15 @@ use spec::container::{Seccomp, SeccompAction, SeccompArch, SeccompOp};
 pub enum Reason {
     /// This rule of `syscalls`.
     Rule(usize),
-    /// No rule holds.
+    /// No rule applies.
     Default,
-    /// Its number is above all that the profile names on the architecture.
+    /// Its number is above all numbers that the profile names on the architecture.
     NewerThanProfile,
     /// The architecture is not in the profile.
     ForeignArchitecture,
 }
 
-/// What a profile answers to one call.
+/// The answer of a profile to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The action.
@@ -30,11 +32,11 @@ pub struct Answer {
     pub reason: Reason,
 }
 
-/// A profile made ready for questions.
+/// A profile that is prepared for questions.
 #[derive(Debug)]
 pub struct Inspector<'a> {
     rules: Rules<'a>,
-    /// With the newest number that the profile names.
+    /// The architectures, each with the newest number that the profile names.
     archs: Vec<(Arch, Option<u32>)>,
 }
 
@@ -55,7 +57,8 @@ impl<'a> Inspector<'a> {
         Some(self.test_number(arch, syscall.number(arch)?, args))
     }
 
-    /// Which rule answers the call with this number. A number of x32 on x86_64 is taken as a call of x32.
+    /// Which rule answers the call with this number. A number of x32 on x86_64 counts as a call of
+    /// x32.
     pub fn test_number(&self, arch: Arch, number: u32, args: &[u64; 6]) -> Answer {
         let arch = match arch.0 {
             SeccompArch::ScmpArchX86_64 if number >= X32_BIT => Arch(SeccompArch::ScmpArchX32),
@@ -68,7 +71,7 @@ impl<'a> Inspector<'a> {
             reason: Reason::Default,
         };
         let Some((_, newest)) = self.archs.iter().find(|(other, _)| *other == arch) else {
-            // -1 is what a tracer writes to skip a call, and no number of x32.
+            // A tracer writes -1 to skip a call; it is not a number of x32.
             let native = self
                 .archs
                 .iter()
@@ -121,7 +124,7 @@ impl<'a> Inspector<'a> {
         self.rules.verdict(&syscalls, arch)
     }
 
-    /// What the profile says about a call, whatever its arguments; rule indices are left out, so that two
+    /// The profile's answers to a call for all arguments. Rule indices are left out, so that two
     /// profiles can be compared.
     fn outline(&self, arch: Arch, syscall: Syscall) -> Option<Outline> {
         let number = syscall.number(arch)?;
@@ -152,12 +155,12 @@ impl<'a> Inspector<'a> {
     }
 }
 
-/// All that a profile answers to one call: the first clause that holds, else the last word.
+/// All answers of a profile to one call: that of the first clause that holds, else the final one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
-    /// In the order in which they are tried; their rule is not given.
+    /// In the order of evaluation; their rule is not given.
     pub clauses: Vec<Clause>,
-    /// Where none holds.
+    /// The answer if no clause holds.
     pub otherwise: SeccompAction,
 }
 
@@ -170,12 +173,12 @@ pub struct Difference {
     pub syscall: Syscall,
     /// The first profile's answer.
     pub left: Outline,
-    /// The second's.
+    /// The second profile's answer.
     pub right: Outline,
 }
 
-/// The calls that two profiles answer differently on a machine of the architecture `native`, by architecture and
-/// name. Clauses in another order count as a difference.
+/// The calls that two profiles answer differently on a machine of the architecture `native`, by
+/// architecture and name. Clauses in another order count as a difference.
 pub fn diff(left: &Seccomp, right: &Seccomp, native: Arch) -> Vec<Difference> {
     let (left, right) = (Inspector::new(left, native), Inspector::new(right, native));
     let has = |arch| move |known: &(Arch, _)| known.0 == arch;
@@ -201,10 +204,10 @@ pub fn diff(left: &Seccomp, right: &Seccomp, native: Arch) -> Vec<Difference> {
     differences
 }
 
-/// Something odd in a profile.
+/// A possible mistake in a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// No architecture has a call of this name: a typing error, or newer than Linux 7.2.
+    /// No architecture has a call of this name: the name is misspelt, or newer than Linux 7.2.
     UnknownName {
         /// The index in `syscalls`.
         rule: usize,
@@ -227,23 +230,25 @@ pub enum Finding {
         /// The call.
         name: String,
     },
-    /// The rule's action is the default action, so it says nothing.
+    /// The rule's action is the default action, so it has no effect.
     SaysTheDefault {
         /// The index in `syscalls`.
         rule: usize,
     },
-    /// Two conditions look at one argument, so each of them is a rule of its own: either suffices.
+    /// Two conditions check the same argument, so each of them becomes a separate rule: either one
+    /// suffices.
     ArgumentTwice {
         /// The index in `syscalls`.
         rule: usize,
     },
-    /// The kernel runs programs of this architecture, too, and the profile kills them at their first call.
+    /// The kernel runs programs of this architecture, too, and the profile kills them at their
+    /// first call.
     MissingArchitecture {
-        /// The one that is not listed.
+        /// The architecture that is not listed.
         arch: Arch,
     },
-    /// The condition compares all 64 bits of an argument of which the kernel reads 32: a caller that sets upper
-    /// bits evades the rule (CVE-2026-123876).
+    /// The condition compares all 64 bits of an argument of which the kernel reads 32: a caller
+    /// that sets upper bits evades the rule (CVE-2026-123876).
     UpperBits {
         /// The index in `syscalls`.
         rule: usize,
@@ -254,7 +259,8 @@ pub enum Finding {
         /// The comparison.
         op: SeccompOp,
     },
-    /// On an architecture that multiplexes, the call has no rule for its first argument there: it lies in memory.
+    /// On an architecture that multiplexes, the call has no rule for its first argument there: it
+    /// lies in memory.
     MultiplexedArgument {
         /// The index in `syscalls`.
         rule: usize,
@@ -265,7 +271,7 @@ pub enum Finding {
     },
 }
 
-/// The 32-bit relatives whose programs a kernel of this architecture runs.
+/// The 32-bit architectures whose programs a kernel of this architecture also runs.
 pub fn relatives(native: Arch) -> &'static [SeccompArch] {
     match native.0 {
         SeccompArch::ScmpArchX86_64 => &[SeccompArch::ScmpArchX86, SeccompArch::ScmpArchX32],
@@ -282,7 +288,7 @@ pub fn relatives(native: Arch) -> &'static [SeccompArch] {
     }
 }
 
-/// What is odd in a profile, in the order of its rules.
+/// The possible mistakes in a profile, in the order of its rules.
 pub fn lint(profile: &Seccomp, native: Arch) -> Vec<Finding> {
     let rules = Rules::new(profile);
     let archs = architectures(profile, native);

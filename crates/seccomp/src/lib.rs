@@ -1,9 +1,9 @@
 //! Compiles linux.seccomp to a classic BPF program.
 //!
-//! Decides what a profile means ([`rule`]), turns it into a program ([`compile()`]), and says how and when it is loaded
-//! ([`Plan`]). Does not read profiles: that is crate `spec`. For people there is the disassembler ([`bpf`]), and
-//! linting, comparing and testing of profiles ([`inspect`]). Source: the OCI runtime specification,
-//! config-linux.md#seccomp.
+//! Decides what a profile means ([`rule`]), turns it into a program ([`compile()`]), and decides
+//! how and when the program is loaded ([`Plan`]). It does not read profiles; the crate `spec` does.
+//! The disassembler ([`bpf`]) and the linter, diff and test of profiles ([`inspect`]) are for
+//! people. Source: the OCI runtime specification, config-linux.md#seccomp.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

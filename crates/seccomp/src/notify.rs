@@ -1,9 +1,10 @@
-//! The listener of SCMP_ACT_NOTIFY: what is sent to it, and how.
+//! The listener of SCMP_ACT_NOTIFY: the message for it, and how it is sent.
 //!
 //! The runtime connects to `listenerPath` and sends one message, the container process state of the
-//! specification, together with the descriptor that seccomp(2) gave. All of it but the process id is
-//! written at lowering. Nothing is awaited from the listener: if it goes away, the kernel answers the
-//! calls with ENOSYS. Source: config-linux.md#containerprocessstate.
+//! specification, together with the descriptor that seccomp(2) returned. Lowering writes all of the
+//! message except the process id. The runtime does not wait for an answer of the listener: if the
+//! listener ends, the kernel answers the calls with ENOSYS. Source:
+//! config-linux.md#containerprocessstate.
 
 use kernel::{Errno, socket};
 use serde_json::Value;
@@ -19,7 +20,7 @@ pub const FD_NAME: &str = "seccompFd";
 /// The longest path of a socket, in bytes. See unix(7).
 const PATH_MAX: usize = 107;
 
-/// Where the descriptor goes and what is said with it.
+/// The receiver of the descriptor, and the message that goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     path: PathBuf,
@@ -30,7 +31,7 @@ pub struct Listener {
 /// Why the descriptor did not reach the listener.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nobody listens.
+    /// The connection failed.
     #[error("connect to the seccomp listener {path:?}")]
     Connect {
         /// `listenerPath`.
@@ -39,7 +40,7 @@ pub enum SendError {
         #[source]
         source: Errno,
     },
-    /// It went away, or reads nothing.
+    /// The listener closed the connection, or does not read.
     #[error("send the seccomp descriptor to the listener {path:?}")]
     Send {
         /// `listenerPath`.
@@ -58,7 +59,7 @@ impl Listener {
     /// Writes the message.
     ///
     /// # Errors
-    /// What is wrong with the path, as a sentence.
+    /// A sentence that says what is wrong with the path.
     pub fn new(path: PathBuf, metadata: Option<&str>, state: &StateText) -> Result<Self, String> {
         if !path.is_absolute() {
             return Err(format!("the listener's path {path:?} is not absolute"));
@@ -82,7 +83,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens.
+    /// The path of the listener's socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -93,8 +94,8 @@ impl Listener {
         format!("{head}{container}{middle}{process}{tail}")
     }
 
-    /// Hands `fd` to the listener, in the runtime. Waits at most `timeout` for it to take the connection and, again,
-    /// the message. The caller closes its own copy whatever comes back.
+    /// Hands `fd` to the listener, in the runtime. Waits at most `timeout` for the connection, and
+    /// again for the message. The caller closes its own copy in every case.
     pub fn send(
         &self,
         fd: BorrowedFd<'_>,

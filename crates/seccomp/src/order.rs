@@ -1,16 +1,17 @@
 //! The order in which libseccomp tries rules with conditions for one call.
 //!
-//! libseccomp keeps the comparisons of all rules of a call in one tree of 32-bit words: a level of the tree is
-//! sorted, and rules that begin with the same comparison share it. So the order is that of walking such a tree.
-//! On a level the highest argument comes first, the high word before the low; then equality before "less" before
-//! "greater"; then the larger value, but for "less" the smaller; then the rule that came first. A comparison that
-//! stands in the tree already is shared, whatever branch of it the rule takes.
+//! libseccomp keeps the comparisons of all rules of a call in one tree of 32-bit words: a level of
+//! the tree is sorted, and rules that begin with the same comparison share it. A walk through this
+//! tree gives the order. On a level the highest argument comes first, the high word before the low;
+//! then equality before "less" before "greater"; then the larger value, but for "less" the smaller
+//! one; then the earlier rule. A comparison that is already in the tree is shared, independent of
+//! the branch that the rule takes.
 
 use crate::bpf::LENGTH_MAX;
 use crate::rule::{Clause, Condition, Test, split};
 use crate::syscalls::Width;
 
-/// A comparison of one word, as far as the order goes.
+/// The properties of one word's comparison that decide the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word {
     argument: u8,
@@ -36,7 +37,7 @@ impl Word {
         }
     }
 
-    /// The comparison as the program makes it: the branches of the others are swapped.
+    /// The comparison as the program makes it; the other operators have swapped branches.
     fn comparison(self) -> Test {
         match (self.test, self.part) {
             (Test::MaskedEqual, _) => Test::MaskedEqual,
@@ -73,7 +74,7 @@ impl Word {
     }
 }
 
-/// The words of a clause from the lowest argument on.
+/// The words of a clause, starting with the lowest argument.
 fn words(conditions: &[Condition], width: Width) -> impl Iterator<Item = Word> + '_ {
     conditions.iter().flat_map(move |condition| {
         let [mask, value] = [split(condition.mask), split(condition.value)];
@@ -107,7 +108,7 @@ struct Node {
 }
 
 impl Level {
-    /// The place of `word` on this level, made if it is not there.
+    /// The place of `word` on this level; it is added if it is missing.
     fn place(&mut self, word: Word) -> &mut Node {
         let found = self
             .nodes
@@ -140,12 +141,13 @@ impl Level {
     }
 }
 
-/// Puts clauses, each with conditions, into the order in which they are tried.
+/// Sorts clauses, each with conditions, into the order of evaluation.
 pub(crate) fn order(clauses: Vec<Clause>, width: Width) -> Vec<Clause> {
     let same_action = clauses
         .windows(2)
         .all(|pair| pair[0].action == pair[1].action);
-    // Each clause takes an instruction at least, so of so many there is no program anyway.
+    // Each clause takes at least one instruction, so a program with this many clauses is impossible
+    // anyway.
     if same_action || clauses.len() > LENGTH_MAX {
         return clauses;
     }

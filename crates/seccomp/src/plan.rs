@@ -1,8 +1,9 @@
 //! How and when a container's filter is loaded.
 //!
-//! All is decided here, before the clone: the program, the flags of seccomp(2), the moment, and whom a
-//! listener's descriptor goes to. Init only makes the call. Without noNewPrivileges loading needs CAP_SYS_ADMIN, so
-//! it comes before capabilities are dropped; with it, it comes after, as late as can be.
+//! This module decides everything before the clone: the program, the flags of seccomp(2), the
+//! moment, and the receiver of a listener's descriptor. Init only makes the call. Without
+//! noNewPrivileges the call needs CAP_SYS_ADMIN, so init makes it before it drops capabilities.
+//! With noNewPrivileges init makes it afterwards, as late as possible.
 
 use crate::compile::{self, Filter};
 use crate::notify::Listener;
@@ -18,15 +19,15 @@ use std::os::fd::OwnedFd;
 /// The annotation that makes an unknown system call name an error ("1"): crun's.
 pub const FAIL_UNKNOWN_ANNOTATION: &str = "run.oci.seccomp_fail_unknown_syscall";
 
-/// Why a container's filter cannot be.
+/// Why a container's filter is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The profile asks for what cannot be.
+    /// The profile asks for something that is not possible.
     #[error(transparent)]
     Config(#[from] Diagnostic),
 }
 
-/// What the lowering looks at.
+/// The input of lowering.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The container.
@@ -35,11 +36,11 @@ pub struct Request<'a> {
     pub id: &'a str,
     /// The status that a listener gets: creating, or running for `exec`.
     pub status: Status,
-    /// What the kernel knows.
+    /// The features of this kernel.
     pub facts: Facts,
 }
 
-/// What this kernel knows of seccomp(2) that the oldest one that is supported does not.
+/// The features of seccomp(2) that this kernel has and the oldest supported kernel does not have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
@@ -62,33 +63,35 @@ impl Facts {
 pub enum Moment {
     /// Before capabilities are dropped, since it needs CAP_SYS_ADMIN.
     BeforeCapabilities,
-    /// After it, right before the last steps.
+    /// After that, right before the last steps.
     AfterCapabilities,
 }
 
-/// How init hands the listener's descriptor to the runtime, with the filter in force and nobody there to answer.
+/// How init hands the listener's descriptor to the runtime, while the filter is active and no
+/// listener answers yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandOver {
     /// With a message: sendmsg(2).
     WithMessage,
-    /// The runtime takes it by the number that init writes: pidfd_getfd(2). It has to be privileged over init.
+    /// The runtime copies it by the number that init writes, with pidfd_getfd(2). It must be
+    /// privileged over init.
     ByNumber,
 }
 
-/// What init loads.
+/// The program that init loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// At most 4096 instructions.
     pub program: Vec<Instruction>,
     /// With NEW_LISTENER if and only if a rule has the action NOTIFY.
     pub flags: FilterFlags,
-    /// When.
+    /// When it is loaded.
     pub moment: Moment,
     /// Where the listener's descriptor goes.
     pub listener: Option<Listener>,
-    /// How it gets to the runtime.
+    /// How the descriptor reaches the runtime.
     pub hand_over: HandOver,
-    /// Names that no architecture has, with their JSON pointers: worth a debug line each.
+    /// Names that no architecture has, with their JSON pointers: each is logged at debug level.
     pub unknown: Vec<(String, String)>,
 }
 
@@ -96,8 +99,8 @@ impl Plan {
     /// Compiles the container's filter. `None`: it has none.
     ///
     /// # Errors
-    /// A [`Diagnostic`] with the JSON pointer of what cannot be: NOTIFY without a listener; a program that is too
-    /// long; an unknown name where an annotation forbids it; a flag that this kernel does not have.
+    /// A [`Diagnostic`] with a JSON pointer: NOTIFY without a listener; a program that is too long;
+    /// an unknown name if an annotation forbids it; a flag that this kernel does not have.
     pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Error> {
         let container = request.container;
         let Some(profile) = &container.seccomp else {
@@ -148,8 +151,8 @@ impl Plan {
         }))
     }
 
-    /// Loads the filter over this process, in init. The listener's descriptor comes back if there is one: it
-    /// must go to the runtime with the next message. Allocates nothing.
+    /// Loads the filter for this process, in init. Returns the listener's descriptor if there is
+    /// one: it must go to the runtime with the next message. Allocates nothing.
     pub fn apply(&self) -> Result<Option<OwnedFd>, Failed> {
         kernel::seccomp::load(&self.program, self.flags).map_err(Failed::at(Call::Seccomp, 0))
     }
@@ -175,8 +178,9 @@ impl fmt::Display for Plan {
 const SECCOMP: &str = "/linux/seccomp";
 const SYSCALLS: &str = "/linux/seccomp/syscalls";
 
-/// As runc has it: SPEC_ALLOW where `flags` is absent, nothing where it is empty. TSYNC is taken and does
-/// nothing, for init has one thread (and TSYNC excludes a listener). WAIT_KILLABLE_RECV needs a listener.
+/// As in runc: SPEC_ALLOW if `flags` is absent, no flag if it is empty. TSYNC is accepted and has
+/// no effect, since init has one thread (and TSYNC excludes a listener). WAIT_KILLABLE_RECV needs a
+/// listener.
 fn flags(profile: &Seccomp, listening: bool) -> FilterFlags {
     let mut flags = match &profile.flags {
         None => FilterFlags::SPEC_ALLOW,
@@ -199,20 +203,20 @@ fn flags(profile: &Seccomp, listening: bool) -> FilterFlags {
     flags
 }
 
-/// Whether a listener is asked about any call.
+/// Whether any call goes to the listener.
 pub fn asks(profile: &Seccomp) -> bool {
     let mut rules = profile.syscalls.iter();
     rules.any(|rule| rule.action == SeccompAction::Notify)
 }
 
-/// Whether a listener is asked about this call.
+/// Whether this call goes to the listener.
 fn asks_about(profile: &Seccomp, call: &str) -> bool {
     profile.syscalls.iter().any(|rule| {
         rule.action == SeccompAction::Notify && rule.names.iter().any(|name| name == call)
     })
 }
 
-/// Which calls a listener may be asked about is a rule of the reader of profiles: crate `spec`.
+/// The crate `spec` decides which calls may go to a listener.
 fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>, Error> {
     let container = request.container;
     if !asks(profile) {

@@ -1,17 +1,20 @@
 //! What a profile means: for a system call of an architecture, the list of clauses to try in order.
 //!
-//! The specification leaves open what happens where several rules name one call. Engines' profiles are
-//! written for libseccomp, so its answers are the rule here:
+//! The specification does not say what happens if several rules name one call. Engines write their
+//! profiles for libseccomp, so this crate gives libseccomp's answers:
 //!
-//! - A rule whose action is the default action says nothing and is dropped.
-//! - A rule without conditions wins over all that have some, wherever it stands; the first such rule counts.
-//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see order.rs.
-//!   Only rules of different actions which can hold at the same time feel the difference.
-//! - Two conditions on one argument within a rule make a rule of each condition, as in runc.
-//! - On 32-bit architectures only the low words of argument and value count. A masked comparison ignores
-//!   the bits of its value that are outside the mask.
-//! - Old 32-bit calls behind socketcall(2) and ipc(2) get their rule there, too; what it says about the first
-//!   argument is replaced by the number of the call, since the real arguments lie in memory.
+//! - A rule whose action is the default action has no effect and is dropped.
+//! - A rule without conditions wins over all rules with conditions, at any position; the first such
+//!   rule counts.
+//! - Rules with conditions are tried in libseccomp's order, which is not that of the document: see
+//!   order.rs. This only matters for rules with different actions that can hold at the same time.
+//! - If a rule has two conditions on one argument, each condition becomes a separate rule, as in
+//!   runc.
+//! - On 32-bit architectures only the low words of argument and value count. A masked comparison
+//!   ignores the bits of its value that are outside the mask.
+//! - For old 32-bit calls behind socketcall(2) and ipc(2) the rule applies there, too. The number
+//!   of the call replaces the condition on the first argument, since the real arguments are in
+//!   memory.
 
 use crate::bpf::LENGTH_MAX;
 use crate::order::order;
@@ -19,20 +22,20 @@ use crate::syscalls::{Arch, Multiplexing, Syscall, Width};
 use spec::container::{Seccomp, SeccompAction, SeccompArg, SeccompOp};
 use std::collections::HashSet;
 
-/// One comparison, made ready: of a whole argument or, on 32-bit architectures, of its low word.
+/// One prepared comparison: of a whole argument or, on 32-bit architectures, of its low word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Condition {
     /// Which argument, 0 to 5.
     pub argument: u8,
     /// How it is compared.
     pub test: Test,
-    /// The bits that count; all but for a masked comparison.
+    /// The bits that count: all bits, except in a masked comparison.
     pub mask: u64,
-    /// What it is compared with; no bit is outside the mask.
+    /// The value to compare with; it has no bit outside the mask.
     pub value: u64,
 }
 
-/// The operators, with the masked one folded into equality.
+/// The operators, where the masked one is a kind of equality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the name says it")]
 pub enum Test {
@@ -46,7 +49,7 @@ pub enum Test {
 }
 
 impl Condition {
-    /// `None`: it always holds, for its mask is empty.
+    /// `None`: it always holds, since its mask is empty.
     fn new(arg: &SeccompArg, width: Width) -> Option<Self> {
         let word = word(width);
         let (test, mask, value) = match arg.op {
@@ -89,18 +92,18 @@ fn word(width: Width) -> u64 {
     }
 }
 
-/// Conditions that must all hold, and what is answered then.
+/// Conditions that must all hold, and the answer if they do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Clause {
     /// The index of its rule in `syscalls`.
     pub rule: usize,
-    /// Sorted by argument, at most one for each; none: always.
+    /// Sorted by argument, at most one for each argument; empty: the clause always holds.
     pub conditions: Vec<Condition>,
     /// The answer.
     pub action: SeccompAction,
 }
 
-/// What the rules say about one call.
+/// The answers of the rules to one call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Always this, because of the rule with this index.
@@ -124,15 +127,15 @@ pub struct Rules<'a> {
     first: Vec<u32>,
     /// Rules with conditions, sorted by syscall, then by rule.
     conditional: Vec<Mention>,
-    /// By syscall: whether any rule names it, be it for the default action.
+    /// By syscall: whether any rule names it, even with the default action.
     named: Vec<bool>,
     /// Names that no architecture has, with the index of their rule.
     pub unknown: Vec<(usize, &'a str)>,
 }
 
-/// No rule speaks of the call.
+/// No rule names the call.
 const NOTHING: u32 = u32::MAX;
-/// Only rules with conditions do.
+/// Only rules with conditions name the call.
 const CONDITIONS: u32 = u32::MAX - 1;
 
 impl<'a> Rules<'a> {
@@ -180,7 +183,7 @@ impl<'a> Rules<'a> {
         self.profile
     }
 
-    /// Whether any rule names the call, be it for the default action.
+    /// Whether any rule names the call, even with the default action.
     pub fn names(&self, syscall: Syscall) -> bool {
         self.named[syscall.index()]
     }
@@ -252,7 +255,8 @@ impl<'a> Rules<'a> {
         clauses
     }
 
-    /// What the rules say about the number that all `syscalls` share on `arch`. `None`: nothing.
+    /// The answers of the rules for the number that all `syscalls` share on `arch`. `None`: no rule
+    /// applies.
     pub fn verdict(&self, syscalls: &[Syscall], arch: Arch) -> Option<Verdict> {
         if let [syscall] = *syscalls
             && let Some((action, rule)) = self.simple(syscall)
@@ -279,7 +283,7 @@ impl<'a> Rules<'a> {
             return Some(Verdict::Always(always.action, always.rule));
         }
         if clauses.len() > LENGTH_MAX {
-            // Later ones of the same conditions are never reached.
+            // Later rules with the same conditions are never reached.
             let mut seen = HashSet::new();
             clauses.retain(|clause| seen.insert(clause.conditions.clone()));
         }
@@ -310,7 +314,7 @@ pub(crate) fn split(value: u64) -> [u32; 2] {
     [word(value), word(value >> 32)]
 }
 
-/// Whether two conditions look at the same argument.
+/// Whether two conditions check the same argument.
 pub fn has_argument_twice(args: &[SeccompArg]) -> bool {
     let mut seen = 0_u64;
     args.iter().any(|arg| {

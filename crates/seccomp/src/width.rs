@@ -1,14 +1,16 @@
 //! Which arguments the kernel reads as 32 bits.
 //!
-//! A filter sees 64 bits of every argument. Where the kernel looks at the lower half alone, a caller is free
-//! to set bits of the upper one: the call does the same, and a comparison of all 64 bits answers otherwise
-//! (CVE-2026-123876). Decides which comparisons can be led astray so. The table has the calls that profiles
-//! have conditions on; what it does not have is not warned of.
+//! A filter sees 64 bits of every argument. If the kernel reads only the lower half, a caller can
+//! set bits of the upper half: the call does the same, but a comparison of all 64 bits gives
+//! another result (CVE-2026-123876). This module decides which comparisons a caller can evade in
+//! this way. The table has the calls that profiles have conditions on; there is no warning for
+//! other calls.
 
 use spec::container::{SeccompAction, SeccompArg, SeccompOp};
 
-/// Calls and their arguments of type `int`, `unsigned int`, `pid_t`, `uid_t`, `mode_t` and the like, in Linux
-/// 6.12. `personality`, for one, has `unsigned int`, but `clone`, `mmap` and `ptrace` have `unsigned long`.
+/// Calls and their arguments of type `int`, `unsigned int`, `pid_t`, `uid_t`, `mode_t` and the
+/// like, in Linux 6.12. `personality`, for one, has `unsigned int`, but `clone`, `mmap` and
+/// `ptrace` have `unsigned long`.
 const NARROW: &[(&str, &[u8])] = &[
     ("accept4", &[0, 3]),
     ("arch_prctl", &[0]),
@@ -78,8 +80,9 @@ const NARROW: &[(&str, &[u8])] = &[
     ("unlinkat", &[0, 2]),
 ];
 
-/// Whether a caller of `syscall` gets more than the rule means by setting bits that the kernel does not look
-/// at. A rule that permits is led astray when it then holds, one that forbids when it no longer does.
+/// Whether a caller of `syscall` can evade the rule by setting bits that the kernel does not read.
+/// A rule that permits is evaded if it then holds; a rule that forbids is evaded if it no longer
+/// holds.
 pub(crate) fn is_evaded(syscall: &str, arg: &SeccompArg, action: SeccompAction) -> bool {
     let is_narrow = NARROW
         .binary_search_by_key(&syscall, |(name, _)| *name)
@@ -123,7 +126,7 @@ mod tests {
         assert!(evaded("socket", 0, Ne, Allow) && !evaded("socket", 0, Ne, Errno(1)));
         assert!(evaded("socket", 0, Eq, Errno(1)) && !evaded("socket", 0, Eq, Allow));
         assert!(evaded("prctl", 0, Gt, Allow) && evaded("prctl", 0, Lt, Errno(1)));
-        // Of these the kernel reads all 64 bits.
+        // The kernel reads all 64 bits of these.
         assert!(!evaded("clone", 0, Ne, Allow) && !evaded("prctl", 1, Eq, Errno(1)));
         let masked = |mask| SeccompArg {
             index: 0,

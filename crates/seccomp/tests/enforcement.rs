@@ -1,6 +1,6 @@
 //! Filters that the kernel enforces on a child of this program.
 //!
-//! A program of its own without the test harness, since a clone wants a process of one thread.
+//! A separate program without the test harness, since a clone needs a process with one thread.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 const ALLOW: SeccompAction = SeccompAction::Allow;
 
-/// Runs `work` in a child and gives how that ended.
+/// Runs `work` in a child and returns how the child ended.
 fn in_child(work: impl FnOnce() -> u8) -> Exit {
     let proof = SingleThread::prove().unwrap();
     let options = CloneOptions {
@@ -211,7 +211,7 @@ fn newer_call_than_the_profile_gets_enosys() {
         return;
     }
     let mut docker = read(DOCKER);
-    // A call that this kernel has, newer than all that the profile names.
+    // A call that this kernel has, newer than all calls that the profile names.
     for rule in &mut docker.syscalls {
         rule.names.retain(|name| {
             Syscall::named(name)
@@ -260,7 +260,7 @@ fn listener_gets_the_state_and_answers_calls() {
             .unwrap();
         drop(fd);
         let answered = personality(0) == Err(Errno::EPROTO);
-        // The listener is gone now, and so are the answers.
+        // The listener has ended, so there are no more answers.
         let gone = personality(0) == Err(Errno::ENOSYS);
         kernel::process::exit_now(u8::from(answered && gone))
     };
@@ -306,7 +306,8 @@ fn missing_or_full_listener_is_an_error_in_time() {
     let expected = format!("connect to the seccomp listener {:?}", missing.path());
     assert_eq!(sent.unwrap_err().to_string(), expected);
 
-    // Nobody accepts: the queue fills, and the next one waits no longer than it should.
+    // No process accepts connections: the queue fills, and the next connection waits no longer than
+    // the limit.
     let path = socket_path("full");
     let server = UnixListener::bind(&path).unwrap();
     listen(&server, Backlog::new(0).unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! The compiler against libseccomp on generated profiles; tests/oracle.rs names the known differences.
+//! The compiler against libseccomp on generated profiles; tests/oracle.rs names the known
+//! differences.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -85,7 +86,7 @@ fn kernel() -> impl Strategy<Value = &'static [Arch]> {
     proptest::sample::select(KERNELS.to_vec())
 }
 
-/// At most one rule for each name: nothing for libseccomp to merge.
+/// At most one rule for each name, so libseccomp has nothing to merge.
 fn one_rule_each() -> impl Strategy<Value = Vec<SeccompRule>> {
     proptest::collection::vec(any_rule(), 0..12).prop_map(|mut rules| {
         let mut seen = BTreeSet::new();
@@ -107,8 +108,8 @@ fn equalities() -> impl Strategy<Value = Vec<SeccompRule>> {
     proptest::collection::vec(one, 0..24)
 }
 
-/// The profile for a set of architectures, without names that one of them lacks, be it only in libseccomp: 2.5
-/// knows `map_shadow_stack` on x86_64, but not on x32.
+/// The profile for a set of architectures, without names that one of them lacks, even if only in
+/// libseccomp: 2.5 knows `map_shadow_stack` on x86_64, but not on x32.
 fn on(archs: &[Arch], default: SeccompAction, mut rules: Vec<SeccompRule>) -> Seccomp {
     for rule in &mut rules {
         rule.names.retain(|name| {
@@ -125,10 +126,10 @@ fn on(archs: &[Arch], default: SeccompAction, mut rules: Vec<SeccompRule>) -> Se
 
 /// How many profiles each test generates.
 const CASES: u32 = 48;
-/// How many of them a test may lose to the time limit before it no longer says much.
+/// How many of them may exceed the time limit; with more the test would prove too little.
 const LATE_MOST: u32 = CASES / 8;
 
-/// What became of a test's generated cases.
+/// The results of a test's generated cases.
 #[derive(Debug, Default)]
 struct Tally {
     compared: Cell<u32>,
@@ -149,7 +150,7 @@ impl Tally {
         answer.ok()
     }
 
-    /// Prints the counts past the harness, which keeps what a passed test prints to itself.
+    /// Prints the counts around the harness, which hides the output of a passed test.
     fn report(&self, test: &str) {
         let (compared, refused, late) = (self.compared.get(), self.refused.get(), self.late.get());
         let seconds = ORACLE_TIME.as_secs();
@@ -162,7 +163,7 @@ impl Tally {
     }
 }
 
-/// Runs `compare` on [`CASES`] profiles and prints how many there were in the end.
+/// Runs `compare` on [`CASES`] profiles and prints their number at the end.
 fn generate<S: Strategy>(
     test: &str,
     strategy: S,
@@ -232,7 +233,7 @@ fn generated_profiles_answer_as_libseccomp_or_as_their_rules_say() {
     );
 }
 
-/// The clauses for a call, where its rules have conditions.
+/// The clauses for a call, if its rules have conditions.
 fn clauses(profile: &Seccomp, archs: &[Arch], data: &Data) -> Option<(Arch, Vec<Clause>)> {
     let x32 = data.arch == X32.audit() && data.number >= 0x4000_0000;
     let here = |arch: &&Arch| arch.audit() == data.arch && (**arch == X32) == x32;
@@ -255,7 +256,7 @@ fn has_the_less_or_equal_fault(profile: &Seccomp, archs: &[Arch], data: &Data) -
     })
 }
 
-/// Whether libseccomp had rules to merge, and ours is the answer that every rule that holds gives.
+/// Whether libseccomp had rules to merge, and every rule that holds gives the compiler's answer.
 fn is_merging_fault(profile: &Seccomp, archs: &[Arch], data: &Data, ours: u32) -> bool {
     if has_the_less_or_equal_fault(profile, archs, data) {
         return true;

@@ -157,7 +157,7 @@ fn lint_warns_that_the_first_argument_is_not_seen_behind_socketcall() {
         name: "socket".into(),
         arch: X86,
     };
-    // Other families than vsock are allowed, and what is not equal in 64 bits may be in 32.
+    // Families other than vsock are allowed, and values that differ in 64 bits may be equal in 32.
     let evaded = Finding::UpperBits {
         rule: 2,
         name: "socket".into(),

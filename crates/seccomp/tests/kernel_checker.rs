@@ -1,5 +1,5 @@
-//! The kernel's own checker against ours, without loading anything. One test in a process of its own: it takes the
-//! right to open files from the whole process for a while.
+//! Compares the kernel's checker with this crate's, without loading a program. It is the only test
+//! in its process: for some time the whole process cannot open files.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
@@ -20,8 +20,8 @@ use seccomp::{CompileError, compile_for};
 
 const NOFILE: u32 = 7;
 
-/// Whether the kernel would load the program. It checks it first; then no descriptor is left for a listener, and it
-/// gives up (seccomp_set_mode_filter in kernel/seccomp.c).
+/// Whether the kernel would load the program. The kernel checks the program first; then it fails
+/// because no descriptor is free for a listener (seccomp_set_mode_filter in kernel/seccomp.c).
 fn kernel_takes(program: &[Instruction]) -> bool {
     prlimit(0, NOFILE, 0, 1024).unwrap();
     let answer = load(program, FilterFlags::NEW_LISTENER);
@@ -42,7 +42,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
 }
 
-/// An instruction, with the operations and operands that matter more often than chance has them.
+/// A random instruction that prefers the relevant operations and operands.
 fn instruction() -> impl Strategy<Value = Instruction> {
     let code = prop_oneof![4 => 0..=0xb7_u16, 1 => any::<u16>()];
     let k = prop_oneof![Just(0_u32), 0..70_u32, any::<u32>()];
@@ -62,7 +62,7 @@ fn kernel_and_checker_agree() {
         let program = vec![end; count];
         assert_eq!(kernel_takes(&program), bpf::check(&program).is_ok());
     }
-    // Every operation that there can be, alone.
+    // Every possible operation, as the only one.
     for code in 0..=u16::MAX {
         let first = Instruction {
             code,

@@ -1,17 +1,21 @@
-//! The compiler against libseccomp: both programs answer alike, but for the differences below.
+//! Compares the compiler with libseccomp: both programs give the same answers, except for the
+//! differences below.
 //!
-//! Known differences, each pinned by a test here:
-//! - Calls newer than the profile: libseccomp knows nothing of them. The test computes runc's rule by hand.
-//! - A call that libseccomp 2.5 does not know on an architecture, and `_llseek` on parisc64, which the kernel's
-//!   header does not have.
-//! - A name that an architecture lacks: libseccomp adds a rule for a negative number that no kernel has, we do not.
-//!   Where such a rule comes first in a section of x86_64 and x32, libseccomp 2.5 forgets to load the number and
-//!   compares the architecture instead. The same was seen with names that only libseccomp lacks on x32; generated
-//!   profiles have neither.
-//! - Several rules with conditions for one call: libseccomp merges them into one tree, and 2.5 goes wrong where a
-//!   rule has more than one condition or another operator than equality: it compares the wrong word (a jump into
-//!   the tree skips its load) or forgets a rule when it prunes. Ours is then what the rules say.
-//! - libseccomp 2.5 takes "less or equal" after a true comparison for "greater" on 32-bit architectures.
+//! Known differences, each with a test here:
+//! - Calls newer than the profile: libseccomp does not know them. The test computes runc's rule by
+//!   hand.
+//! - A call that libseccomp 2.5 does not know on an architecture, and `_llseek` on parisc64, which
+//!   the kernel's header does not have.
+//! - A name that an architecture lacks: libseccomp adds a rule for a negative number that no kernel
+//!   has; this compiler does not. If such a rule comes first in a section of x86_64 and x32,
+//!   libseccomp 2.5 forgets to load the number and compares the architecture instead. The same
+//!   happens with names that only libseccomp lacks on x32; generated profiles have neither.
+//! - Several rules with conditions for one call: libseccomp merges them into one tree, and 2.5 is
+//!   wrong if a rule has more than one condition or an operator other than equality: it compares
+//!   the wrong word (a jump into the tree skips its load) or forgets a rule when it prunes. The
+//!   compiler's answer is then the one that the rules give.
+//! - On 32-bit architectures, libseccomp 2.5 treats "less or equal" after a true comparison as
+//!   "greater".
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used, clippy::panic)]

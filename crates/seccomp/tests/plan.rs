@@ -1,4 +1,4 @@
-//! What a container's filter becomes at lowering.
+//! The results of lowering a container's filter.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
@@ -87,7 +87,7 @@ fn plan(profile: Seccomp) -> Plan {
     lower(&container(Some(profile))).unwrap().unwrap()
 }
 
-/// The pointer and the message of what lowering refuses.
+/// The pointer and the message of an error of lowering.
 fn refused(container: &Container) -> (String, String) {
     let Error::Config(problem) = lower(container).unwrap_err();
     (problem.pointer, problem.message)
@@ -212,5 +212,8 @@ fn profile_that_is_too_long_is_refused_with_the_count() {
     let profile = profile(ALLOW, (0..3000).map(equal).collect());
     let (pointer, message) = refused(&container(Some(profile)));
     assert_eq!(pointer, "/linux/seccomp/syscalls");
-    assert!(message.starts_with("the filter needs ") && message.ends_with("the kernel takes 4096"));
+    assert!(
+        message.starts_with("the filter needs ")
+            && message.ends_with("the kernel accepts at most 4096")
+    );
 }

@@ -1,5 +1,5 @@
-//! Any profile at all: the compiler ends, the kernel's checker takes the program, and the program answers what the
-//! rules say.
+//! For any profile the compiler ends, the kernel's checker accepts the program, and the program
+//! gives the answers of the rules.
 
 #![allow(clippy::disallowed_methods, reason = "tests make their own files")]
 #![allow(clippy::unwrap_used)]
@@ -35,7 +35,7 @@ proptest! {
         let inspector = Inspector::new(&profile, native);
         for (arch, number, args) in calls {
             let arch = Arch::ALL[usize::from(arch) % Arch::ALL.len()];
-            // A machine has one byte order; foreign architectures of the other are never seen on it.
+            // A machine has one byte order, so it never sees architectures of the other one.
             if arch.endian() != native.endian() {
                 continue;
             }

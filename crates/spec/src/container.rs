@@ -1,9 +1,9 @@
-//! What the user asked for, proven sensible.
+//! The validated configuration of one container.
 //!
-//! No `Option` here means an error: an absent property has become its default. Fields are public, there
-//! are no builders and no getters. Lists keep the order of the document, so the index of an element is
-//! the index in its JSON pointer. Paths of the host are absolute; paths in the container are as
-//! written and are resolved below the root by whoever uses them.
+//! An absent property has its default here; an `Option` never stands for an error. Fields are
+//! public: there are no builders and no getters. Lists keep the order of the document, so the index
+//! of an element is the index in its JSON pointer. Paths of the host are absolute; paths in the
+//! container are as written, and the code that uses them resolves them below the root.
 
 use crate::landlock::Landlock;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,8 @@ pub struct Container {
     pub process: Option<Process>,
     /// `linux.namespaces`.
     pub namespaces: Namespaces,
-    /// `linux.uidMappings`; not empty if and only if a user namespace is made (or joined with maps).
+    /// `linux.uidMappings`; not empty only if the runtime makes a user namespace (or joins one with
+    /// maps).
     pub uid_mappings: Vec<IdMapping>,
     /// `linux.gidMappings`.
     pub gid_mappings: Vec<IdMapping>,
@@ -61,8 +62,8 @@ pub struct Container {
     pub masked_paths: Vec<PathBuf>,
     /// `linux.readonlyPaths`.
     pub readonly_paths: Vec<PathBuf>,
-    /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted. A `/`
-    /// in a key is a dot within a name: "net.ipv4.conf.eth0/1.mtu" is the file
+    /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted.
+    /// A `/` in a key is a dot within a name: "net.ipv4.conf.eth0/1.mtu" is the file
     /// net/ipv4/conf/eth0.1/mtu. No component of that file name is empty, "." or "..".
     pub sysctl: Vec<(String, String)>,
     /// `linux.seccomp`.
@@ -81,11 +82,12 @@ pub struct Container {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The annotation by which a container keeps the runtime's supplementary groups: crun's. Any value but `0`.
+/// The annotation by which a container keeps the runtime's supplementary groups: crun's. Every
+/// value but `0` counts.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 impl Container {
-    /// Whether [`KEEP_GROUPS`] asks for it.
+    /// Whether the annotations have [`KEEP_GROUPS`] with such a value.
     pub fn keeps_groups(&self) -> bool {
         let value = self.annotations.get(KEEP_GROUPS);
         value.is_some_and(|value| value != "0")
@@ -104,7 +106,7 @@ pub struct Root {
 /// One element of `mounts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// In the container; a relative one counts from `/`. Not `/` itself.
+    /// In the container; a relative one is resolved from `/`. Never `/` itself.
     pub destination: PathBuf,
     /// `type`, as written.
     pub kind: Option<String>,
@@ -112,7 +114,7 @@ pub struct Mount {
     pub source: Option<PathBuf>,
     /// `options`, as written.
     pub options: Vec<String>,
-    /// `uidMappings`; both or none of the two are empty.
+    /// `uidMappings`; empty if and only if `gidMappings` is.
     pub uid_mappings: Vec<IdMapping>,
     /// `gidMappings`.
     pub gid_mappings: Vec<IdMapping>,
@@ -286,17 +288,17 @@ pub struct Namespaces {
 /// What happens with one kind of namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Namespace {
-    /// The type is not listed: the container stays in that of its maker.
+    /// The type is not listed: the container inherits the runtime's namespace.
     #[default]
     Inherit,
-    /// Listed without a path: a new one is made.
+    /// Listed without a path: the runtime makes a new one.
     New,
-    /// Listed with a path: that one is joined. Absolute, of the host.
+    /// Listed with a path: the container joins that one. The path is absolute and of the host.
     Join(PathBuf),
 }
 
 impl Namespace {
-    /// Whether the container leaves its maker's namespace.
+    /// Whether the container leaves the runtime's namespace.
     pub fn is_own(&self) -> bool {
         !matches!(self, Self::Inherit)
     }
@@ -313,7 +315,7 @@ pub struct IdMapping {
     pub size: u32,
 }
 
-/// `linux.timeOffsets`. Seconds and nanoseconds (0 to 999,999,999), as the kernel wants them.
+/// `linux.timeOffsets`. Seconds and nanoseconds (0 to 999,999,999), as the kernel takes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeOffsets {
     /// CLOCK_MONOTONIC.
@@ -357,7 +359,7 @@ pub enum DeviceKind {
 pub struct Propagation {
     /// The kind.
     pub kind: PropagationKind,
-    /// Whether it holds for the mounts below too: "rshared" against "shared".
+    /// Whether it also applies to the mounts below: "rshared" rather than "shared".
     pub recursive: bool,
 }
 
@@ -404,10 +406,11 @@ pub struct Hook {
     pub timeout: Option<u32>,
 }
 
-/// `linux.resources`, see config-linux.md#control-groups. An absent field leaves the kernel's value alone.
-/// A 0 of the document is absent here where 0 is no meaningful limit: bytes of memory, shares, quota,
-/// periods, real-time runtime, weights. Left as written: `pids.limit`, burst, swappiness, idle, rates.
-/// The serialized form is that of state files, with the names of the fields.
+/// `linux.resources`, see config-linux.md#control-groups. An absent field leaves the kernel's value
+/// unchanged. A 0 in the document counts as absent where 0 is not a meaningful limit: bytes of
+/// memory, shares, quota, periods, real-time runtime, weights. These stay as written: `pids.limit`,
+/// burst, swappiness, idle, rates. State files use the serialized form, with the names of the
+/// fields.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
@@ -427,7 +430,7 @@ pub struct Resources {
     pub network: Network,
     /// `rdma`, by device name.
     pub rdma: BTreeMap<String, Rdma>,
-    /// `unified`: file name to value; names hold a dot and no slash.
+    /// `unified`: file name to value; names contain a dot and no slash.
     pub unified: BTreeMap<String, String>,
 }
 
@@ -480,7 +483,7 @@ pub struct Memory {
 pub struct Cpu {
     /// `shares`.
     pub shares: Option<u64>,
-    /// `quota`, microseconds a period; negative is no limit.
+    /// `quota`, microseconds per period; negative is no limit.
     pub quota: Option<i64>,
     /// `burst`, microseconds.
     pub burst: Option<u64>,
@@ -538,7 +541,7 @@ pub struct ThrottleDevice {
     pub major: u32,
     /// `minor`.
     pub minor: u32,
-    /// `rate`: bytes or operations a second.
+    /// `rate`: bytes or operations per second.
     pub rate: u64,
 }
 
@@ -562,15 +565,15 @@ pub struct Rdma {
     pub hca_objects: Option<u32>,
 }
 
-/// `linux.seccomp`, words turned into numbers; syscall names stay names, since each architecture has
-/// its own table.
+/// `linux.seccomp`, with numbers instead of words. System calls keep their names, since each
+/// architecture has its own table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seccomp {
     /// `defaultAction` with `defaultErrnoRet`.
     pub default_action: SeccompAction,
-    /// `architectures`, without repetition; the native one is added by the compiler.
+    /// `architectures`, without repetition; the compiler adds the native one.
     pub architectures: Vec<SeccompArch>,
-    /// `flags`; `None` when the property is absent, which is not the same as an empty list.
+    /// `flags`; `None` when the property is absent, which differs from an empty list.
     pub flags: Option<Vec<SeccompFlag>>,
     /// `listenerPath`, absolute.
     pub listener_path: Option<PathBuf>,
@@ -580,7 +583,7 @@ pub struct Seccomp {
     pub syscalls: Vec<SeccompRule>,
 }
 
-/// What a filter answers.
+/// The answer of a filter to a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SeccompAction {
     /// SCMP_ACT_KILL_PROCESS.
@@ -621,12 +624,12 @@ pub struct SeccompArg {
     pub op: SeccompOp,
     /// `value`; the mask of MASKED_EQ.
     pub value: u64,
-    /// `valueTwo`; what the masked argument is compared with.
+    /// `valueTwo`; the value that the masked argument is compared with.
     pub value_two: u64,
 }
 
-/// The path without `.`, `..`, repeated and leading slashes; `..` at the root stays at the root. Empty
-/// for the root itself. Knows no symlinks.
+/// The path without `.`, `..`, repeated and leading slashes; `..` at the root stays at the root.
+/// The result for the root itself is empty. Symbolic links are not resolved.
 pub fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {

@@ -1,7 +1,7 @@
 //! What was wrong with a configuration, and where.
 //!
-//! A [`Report`] collects every problem of one load; it never stops at the first. Messages stand alone:
-//! the object, the value, what was expected, what to do.
+//! A [`Report`] collects every problem of one load; it never stops at the first. Each message is
+//! complete: the object, the value, what was expected, what to do.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,20 +11,20 @@ use crate::quote::printable;
 /// A stable, greppable name of a kind of problem. The text of [`Code::as_str`] is API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// The bytes are no JSON document.
+    /// The bytes are not a JSON document.
     Syntax,
-    /// A key stands twice in one object.
+    /// A key appears twice in one object.
     DuplicateKey,
-    /// A value has another JSON type than the property wants.
+    /// A value has another JSON type than the property requires.
     Type,
     /// A number or a string lies outside what the property permits.
     Range,
     /// A required property is absent.
     Missing,
-    /// A word is none of the property's valid values.
+    /// A word is not one of the property's valid values.
     UnknownValue,
-    /// A property that the specification does not have. A warning: config.md#extensibility. An error in the document of an
-    /// annotation of ours.
+    /// A property that the specification does not have. A warning: config.md#extensibility. An
+    /// error in the document of an annotation of locule.
     UnknownProperty,
     /// Two properties contradict each other, or one needs another that is absent.
     Conflict,
@@ -113,7 +113,7 @@ impl std::error::Error for Diagnostic {}
 pub struct Report {
     /// Problems that forbid the container.
     pub errors: Vec<Diagnostic>,
-    /// Problems that the specification wants tolerated.
+    /// Problems that the specification tells runtimes to tolerate.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -126,12 +126,13 @@ impl Report {
         }
     }
 
-    /// Writes the warnings, which may be the cause (a misspelt key is a missing one), and the errors. The last line
-    /// stands alone, since engines show no other: it is the only error, or says how many there are and which was the first.
-    /// Every line begins with `file`; the last has `subject` behind it.
+    /// Writes the warnings, which may be the cause (a misspelt key is a missing one), and then the
+    /// errors. The last line is complete on its own, since engines show only that line: it is the
+    /// only error, or it gives the number of errors and the first of them. Every line begins with
+    /// `file`; in the last line `subject` follows.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// The errors of `out`.
     pub(crate) fn write(
         &self,
         out: &mut impl fmt::Write,
@@ -166,7 +167,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// A key as a step of a JSON pointer: RFC 6901 section 3.
+/// A key as a step of a JSON pointer; see RFC 6901 section 3.
 pub fn escape(key: &str) -> Cow<'_, str> {
     if key.contains(['~', '/']) {
         Cow::Owned(key.replace('~', "~0").replace('/', "~1"))

@@ -1,8 +1,8 @@
-//! What `locule features` prints: the abilities that are compiled in, whatever the host has.
+//! What `locule features` prints: the abilities that are compiled in, independent of the host.
 //!
-//! Decides the shape of the answer and the words that the readers of this crate know; which mount
-//! options, capabilities and cgroup drivers exist is told by the rooms that have the tables. A list
-//! is empty where nothing is supported: `null` would say that it is unknown. Source: features.md,
+//! Decides the shape of the answer and the words that the readers of this crate know. The crates
+//! with the tables supply the mount options, capabilities and cgroup drivers. A list is empty where
+//! nothing is supported: `null` would mean that the answer is unknown. Source: features.md,
 //! features-linux.md.
 
 use oci_spec::runtime as oci;
@@ -12,7 +12,7 @@ use crate::VERSION;
 use crate::container::{MemoryFlag, MemoryMode, SeccompArch, SeccompFlag, SeccompOp};
 use crate::words;
 
-/// Hook lists that are run, by their names in `hooks`.
+/// The hook lists that the runtime runs, by their names in `hooks`.
 const HOOKS: [&str; 6] = [
     "prestart",
     "createRuntime",
@@ -23,7 +23,8 @@ const HOOKS: [&str; 6] = [
 ];
 
 /// Annotations by which an unprivileged user could change what happens on the host. A trailing dot
-/// means every annotation with this prefix; of `run.oci.` those that are read stand beside it.
+/// means every annotation with this prefix. For `run.oci.`, the annotations that the runtime reads
+/// are listed too.
 const UNSAFE: [&str; 8] = [
     "run.oci.",
     "run.oci.keep_original_groups",
@@ -35,22 +36,22 @@ const UNSAFE: [&str; 8] = [
     "dev.locule.",
 ];
 
-/// What the other rooms of this build can do.
+/// What the other crates of this build can do.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'a> {
-    /// Every mount option with a meaning of its own; what else is given goes to the file system.
+    /// Every mount option that the runtime itself interprets; all others go to the file system.
     pub mount_options: &'a [&'a str],
     /// Every capability, by its full name.
     pub capabilities: &'a [&'a str],
     /// The cgroup drivers.
     pub cgroups: Cgroups,
-    /// Seccomp filters; `None` when they are not compiled in.
+    /// Seccomp support; `None` when it is not compiled in.
     pub seccomp: Option<Filters<'a>>,
     /// Whether AppArmor profiles are applied.
     pub apparmor: bool,
     /// Whether SELinux labels are applied.
     pub selinux: bool,
-    /// Whether `uidMappings` of mounts are carried out.
+    /// Whether `uidMappings` of mounts are supported.
     pub idmapped_mounts: bool,
     /// `annotations`, such as the version of this build.
     pub annotations: &'a [(&'a str, &'a str)],
@@ -71,7 +72,8 @@ pub struct Cgroups {
     pub rdma: bool,
 }
 
-/// What the seccomp compiler can do beyond the actions and operators, which are all there.
+/// What the seccomp compiler supports. It supports all actions and operators, so they have no
+/// field.
 #[derive(Debug, Clone, Copy)]
 pub struct Filters<'a> {
     /// Architectures with a table of system calls.
@@ -93,7 +95,7 @@ pub fn features(build: &Build<'_>) -> String {
     let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     answer.set_annotations(Some(build.annotations.iter().map(pair).collect()));
     answer.set_potentially_unsafe_config_annotations(Some(owned(&UNSAFE)));
-    // Strings and booleans can always be written.
+    // Serializing strings and booleans cannot fail.
     serde_json::to_string_pretty(&answer).unwrap_or_default()
 }
 

@@ -1,50 +1,53 @@
-//! What the annotation `dev.locule.landlock` asks for.
+//! The content of the annotation `dev.locule.landlock`.
 //!
-//! The specification has no property for Landlock yet; until it has, one annotation holds a JSON document in the words of
-//! the kernel. Here are the types and the words; which kernel knows which right is decided by the room `landlock`.
-//! Described in docs/landlock.md; source of the rights: landlock(7), linux/landlock.h of Linux 7.2 (ABI 10).
+//! The specification has no property for Landlock yet; until then one annotation holds a JSON
+//! document in the words of the kernel. This module has the types and the words. The crate
+//! `landlock` decides which kernel knows which right. Described in docs/landlock.md; source of the
+//! rights: landlock(7), linux/landlock.h of Linux 7.2 (ABI 10).
 
 use std::path::PathBuf;
 
 /// The name of the annotation.
 pub const ANNOTATION: &str = "dev.locule.landlock";
 
-/// What the names of all annotations begin with that have a meaning of their own here.
+/// The prefix of every annotation that locule itself defines.
 pub(crate) const OWN: &str = "dev.locule.";
 
 /// The newest ABI whose rights have a word here.
 pub const NEWEST_ABI: u32 = 10;
 
-/// Where problems of the document are: a pointer into the configuration, `#`, and a pointer into the annotation's own
-/// document.
+/// Where problems of the document are: a pointer into the configuration, `#`, and a pointer into
+/// the annotation's own document.
 pub fn pointer(inner: &str) -> String {
     format!("/annotations/{ANNOTATION}#{inner}")
 }
 
-/// The document, proven sensible: it restricts something, and allows nothing that it does not restrict.
+/// The validated document: it restricts something, and it allows nothing that it does not restrict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Landlock {
     /// `mode`; strict when absent.
     pub mode: Mode,
-    /// `handledAccessFs`: what is denied but for [`Self::path_beneath`], bits of LANDLOCK_ACCESS_FS_*. Read, write and
-    /// execute when it is absent and there are rules; else nothing.
+    /// `handledAccessFs`: what is denied except below [`Self::path_beneath`], as bits of
+    /// LANDLOCK_ACCESS_FS_*. When it is absent: read, write and execute if there are rules, and
+    /// nothing if there are none.
     pub handled_fs: u64,
     /// `pathBeneath`, in order.
     pub path_beneath: Vec<PathBeneath>,
-    /// Ports that may be used; `None`: any. Element n is for bit n of LANDLOCK_ACCESS_NET_*, named by [`PORT_KEYS`].
+    /// Ports that may be used; `None`: any. Element n belongs to bit n of LANDLOCK_ACCESS_NET_*,
+    /// named by [`PORT_KEYS`].
     pub ports: [Option<Vec<u16>>; PORT_KEYS.len()],
     /// `scoped`: bits of LANDLOCK_SCOPE_*.
     pub scoped: u64,
-    /// `audit`: whether denials are told to the audit log.
+    /// `audit`: whether denials go to the audit log.
     pub audit: bool,
 }
 
-/// What happens where the kernel does not know a right.
+/// What happens if the kernel does not know a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// An error.
     Strict,
-    /// It is left out with a warning.
+    /// The right is left out with a warning.
     BestEffort,
 }
 
@@ -55,10 +58,11 @@ pub struct PathBeneath {
     pub paths: Vec<PathBuf>,
     /// `allowedAccess`: bits of LANDLOCK_ACCESS_FS_*, all of them handled; at least one.
     pub allowed: u64,
-    /// Those of `allowed` that were asked for by their own name, not by that of a group. They have to make sense for
-    /// the file that is found; of a group what makes sense is taken.
+    /// The rights of `allowed` that the document gives by their own name, not by the name of a
+    /// group. They must apply to the file that is found. From a group, only the rights that apply
+    /// are taken.
     pub named: u64,
-    /// `optional`: whether a path that does not exist is passed over.
+    /// `optional`: whether a path that does not exist is skipped.
     pub optional: bool,
 }
 
@@ -69,10 +73,11 @@ const READ: u64 = 1 << 2 | 1 << 3;
 const WRITE: u64 = 1 << 1 | 0x7ff0;
 const EXECUTE: u64 = 1 << 0;
 
-/// What is handled when rules are there and `handledAccessFs` is not.
+/// The handled rights when there are rules but no `handledAccessFs`.
 pub const DEFAULT_HANDLED_FS: u64 = READ | WRITE | EXECUTE;
 
-/// Words of `handledAccessFs` and `allowedAccess`: those of the kernel in lower case, and two groups.
+/// Words of `handledAccessFs` and `allowedAccess`: the kernel's names in lower case, and two
+/// groups.
 pub const FS: [(&str, u64); 19] = [
     ("execute", EXECUTE),
     ("write_file", 1 << 1),

@@ -1,9 +1,9 @@
 //! The input model: bytes of a bundle in, validated types out.
 //!
-//! Decides what a `config.json` means and whether it may be carried out; makes no system call beyond
-//! reading files. Everything that the rooms need to know is in [`container::Container`]; what was
-//! wrong is a list of [`diagnostic::Diagnostic`]. Source: the OCI runtime specification, config.md and
-//! config-linux.md.
+//! Decides what a `config.json` means and whether the runtime accepts it. It makes no system call
+//! beyond reading files. [`container::Container`] has everything that the other crates need to
+//! know. The problems are a list of [`diagnostic::Diagnostic`]. Source: the OCI runtime
+//! specification, config.md and config-linux.md.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -37,5 +37,5 @@ pub use load::{Host, LoadError, Loaded, load, parse};
 pub use state::StateText;
 pub use template::template;
 
-/// The newest version of the specification that is known here.
+/// The newest version of the specification that this crate knows.
 pub const VERSION: &str = "1.3.0";

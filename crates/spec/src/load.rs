@@ -1,7 +1,7 @@
 //! From a bundle directory to a [`Container`].
 //!
-//! Decides which files are read at all and how much of them. The file is read once; what is judged,
-//! saved and carried out are the same bytes.
+//! Decides which files are read, and how much of them. The file is read once: the same bytes are
+//! checked, saved and used.
 
 #![expect(
     clippy::disallowed_methods,
@@ -30,18 +30,18 @@ pub const CONFIG: &str = "config.json";
 /// How many errors get a position: finding one costs a pass over the document.
 const LOCATED: usize = 20;
 
-/// A configuration that can be carried out.
+/// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// What it asks for.
+    /// The container that it describes.
     pub container: Container,
-    /// What was odd but is tolerated.
+    /// Warnings: problems that are tolerated.
     pub warnings: Vec<Diagnostic>,
     /// The document as it was read, for the copy in the state directory.
     pub bytes: Vec<u8>,
 }
 
-/// Why a bundle cannot be carried out.
+/// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no such file.
@@ -58,7 +58,7 @@ pub enum LoadError {
         /// Why.
         source: io::Error,
     },
-    /// The file is none that holds a document.
+    /// The file is not a regular file.
     #[error("{path:?} is a {kind}, expected a regular file")]
     NotRegular {
         /// The file.
@@ -100,17 +100,17 @@ impl fmt::Display for InFile<'_> {
     }
 }
 
-/// Whether the host is looked at while a document is judged.
+/// Whether the check of a document includes facts of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host {
-    /// `root.path` has to be a directory now, and a joined network namespace another one than the
-    /// caller's if its parameters are set: for create and run.
+    /// For create and run: `root.path` must be a directory now, and a joined network namespace
+    /// whose parameters are set must differ from the caller's.
     Inspect,
-    /// Nothing but the document counts: for the saved copy of a container whose bundle may be gone.
+    /// For the saved copy of a container, whose bundle may be gone: only the document counts.
     Ignore,
 }
 
-/// Reads and judges `config.json` of `bundle`.
+/// Reads and checks `config.json` of `bundle`.
 ///
 /// # Errors
 /// The file cannot be read, or everything that is wrong with it.
@@ -118,7 +118,7 @@ pub fn load(bundle: &Path) -> Result<Loaded, LoadError> {
     load_file(bundle, CONFIG)
 }
 
-/// Reads and judges the file `name` (relative to `bundle`, or absolute) as the configuration of
+/// Reads and checks the file `name` (relative to `bundle`, or absolute) as the configuration of
 /// `bundle`.
 ///
 /// # Errors
@@ -140,7 +140,7 @@ pub fn load_file(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadEr
     }
 }
 
-/// Judges a document that was read before. `bundle` is absolute.
+/// Checks a document that was read before. `bundle` is absolute.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -153,9 +153,9 @@ pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> 
     })
 }
 
-/// Judges a document that is the `process` section alone, as `exec --process` is given. Pointers
-/// count from this document. What confines `first`, the container's own process, and is absent here
-/// counts for this one too: capabilities, profile and label, as with runc.
+/// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at
+/// this document. What confines `first`, the container's own process, and is absent here counts for
+/// this one too: capabilities, profile and label, as with runc.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -178,7 +178,7 @@ pub fn parse_process(
     finish(process, notes, bytes)
 }
 
-/// Reads and judges the file at `path` as [`parse_process`] does.
+/// Reads and checks the file at `path` as [`parse_process`] does.
 ///
 /// # Errors
 /// As [`load`].
@@ -193,8 +193,8 @@ pub fn load_process(
     })
 }
 
-/// Judges a document that is the `linux.resources` section alone, as `update --resources` is given.
-/// Pointers count from this document.
+/// Checks a document that is only the `linux.resources` section, as for `update --resources`.
+/// Pointers start at this document.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -205,7 +205,7 @@ pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Rep
     finish(Some(resources), notes, bytes)
 }
 
-/// Reads and judges the file at `path` as [`parse_resources`] does.
+/// Reads and checks the file at `path` as [`parse_resources`] does.
 ///
 /// # Errors
 /// As [`load`].
@@ -217,22 +217,22 @@ pub fn load_resources(path: &Path) -> Result<(Resources, Vec<Diagnostic>), LoadE
     })
 }
 
-/// A filter from a document of its own or from a whole configuration.
+/// A filter from its own document or from a whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedSeccomp {
     /// The filter.
     pub seccomp: Seccomp,
     /// JSON pointer of the filter in its document: empty, or `/linux/seccomp`.
     pub pointer: &'static str,
-    /// What was odd but is tolerated.
+    /// Warnings: problems that are tolerated.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Judges a document that is a filter alone, the value of `linux.seccomp`, or a whole configuration, of
-/// which only that is looked at. Pointers count from this document.
+/// Checks a document that is only a filter (the value of `linux.seccomp`), or the filter of a whole
+/// configuration. Pointers start at this document.
 ///
 /// # Errors
-/// Everything that is wrong with the filter, or that there is none.
+/// Everything that is wrong with the filter, or that the document has none.
 pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
     let document = node::parse(bytes).map_err(Report::of)?;
     let notes = Notes::default();
@@ -245,7 +245,7 @@ pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
     })
 }
 
-/// Reads and judges the file at `path` as [`parse_seccomp`] does.
+/// Reads and checks the file at `path` as [`parse_seccomp`] does.
 ///
 /// # Errors
 /// As [`load`].
@@ -289,20 +289,21 @@ fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagn
     Err(report)
 }
 
-/// What only the host can tell.
+/// The checks that need the host.
 fn inspect(container: &Container, notes: &Notes) {
     inspect_root(container, notes);
     inspect_joined(container, notes);
 }
 
-/// What a joined namespace is changed for must not reach the caller's own.
+/// Settings for a joined namespace must not change the caller's own namespace.
 fn inspect_joined(container: &Container, notes: &Notes) {
     const DOMAIN_NAME: &str = "kernel.domainname";
     let set = &container.namespaces;
     let sysctl = |ours: fn(&str) -> bool| container.sysctl.iter().any(|(key, _)| ours(key));
     let named = container.hostname.is_some() || container.domainname.is_some();
     let rows = [
-        // The container's root would become that of the caller, and everybody's.
+        // The container's root would become the root of the caller and of all other processes
+        // there.
         (&set.mount, "mnt", "/root", true),
         (
             &set.network,
@@ -370,7 +371,7 @@ fn kind(file: FileType) -> &'static str {
     }
 }
 
-/// The whole of a regular file. Neither waits for a FIFO's writer nor for a device.
+/// The whole content of a regular file. It never waits for the writer of a FIFO or for a device.
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let owned = || path.to_owned();
     let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
@@ -411,7 +412,7 @@ fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), LoadError> {
     })
 }
 
-/// Reads to the end, but not beyond [`LARGEST`]: the file may grow meanwhile.
+/// Reads to the end, but not beyond [`LARGEST`]: the file may grow while it is read.
 fn read_at_most(file: &File, expected: u64, path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);

@@ -1,16 +1,17 @@
 //! Line and column of a value, found again when there is a problem to report.
 //!
-//! The tree keeps no positions: a correct document never needs one. A second pass walks to the value
-//! and raises an error there, which makes the JSON reader say where it stands.
+//! The tree keeps no positions: a correct document never needs one. A second pass walks to the
+//! value and raises an error there, so that the JSON reader reports the position.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// 1-based line and column of the last byte of the value, or of the first byte within a list or an object.
+/// 1-based line and column of the last byte of the value, or of the first byte within a list or an
+/// object.
 ///
-/// `None` when `pointer` (RFC 6901) leads to no value of `bytes`.
+/// `None` when `pointer` (RFC 6901) leads to no value in `bytes`.
 pub(crate) fn position(bytes: &[u8], pointer: &str) -> Option<(usize, usize)> {
     let steps: Vec<String> = pointer
         .split('/')

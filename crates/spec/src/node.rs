@@ -1,9 +1,9 @@
-//! The document as a tree of our own.
+//! The document as a tree.
 //!
-//! Decides what counts as a JSON document here: one value, no key twice in an object, at most
-//! [`DEEPEST`] levels and [`NODES`] values, also below keys that nobody reads. What is deeper than
-//! [`DEPTH`] levels is of no property that there is, and left out of the tree. Strings are borrowed
-//! from the bytes unless they hold an escape. What the values mean is not decided here.
+//! Decides what counts as a JSON document: one value, no key twice in an object, at most
+//! [`DEEPEST`] levels and [`NODES`] values, also below unknown keys. No property is deeper than
+//! [`DEPTH`] levels, so the tree leaves out everything below that. Strings are borrowed from the
+//! bytes unless they contain an escape. This module does not decide what the values mean.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -19,11 +19,11 @@ use crate::quote::quote;
 
 /// How many levels of lists and objects the tree has.
 pub(crate) const DEPTH: usize = 64;
-/// How many a document may have: as many as Go's reader takes, and so the other runtimes.
+/// How many a document may have: as many as Go's reader accepts, and with it the other runtimes.
 const DEEPEST: usize = 10_000;
 /// How many values a document may hold: a tree of this many takes about 10 MiB.
 pub(crate) const NODES: usize = 262_144;
-/// Objects with more keys than this look for repetitions by hash.
+/// In objects with more keys than this, repetitions are found by hash.
 const FEW: usize = 24;
 
 /// One JSON value.
@@ -57,7 +57,7 @@ impl Node<'_> {
 /// Reads one document.
 ///
 /// # Errors
-/// The first thing that is no JSON, or a broken limit, with its position.
+/// The first syntax error or exceeded limit, with its position.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(
@@ -89,7 +89,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
     Ok(node)
 }
 
-/// How many lists and objects stand in each other at the deepest place.
+/// The depth of nested lists and objects at the deepest place.
 fn levels(text: &str) -> usize {
     let (mut level, mut deepest) = (0_usize, 0);
     let mut bytes = text.bytes();
@@ -97,7 +97,7 @@ fn levels(text: &str) -> usize {
     while let Some(byte) = bytes.next() {
         match (is_string, byte) {
             (_, b'"') => is_string = !is_string,
-            // What it escapes ends no string.
+            // An escaped quote does not end a string.
             (true, b'\\') => drop(bytes.next()),
             (false, b'[' | b'{') => {
                 level += 1;
@@ -192,7 +192,7 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
         self.limits.nodes.set(nodes);
         if self.depth > DEPTH {
             self.limits.is_deep.set(true);
-            // Without recursion, however deep it is.
+            // Without recursion, at any depth.
             return IgnoredAny::deserialize(input).map(|_left_out| Node::Null);
         }
         input.deserialize_any(self)
@@ -263,7 +263,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 !seen.insert(key.clone())
             };
             if again {
-                let message = format!("the key {} stands twice in this object", quote(&key));
+                let message = format!("the key {} appears twice in this object", quote(&key));
                 return Err(self.limits.refuse(Code::DuplicateKey, message));
             }
             match entries.next_value_seed(inner) {

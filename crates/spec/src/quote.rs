@@ -1,7 +1,7 @@
 //! Strings of a configuration as they appear in messages.
 //!
-//! What came from outside must neither break a line nor talk to a terminal, so control bytes are
-//! escaped; and a megabyte of it explains nothing, so it is cut.
+//! Text from outside must not break a line or send commands to a terminal, so control bytes are
+//! escaped. A very long text explains nothing, so it is cut.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,8 @@ pub(crate) fn quote(text: &str) -> String {
 /// How many characters of a pointer a message shows: the longest sensible one is far shorter.
 const POINTER_SHOWN: usize = 400;
 
-/// `text` without quotes, its control characters escaped, at most [`POINTER_SHOWN`] characters of it.
+/// `text` without quotes, its control characters escaped, at most [`POINTER_SHOWN`] characters of
+/// it.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let cut = text.char_indices().nth(POINTER_SHOWN);
     if cut.is_none() && !text.chars().any(char::is_control) {

@@ -1,9 +1,10 @@
 //! Reading the tree without stopping at the first problem.
 //!
-//! A [`Value`] knows where it stands (its JSON pointer is only written out for a problem) and where to
-//! report. A getter that cannot give what was asked reports why and gives `None`; the caller goes on
-//! with the rest. An [`Object`] remembers which keys were asked for, so that the others can be named
-//! with the key that was probably meant. `null` counts as absent, as in the other runtimes.
+//! A [`Value`] knows its place (the JSON pointer is only written out for a problem) and where to
+//! report. A getter that cannot return the value reports why and returns `None`; the caller
+//! continues with the rest. An [`Object`] remembers which keys were read, so that it can report
+//! each unknown key with the key that was probably meant. `null` counts as absent, as in the other
+//! runtimes.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -46,7 +47,7 @@ impl Notes {
         }
     }
 
-    /// Everything found, with a last entry that counts what was left out.
+    /// All problems, with a last entry that counts the ones left out.
     pub(crate) fn into_report(self) -> Report {
         let mut report = self.report.into_inner();
         for (list, all) in [
@@ -73,7 +74,7 @@ enum Step<'p> {
     Index(usize),
 }
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'p> {
     up: Option<&'p At<'p>>,
@@ -143,11 +144,11 @@ impl<'p> Value<'p> {
             .warn(|| Diagnostic::new(code, self.at.pointer(), message));
     }
 
-    /// Reports a warning about a word that is none of `words`.
+    /// Reports a warning about a word that is not one of `words`.
     pub(crate) fn warn_word(&self, message: &str, word: &str, mut known: Vec<String>) {
         self.notes.warn(|| {
             let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
-            // The crate's set has no order, and of two that are as near the first is named.
+            // The crate's set has no order, and the first of two equally near words is suggested.
             known.sort_unstable();
             match meant(word, known.iter().map(String::as_str)) {
                 Some(known) => found.hint(format!("did you mean `{known}`?")),
@@ -156,7 +157,7 @@ impl<'p> Value<'p> {
         });
     }
 
-    /// Whether this is `null`, which counts as absent; only [`Value::map`] hands it out.
+    /// Whether this is `null`, which counts as absent; only [`Value::map`] returns one.
     pub(crate) fn is_null(&self) -> bool {
         *self.node == Node::Null
     }
@@ -184,7 +185,7 @@ impl<'p> Value<'p> {
         }
     }
 
-    /// A string that can be handed to the kernel: without NUL.
+    /// A string that can be passed to the kernel: without NUL.
     pub(crate) fn text(&self) -> Option<&'p str> {
         let text = self.verbatim()?;
         if text.contains('\0') {
@@ -194,7 +195,7 @@ impl<'p> Value<'p> {
         Some(text)
     }
 
-    /// A string that is neither empty nor has a NUL.
+    /// A string that is not empty and has no NUL.
     pub(crate) fn filled(&self) -> Option<&'p str> {
         let text = self.text()?;
         if text.is_empty() {
@@ -237,7 +238,7 @@ impl<'p> Value<'p> {
         let value: i128 = match *self.node {
             Node::Unsigned(value) => value.into(),
             Node::Negative(value) => value.into(),
-            // Beyond 64 bits a number of the document arrives as a float: that is a matter of range.
+            // A number beyond 64 bits arrives as a float: report it as out of range.
             Node::Float(value) if value.fract() == 0.0 && value.abs() >= 9.2e18 => {
                 self.error(
                     Code::Range,
@@ -260,13 +261,13 @@ impl<'p> Value<'p> {
         T::try_from(value).ok()
     }
 
-    /// A user or group id. 2^32-1 is refused: to the kernel it means "no change".
+    /// A user or group id. 2^32-1 is refused: the kernel reads it as "no change".
     pub(crate) fn id(&self) -> Option<u32> {
         let id = self.number(0..=u32::MAX)?;
         if id == u32::MAX {
             self.error(
                 Code::Range,
-                "4294967295 is no id: to the kernel it means \"no change\"",
+                "4294967295 is not an id: the kernel reads it as \"no change\"",
             );
             return None;
         }
@@ -284,7 +285,7 @@ impl<'p> Value<'p> {
         }
     }
 
-    /// A word of `table`, for what the specification's crate has no type for.
+    /// A word of `table`, for properties without a type in the specification's crate.
     pub(crate) fn word_in<T: Copy>(&self, table: &[(&str, T)]) -> Option<T> {
         let text = self.verbatim()?;
         let found = table.iter().find(|(word, _)| *word == text);
@@ -297,7 +298,7 @@ impl<'p> Value<'p> {
     fn unknown_word(&self, known: &[&str]) {
         let Some(text) = self.verbatim() else { return };
         self.notes.error(|| {
-            let message = format!("{} is none of the property's values", quote(text));
+            let message = format!("{} is not one of the property's values", quote(text));
             let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
             match meant(text, known.iter().copied()) {
                 Some(word) => found.hint(format!("did you mean `{word}`?")),
@@ -307,7 +308,7 @@ impl<'p> Value<'p> {
         });
     }
 
-    /// What `read` makes of each element that it can read.
+    /// The result of `read` for each element that it can read.
     pub(crate) fn list<T>(&self, mut read: impl FnMut(&Value<'_>) -> Option<T>) -> Vec<T> {
         let Node::List(items) = self.node else {
             self.wrong("a list");
@@ -328,7 +329,7 @@ impl<'p> Value<'p> {
         out
     }
 
-    /// What `read` makes of each pair of an object with free keys.
+    /// The result of `read` for each pair of an object with free keys.
     pub(crate) fn map<T>(&self, mut read: impl FnMut(&str, &Value<'_>) -> Option<T>) -> Vec<T> {
         let Node::Object(entries) = self.node else {
             self.wrong("an object");
@@ -352,12 +353,12 @@ impl<'p> Value<'p> {
         out
     }
 
-    /// What `read` makes of an object with known keys; warns about the others.
+    /// The result of `read` for an object with known keys; warns about other keys.
     pub(crate) fn object<T>(&self, read: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
         self.with_known_keys(read, Others::Ignored)
     }
 
-    /// What `read` makes of an object with known keys; any other is an error.
+    /// The result of `read` for an object with known keys; any other key is an error.
     pub(crate) fn exact<T>(&self, read: impl FnOnce(&Object<'_>) -> T) -> Option<T> {
         self.with_known_keys(read, Others::Refused)
     }
@@ -378,7 +379,7 @@ impl<'p> Value<'p> {
     }
 }
 
-/// What becomes of keys that nobody has asked for.
+/// What happens with keys that were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Others {
     /// A warning: config.md#extensibility.
@@ -415,7 +416,7 @@ impl Object<'_> {
         })
     }
 
-    /// Whether `key` is missing, `null`, or holds nothing: an empty string, list or object.
+    /// Whether `key` is missing, `null`, or empty: an empty string, list or object.
     pub(crate) fn absent(&self, key: &str) -> bool {
         match self.entries.iter().find(|(name, _)| name == key) {
             None | Some((_, Node::Null)) => true,
@@ -448,19 +449,19 @@ impl Object<'_> {
         self.get(key)?.text().map(str::to_owned)
     }
 
-    /// A string that is neither empty nor has a NUL; an empty one counts as absent.
+    /// A string without NUL; an empty one counts as absent.
     pub(crate) fn text_or_none(&self, key: &'static str) -> Option<String> {
         self.text(key).filter(|text| !text.is_empty())
     }
 
-    /// The label of a security module; an empty one counts as absent. The kernel takes white space around it and a
-    /// newline in it for something else than a part of the label.
+    /// The label of a security module; an empty one counts as absent. The kernel does not treat
+    /// surrounding white space or a newline as a part of the label.
     pub(crate) fn label(&self, key: &'static str) -> Option<String> {
         let value = self.get(key)?;
         let text = value.text().filter(|text| !text.is_empty())?;
         if text.chars().any(char::is_control) || text.trim() != text {
             let message = format!(
-                "{} has control characters in it or white space around it",
+                "{} contains control characters, or begins or ends with white space",
                 quote(text)
             );
             value.error(Code::Range, message);
@@ -482,7 +483,7 @@ impl Object<'_> {
         self.get(key)?.number(range)
     }
 
-    /// What `read` makes of each element of the list; empty when absent.
+    /// The result of `read` for each element of the list; empty when absent.
     pub(crate) fn list<T>(
         &self,
         key: &'static str,

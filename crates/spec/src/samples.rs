@@ -1,5 +1,5 @@
-//! Configurations that engines really sent: each has to be readable here, and what is accepted here
-//! has to be what the specification's own types accept.
+//! Configurations that engines really sent. The reader must accept each of them, and must accept
+//! only what the specification's own types accept.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ const RESOURCES: &str = "/linux/resources";
 
 type Sample = ((&'static str, &'static [u8]), &'static [&'static str]);
 
-/// Each document with the properties that it uses and that locule may not have yet.
+/// Each document, with the properties it uses that locule may not support yet.
 pub(crate) const CONFIGS: [Sample; 12] = [
     (sample!("cri-container.json"), &[RESOURCES]),
     (sample!("cri-pod.json"), &[RESOURCES]),
@@ -108,7 +108,7 @@ fn configurations_of_engines_are_read_whole() {
         let container = validate::container(&root, Path::new("/bundle"), &notes).unwrap();
         assert_eq!(notes.into_report(), Report::default(), "{name}");
 
-        // The specification's types are the oracle for what was there to be read.
+        // The specification's types say what the document contains.
         let oracle: OciSpec = serde_json::from_slice(bytes).unwrap();
         let linux = oracle.linux().as_ref().unwrap();
         let process = container.process.unwrap();
@@ -177,8 +177,8 @@ mod mutated {
     use super::*;
     use crate::locate;
 
-    /// Puts `value` where a walk through `tree` ends that takes at each level the child that the next
-    /// number names.
+    /// Walks through `tree`, taking at each level the child of the next number, and puts `value`
+    /// where the walk ends.
     fn replace(tree: &mut Json, walk: &[usize], value: Json) {
         let Some((step, rest)) = walk.split_first() else {
             *tree = value;

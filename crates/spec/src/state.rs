@@ -1,7 +1,8 @@
-//! The container's state as hooks get it on their standard input, and seccomp listeners in their message.
+//! The container's state, as hooks get it on standard input and seccomp listeners get it in a
+//! message.
 //!
-//! Decides the bytes of that one JSON object. It is made before the clone in two pieces around the
-//! pid, because init must not allocate and cannot know its pid earlier. Source: runtime.md#state.
+//! Decides the bytes of that one JSON object. It is made before the clone, in two pieces around the
+//! pid, because init must not allocate and does not know its pid earlier. Source: runtime.md#state.
 
 use serde::Serialize;
 
@@ -35,9 +36,9 @@ impl Status {
 /// The state without the pid: prefix, decimal pid and suffix are the JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateText {
-    /// What stands before the pid.
+    /// The text before the pid.
     pub prefix: String,
-    /// What stands after the pid.
+    /// The text after the pid.
     pub suffix: String,
 }
 
@@ -61,7 +62,7 @@ impl StateText {
     }
 }
 
-/// Strings and maps of strings can always be written.
+/// Serializing strings and maps of strings cannot fail.
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

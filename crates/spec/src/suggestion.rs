@@ -1,10 +1,10 @@
 //! "Did you mean": the known word that is nearest to one that is not.
 //!
-//! Decides how near is near enough; a word that only differs in case always is.
+//! Decides how near a word must be. A word that differs only in case is always near enough.
 
 use strsim::levenshtein;
 
-/// The one of `words` that `text` was probably meant to be.
+/// The word of `words` that `text` probably stands for.
 pub(crate) fn meant<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     if text.len() > 64 {
         return None;

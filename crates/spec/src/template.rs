@@ -1,8 +1,8 @@
 //! The `config.json` that `locule spec` writes: a shell in a read-only root, few capabilities.
 //!
-//! Decides the defaults of a configuration that a person starts from. It has types of its own: those
-//! of the oci-spec crate keep capabilities in a set without order, so two calls would write two
-//! different files. They judge the result in the tests.
+//! Decides the defaults of a configuration that a person starts from. The module has its own types:
+//! the oci-spec crate keeps capabilities in a set without order, so two calls would write two
+//! different files. The tests check the result with the types of that crate.
 
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
@@ -35,9 +35,9 @@ pub enum Cgroups {
 /// Whether the program has a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// It inherits what the caller has.
+    /// It inherits the caller's streams.
     Inherited,
-    /// It gets a terminal of its own.
+    /// It gets its own terminal.
     Own,
 }
 
@@ -176,7 +176,7 @@ const READONLY: &[&str] = &[
     "/proc/sysrq-trigger",
 ];
 
-/// Where a mount of the template belongs.
+/// Which templates have a mount.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum For {
     All,
@@ -251,7 +251,7 @@ const MOUNTS: &[Row] = &[
         "sysfs",
         &["nosuid", "noexec", "nodev", "ro"],
     ),
-    // A sysfs belongs to a network namespace, and there is none of its own.
+    // A sysfs belongs to a network namespace, and this container has no new one.
     (
         For::Rootless,
         "/sys",
@@ -302,7 +302,7 @@ pub fn template(options: Options) -> String {
     let mut out = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"\t");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    // Neither a Vec nor these types can fail to be written.
+    // Serializing these types into a Vec cannot fail.
     let written = config.serialize(&mut writer);
     debug_assert!(written.is_ok());
     String::from_utf8(out).unwrap_or_default()

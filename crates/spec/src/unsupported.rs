@@ -1,13 +1,13 @@
-//! What the specification has and this version of locule does not.
+//! Properties of the specification that this version of locule does not support.
 //!
-//! Such a property is refused rather than ignored: a container that asked for a network device and runs
-//! without it is worse than one that does not start. Deleting a row permits the property.
+//! Such a property is refused rather than ignored: a container that asked for a network device and
+//! runs without it is worse than one that does not start. Deleting a row permits the property.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::node::Node;
 use crate::reader::Notes;
 
-/// One property: the keys that lead to it, and when its value asks for something.
+/// One property: the keys that lead to it, and whether its value asks for something.
 type Row = (&'static [&'static str], fn(&Node<'_>) -> bool);
 
 /// Every row is one property.
@@ -16,7 +16,7 @@ const ROWS: &[Row] = &[
     (&["linux", "netDevices"], asks),
 ];
 
-/// Everything but null, false and what is empty.
+/// Everything but null, false and empty values.
 fn asks(node: &Node<'_>) -> bool {
     match node {
         Node::Null | Node::Bool(false) => false,
@@ -27,14 +27,14 @@ fn asks(node: &Node<'_>) -> bool {
     }
 }
 
-/// Reports each property that is present, asks for something and cannot be had.
+/// Reports each property that is present, asks for something and is not supported.
 pub(crate) fn refuse(document: &Node<'_>, notes: &Notes) {
     for (path, meaningful) in ROWS {
         check(document, path, *meaningful, notes);
     }
 }
 
-/// The same for a document that is the `process` section alone.
+/// The same for a document that is only the `process` section.
 pub(crate) fn refuse_in_process(process: &Node<'_>, notes: &Notes) {
     for (path, meaningful) in ROWS {
         if let Some(rest) = path.strip_prefix(&["process"]) {

@@ -1,7 +1,8 @@
-//! The words of the specification: the oci-spec crate spells them, once for the whole program.
+//! The words of the specification. The oci-spec crate spells them, once for the whole program.
 //!
-//! A type of that crate knows its own words, so a new word comes with a new version of the crate, and
-//! the compiler names the matches that it is missing in. What the crate leaves as text has a table here.
+//! Each type of that crate knows its words. A new word comes with a new version of the crate, and
+//! the compiler then reports every match that lacks it. Words that are only text in the crate have
+//! a table here.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer};
 
 use crate::container::{Propagation, PropagationKind, SchedulerPolicy};
 
-/// No word of its type; holds those that are.
+/// The text is not a word of its type; contains the words that are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown(pub &'static [&'static str]);
 
@@ -33,7 +34,7 @@ impl de::Error for Unknown {
     }
 }
 
-/// The value of a type of the specification that `text` is the word for.
+/// The value of a type of the specification for the word `text`.
 ///
 /// # Errors
 /// There is no such word.
@@ -137,7 +138,7 @@ mod tests {
     use crate::container::{Personality, SeccompArch, SeccompFlag, SeccompOp};
     use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, LinuxSeccompAction};
 
-    /// config-linux.md and config.md name so many.
+    /// The number of words in config-linux.md and config.md.
     #[test]
     fn the_crate_has_every_word_of_the_specification() {
         let counts = [
@@ -147,7 +148,7 @@ mod tests {
             (all::<SeccompOp>().len(), 7),
             (all::<SeccompFlag>().len(), 4),
             (all::<Personality>().len(), 2),
-            // And SCMP_ARCH_NATIVE, which the specification lacks.
+            // One more: SCMP_ARCH_NATIVE, which is not in the specification.
             (all::<SeccompArch>().len(), 24),
         ];
         for (found, expected) in counts {

@@ -1,4 +1,4 @@
-//! Device rules as a list of cgroup v1: everything is allowed or nothing, with exceptions.
+//! Device rules as a list of cgroup v1: everything or nothing is allowed, with exceptions.
 //!
 //! The kernel's list cannot take a part out of an exception with wildcards; such rules are refused.
 //! Source: Documentation/admin-guide/cgroup-v1/devices.rst.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Kind, MKNOD, READ, Rule, WRITE};
 
-/// What one exception names.
+/// The devices of one exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
     kind: Kind,
@@ -23,7 +23,7 @@ impl Node {
             && covers(self.minor, other.minor)
     }
 
-    /// What both name.
+    /// The devices that both name.
     fn common(self, other: Self) -> Option<Self> {
         let common = |mine: Option<u32>, other: Option<u32>| match (mine, other) {
             (Some(mine), Some(other)) if mine != other => None,
@@ -54,16 +54,17 @@ impl Node {
     }
 }
 
-/// The state of one group's devices.
+/// The device list of one group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct List {
     pub(super) allows: bool,
     pub(super) exceptions: BTreeMap<Node, u8>,
-    /// The exceptions that the configuration names, in its order: they are written before the built-in ones.
+    /// The exceptions that the configuration names, in its order: they are written before the
+    /// built-in ones.
     pub(super) named: Vec<Node>,
 }
 
-/// The order changes nothing that the kernel permits.
+/// The order does not change what the kernel permits.
 impl PartialEq for List {
     fn eq(&self, other: &Self) -> bool {
         (self.allows, &self.exceptions) == (other.allows, &other.exceptions)
@@ -76,8 +77,8 @@ impl List {
     /// The list that does what the rules say.
     ///
     /// # Errors
-    /// The index of a configured rule that cannot be expressed. A built-in one is left out then: the
-    /// list is stricter.
+    /// The index of a configured rule that cannot be expressed. A built-in rule that cannot be
+    /// expressed is left out, and the list is stricter.
     pub(super) fn of(rules: &[Rule]) -> Result<Self, usize> {
         let mut list = Self::default();
         for rule in rules {
@@ -123,7 +124,7 @@ impl List {
         Ok(())
     }
 
-    /// Makes `access` to `node` no exception.
+    /// Removes `access` to `node` from the exceptions.
     fn take(&mut self, node: Node, access: u8) -> Result<(), Hole> {
         for (exception, bits) in &mut self.exceptions {
             if *bits & access == 0 || node.common(*exception).is_none() {
@@ -138,8 +139,9 @@ impl List {
         Ok(())
     }
 
-    /// The kernel wants one exception that allows reading and writing to allow an open for both; so each
-    /// gets what others give to the same nodes. (mknod is always asked for alone.)
+    /// For an open to read and write, the kernel needs a single exception that allows both. So each
+    /// exception also gets the access that others give to the same nodes. (mknod is always a
+    /// separate request.)
     fn complete(&mut self) {
         loop {
             let before = self.exceptions.clone();
@@ -192,7 +194,7 @@ impl List {
         list
     }
 
-    /// The writes that make `target` of this list, by file: only what differs, taking away first.
+    /// The writes that make `target` of this list, by file: only the differences, removals first.
     pub(super) fn changes_to(&self, target: &Self) -> Vec<(&'static str, Vec<String>)> {
         let (give, take) = if target.allows {
             ("devices.deny", "devices.allow")
@@ -226,7 +228,7 @@ impl List {
         changes
     }
 
-    /// What the kernel answers with this list.
+    /// The answer of the kernel with this list.
     #[cfg(test)]
     pub(super) fn permits(&self, kind: Kind, major: u32, minor: u32, access: u8) -> bool {
         let asked = Node {
@@ -246,5 +248,5 @@ impl List {
     }
 }
 
-/// A part of an exception with wildcards was to be taken out.
+/// A rule would remove a part of an exception with wildcards.
 struct Hole;

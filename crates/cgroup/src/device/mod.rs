@@ -1,8 +1,8 @@
 //! Which device nodes a container may open and make.
 //!
-//! The rules of `linux.resources.devices` count in their order, each bit of access decided by the last
-//! rule that names it; then come the nodes that every container may use. Without any rule nothing
-//! else is allowed. cgroup v2 gets one eBPF program, v1 the shortest list of changes.
+//! The rules of `linux.resources.devices` apply in order: the last rule that names a bit of access
+//! decides it. The rules for the nodes that every container may use come last. Without any rule
+//! only those nodes are allowed. cgroup v2 gets one eBPF program, v1 the shortest list of changes.
 
 mod list;
 mod pattern;
@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::Error;
 use crate::directory::{Directory, Made};
 
-/// Bits of access, as BPF_DEVCG_ACC_* has them.
+/// Bits of access, with the values of BPF_DEVCG_ACC_*.
 const MKNOD: u8 = 1;
 const READ: u8 = 2;
 const WRITE: u8 = 4;
@@ -69,7 +69,7 @@ fn rules(configured: &[DeviceRule]) -> Vec<Rule> {
             None => None,
             Some(DeviceKind::Char) => Some(Kind::Char),
             Some(DeviceKind::Block) => Some(Kind::Block),
-            // Nothing decides about these.
+            // No rule applies to these types.
             Some(DeviceKind::Fifo) => return None,
         };
         let bit = |is_named: bool, bit: u8| if is_named { bit } else { 0 };
@@ -95,8 +95,8 @@ fn rules(configured: &[DeviceRule]) -> Vec<Rule> {
     without_idle_rules(all.filter(|rule| rule.access != 0).collect())
 }
 
-/// Leaves out what changes nothing: the rules before the last one that names everything, and those that
-/// only say again what would hold without them. Without any rule the verdict is no.
+/// Removes rules without effect: those before the last rule that names everything, and those that
+/// repeat the verdict that would apply without them. Without any rule the verdict is no.
 fn without_idle_rules(mut rules: Vec<Rule>) -> Vec<Rule> {
     let last = rules.iter().rposition(Rule::names_everything);
     let mut verdict = false;
@@ -116,7 +116,7 @@ fn without_idle_rules(mut rules: Vec<Rule>) -> Vec<Rule> {
 }
 
 impl Rule {
-    /// Whether some access to some node is named by both.
+    /// Whether both name some access to the same node.
     fn meets(&self, other: &Self) -> bool {
         fn common<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
             one.is_none() || other.is_none() || one == other
@@ -139,7 +139,8 @@ pub(crate) struct Devices {
     list: Option<list::List>,
 }
 
-/// What a refusal by the kernel means for an ordinary user, who has no more devices than before anyway.
+/// The result of a refusal by the kernel. For an ordinary user it is not an error: the user gets no
+/// more devices than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Fails,
@@ -158,14 +159,14 @@ impl Devices {
     /// For cgroup v1.
     ///
     /// # Errors
-    /// A rule that a v1 list cannot express beside the ones before it.
+    /// A rule that a v1 list cannot express after the earlier rules.
     pub(crate) fn lower_v1(resources: &Resources) -> Result<Self, Diagnostic> {
         let rules = rules(&resources.devices);
         let list = list::List::of(&rules).map_err(|index| {
             Diagnostic::new(
                 Code::Unsupported,
                 format!("/linux/resources/devices/{index}"),
-                "takes back a part of what an earlier rule with wildcards gives, which cgroup v1 cannot express",
+                "removes a part of what an earlier rule with wildcards allows; cgroup v1 cannot express this",
             )
             .hint("name the devices of the earlier rule one by one")
         })?;
@@ -175,12 +176,12 @@ impl Devices {
         })
     }
 
-    /// The rules as systemd has them; `None`: everything is allowed.
+    /// The rules in the form of systemd; `None`: everything is allowed.
     pub(crate) fn patterns(&self) -> Option<Vec<(String, String)>> {
         pattern::patterns(&self.rules)
     }
 
-    /// Makes the rules hold for `group`.
+    /// Applies the rules to `group`.
     pub(crate) fn apply(
         &self,
         group: &Directory,
@@ -266,14 +267,14 @@ fn apply_program(rules: &[Rule], group: &Directory, made: Made) -> Result<(), Er
     }
     let program = program::encode(rules);
     let loaded = load_device_program(&program, &mut []).or_else(|errno| {
-        // Once more, to learn what the verifier has against it.
+        // Load it once more, to get the verifier's log.
         let mut log = vec![0; 1 << 16];
         load_device_program(&program, &mut log).map_err(|_same| {
             let end = log.iter().position(|byte| *byte == 0).unwrap_or(0);
             failed("load", last_lines(&String::from_utf8_lossy(&log[..end])))(errno)
         })
     })?;
-    // One program is replaced in one step; there is no moment without rules.
+    // A single program is replaced in one step, so the rules always apply.
     let replaced = match &attached[..] {
         [only] => Some(only.as_fd()),
         _ => None,
@@ -286,7 +287,7 @@ fn apply_program(rules: &[Rule], group: &Directory, made: Made) -> Result<(), Er
     }
 }
 
-/// The verifier's verdict, without its way there.
+/// The verifier's verdict, without the steps before it.
 fn last_lines(log: &str) -> String {
     let mut lines: Vec<&str> = log.trim_end().lines().rev().take(3).collect();
     lines.reverse();

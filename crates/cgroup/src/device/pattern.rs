@@ -1,14 +1,16 @@
-//! Rules as systemd has them: nodes and classes that are allowed, and no way to take one back.
+//! Device rules in the form of systemd: a list of allowed nodes and classes. It cannot deny a part
+//! of them.
 //!
-//! So the list is what any rule allows: at least what is allowed in the end. The exact verdict is that of our own program,
-//! which stands beside systemd's; a node needs the word of both. Source: DeviceAllow= in
-//! systemd.resource-control(5).
+//! So the list has what any rule allows, which is at least what all rules together allow. The exact
+//! verdict comes from locule's own program, which is attached beside systemd's; both must allow a
+//! node. Source: DeviceAllow= in systemd.resource-control(5).
 
 use std::collections::BTreeMap;
 
 use super::{Kind, MKNOD, READ, Rule, WRITE};
 
-/// Nodes or classes with their access, as "/dev/char/1:3" with "rwm"; `None`: everything is allowed.
+/// Nodes or classes with their access, as "/dev/char/1:3" with "rwm"; `None`: everything is
+/// allowed.
 pub(super) fn patterns(rules: &[Rule]) -> Option<Vec<(String, String)>> {
     let mut allowed: BTreeMap<String, u8> = BTreeMap::new();
     for rule in rules.iter().filter(|rule| rule.allow) {
@@ -43,7 +45,7 @@ fn pattern(kind: Kind, rule: &Rule) -> String {
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => format!("/dev/{class}/{major}:{minor}"),
         (Some(major), None) => format!("{class}-{major}"),
-        // One minor of every major is nothing that systemd can say.
+        // systemd cannot express one minor of every major.
         (None, _) => format!("{class}-*"),
     }
 }

@@ -1,13 +1,15 @@
 //! Device rules as an eBPF program.
 //!
-//! The program keeps the bits of access that no rule has decided yet and looks at the runs of rules from
-//! the last to the first: a run that allows takes its bits away, and with the last one the answer is
-//! yes; a run that denies one of them makes the answer no. Sources: BPF_PROG_TYPE_CGROUP_DEVICE in
-//! Documentation/admin-guide/cgroup-v2.rst, `struct bpf_cgroup_dev_ctx`.
+//! The program keeps the bits of access that no rule has decided yet. It checks the runs of rules
+//! from the last to the first. A run that allows removes its bits, and the answer is yes when none
+//! is left. A run that denies one of the remaining bits makes the answer no. Sources:
+//! BPF_PROG_TYPE_CGROUP_DEVICE in Documentation/admin-guide/cgroup-v2.rst, `struct
+//! bpf_cgroup_dev_ctx`.
 //!
-//! The kernel's verifier follows both ways of every branch with what it knows there: that is most of the time
-//! of making a program, and with the comparisons of many rules more than it is willing to do. So nodes
-//! are compared without branches (differences are zero or not), and there is one branch for each run.
+//! The kernel's verifier follows both sides of every branch. This takes most of the time of loading
+//! a program, and with a comparison for each of many rules it would exceed the verifier's limit. So
+//! the program compares nodes without branches (a difference is zero or not), and has one branch
+//! for each run.
 
 use kernel::bpf::Instruction;
 
@@ -17,12 +19,12 @@ use super::run::{Group, runs};
 /// Registers.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
-/// What no run has decided yet.
+/// The bits that no run has decided yet.
 const ACCESS: u8 = 2;
 const KIND: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-/// Zero if the node is of the group; then its bits.
+/// Zero if the node belongs to the group; then the group's bits.
 const GROUP: u8 = 6;
 const DIFFERENCE: u8 = 7;
 /// The bits that the groups of a run name for this node.
@@ -81,7 +83,7 @@ fn answer(allow: bool) -> [Instruction; 2] {
     ]
 }
 
-/// Adds to GROUP what `register` differs from `value`.
+/// Adds the difference of `register` and `value` to GROUP.
 fn compare(register: u8, value: u32) -> [Instruction; 3] {
     [
         registers(MOVE, DIFFERENCE, register),
@@ -90,12 +92,12 @@ fn compare(register: u8, value: u32) -> [Instruction; 3] {
     ]
 }
 
-/// Adds to GROUP whether the minor is none of those in a window of 32.
+/// Adds a non-zero value to GROUP if the minor is not one of those in a window of 32.
 fn compare_window(first: u32, bits: u32) -> [Instruction; 9] {
     [
         registers(MOVE, DIFFERENCE, MINOR),
         constant(SUBTRACT, DIFFERENCE, first),
-        // The kernel takes the distance modulo 32; what is left of it is compared below.
+        // The kernel takes the distance modulo 32; the code below compares the rest.
         constant(MOVE_CONSTANT, WINDOW, bits),
         registers(SHIFT_RIGHT_BY, WINDOW, DIFFERENCE),
         constant(AND, WINDOW, 1),
@@ -106,7 +108,8 @@ fn compare_window(first: u32, bits: u32) -> [Instruction; 9] {
     ]
 }
 
-/// Adds the group's bits to NAMED if the node is of the group and, where there are windows, in this one.
+/// Adds the group's bits to NAMED if the node belongs to the group and, if there are windows, to
+/// this one.
 fn name(group: &Group, window: Option<(u32, u32)>, program: &mut Vec<Instruction>) {
     program.push(constant(MOVE_CONSTANT, GROUP, 0));
     if let Some(kind) = group.kind {
@@ -129,7 +132,7 @@ fn name(group: &Group, window: Option<(u32, u32)>, program: &mut Vec<Instruction
     ]);
 }
 
-/// The end of a run: what it has decided.
+/// The end of a run: applies its decision.
 fn decide(allow: bool, program: &mut Vec<Instruction>) {
     let (register, code) = if allow {
         program.push(constant(XOR, NAMED, u32::MAX));
@@ -139,7 +142,7 @@ fn decide(allow: bool, program: &mut Vec<Instruction>) {
         program.push(registers(AND_WITH, NAMED, ACCESS));
         (NAMED, JUMP_IF_EQUAL)
     };
-    // Over the answer.
+    // Jump over the answer.
     program.push(Instruction {
         offset: 2,
         ..constant(code, register, 0)
@@ -147,7 +150,7 @@ fn decide(allow: bool, program: &mut Vec<Instruction>) {
     program.extend(answer(allow));
 }
 
-/// The program for `rules`; what no rule decides is denied.
+/// The program for `rules`; access that no rule decides is denied.
 pub(super) fn encode(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
         load(ACCESS, 0),
@@ -159,7 +162,7 @@ pub(super) fn encode(rules: &[Rule]) -> Vec<Instruction> {
     ];
     for run in runs(rules).iter().rev() {
         if run.groups.iter().any(Group::names_everything) {
-            // Nothing before this counts.
+            // No earlier rule applies.
             program.extend(answer(run.allow));
             return program;
         }

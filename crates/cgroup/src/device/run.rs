@@ -1,6 +1,6 @@
-//! Rules that follow each other with the same verdict say "any of these": their order does not count, so they
-//! are merged into as few comparisons as possible. The kernel's verifier takes most of the time of
-//! making a container's device program, and it takes it for branches.
+//! Consecutive rules with the same verdict mean "any of these". Their order does not matter, so
+//! they are merged into as few comparisons as possible. The kernel's verifier takes most of the
+//! time of loading a device program, and each branch adds to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ fn merge(chunk: &[Rule]) -> BTreeMap<Node, u8> {
             .entry((rule.kind, rule.major, rule.minor))
             .or_default() |= rule.access;
     }
-    // What both types get is a matter of no type.
+    // Bits that both types get do not depend on the type.
     let numbers: BTreeSet<_> = nodes
         .keys()
         .map(|(_kind, major, minor)| (*major, *minor))
@@ -61,7 +61,7 @@ fn merge(chunk: &[Rule]) -> BTreeMap<Node, u8> {
             *nodes.entry((None, major, minor)).or_default() |= both;
         }
     }
-    // What wider ones give as a whole needs no mention.
+    // A group is redundant if wider groups give all of its bits.
     let wide = nodes.clone();
     nodes.retain(|(kind, major, minor), bits| {
         let wider = widenings(*kind, *major, *minor);
@@ -71,7 +71,7 @@ fn merge(chunk: &[Rule]) -> BTreeMap<Node, u8> {
     nodes
 }
 
-/// Every node with one or more of the three left open.
+/// Every form of the node with one or more of the three fields as wildcards.
 fn widenings(kind: Option<Kind>, major: Option<u32>, minor: Option<u32>) -> Vec<Node> {
     let mut wider = BTreeSet::new();
     for kind in [kind, None] {

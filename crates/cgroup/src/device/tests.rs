@@ -1,11 +1,11 @@
-//! Both forms of the rules against one that is too simple to be wrong: for each bit of access the last rule
-//! that names the node and the bit decides.
+//! Compares both forms of the rules with a simple model: for each bit of access the last rule that
+//! names the node and the bit decides.
 
 use super::*;
 use kernel::bpf::Instruction;
 use proptest::prelude::*;
 
-/// All rules, those without effect included.
+/// All rules, including those without effect.
 fn every_rule(given: &[DeviceRule]) -> Vec<Rule> {
     let (built_in, mut all) = (rules(&[]), Vec::new());
     for (index, rule) in given.iter().enumerate() {
@@ -57,7 +57,7 @@ fn bytes(program: &[Instruction]) -> Vec<u8> {
     instructions.collect()
 }
 
-/// What the program answers in a virtual machine.
+/// The answer of the program in a virtual machine.
 fn run(machine: &rbpf::EbpfVmRaw<'_>, kind: Kind, major: u32, minor: u32, access: u8) -> bool {
     let access_type = (u32::from(access) << 16) | kind as u32;
     let mut context = Vec::new();
@@ -129,7 +129,8 @@ proptest! {
             for access in [MKNOD, READ, WRITE, READ | WRITE] {
                 let said = reference(&every, kind, major, minor, access);
                 let answer = list.permits(kind, major, minor, access);
-                // A built-in rule that the list cannot express is left out: never more than was said.
+                // A built-in rule that the list cannot express is left out: it never allows more
+                // than the rules do.
                 let is_built_in = access == MKNOD || BUILT_IN.iter().any(|(_kind, m, _n, _a)| *m == Some(major));
                 prop_assert!(
                     answer == said || (list.allows && is_built_in && said),
@@ -152,7 +153,7 @@ proptest! {
     }
 }
 
-/// The kernel's part: writes to devices.allow and devices.deny.
+/// A model of the kernel: writes to devices.allow and devices.deny.
 fn carry_out(list: &list::List, changes: &[(&str, Vec<String>)]) -> list::List {
     let mut list = list.clone();
     let entries = changes
@@ -214,7 +215,8 @@ fn without_rules_only_the_built_in_nodes_are_allowed() {
     assert!(entries.contains(&"b *:* m".to_owned()));
 }
 
-/// "The runtime MUST apply entries in the listed order": the validation suite's `linux_cgroups_devices` reads them back in it.
+/// "The runtime MUST apply entries in the listed order": the validation suite's
+/// `linux_cgroups_devices` reads them back in that order.
 #[test]
 fn rules_of_the_configuration_are_written_first_and_in_their_order() {
     let given = [

@@ -1,4 +1,5 @@
-//! A group that systemd makes: planned like any other, and made around the container's first process.
+//! A group that systemd makes: planned like any other, and made around the container's first
+//! process.
 
 use super::{Handles, Plan, Request, delegate};
 use crate::directory::{Directory, Made};
@@ -27,16 +28,16 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Brings the process `pid`, which waits, into `group`: moves it there, or has systemd make the group around
-    /// it, and sets what systemd has no word for.
+    /// Brings the waiting process `pid` into `group`: moves it there, or asks systemd to make the
+    /// group around it. Then sets what systemd has no property for.
     ///
     /// # Errors
-    /// What systemd or the kernel refused. What is there then goes with [`Group::end`].
+    /// systemd or the kernel refused a step. [`Group::end`] removes what exists then.
     pub fn admit(&self, handles: &Handles, group: &mut Group, pid: i32) -> Result<(), Error> {
         let Some(scope) = &self.scope else {
             return group.join(pid);
         };
-        // Before the request: a bus that hangs may carry it out later.
+        // Set this before the request: a bus that hangs may carry the request out later.
         group.set_begun(Begun::Yes);
         match scope.start(&handles.bus, pid) {
             Err(error @ Error::UnitExists { .. }) => {
@@ -55,7 +56,7 @@ impl Plan {
                 source,
             })?;
             self.prepare(index, (place, root), &directory, Made::New)?;
-            // systemd's own device program stays beside ours.
+            // systemd's own device program stays attached too.
             if let Some(devices) = self.devices_at(index) {
                 devices.apply(&directory, Made::New, self.refusal)?;
             }
@@ -69,7 +70,7 @@ impl Plan {
         }
     }
 
-    /// The scope's own group may hold no processes then, so its controllers can be passed on.
+    /// Then the scope's own group has no processes, so it can pass its controllers on.
     fn enter_sub_group(&self, group: &Group, name: &str, pid: i32) -> Result<(), Error> {
         for directory in group.directories() {
             directory
@@ -92,7 +93,7 @@ impl Plan {
     }
 }
 
-/// As far as it goes: nothing that was asked for needs it.
+/// A failure is not an error: no configured limit needs it.
 fn pass_on_controllers(directory: &Directory) {
     for name in directory
         .read("cgroup.controllers")

@@ -1,4 +1,4 @@
-//! One loop that carries out file writes, and explains what the kernel refused.
+//! Carries out file writes in one loop, and explains what the kernel refused.
 
 use kernel::Errno;
 use spec::{Code, Diagnostic};
@@ -18,8 +18,8 @@ pub(crate) struct Target<'a> {
 /// A refused write: the file that was tried last, its value, the answer.
 type Refusal<'a> = (&'a str, &'a str, Errno);
 
-/// Carries out `writes` in order. What the kernel refuses because of another value that is still to come
-/// (limits of memory with and without swap, quota and burst and period) is tried again at the end.
+/// Carries out `writes` in order. A write may fail because a later value must be set first (memory
+/// limits with and without swap; quota, burst and period). Such writes are tried again at the end.
 pub(crate) fn apply(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
     let mut later = Vec::new();
     for write in writes {
@@ -54,7 +54,7 @@ fn carry_out<'a>(write: &'a FileWrite, target: Target<'_>) -> Result<(), Refusal
             Missing::IsObsolete,
         ) => {
             tracing::warn!(
-                "{}: this kernel has no {file} any more; ignored",
+                "{}: this kernel no longer has {file}; ignored",
                 write.pointer
             );
             Ok(())
@@ -81,8 +81,8 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result
     Ok(())
 }
 
-/// v2 takes any list, and where nothing in it can be had silently uses all that the group above has: a limit that would limit nothing. v1 refuses
-/// such a list.
+/// v2 accepts any list. If no entry of it is available, v2 silently uses everything that the group
+/// above has, and the limit has no effect. v1 refuses such a list.
 fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
     match directory.read(&format!("{file}.effective")) {
         Ok(effective) => {
@@ -90,13 +90,13 @@ fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
             let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
             numbers(&effective).into_iter().flatten().all(is_wanted)
         }
-        // v1, or a v2 group whose controller is not enabled: the write has told.
+        // v1, or a v2 group whose controller is not enabled: the write itself reports an error.
         Err(_absent) => true,
     }
 }
 
-/// The ranges of a list such as "0-3,7", as the kernel prints it; of a stride ("0-31:2/4") the range, which is all that is needed to see whether
-/// something else is in use.
+/// The ranges of a list such as "0-3,7", as the kernel prints it; for a stride ("0-31:2/4") only
+/// its range, which is enough to see whether something else is in use.
 fn numbers(list: &str) -> Vec<RangeInclusive<u32>> {
     let parse = |text: &str| text.trim().parse::<u32>().ok();
     let ranges = list.trim().split([',', ' ']).filter_map(|part| {
@@ -107,7 +107,8 @@ fn numbers(list: &str) -> Vec<RangeInclusive<u32>> {
     ranges.collect()
 }
 
-/// Whether `content` says what was written: on one of its lines, for files with a line for each device.
+/// Whether `content` has the written value; in files with a line for each device, on one of the
+/// lines.
 fn is_kept(value: &str, content: &str) -> bool {
     content.lines().any(|line| {
         let has = |word| line.split_whitespace().any(|kept| kept == word);
@@ -148,7 +149,7 @@ fn explain(write: &FileWrite, (file, value, errno): Refusal<'_>, directory: &Dir
     }
 }
 
-/// What a user can learn from the kernel's answer.
+/// An explanation of the kernel's error for the user.
 fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
     let now = |file: &str| {
         directory
@@ -164,31 +165,31 @@ fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
             now("memory.max_usage_in_bytes")
         ),
         ("cpu.max" | "cpu.cfs_quota_us" | "cpu.cfs_period_us", Errno::EINVAL) => {
-            "a quota is 1000 microseconds at least, a period 1000 to 1000000, and a group below others has no more than they".to_owned()
+            "a quota is at least 1000 microseconds, a period is 1000 to 1000000 microseconds, and a group cannot have more than the groups above it".to_owned()
         }
         ("cpu.max.burst" | "cpu.cfs_burst_us", Errno::EINVAL) => {
-            "a burst is no more than the quota".to_owned()
+            "a burst cannot be larger than the quota".to_owned()
         }
         ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::EINVAL) => {
             "the groups above have no real-time runtime left".to_owned()
         }
         ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::EACCES | Errno::ENODEV | Errno::ERANGE) => {
-            format!("not a list, or not within what the host or the group above has; now {:?}", now(file))
+            format!("this is not a list, or it has entries that the host or the group above does not have; the value now is {:?}", now(file))
         }
         (_, Errno::ENODEV) => "no such device".to_owned(),
         (_, Errno::ENOENT) => "this kernel has no such file, or its controller is not enabled".to_owned(),
-        (_, Errno::EINVAL | Errno::ERANGE) => "the kernel does not take this value".to_owned(),
+        (_, Errno::EINVAL | Errno::ERANGE) => "the kernel does not accept this value".to_owned(),
         (_, Errno::EOPNOTSUPP) => "this kernel or device does not support it".to_owned(),
         _ => "the kernel refused it".to_owned(),
     }
 }
 
-/// What files held before they were written, for putting it back.
+/// The content of files before the writes, to restore it.
 #[derive(Debug)]
 pub(crate) struct Former(Vec<(usize, String, String)>);
 
 impl Former {
-    /// Reads what `writes` will change.
+    /// Reads the values that `writes` will change.
     pub(crate) fn of(writes: &[FileWrite], target: Target<'_>) -> Self {
         let mut former = Vec::new();
         for write in writes {
@@ -211,9 +212,9 @@ impl Former {
         Self(former)
     }
 
-    /// Puts it back.
+    /// Restores the content.
     pub(crate) fn restore(&self, target: Target<'_>) {
-        // Two rounds: some values are taken only after others.
+        // Two rounds: the kernel accepts some values only after others.
         for (group, file, value) in self.0.iter().rev().chain(self.0.iter().rev()) {
             if let Err(errno) = target.directories[*group].write(file, value) {
                 tracing::debug!("put {value:?} back into {file}: {errno}");
@@ -222,7 +223,8 @@ impl Former {
     }
 }
 
-/// What restores the part of a file that `value` will change, given the file's `content` before.
+/// The value that restores the part of a file that `value` changes, given the file's former
+/// `content`.
 fn former(file: &str, value: &str, content: &str) -> String {
     if file == "memory.oom_control" {
         let disabled = content.lines().any(|line| line == "oom_kill_disable 1");
@@ -247,7 +249,7 @@ fn former(file: &str, value: &str, content: &str) -> String {
     })
 }
 
-/// `memory.checkBeforeUpdate`: a limit below what is in use is refused instead of killing processes.
+/// `memory.checkBeforeUpdate`: refuses a limit below the current use, instead of killing processes.
 pub(crate) fn check_before_update(limit: i64, directory: &Directory) -> Result<(), Error> {
     let files = ["memory.current", "memory.usage_in_bytes"];
     let used = files.iter().find_map(|file| directory.read(file).ok());

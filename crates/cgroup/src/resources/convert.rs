@@ -1,7 +1,7 @@
 //! Conversions between the units of v1, which are the specification's, and those of v2.
 
-/// cpu.weight for `cpu.shares`: 2 and less are 1, the default 1024 is 100, the maximum 262144 is 10000;
-/// between them the curve on which a v1 and a v2 group get the same part of a busy CPU.
+/// cpu.weight for `cpu.shares`: 2 and less are 1, the default 1024 is 100, the maximum 262144 is
+/// 10000; between them a curve, so that a v1 and a v2 group get the same part of a busy CPU.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -25,7 +25,7 @@ pub(super) fn io_weight(weight: u16) -> u32 {
     1 + u32::from(weight.saturating_sub(10)) * 9999 / 990
 }
 
-/// A number of bytes as v2 has it: -1 is "max".
+/// A number of bytes in the form of v2: -1 is "max".
 pub(super) fn bytes(limit: i64) -> String {
     if limit < 0 {
         "max".to_owned()
@@ -34,7 +34,7 @@ pub(super) fn bytes(limit: i64) -> String {
     }
 }
 
-/// The name of a size of huge pages, given in KiB: the largest unit that divides it by 1024.
+/// The name of a huge page size, given in KiB: the largest unit that divides it by 1024.
 pub(super) fn page_size(kib: u64) -> String {
     let mut size = kib;
     let mut units = ["KB", "MB", "GB", "TB"].into_iter();

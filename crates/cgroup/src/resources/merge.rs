@@ -1,5 +1,6 @@
-//! An update, field by field: what is not given stays as it was, and zero is "not given" where engines
-//! mean that. Device rules of an update are ignored: engines send a deny-all rule with every one.
+//! An update, field by field: absent fields keep their value, and zero counts as absent where
+//! engines use it that way. Device rules of an update are ignored: engines send a deny-all rule
+//! with every update.
 
 use spec::container::{BlockIo, Cpu, Memory, Network, Resources, ThrottleDevice, WeightDevice};
 
@@ -17,7 +18,7 @@ fn unless_empty(old: &Option<String>, new: &Option<String>) -> Option<String> {
     given.or(old.as_ref()).cloned()
 }
 
-/// `old` with the elements of `new`, which replace those of the same key.
+/// `old` with the elements of `new`; an element of `new` replaces the one with the same key.
 fn by_key<T: Clone, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> Vec<T> {
     let is_replaced = |element: &&T| !new.iter().any(|newer| key(newer) == key(element));
     let kept = old.iter().filter(is_replaced);
@@ -27,7 +28,7 @@ fn by_key<T: Clone, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -
 fn memory(old: &Memory, new: &Memory) -> Memory {
     let limit = unless_zero(old.limit, new.limit);
     let swap = match (new.limit, unless_zero(None, new.swap)) {
-        // No limit on memory leaves none on the sum.
+        // Without a memory limit, memory and swap together have no limit either.
         (Some(..0), None) => Some(-1),
         (_, swap) => swap.or(old.swap),
     };
@@ -102,8 +103,8 @@ pub(crate) fn merge(stored: &Resources, update: &Resources) -> Resources {
     }
 }
 
-/// What has to be written for `update`, given `merged`: the update itself, and the values that the kernel
-/// takes only together with it.
+/// The values to write for `update`, given `merged`: the update itself, and the values that the
+/// kernel accepts only together with it.
 pub(crate) fn companions(update: &Resources, merged: &Resources) -> Resources {
     let mut whole = Resources {
         devices: Vec::new(),
@@ -120,7 +121,8 @@ pub(crate) fn companions(update: &Resources, merged: &Resources) -> Resources {
         cpu.quota = merged.cpu.quota;
         cpu.period = merged.cpu.period;
     }
-    // Shares of an idle group are refused; they count again when it is idle no more.
+    // The kernel refuses shares of an idle group; they count again when the group is no longer
+    // idle.
     match merged.cpu.idle {
         Some(1) => cpu.shares = None,
         _ if cpu.idle.is_some() => cpu.shares = merged.cpu.shares,
@@ -151,7 +153,7 @@ mod tests {
     #[test]
     fn an_empty_update_and_zeroes_change_nothing() {
         assert_eq!(merge(&stored(), &Resources::default()), stored());
-        // What an engine sends for an update of the quota.
+        // The values that an engine sends to update the quota.
         let mut update = Resources::default();
         update.memory.limit = Some(0);
         update.memory.reservation = Some(0);

@@ -1,8 +1,8 @@
 //! Limits: `linux.resources` becomes a flat list of file writes.
 //!
-//! [`lower`] is a pure function of the configuration and of which controller lives where; all
-//! conversions between the specification's units (those of v1) and v2's happen there. Zero means "leave
-//! alone" where engines send it for "not set". Device rules are no file writes: see `device`.
+//! [`lower`] is a pure function of the configuration and of the places of the controllers. It does
+//! all conversions between the specification's units (those of v1) and v2's. Zero means "no change"
+//! where engines send it for "not set". Device rules are not file writes: see `device`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -33,18 +33,18 @@ pub struct FileWrite {
     pub group: usize,
     /// The file's name.
     pub file: String,
-    /// One line, as the kernel wants it.
+    /// One line, in the kernel's form.
     pub value: String,
     /// JSON pointer of the property that asks for it.
     pub pointer: String,
-    /// What it means if the kernel has no such file.
+    /// The meaning if the kernel has no such file.
     pub missing: Missing,
 }
 
-/// What happens where a kernel lacks a file.
+/// What happens if the kernel lacks a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// The limit cannot be had.
+    /// The limit cannot be set.
     Fails,
     /// There is nothing to limit.
     IsFine,
@@ -66,7 +66,7 @@ pub(crate) enum Stage {
     Running,
 }
 
-/// Which controller is reached through which of the container's groups.
+/// The container's group for each controller.
 #[derive(Debug)]
 pub(crate) struct Controllers {
     /// v1 controllers, each with the index of its group.
@@ -79,12 +79,12 @@ pub(crate) struct Controllers {
     pub(crate) page_sizes: Vec<String>,
 }
 
-/// Everything that `linux.resources` asks for.
+/// The result of lowering `linux.resources`.
 #[derive(Debug, Default)]
 pub(crate) struct Lowered {
-    /// In an order in which new groups take them.
+    /// The writes, in an order that new groups accept.
     pub(crate) writes: Vec<FileWrite>,
-    /// Properties that this host cannot carry out and that engines send nevertheless.
+    /// Warnings: properties that engines send to every host and that this host does not support.
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -123,7 +123,8 @@ impl Sink<'_> {
 }
 
 impl Controllers {
-    /// What the groups at `places` offer: `available` is the list of controllers of the v2 root.
+    /// The controllers of the groups at `places`: `available` is the list of controllers of the v2
+    /// root.
     pub(crate) fn of(places: &[Place], available: Vec<String>, page_sizes: Vec<String>) -> Self {
         let mut found = Self {
             v1: Vec::new(),
@@ -186,11 +187,11 @@ const CONTROLLERS: &[(&str, &str, Lower, Lower)] = &[
     ("rdma", "rdma", rdma, rdma),
 ];
 
-/// Turns limits into writes.
+/// Converts limits to writes.
 ///
 /// # Errors
-/// Contradictions, values that have no counterpart on v2, and a controller that the host lacks; each
-/// with the pointer of the property.
+/// Contradictions, values that have no counterpart on v2, and a controller that the host lacks;
+/// each with the pointer of the property.
 pub(crate) fn lower(
     resources: &Resources,
     controllers: &Controllers,
@@ -226,8 +227,8 @@ pub(crate) fn lower(
     Ok(lowered)
 }
 
-/// Whether `resources` ask for anything at all. Device rules do not count: they add nothing to an ordinary
-/// user's own lack of permission. Nor does what engines send for "no limit".
+/// Whether `resources` set any limit. Device rules do not count: an ordinary user has no permission
+/// for the devices anyway. Values that engines send for "no limit" do not count either.
 pub(crate) fn is_limited(resources: &Resources) -> bool {
     let sizes = resources.hugepage_limits.iter();
     let everything = Controllers {
@@ -266,7 +267,7 @@ fn check_page_sizes(resources: &Resources, controllers: &Controllers) -> Result<
     for (index, (size, _limit)) in resources.hugepage_limits.iter().enumerate() {
         if !controllers.page_sizes.contains(size) {
             let message = format!(
-                "page size {size:?} is none of this host's ({})",
+                "page size {size:?} is not one of this host's ({})",
                 controllers.page_sizes.join(", ")
             );
             let pointer = format!("/linux/resources/hugepageLimits/{index}/pageSize");
@@ -290,7 +291,8 @@ fn cpuset(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> 
     Ok(())
 }
 
-/// -1 is no limit; 0 is the smallest limit that exists, since a container has one process at least.
+/// -1 is no limit; 0 becomes the smallest possible limit, since a container has at least one
+/// process.
 fn pids(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
     let (value, missing) = match resources.pids_limit {
         None => return Ok(()),
@@ -305,7 +307,7 @@ fn rdma(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
     for (device, limits) in &resources.rdma {
         let pointer = format!("/linux/resources/rdma/{}", escape(device));
         if device.is_empty() || device.contains(char::is_whitespace) {
-            let message = format!("{device:?} is no name of a device");
+            let message = format!("{device:?} is not the name of a device");
             return Err(Diagnostic::new(Code::Range, pointer, message));
         }
         let handles = limits

@@ -206,7 +206,7 @@ fn an_idle_group_gets_no_shares() {
     assert_eq!(on(&v2(), &asked), ["cpu.idle=1"]);
 }
 
-/// config-linux.md#pids: the example; -1 is no limit; 0 is the least that can be.
+/// config-linux.md#pids: the example; -1 is no limit; 0 is the smallest limit.
 #[test]
 fn pids_limits() {
     let cases = [
@@ -383,8 +383,8 @@ fn the_unified_example() {
     assert!(refused(&v2(), &asked).message.contains("controller misc"));
 }
 
-/// config-linux.md#unified: "The runtime MUST generate an error when the configuration refers to a cgroup controller that is not present or
-/// that cannot be enabled."
+/// config-linux.md#unified: "The runtime MUST generate an error when the configuration refers to a
+/// cgroup controller that is not present or that cannot be enabled."
 #[test]
 fn unified_files_cannot_be_had_on_v1() {
     let asked = resources(|r| r.unified = [("memory.high".to_owned(), "1".to_owned())].into());

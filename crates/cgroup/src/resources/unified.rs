@@ -1,4 +1,5 @@
-//! `linux.resources.unified`: files of cgroup v2 by name, written as they are, after everything else.
+//! `linux.resources.unified`: files of cgroup v2 by name, written as they are, after everything
+//! else.
 
 use spec::container::Resources;
 use spec::diagnostic::escape;
@@ -6,7 +7,7 @@ use spec::{Code, Diagnostic};
 
 use super::{Controllers, FileWrite, Lowered, Missing};
 
-/// Files that act on processes or on the tree and limit nothing: they are the runtime's.
+/// Files that act on processes or on the tree and set no limit; only the runtime writes them.
 const RESERVED: &[&str] = &[
     "cgroup.freeze",
     "cgroup.kill",
@@ -16,7 +17,8 @@ const RESERVED: &[&str] = &[
     "cgroup.type",
 ];
 
-/// A name that is one file of one group: lower-case controller, dot, letters, digits, `_`, `.` and `-`.
+/// A name that is one file of one group: lower-case controller, dot, letters, digits, `_`, `.` and
+/// `-`.
 fn is_file_name(name: &str) -> bool {
     let Some((controller, rest)) = name.split_once('.') else {
         return false;
@@ -41,11 +43,14 @@ pub(super) fn lower(
         if !is_file_name(file) {
             return Err(problem(
                 Code::Range,
-                format!("{file:?} is no name of a cgroup v2 file"),
+                format!("{file:?} is not the name of a cgroup v2 file"),
             ));
         }
         if RESERVED.contains(&&**file) {
-            return Err(problem(Code::Unsupported, format!("{file:?} is no limit")));
+            return Err(problem(
+                Code::Unsupported,
+                format!("{file:?} is not a limit"),
+            ));
         }
         let Some(group) = controllers.unified else {
             let message = format!("{file:?} cannot be set: this host has cgroup v1 only");

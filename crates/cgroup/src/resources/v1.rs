@@ -6,7 +6,7 @@ use spec::container::{Resources, ThrottleDevice};
 use super::{Missing, Sink, Stage};
 use crate::resources::v2::check_swap;
 
-/// A limit that is not "not set": engines send 0 for that.
+/// A limit that is set; engines send 0 for "not set".
 pub(super) fn given(limit: Option<i64>) -> Option<i64> {
     limit.filter(|limit| *limit != 0)
 }
@@ -89,7 +89,7 @@ pub(super) fn cpu(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diag
     {
         sink.write("cpu.shares", shares, pointer("shares"));
     }
-    // A new period comes first: the quota is given for it.
+    // A new period comes first: the quota refers to it.
     if let Some(period) = cpu.period.filter(|period| *period != 0) {
         sink.write("cpu.cfs_period_us", period, pointer("period"));
     }
@@ -183,7 +183,7 @@ pub(super) fn huge_pages(sink: &mut Sink<'_>, resources: &Resources) -> Result<(
     for (index, (size, limit)) in resources.hugepage_limits.iter().enumerate() {
         let pointer = format!("/linux/resources/hugepageLimits/{index}/limit");
         sink.write(format!("hugetlb.{size}.limit_in_bytes"), limit, &*pointer);
-        // Reservations count from Linux 5.7 on, and not in every configuration.
+        // Reservations exist since Linux 5.7, and not in every kernel configuration.
         let reserved = format!("hugetlb.{size}.rsvd.limit_in_bytes");
         sink.write_or(reserved, limit, pointer, Missing::IsFine);
     }

@@ -1,7 +1,8 @@
 //! Properties as files of cgroup v2. Source: Documentation/admin-guide/cgroup-v2.rst.
 //!
-//! The specification wants an error where a property has no counterpart. Engines send some of those to
-//! every host; these are warnings (swappiness, disableOOMKiller, kernel memory, network).
+//! The specification requires an error if a property has no counterpart. Engines send some of these
+//! properties to every host, so they cause only warnings (swappiness, disableOOMKiller, kernel
+//! memory, network).
 
 use spec::container::{Memory, Resources};
 use spec::{Code, Diagnostic};
@@ -42,7 +43,7 @@ pub(super) fn memory(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), D
         _ => None,
     };
     if let Some(swap) = swap {
-        // Without swap accounting there is nothing that could exceed 0 or no limit.
+        // Without swap accounting the limits 0 and "no limit" need no write.
         let missing = if swap <= 0 {
             Missing::IsFine
         } else {
@@ -89,7 +90,7 @@ pub(super) fn cpu(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diag
     let quota = given(cpu.quota);
     let period = cpu.period.filter(|period| *period != 0);
     if quota.is_some() || period.is_some() {
-        // One file for both: a refusal is said of the one that is out of the kernel's range.
+        // One file has both values: the error names the one that is out of the kernel's range.
         let is_odd = |period| !(1_000..=1_000_000).contains(&period);
         let name = if quota.is_none() || period.is_some_and(is_odd) {
             "period"
@@ -163,7 +164,7 @@ pub(super) fn block_io(sink: &mut Sink<'_>, resources: &Resources) -> Result<(),
     }
     for (name, _file, key, devices) in throttles(resources) {
         for (index, device) in devices.iter().enumerate() {
-            // v1 takes 0 for no limit.
+            // v1 uses 0 for "no limit".
             let rate = match device.rate {
                 0 => "max".to_owned(),
                 rate => rate.to_string(),

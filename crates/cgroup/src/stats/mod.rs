@@ -1,5 +1,5 @@
-//! What a container has used, in the form that `events --stats` prints: the names and units are those
-//! that engines parse. A file that the kernel does not have leaves zeros.
+//! The resource use of a container, in the form that `events --stats` prints, with the names and
+//! units that engines parse. A value is 0 if the kernel does not have its file.
 
 mod parse;
 mod v1;
@@ -19,7 +19,7 @@ fn is_zero(value: &u64) -> bool {
 pub struct Stats {
     /// Processor time.
     pub cpu: Cpu,
-    /// Where it may run.
+    /// The processors and memory nodes it may use.
     pub cpuset: Cpuset,
     /// Memory.
     pub memory: Memory,
@@ -31,11 +31,11 @@ pub struct Stats {
     pub hugetlb: BTreeMap<String, Hugetlb>,
     /// Cache and memory bandwidth; empty without resctrl.
     pub intel_rdt: IntelRdt,
-    /// `null`: this room does not look into network namespaces.
+    /// `null`: this crate does not read network namespaces.
     pub network_interfaces: Option<Vec<NetworkInterface>>,
 }
 
-/// One line of a pressure file: the share of time lost, in percent, over so many seconds.
+/// One line of a pressure file: the share of lost time in percent, for several periods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct PressureData {
     /// Over 10 s.
@@ -53,7 +53,7 @@ pub struct PressureData {
 pub struct Pressure {
     /// Some task was waiting.
     pub some: PressureData,
-    /// All were.
+    /// All tasks were waiting.
     pub full: PressureData,
 }
 
@@ -78,17 +78,17 @@ pub struct CpuUsage {
     pub user: u64,
 }
 
-/// What a quota has held back.
+/// The effect of a quota.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Throttling {
     /// Periods in which the group could run.
     #[serde(skip_serializing_if = "is_zero")]
     pub periods: u64,
-    /// Those in which it used up its quota.
+    /// Periods in which it used up its quota.
     #[serde(skip_serializing_if = "is_zero")]
     pub throttled_periods: u64,
-    /// Nanoseconds it stood still for that.
+    /// Nanoseconds it was stopped for that.
     #[serde(skip_serializing_if = "is_zero")]
     pub throttled_time: u64,
 }
@@ -98,7 +98,7 @@ pub struct Throttling {
 pub struct Cpu {
     /// Time used.
     pub usage: CpuUsage,
-    /// Time refused.
+    /// Throttling by the quota.
     pub throttling: Throttling,
     /// cpu.pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub struct Cpuset {
     pub sched_relax_domain_level: i64,
 }
 
-/// One kind of memory, in bytes; a limit of `u64::MAX` is none.
+/// One kind of memory, in bytes; a limit of `u64::MAX` means "no limit".
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MemoryEntry {
     /// The limit.
@@ -135,7 +135,7 @@ pub struct MemoryEntry {
     /// In use.
     #[serde(skip_serializing_if = "is_zero")]
     pub usage: u64,
-    /// The most that was in use.
+    /// The peak use.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u64,
     /// How often the limit was hit.
@@ -171,7 +171,7 @@ pub struct Pids {
     /// Threads that exist.
     #[serde(skip_serializing_if = "is_zero")]
     pub current: u64,
-    /// How many may; 0 is no limit.
+    /// The limit; 0 means "no limit".
     #[serde(skip_serializing_if = "is_zero")]
     pub limit: u64,
 }
@@ -193,7 +193,7 @@ pub struct BlkioEntry {
     pub value: u64,
 }
 
-/// `blkio`. v2 has the first two.
+/// `blkio`. v2 fills only the first two.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(
@@ -228,7 +228,7 @@ pub struct Hugetlb {
     /// In use.
     #[serde(skip_serializing_if = "is_zero")]
     pub usage: u64,
-    /// The most that was in use; v1 only.
+    /// The peak use; v1 only.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u64,
     /// How often the limit was hit.
@@ -259,10 +259,10 @@ pub struct NetworkInterface {
 }
 
 impl Location {
-    /// What the container's groups have used so far.
+    /// The resource use of the container's groups so far.
     ///
     /// # Errors
-    /// [`Error::NoGroup`] without groups of its own; a group that is gone.
+    /// [`Error::NoGroup`] if the container has no groups of its own; a group no longer exists.
     pub fn stats(&self) -> Result<Stats, Error> {
         if self.is_empty() {
             return Err(Error::NoGroup);

@@ -1,4 +1,4 @@
-//! The forms that counters have in cgroup files.
+//! Parses the forms of counters in cgroup files.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub(super) fn ranges(text: &str) -> Vec<u16> {
     all
 }
 
-/// A pressure file; `None` if it does not exist or the kernel does not count.
+/// A pressure file; `None` if it does not exist or the kernel does not count pressure.
 pub(super) fn pressure(group: &Directory, file: &str) -> Option<Pressure> {
     to_pressure(&group.read(file).ok()?)
 }
@@ -71,7 +71,7 @@ pub(super) fn to_pressure(text: &str) -> Option<Pressure> {
     })
 }
 
-/// v1's lines "8:0 Read 4096", "8:0 512" and, left out, "Total 4096".
+/// v1's lines "8:0 Read 4096" and "8:0 512"; "Total 4096" is left out.
 pub(super) fn block_lines(text: &str) -> Vec<BlkioEntry> {
     let entries = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

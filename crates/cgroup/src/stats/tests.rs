@@ -58,7 +58,7 @@ fn block_devices_of_v2_get_the_words_of_v1() {
     );
 }
 
-/// The names that engines parse, of a container that has done nothing.
+/// The names that engines parse, for a container that has used nothing.
 #[test]
 fn the_output_has_the_known_form() {
     let text = serde_json::to_string(&Stats::default()).unwrap();

@@ -5,7 +5,7 @@ use super::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 use crate::Place;
 use crate::directory::Directory;
 
-/// Adds what the controllers of this hierarchy count.
+/// Adds the counters of this hierarchy's controllers.
 pub(super) fn add(stats: &mut Stats, place: &Place, group: &Directory) {
     for controller in place.controllers.split(',') {
         match controller {
@@ -81,7 +81,7 @@ fn memory(stats: &mut Stats, group: &Directory) {
     memory.kernel_tcp = entry("memory.kmem.tcp");
 }
 
-/// From the scheduler that counts: BFQ, else CFQ of old kernels, else the throttling layer.
+/// The counters come from BFQ, else from CFQ of old kernels, else from the throttling layer.
 fn blkio(stats: &mut Stats, group: &Directory) {
     let read = |prefix: &str, file: &str| -> Vec<BlkioEntry> {
         block_lines(

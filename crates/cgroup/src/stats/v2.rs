@@ -4,7 +4,7 @@ use super::parse::{io_stat, number, pressure, ranges, table};
 use super::{Hugetlb, MemoryEntry, Stats};
 use crate::directory::Directory;
 
-/// Adds what this group counts. On a hybrid host that is little more than pressure.
+/// Adds the counters of this group. On a hybrid host these are mostly pressure.
 pub(super) fn add(stats: &mut Stats, group: &Directory) {
     cpu(stats, group);
     if let Ok(text) = group.read("memory.stat") {
@@ -65,7 +65,7 @@ fn memory(stats: &mut Stats, group: &Directory) {
         failcnt: events.get("max").copied().unwrap_or(0),
     };
     let events = table(&group.read("memory.swap.events").unwrap_or_default());
-    // The most of both together is not known.
+    // The peak of memory and swap together is not known.
     memory.swap = MemoryEntry {
         limit: number(group, "memory.swap.max").saturating_add(memory.usage.limit),
         usage: number(group, "memory.swap.current").saturating_add(memory.usage.usage),

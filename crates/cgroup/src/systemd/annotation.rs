@@ -1,4 +1,4 @@
-//! `org.systemd.property.NAME`: properties of the scope that the configuration's maker chooses.
+//! `org.systemd.property.NAME`: properties of the scope that the configuration sets.
 
 use dbus::Value;
 use spec::diagnostic::escape;
@@ -10,10 +10,10 @@ use super::property::Property;
 
 const PREFIX: &str = "org.systemd.property.";
 
-/// The sub-group of the scope that the container lives in; absent or empty: none.
+/// The sub-group of the scope that the container runs in; absent or empty: none.
 const SUB_GROUP: &str = "run.oci.systemd.subgroup";
 
-/// What would put other processes into the container, or the container elsewhere.
+/// Properties that would put other processes into the container, or move the container elsewhere.
 const RESERVED: &[&str] = &["PIDs", "PIDFDs", "Slice", "Delegate"];
 
 fn pointer(key: &str) -> String {
@@ -24,10 +24,11 @@ fn problem(code: Code, key: &str, message: String) -> Diagnostic {
     Diagnostic::new(code, pointer(key), message)
 }
 
-/// The properties that `annotations` ask for.
+/// The properties that `annotations` set.
 ///
 /// # Errors
-/// Odd names, malformed values, and properties that are the runtime's own; each with the pointer of the annotation.
+/// An invalid name, a malformed value, or a property that the runtime sets itself; each with the
+/// pointer of the annotation.
 pub(crate) fn properties(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<Property>, Diagnostic> {
@@ -43,7 +44,7 @@ pub(crate) fn properties(
 fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
     if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         let message = format!(
-            "{name:?} is no name of a property: it has other than letters, or less than three"
+            "{name:?} is not the name of a property: a name has at least three characters, all of them letters"
         );
         return Err(problem(Code::Range, key, message));
     }
@@ -52,7 +53,7 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
         return Err(problem(Code::Conflict, key, message));
     }
     let value = gvariant::parse(text).map_err(|why| {
-        let message = format!("{text:?} is no value: {why}");
+        let message = format!("{text:?} is not a value: {why}");
         problem(Code::Syntax, key, message)
             .hint("write it as GVariant text: 'word', true, uint64 5, ['a.service']")
     })?;
@@ -61,8 +62,9 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
         Some(stem) => match microseconds(&value) {
             Some(value) => (format!("{stem}USec"), Value::U64(value)),
             None => {
-                let message =
-                    format!("{text:?} is no number of seconds that can be told in microseconds");
+                let message = format!(
+                    "{text:?} is not a number of seconds that can be expressed in microseconds"
+                );
                 return Err(problem(Code::Range, key, message));
             }
         },
@@ -74,7 +76,8 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
     })
 }
 
-/// `TimeoutStopSec` without its end; `TimeoutStopUSec` is none of these.
+/// The name without `Sec`, as in `TimeoutStopSec`; `None` for other names, such as
+/// `TimeoutStopUSec`.
 fn seconds(name: &str) -> Option<&str> {
     let stem = name.strip_suffix("Sec")?;
     stem.ends_with(|letter: char| letter.is_ascii_lowercase())
@@ -106,10 +109,10 @@ fn microseconds(value: &Value) -> Option<u64> {
     whole.checked_mul(MILLION)
 }
 
-/// The sub-group of the scope that the container is to live in.
+/// The sub-group of the scope that the container will run in.
 ///
 /// # Errors
-/// It is not one name.
+/// It is not a single name.
 pub(crate) fn sub_group(
     annotations: &BTreeMap<String, String>,
 ) -> Result<Option<String>, Diagnostic> {
@@ -117,11 +120,12 @@ pub(crate) fn sub_group(
         return Ok(None);
     };
     let is_name = crate::name::components(name).is_ok_and(|names| names == [name.as_str()]);
-    // Names with a dot may be those of files.
+    // A name with a dot may be the name of a file.
     if is_name && !name.contains('.') {
         return Ok(Some(name.clone()));
     }
-    let message = format!("{name:?} is no name of a group: one without slashes and dots is needed");
+    let message =
+        format!("{name:?} is not the name of a group: expected a name without slashes and dots");
     Err(problem(Code::Path, SUB_GROUP, message))
 }
 
@@ -208,18 +212,18 @@ mod tests {
                 error.pointer,
                 "/annotations/org.systemd.property.TimeoutStopSec"
             );
-            assert!(error.message.contains("no number of seconds"), "{error}");
+            assert!(error.message.contains("not a number of seconds"), "{error}");
         }
     }
 
     #[test]
     fn bad_annotations_are_refused_with_their_pointer() {
         for (name, text, told) in [
-            ("KillSignal", "fifteen", "is no value"),
+            ("KillSignal", "fifteen", "is not a value"),
             ("KillSignal", "", "is missing"),
-            ("AB", "1", "no name of a property"),
-            ("A_B", "1", "no name of a property"),
-            ("", "1", "no name of a property"),
+            ("AB", "1", "not the name of a property"),
+            ("A_B", "1", "not the name of a property"),
+            ("", "1", "not the name of a property"),
             ("PIDs", "@au [1]", "the runtime's own"),
             ("Slice", "'a.slice'", "the runtime's own"),
         ] {

@@ -1,8 +1,9 @@
-//! Where systemd is reached.
+//! Finds and connects to systemd.
 //!
-//! First its own socket, as systemctl does: no bus daemon is in between, which may be absent, restarting, or one of a nested
-//! session without a systemd. Then the message bus. An ordinary user's systemd is asked at the user's sockets,
-//! whose directory is XDG_RUNTIME_DIR; engines clean the environment, and leave it empty at times.
+//! Like systemctl, it first tries systemd's own socket. No bus daemon is in between, which may be
+//! absent, restarting, or part of a nested session without a systemd. Then it tries the message
+//! bus. An ordinary user's systemd has the user's sockets, in the directory XDG_RUNTIME_DIR.
+//! Engines clean the environment and sometimes leave this variable empty.
 
 #![expect(clippy::disallowed_methods, reason = "the host's /proc and /run")]
 
@@ -26,13 +27,13 @@ pub enum Instance {
     User,
 }
 
-/// There while systemd is process 1. See sd_booted(3).
+/// It exists while systemd is process 1. See sd_booted(3).
 const BOOTED: &str = "/run/systemd/system";
 
 /// A place to try.
 type Candidate = (Address, Peer);
 
-/// What the environment says.
+/// The addresses in the environment.
 #[derive(Debug, Default)]
 struct Hints {
     runtime_dir: Option<PathBuf>,
@@ -84,7 +85,8 @@ impl Hints {
     }
 }
 
-/// The uid outside of the user namespace whose map is `map`, of `uid` inside. See user_namespaces(7).
+/// The uid outside the user namespace for `uid` inside it; `map` is the namespace's map. See
+/// user_namespaces(7).
 fn outer_uid(map: &str, uid: u32) -> Option<u32> {
     map.lines().find_map(|line| {
         let mut numbers = line.split_whitespace().map(|word| word.parse::<u32>().ok());
@@ -94,7 +96,7 @@ fn outer_uid(map: &str, uid: u32) -> Option<u32> {
     })
 }
 
-/// Whether somebody else may be there where this one is not.
+/// Whether another socket may work where this one does not.
 fn is_absent(error: &dbus::Error) -> bool {
     match error {
         dbus::Error::Connect { source, .. } => matches!(
@@ -111,12 +113,12 @@ fn is_absent(error: &dbus::Error) -> bool {
     }
 }
 
-/// Whether systemd runs this host.
+/// Whether systemd runs on this host.
 pub(crate) fn is_booted() -> bool {
     Path::new(BOOTED).is_dir()
 }
 
-/// What to say of a host that systemd does not run.
+/// The error for a host without a running systemd.
 pub(crate) fn not_booted() -> Error {
     Error::NoSystemd {
         missing: PathBuf::from(BOOTED),

@@ -1,11 +1,11 @@
 //! Values as text, in the form of GVariant's text format: `uint64 5000000`, `'word'`, `['a', 'b']`.
 //!
-//! Numbers without a type are int32, or double with a point or an exponent; `@as []` gives an empty list its
-//! type. Source: the text format chapter of GLib's GVariant documentation.
+//! Numbers without a type are int32, or double with a point or an exponent; `@as []` gives an empty
+//! list its type. Source: the text format chapter of GLib's GVariant documentation.
 
 use dbus::{Signature, Value};
 
-/// How deep brackets may be in brackets.
+/// The maximum depth of nested brackets.
 const DEPTH: usize = 16;
 
 /// Words for basic types.
@@ -28,7 +28,7 @@ const KEYWORDS: &[(&str, &str)] = &[
 /// Reads one value.
 ///
 /// # Errors
-/// A sentence about what is no such value.
+/// A sentence that says why the text is not such a value.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let mut parser = Parser { rest: text };
     let value = parser.value(None, 0)?;
@@ -36,7 +36,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     if parser.rest.is_empty() {
         Ok(value)
     } else {
-        Err(format!("{:?} is left over", parser.rest))
+        Err(format!("{:?} is left over after the value", parser.rest))
     }
 }
 
@@ -63,11 +63,11 @@ impl<'a> Parser<'a> {
         } else if self.rest.is_empty() {
             Err(format!("{token:?} is missing at the end"))
         } else {
-            Err(format!("{token:?} is missing in front of {:?}", self.rest))
+            Err(format!("{token:?} is missing before {:?}", self.rest))
         }
     }
 
-    /// Letters, digits and what numbers are made of.
+    /// Letters, digits and the other characters of numbers.
     fn word(&mut self) -> &'a str {
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || "+-._".contains(letter);
         let end = self.rest.find(|letter| !is_part(letter));
@@ -76,7 +76,7 @@ impl<'a> Parser<'a> {
         word
     }
 
-    /// One value, of type `wanted` if that is known.
+    /// One value, of type `wanted` if that is given.
     fn value(&mut self, wanted: Option<&str>, depth: usize) -> Result<Value, String> {
         if depth > DEPTH {
             return Err("brackets are nested too deep".to_owned());
@@ -99,7 +99,7 @@ impl<'a> Parser<'a> {
         }?;
         match wanted {
             Some(wanted) if value.signature() != wanted => Err(format!(
-                "a value of type {:?} stands where one of type {wanted:?} belongs",
+                "a value has type {:?}, expected {wanted:?}",
                 value.signature()
             )),
             _ => Ok(value),
@@ -135,8 +135,8 @@ impl<'a> Parser<'a> {
                 bytes.push(0);
                 Ok(Value::bytes(&bytes))
             }
-            "just" | "nothing" => Err("a value that may be absent cannot be sent".to_owned()),
-            "" => Err(format!("{whole:?} is no value")),
+            "just" | "nothing" => Err("D-Bus cannot carry a value that may be absent".to_owned()),
+            "" => Err(format!("{whole:?} is not a value")),
             number => self::number(number, wanted),
         }
     }
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
         let text = self.quoted()?;
         match wanted {
             Some("o") if text.starts_with('/') => Ok(Value::Path(text)),
-            Some("o") => Err(format!("{text:?} is no path of an object")),
+            Some("o") => Err(format!("{text:?} is not the path of an object")),
             Some("g") => match Signature::parse(&text) {
                 Ok(_) => Ok(Value::Signature(text)),
                 Err(error) => Err(format!("type {text:?}: {error}")),
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
                 Some(letter) => letter,
             };
             if letter == '\0' {
-                return Err("a text holds a NUL".to_owned());
+                return Err("a string contains a NUL".to_owned());
             }
             text.push(letter);
         }
@@ -178,9 +178,9 @@ impl<'a> Parser<'a> {
         self.expect('[')?;
         let mut element = wanted
             .map(|wanted| {
-                wanted.strip_prefix('a').ok_or_else(|| {
-                    format!("a list stands where a value of type {wanted:?} belongs")
-                })
+                wanted
+                    .strip_prefix('a')
+                    .ok_or_else(|| format!("found a list, expected a value of type {wanted:?}"))
             })
             .transpose()?
             .map(str::to_owned);
@@ -254,7 +254,7 @@ impl<'a> Parser<'a> {
 }
 
 fn escape(letters: &mut std::str::Chars<'_>) -> Result<char, String> {
-    let letter = letters.next().ok_or("a text ends with a backslash")?;
+    let letter = letters.next().ok_or("a string ends with a backslash")?;
     let digits = match letter {
         'a' => return Ok('\u{7}'),
         'b' => return Ok('\u{8}'),
@@ -273,7 +273,7 @@ fn escape(letters: &mut std::str::Chars<'_>) -> Result<char, String> {
         .flatten();
     number
         .and_then(char::from_u32)
-        .ok_or_else(|| format!("\\{letter}{code} is no character"))
+        .ok_or_else(|| format!("\\{letter}{code} is not a character"))
 }
 
 /// A number of type `wanted`.
@@ -303,9 +303,9 @@ fn number(word: &str, wanted: Option<&str>) -> Result<Value, String> {
             .filter(|_| starts_well && radix == 10);
         return double
             .map(Value::Double)
-            .ok_or_else(|| format!("{word:?} is no value"));
+            .ok_or_else(|| format!("{word:?} is not a value"));
     }
-    let whole = whole.ok_or_else(|| format!("{word:?} is no whole number"))?;
+    let whole = whole.ok_or_else(|| format!("{word:?} is not a whole number"))?;
     let kind = wanted.unwrap_or("i");
     let value = match kind {
         "y" => u8::try_from(whole).map(Value::Byte),
@@ -317,9 +317,7 @@ fn number(word: &str, wanted: Option<&str>) -> Result<Value, String> {
         "t" => u64::try_from(whole).map(Value::U64),
         "h" => u32::try_from(whole).map(Value::Handle),
         _ => {
-            return Err(format!(
-                "{word:?} stands where a value of type {kind:?} belongs"
-            ));
+            return Err(format!("found {word:?}, expected a value of type {kind:?}"));
         }
     };
     value.map_err(|_outside| format!("{word:?} does not fit into type {kind:?}"))
@@ -389,41 +387,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_told() {
+    fn a_text_that_is_not_a_value_is_refused() {
         let table = [
             ("", "a value is missing"),
-            ("word", "\"word\" is no value"),
-            ("inactive-or-failed", "is no value"),
-            ("inf", "is no value"),
+            ("word", "\"word\" is not a value"),
+            ("inactive-or-failed", "is not a value"),
+            ("inf", "is not a value"),
             ("1 2", "\"2\" is left over"),
             ("'a", "' is missing at the end"),
             ("['a'", "',' is missing at the end"),
-            ("['a' 'b']", "',' is missing in front of"),
-            (
-                "['a', 1]",
-                "\"1\" stands where a value of type \"s\" belongs",
-            ),
+            ("['a' 'b']", "',' is missing before"),
+            ("['a', 1]", "found \"1\", expected a value of type \"s\""),
             ("[]", "needs its type"),
             ("{}", "needs its type"),
-            ("()", "is no value"),
+            ("()", "is not a value"),
             ("@zz 1", "unknown type"),
             ("@ss 'a'", "is not one type"),
-            ("@s 1", "belongs"),
+            ("@s 1", "expected a value"),
             ("uint64 -1", "does not fit into type \"t\""),
-            ("uint64 'a'", "belongs"),
+            ("uint64 'a'", "expected"),
             ("byte 256", "does not fit"),
             ("2147483648", "does not fit into type \"i\""),
-            ("uint32 1.5", "is no whole number"),
-            ("0x", "is no value"),
-            ("09", "is no value"),
-            ("objectpath 'a'", "is no path"),
+            ("uint32 1.5", "is not a whole number"),
+            ("0x", "is not a value"),
+            ("09", "is not a value"),
+            ("objectpath 'a'", "is not the path"),
             ("nothing", "absent"),
             (r"'\u0000'", "NUL"),
-            (r"'\ud800'", "is no character"),
-            (r"'\u12", "is no character"),
+            (r"'\ud800'", "is not a character"),
+            (r"'\u12", "is not a character"),
             ("'\\", "backslash"),
             ("{[1]: 2}", "neither text nor number"),
-            ("ä", "is no value"),
+            ("ä", "is not a value"),
         ];
         for (text, told) in table {
             let error = parse(text).unwrap_err();

@@ -1,4 +1,4 @@
-//! What systemd is asked, and what its answers mean. Every conversation has a deadline.
+//! Requests to systemd, and the meaning of its answers. Every request has a deadline.
 
 use dbus::{Call, Connection, Deadline, Peer, Value};
 use std::thread::sleep;
@@ -18,7 +18,8 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
-/// How long systemd may take: on a busy host it is away for many seconds while it loads all units anew.
+/// How long systemd may take: on a busy host it does not answer for many seconds while it reloads
+/// all units.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// To answer a question.
@@ -27,7 +28,7 @@ pub(crate) struct Patience {
     pub(crate) start: Duration,
     /// To stop a unit whose processes are dead.
     pub(crate) stop: Duration,
-    /// To forget a unit that is on its way out.
+    /// To forget a unit that is being removed.
     pub(crate) forget: Duration,
 }
 
@@ -60,7 +61,7 @@ impl Manager {
         })
     }
 
-    /// For tests: at a bus of theirs.
+    /// For tests: connects to the tests' own bus.
     #[cfg(test)]
     pub(crate) fn at(address: &dbus::Address, patience: Patience) -> Self {
         let deadline = Deadline::after(patience.answer);
@@ -76,7 +77,7 @@ impl Manager {
         self.connection.bus()
     }
 
-    /// Refuses a systemd that cannot know our processes by their numbers.
+    /// Refuses a systemd in which this process' pids have another meaning.
     pub(crate) fn check_sight(&self) -> Result<(), Error> {
         match self.connection.peer_pid()? {
             0 => Err(Error::OutOfSight {
@@ -165,20 +166,20 @@ impl Manager {
         }
     }
 
-    /// "active", "failed" and the like; `None`: there is no such unit.
+    /// The state: The state: "active", "failed" and the like; `None`: there is no such unit.
     pub(crate) fn active_state(&mut self, unit: &str) -> Result<Option<String>, Error> {
         let Some(path) = self.object(unit)? else {
             return Ok(None);
         };
         match self.get(&path, UNIT, "ActiveState") {
             Ok(value) => Ok(value.as_text().map(str::to_owned)),
-            // Gone since.
+            // The unit has gone since.
             Err(dbus::Error::Answer { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Has the ends of jobs told to us.
+    /// Subscribes to the signals about ended jobs.
     fn listen(&mut self, deadline: Deadline) -> Result<(), dbus::Error> {
         if self.connection.peer() == Peer::Bus {
             self.manage("Subscribe", &[], deadline)?;
@@ -186,7 +187,7 @@ impl Manager {
         self.connection.listen(MANAGER, "JobRemoved", deadline)
     }
 
-    /// Waits for the end of the job that a call has given; gives its result.
+    /// Waits for the end of the job that a call has started; returns its result.
     fn job(&mut self, answer: &[Value], what: &str, deadline: Deadline) -> Result<String, Error> {
         let Some(job) = answer.first().and_then(Value::as_text) else {
             return Err(self.unexpected("a job"));
@@ -201,7 +202,7 @@ impl Manager {
         }
     }
 
-    /// Makes the transient unit `unit` and waits until it is there. What is left of a failed one of that name is
+    /// Makes the transient unit `unit` and waits until it exists. A failed unit of that name is
     /// forgotten first.
     ///
     /// # Errors
@@ -223,7 +224,8 @@ impl Manager {
                 Err(error) => return Err(refused(unit, properties, error)),
                 Ok(answer) => break answer,
             }
-            // A container of that name may have ended a moment ago: its unit failed, or is not forgotten yet.
+            // A container of that name may have ended a moment ago: its unit failed, or is not
+            // forgotten yet.
             let state = self.active_state(unit)?;
             let is_ending = !matches!(
                 state.as_deref(),
@@ -249,13 +251,13 @@ impl Manager {
         }
     }
 
-    /// Ends `unit`, if it is there, and forgets it. Its processes should be dead already.
+    /// Stops `unit`, if it exists, and forgets it. Its processes should be dead already.
     pub(crate) fn stop(&mut self, unit: &str) -> Result<(), Error> {
         let deadline = Deadline::after(self.patience.stop);
         self.listen(deadline)?;
         let body = [Value::text(unit), Value::text("replace")];
         match self.manage("StopUnit", &body, deadline) {
-            // The result counts little: what is left is removed by its files.
+            // The result does not matter: the cgroup files remove what is left.
             Ok(answer) => {
                 let result = self.job(&answer, "the end of the unit", deadline)?;
                 if result != "done" {
@@ -271,13 +273,13 @@ impl Manager {
     fn reset_failed(&mut self, unit: &str) -> Result<(), Error> {
         let deadline = self.answer();
         match self.manage("ResetFailedUnit", &[Value::text(unit)], deadline) {
-            // It has not failed, or is gone: as it should be.
+            // It has not failed or no longer exists, which is fine.
             Ok(_) | Err(dbus::Error::Answer { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Gives properties of a running unit these values, until it ends.
+    /// Sets these properties of a running unit, until it ends.
     pub(crate) fn set(&mut self, unit: &str, properties: &[Property]) -> Result<(), Error> {
         let body = [Value::text(unit), Value::Bool(true), pairs(properties)];
         let deadline = self.answer();
@@ -287,7 +289,7 @@ impl Manager {
         }
     }
 
-    /// What those properties are now.
+    /// The current values of those properties.
     pub(crate) fn current(
         &mut self,
         unit: &str,
@@ -316,7 +318,7 @@ fn pairs(properties: &[Property]) -> Value {
     Value::Array("(sv)".to_owned(), pairs)
 }
 
-/// Names what the refused property comes from, where systemd names the property.
+/// Names the source of the refused property, if systemd names the property.
 fn refused(unit: &str, properties: &[Property], error: dbus::Error) -> Error {
     let dbus::Error::Answer { message, .. } = &error else {
         return Error::Bus(error);

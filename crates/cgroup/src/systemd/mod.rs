@@ -1,8 +1,8 @@
-//! The systemd manager: a container's group is that of a transient scope.
+//! The systemd manager: a container's group is the group of a transient scope.
 //!
-//! systemd makes the group, moves the container's first process there and keeps the limits that it has properties
-//! for. The scope is delegated: what is below it, and every file that systemd has no word for, is ours. See
-//! docs/adr/0015-systemd.md for how systemd is reached.
+//! systemd makes the group, moves the container's first process there and keeps the limits that it
+//! has properties for. The scope is delegated: locule manages everything below it, and every file
+//! for which systemd has no property. See docs/adr/0015-systemd.md for how systemd is reached.
 
 mod annotation; // properties that the configuration names
 mod bus; // where systemd is reached
@@ -28,17 +28,17 @@ use crate::resources::FileWrite;
 use crate::{Error, name::UnitName};
 use kernel::errno::chain;
 
-/// A container's scope, as the state remembers it.
+/// A container's scope, as the state keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unit {
     /// The unit: "docker-ID.scope".
     pub name: String,
-    /// Whose it is.
+    /// The systemd instance that owns it.
     pub instance: Instance,
     /// The address at which systemd was reached.
     pub bus: String,
-    /// The sub-group that the container lives in, if it is not the scope's own.
+    /// The sub-group that the container runs in, if it is not the scope's own group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_group: Option<String>,
 }
@@ -47,7 +47,7 @@ pub struct Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Systemd {
-    /// Whose.
+    /// The instance.
     pub instance: Instance,
     /// The address at which it answers.
     pub bus: String,
@@ -57,12 +57,12 @@ pub struct Systemd {
     pub control_group: String,
 }
 
-/// A connection to systemd, until it is used up.
+/// A connection to systemd, until a request takes it.
 #[derive(Debug, Default)]
 pub struct Bus(RefCell<Option<Manager>>);
 
 impl Systemd {
-    /// Asks systemd where its units are. `None`: it does not run this host.
+    /// Asks systemd where its units are. `None`: systemd does not run on this host.
     ///
     /// # Errors
     /// It cannot be reached, or does not answer.
@@ -82,18 +82,18 @@ impl Systemd {
     }
 }
 
-/// Who removes the group of a scope that has ended.
+/// The one who removes the group of an ended scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remover {
-    /// Whoever has stopped it: what systemd leaves is removed by its files.
+    /// The caller: it removes the remaining directories itself.
     Runtime,
-    /// systemd, which does not answer now. It is woken by the word that the group is empty, and would take the scope for
-    /// a living one if the group went without that.
+    /// systemd, which does not answer now. It reacts when the group becomes empty. If the group
+    /// disappeared without that event, systemd would think that the scope still runs.
     Systemd,
 }
 
 impl Unit {
-    /// State files are trusted little: no other unit than a scope is stopped.
+    /// State files are not trusted: only a scope is ever stopped.
     fn check(&self) -> Result<(), Error> {
         let is_scope = self.name.ends_with(".scope") && !self.name.contains(['/', '\n', '\0']);
         if is_scope {
@@ -105,21 +105,20 @@ impl Unit {
         }
     }
 
-    /// The systemd that has it.
+    /// The systemd that manages it.
     fn manager(&self, patience: Duration) -> Result<Manager, Error> {
         self.check()?;
         Manager::open(self.instance, Some(&self.bus), patience)
     }
 
-    /// Ends the unit, if systemd still has it. What is left of its groups then is another matter: gives who is to
-    /// remove them.
+    /// Stops the unit, if systemd still has it. Returns who must remove the remaining groups.
     pub(crate) fn stop(&self) -> Remover {
         let once = || {
             self.manager(PATIENCE.stop)
                 .and_then(|mut manager| manager.stop(&self.name))
         };
         let stopped = match once() {
-            // systemd has begun anew, and may have stopped the unit before.
+            // systemd has restarted, and may have stopped the unit before.
             Err(Error::Bus(dbus::Error::Closed { .. })) => once(),
             answer => answer,
         };
@@ -143,11 +142,11 @@ pub(crate) struct Scope {
     /// systemd's version.
     version: u32,
     properties: Vec<Property>,
-    /// What the annotations ask for; wins.
+    /// The properties of the annotations; they override all others.
     annotated: Vec<Property>,
 }
 
-/// What the configuration says of the scope.
+/// The scope settings of the configuration.
 #[derive(Debug)]
 pub(crate) struct Wish {
     name: UnitName,
@@ -163,7 +162,7 @@ impl Wish {
     /// Reads `linux.cgroupsPath` and the annotations.
     ///
     /// # Errors
-    /// What is malformed, with its pointer.
+    /// A malformed value, with its pointer.
     pub(crate) fn lower(
         container: &Container,
         id: &str,
@@ -202,7 +201,7 @@ impl Scope {
         }
     }
 
-    /// Adds what the limits and the device rules are as properties.
+    /// Adds the limits and the device rules as properties.
     pub(crate) fn limit(&mut self, writes: &[FileWrite], devices: Option<&Devices>) {
         self.properties.extend(properties(writes, self.version));
         if let (Instance::System, Some(devices)) = (self.unit.instance, devices) {
@@ -236,7 +235,7 @@ impl Scope {
         let mut started = self.with_manager(bus, |manager| manager.start(&self.unit.name, &all));
         *bus.0.borrow_mut() = None;
         if let Err(Error::Bus(dbus::Error::Closed { .. })) = &started {
-            // systemd has begun anew (`systemctl daemon-reexec`), and may have made the unit before.
+            // systemd has restarted (`systemctl daemon-reexec`), and may have made the unit before.
             started = self.with_manager(bus, |manager| manager.start(&self.unit.name, &all));
             *bus.0.borrow_mut() = None;
             if let Err(Error::UnitExists { .. }) = &started
@@ -295,12 +294,12 @@ pub(crate) struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Tells systemd what is about to be written, so that it does not write the former values again one day.
+    /// Tells systemd the new values, so that it does not write the former values again later.
     pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
         let mut manager = unit.manager(PATIENCE.answer)?;
         let version = manager.version()?;
         let mut new = properties(writes, version);
-        // systemd takes it with a new unit alone; the file is written.
+        // systemd accepts it only with a new unit; locule writes the file.
         new.retain(|property| property.name != "OOMPolicy");
         let former = manager.current(&unit.name, &new)?;
         if !new.is_empty() {
@@ -313,13 +312,13 @@ impl<'a> Told<'a> {
         })
     }
 
-    /// Gives the properties their former values.
+    /// Restores the former values of the properties.
     pub(crate) fn take_back(mut self) {
         if !self.former.is_empty()
             && let Err(error) = self.manager.set(&self.unit.name, &self.former)
         {
             tracing::warn!(
-                "give unit {} its former properties: {}",
+                "restore the properties of unit {}: {}",
                 self.unit.name,
                 chain(&error)
             );
@@ -327,7 +326,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// What every scope has. Properties of the unit systems of other managers are the model: engines look at some of them.
+/// The properties of every scope. They follow other runtimes, since engines read some of them.
 fn base(description: String, slice: &str) -> Vec<Property> {
     let truth = |name: &str| Property::new(name, Value::Bool(true));
     vec![

@@ -1,8 +1,9 @@
 //! Limits as properties of a unit.
 //!
-//! What the cgroup file system would be told is told to systemd too, by a table of files and properties: systemd writes the
-//! files of its units anew at every daemon-reload, and only what it knows survives. What it has no property for
-//! stays with the files alone. Source: org.freedesktop.systemd1(5), systemd.resource-control(5).
+//! Every value for a cgroup file is also set as a property of systemd, by a table of files and
+//! properties. systemd rewrites the files of its units at every daemon-reload, so only values that
+//! it knows survive. Values without a property are only written to the files. Source:
+//! org.freedesktop.systemd1(5), systemd.resource-control(5).
 
 use dbus::Value;
 
@@ -13,7 +14,7 @@ use crate::resources::{FileWrite, Missing};
 pub(crate) struct Property {
     pub(crate) name: String,
     pub(crate) value: Value,
-    /// JSON pointer of what asks for it; empty: nothing does.
+    /// JSON pointer of the source of the property; empty: there is none.
     pub(crate) pointer: String,
 }
 
@@ -30,10 +31,10 @@ impl Property {
 /// The weight of a group that is not idle. See sched_group_set_idle() in Linux.
 const BUSY: u64 = 100;
 
-/// `None`: this value is left to the file.
+/// `None`: this value is only written to the file.
 type Convert = fn(&FileWrite) -> Option<Value>;
 
-/// A file, the property that stands for it, the first version of systemd that has it, and its value.
+/// A file, the corresponding property, the first version of systemd that has it, and its value.
 type Row = (&'static str, &'static str, u32, Convert);
 
 const ROWS: &[Row] = &[
@@ -78,8 +79,8 @@ const ROWS: &[Row] = &[
     }),
 ];
 
-/// The properties that stand for `writes` in a systemd of `version`. Of two values for one property the later
-/// counts; lists of devices are joined.
+/// The properties for `writes` in a systemd of `version`. If a property gets two values the later
+/// one counts; lists of devices are joined.
 pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
     let mut found: Vec<Property> = Vec::new();
     for write in writes {
@@ -113,7 +114,8 @@ pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
     found
 }
 
-/// The number of `text` as the kernel reads it: with a unit of 1024 perhaps. "max" is the largest.
+/// The number in `text` as the kernel reads it; it may have a unit (a power of 1024). "max" is the
+/// largest.
 fn number(text: &str) -> Option<u64> {
     if text == "max" {
         return Some(u64::MAX);
@@ -134,8 +136,8 @@ fn limit(write: &FileWrite) -> Option<Value> {
     number(&write.value).map(Value::U64)
 }
 
-/// A weight of 0 is systemd's word for idle. A group that is idle no more has the kernel's default weight; that of
-/// cpu.weight counts more.
+/// For systemd a weight of 0 means idle. A group that is no longer idle gets the kernel's default
+/// weight, unless cpu.weight is given.
 fn idle(write: &FileWrite) -> Option<Value> {
     match &*write.value {
         "1" => Some(Value::U64(0)),
@@ -152,8 +154,8 @@ fn policy(write: &FileWrite) -> Option<Value> {
     }
 }
 
-/// Microseconds of each second. systemd keeps whole percents: what lies between is rounded up, so that no group
-/// gets less than was asked for.
+/// Microseconds of each second. systemd keeps whole percents. Other values are rounded up, so that
+/// no group gets less than requested.
 fn quota(write: &FileWrite) -> Option<Value> {
     const SECOND: u64 = 1_000_000;
     const PERCENT: u64 = SECOND / 100;
@@ -210,7 +212,7 @@ fn weight(value: &str) -> Option<Value> {
     number.parse().ok().map(Value::U64)
 }
 
-/// A device as "8:0", as the path of its node.
+/// The path of the node of a device such as "8:0".
 fn device(number: &str) -> Option<Value> {
     let (major, minor) = number.split_once(':')?;
     let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);

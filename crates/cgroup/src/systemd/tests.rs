@@ -121,7 +121,7 @@ fn a_systemd_that_begins_anew_is_asked_to_stop_again() {
     assert_eq!(stops.load(Ordering::Relaxed), 2);
 }
 
-/// systemd takes no other policy for a unit that is there, and refuses the whole call.
+/// systemd does not change the policy of an existing unit, and refuses the whole call.
 #[test]
 fn an_update_does_not_tell_what_only_a_new_unit_takes() {
     let bus = FakeBus::reacting(|message| {

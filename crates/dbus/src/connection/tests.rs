@@ -209,7 +209,7 @@ fn garbage_is_told() {
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0xff; 64]] {
         let bus = FakeBus::reacting(move |_message| vec![Reaction::Raw(garbage.to_vec())]);
         let error = failure(&bus, LONG);
-        assert!(error.contains("sent what is no message"), "{error}");
+        assert!(error.contains("sent an invalid message"), "{error}");
     }
     let bus = FakeBus::saying(&[b'x'; 2000]);
     let error = open(&bus, Peer::Direct).unwrap_err().to_string();

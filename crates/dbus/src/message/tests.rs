@@ -81,7 +81,7 @@ fn malformed_messages_are_told_by_what_is_wrong() {
         ("another version", with(3, 2)),
         ("longer than 4 MiB", with(7, 1)),
         ("longer than 4 MiB", with(15, 1)),
-        ("not as long as it says", with(4, 15)),
+        ("differs from its header", with(4, 15)),
         ("wrong type", with(18, b's')),
         ("first NUL", with(body + 5, 0)),
         ("first NUL", with(body + 8, 1)),

@@ -61,7 +61,7 @@ fn strict_names_what_the_kernel_does_not_know() {
     let cases = [
         (
             0,
-            "#: this kernel has no Landlock: it is not built in, or not in the list `lsm=` of the boot; leave it out",
+            "#: this kernel has no Landlock: it is not built in, or not in the list `lsm=` of the kernel command line; leave it out",
         ),
         (
             1,
@@ -161,12 +161,12 @@ fn rights_of_directories_are_refused_for_files_when_they_are_named() {
     let failed = Failed::at(Call::LandlockAdd, 0)(Errno::ENOTDIR);
     assert_eq!(
         named.describe(&failed, ""),
-        "/annotations/dev.locule.landlock#/pathBeneath/2/allowedAccess: \"/f\" is no directory, and `read_dir` is for directories alone"
+        "/annotations/dev.locule.landlock#/pathBeneath/2/allowedAccess: `read_dir` applies only to directories, and \"/f\" is another type of file"
     );
     assert!(
         listing
             .describe(&failed, "")
-            .contains("of these rights each")
+            .contains("each of these rights")
     );
 }
 

@@ -230,7 +230,7 @@ fn failures_name_the_property_and_what_to_do() {
             "/process/apparmorProfile: \"web\": no such profile is loaded",
         ),
         (Call::Attribute, 0, Errno::EACCES, "change_profile"),
-        (Call::Verify, 0, Errno::EPERM, "holds another label"),
+        (Call::Verify, 0, Errno::EPERM, "reports another label"),
         (
             Call::Attribute,
             1,
@@ -244,7 +244,7 @@ fn failures_name_the_property_and_what_to_do() {
             Call::KeyPermissions,
             KEY,
             Errno::EACCES,
-            "close the session keyring",
+            "restrict the session keyring",
         ),
         (
             Call::Openat2,

@@ -1,9 +1,10 @@
-//! Which architectures there are, and which number each gives to a system call.
+//! The architectures, and the number of each system call on them.
 //!
-//! One table of names with a column of numbers per architecture. The rows are turned at compile time into
-//! one string of all names, offsets into it and columns of 16-bit numbers: no pointer in it, so a
-//! static-pie binary has nothing to relocate. Names are found by binary search without allocation. The
-//! table is made from the kernel's headers by tables/generate.py. See syscalls(2), seccomp(2).
+//! There is one table of names with a column of numbers per architecture. At compile time the rows
+//! become one string of all names, offsets into it, and columns of 16-bit numbers. The table has no
+//! pointers, so a static-pie binary needs no relocations for it. Names are found by binary search
+//! without allocation. The table is made from the kernel's headers by tables/generate.py. See
+//! syscalls(2), seccomp(2).
 
 mod table;
 
@@ -13,15 +14,15 @@ use table::{N, ROWS};
 /// The bit of the x32 numbers. See arch/x86/include/uapi/asm/unistd.h.
 pub const X32_BIT: u32 = 0x4000_0000;
 
-/// How many names the table has.
+/// The number of names in the table.
 pub const COUNT: usize = ROWS.len();
 
 const COLUMNS: usize = ROWS[0].1.len();
 
-/// The bit that marks the private calls of arm in the table, and what they start at.
+/// The bit that marks the private calls of arm in the table, and the first number of these calls.
 const ARM_PRIVATE: (u16, u32) = (0x4000, 0x000f_0000);
 
-/// A number of the table as 16 bits; too large a one stops the build.
+/// A number of the table as 16 bits; a number that is too large stops the build.
 #[allow(clippy::cast_possible_truncation, reason = "the line before looks")]
 const fn narrow(number: usize) -> u16 {
     assert!(number < u16::MAX as usize);
@@ -175,7 +176,7 @@ enum Column {
 /// The width of a system call's arguments, as rules see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Width {
-    /// Only the low word of an argument and of the value it is compared with counts.
+    /// Only the low word of an argument and of the value to compare with counts.
     Bits32,
     /// Both words count.
     Bits64,
@@ -190,7 +191,7 @@ pub enum Endian {
     Big,
 }
 
-/// Whether old calls share one number and are told apart by its first argument.
+/// Whether old calls share one number and differ in its first argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Multiplexing {
     /// socketcall(2) and ipc(2).
@@ -212,12 +213,12 @@ const LITTLE: u32 = 0x4000_0000;
 /// The mark of the n32 ABI of MIPS.
 const N32: u32 = 0x2000_0000;
 
-/// An architecture with all that a filter needs to know of it.
+/// An architecture, with everything that a filter needs to know about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arch(pub SeccompArch);
 
 impl Arch {
-    /// The one that this program was built for.
+    /// The architecture that this program was built for.
     pub const NATIVE: Self = Self(if cfg!(target_arch = "x86_64") {
         SeccompArch::ScmpArchX86_64
     } else if cfg!(target_arch = "x86") {
@@ -265,7 +266,7 @@ impl Arch {
         Self(SeccompArch::ScmpArchSheb),
     ];
 
-    /// The table's column, EM_* number, byte order, width, first number and old habits.
+    /// The table's column, EM_* number, byte order, width, first number and multiplexers.
     #[rustfmt::skip]
     fn abi(self) -> Abi {
         use Multiplexing::{None, SocketAndIpc};
@@ -314,7 +315,7 @@ impl Arch {
         }
     }
 
-    /// The width of arguments. As in libseccomp x32 and n32 have 32 bits, though their registers
+    /// The width of arguments. As in libseccomp, x32 and n32 have 32 bits, though their registers
     /// have 64.
     pub fn width(self) -> Width {
         self.abi().width
@@ -331,8 +332,8 @@ impl Arch {
     }
 }
 
-/// The names behind socketcall(2) and ipc(2), with what the first argument is. See linux/net.h and
-/// linux/ipc.h.
+/// The names behind socketcall(2) and ipc(2), with the value of the first argument. See linux/net.h
+/// and linux/ipc.h.
 const SOCKETCALL: [&str; 20] = [
     "socket",
     "bind",
@@ -371,7 +372,8 @@ const IPC: [(&str, u32); 12] = [
 ];
 
 impl Syscall {
-    /// The calls behind this one where it is socketcall(2) or ipc(2), each with the first argument that selects it.
+    /// The calls behind this one if it is socketcall(2) or ipc(2), each with the first argument
+    /// that selects it.
     pub fn multiplexes(self) -> impl Iterator<Item = (Self, u32)> {
         let (sockets, others): (&[&str], &[(&str, u32)]) = match self.name() {
             "socketcall" => (&SOCKETCALL, &[]),

@@ -1,8 +1,8 @@
 //! System call numbers: a name, then its number on each architecture.
 //!
-//! Made by tables/generate.py from the kernel's headers (Linux 7.2); do not edit. `N` is
-//! "this architecture has no such call". Columns: x86_64, x86, x32, aarch64, arm, riscv64, loongarch64, s390x, s390,
-//! ppc64, ppc, mips, mips64, mips64n32, parisc, parisc64, m68k, sh.
+//! Made by tables/generate.py from the kernel's headers (Linux 7.2); do not edit. `N` is "this
+//! architecture has no such call". Columns: x86_64, x86, x32, aarch64, arm, riscv64, loongarch64,
+//! s390x, s390, ppc64, ppc, mips, mips64, mips64n32, parisc, parisc64, m68k, sh.
 
 /// The number of an absent call.
 pub(super) const N: u16 = u16::MAX;

@@ -14,7 +14,7 @@ use seccomp::{answers_newer, compile_for, return_value};
 use spec::container::{Seccomp, SeccompAction, SeccompArch};
 use std::collections::BTreeSet;
 
-/// Numbers that are tried on every architecture: all small ones, the first of every ABI, the odd ends.
+/// Numbers to test on every architecture: all small ones, the first of every ABI, and the limits.
 fn numbers() -> Vec<u32> {
     let mut numbers: Vec<u32> = (0..640).collect();
     for base in [4000, 5000, 6000, 0x000f_0000, 0x4000_0000] {
@@ -43,7 +43,7 @@ fn arguments(profile: &Seccomp) -> Vec<[u64; 6]> {
     }
     let values: Vec<u64> = values.into_iter().collect();
     let mut vectors: Vec<[u64; 6]> = values.iter().map(|value| [*value; 6]).collect();
-    // Every value meets every other in some pair of places.
+    // Every value is combined with every other value at some pair of positions.
     for (shift, _) in values.iter().enumerate().take(24) {
         for start in 0..values.len() {
             let at = |place: usize| values[(start + place * (shift + 1)) % values.len()];
@@ -86,7 +86,7 @@ pub(crate) fn without_names_unknown_to_the_oracle(mut profile: Seccomp) -> Secco
     profile
 }
 
-/// Compares the two programs and gives the calls on which they differ.
+/// Compares the two programs and returns the calls on which they differ.
 fn differences(profile: &Seccomp, archs: &[Arch]) -> Vec<(Data, u32, u32)> {
     let theirs = oracle_in_time(profile, archs).unwrap();
     differences_with(&theirs, profile, archs)
@@ -118,7 +118,7 @@ pub(crate) fn differences_with(
         .filter(|(arch, number)| !oracle_has(*arch, *number))
         .map(|(arch, number)| (arch.audit(), number))
         .collect();
-    // Only calls with conditions look at arguments.
+    // Only calls with conditions depend on arguments.
     let conditional: BTreeSet<u32> = profile
         .syscalls
         .iter()
@@ -138,7 +138,7 @@ pub(crate) fn differences_with(
     let numbers = numbers();
     for arch in audits {
         for &number in &numbers {
-            // The negative numbers that libseccomp makes up, and calls too new for it.
+            // The negative numbers that libseccomp invents, and calls that are too new for it.
             let made_up = (0xffff_0000..u32::MAX).contains(&number);
             if made_up || too_new.contains(&(arch, number)) || (arch, number) == LLSEEK {
                 continue;
@@ -190,7 +190,7 @@ const X86_64: Arch = Arch(SeccompArch::ScmpArchX86_64);
 const X86: Arch = Arch(SeccompArch::ScmpArchX86);
 pub(crate) const X32: Arch = Arch(SeccompArch::ScmpArchX32);
 
-/// The sets of architectures that a kernel can have at once.
+/// The sets of architectures that one kernel can have.
 pub(crate) const KERNELS: &[&[Arch]] = &[
     &[X86_64, X86, X32],
     &[X86_64, X86],

@@ -1,4 +1,4 @@
-//! What several tests share: a reader of profiles and libseccomp as the oracle.
+//! Shared parts of the tests: a reader of profiles, and libseccomp as the oracle.
 
 #![allow(
     dead_code,
@@ -145,7 +145,7 @@ fn scmp_action(action: SeccompAction) -> ScmpAction {
     }
 }
 
-/// libseccomp's word for an architecture. `None`: version 2.5 has no such.
+/// libseccomp's word for an architecture. `None`: version 2.5 has none.
 pub(crate) fn scmp_arch(arch: Arch) -> Option<ScmpArch> {
     Some(match arch.0 {
         SeccompArch::ScmpArchNative => ScmpArch::native(),
@@ -206,8 +206,8 @@ fn comparison(arg: &SeccompArg) -> ScmpArgCompare {
     ScmpArgCompare::new(arg.index.into(), op, value)
 }
 
-/// The program that libseccomp makes of a profile, fed as runc feeds it, without runc's ENOSYS stub. `Err`:
-/// libseccomp refuses a rule.
+/// The program that libseccomp makes of a profile, fed as runc feeds it, without runc's ENOSYS
+/// stub. `Err`: libseccomp refuses a rule.
 pub(crate) fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instruction>, String> {
     let error = |error: libseccomp::error::SeccompError| error.to_string();
     let default = scmp_action(profile.default_action);
@@ -272,15 +272,15 @@ pub(crate) fn oracle(profile: &Seccomp, archs: &[Arch]) -> Result<Vec<Instructio
 pub(crate) enum NoOracle {
     /// libseccomp refuses a rule.
     Refused(String),
-    /// It had not answered when [`ORACLE_TIME`] was over. Whether it ever would is not known.
+    /// It did not answer within [`ORACLE_TIME`]. It is not known whether it ever would.
     Late,
 }
 
-/// How long libseccomp gets for a profile.
+/// The time limit of libseccomp for a profile.
 pub(crate) const ORACLE_TIME: Duration = Duration::from_secs(5);
 
-/// The same within [`ORACLE_TIME`]: on some generated rules version 2.5 was seen not to finish in that time. The
-/// thread is left behind then, and goes with the process.
+/// The same within [`ORACLE_TIME`]: for some generated rules version 2.5 did not finish in that
+/// time. The thread then runs until the process ends.
 pub(crate) fn oracle_in_time(
     profile: &Seccomp,
     archs: &[Arch],

@@ -1,4 +1,4 @@
-//! Profiles by chance.
+//! Random profiles.
 
 use super::profile;
 use proptest::prelude::*;

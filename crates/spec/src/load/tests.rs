@@ -1,4 +1,4 @@
-//! Files of a bundle as they may be found, and what is said about them.
+//! The files that a bundle may have, and the message for each.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use crate::container::SeccompAction;
 
 const SOUND: &str = r#"{"ociVersion":"1.2.1","root":{"path":"rootfs"}}"#;
 
-/// A bundle that goes away with the value.
+/// A bundle that is deleted when the value is dropped.
 struct Bundle(PathBuf);
 
 impl Bundle {
@@ -36,7 +36,7 @@ impl Bundle {
         self.0.join(CONFIG)
     }
 
-    /// The message of the refusal, which comes at once.
+    /// The error message; the error must come at once.
     fn refusal(&self) -> String {
         let start = Instant::now();
         let error = load(&self.0).expect_err("refused");
@@ -194,7 +194,7 @@ fn the_namespaces_of_the_caller_stay_as_they_are() {
         let text = Bundle::with(config(kind, file, more, sysctl)).refusal();
         let words = format!("{pointer}: would change the {file} namespace of the caller");
         assert!(text.contains(&words), "{text}");
-        // Another file than its own stands for another namespace here.
+        // Here a different file stands for a different namespace.
         let other = Bundle::with(config(kind, "user", more, sysctl));
         assert!(load(&other.0).is_ok());
     }
@@ -287,7 +287,7 @@ fn a_process_is_loaded_from_a_file_of_its_own() {
 #[test]
 fn a_filter_is_read_alone_and_from_a_configuration_alike() {
     let alone = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],"action":"SCMP_ACT_LOG"}]}"#;
-    // The rest of the configuration, which has no root, is not judged.
+    // The rest of the configuration, which has no root, is not checked.
     let inside = format!(r#"{{"ociVersion":7,"linux":{{"odd":1,"seccomp":{alone}}}}}"#);
     let alone = parse_seccomp(alone.as_bytes()).unwrap();
     assert_eq!(alone.seccomp.syscalls[0].names, ["x"]);
@@ -381,7 +381,7 @@ fn resources_alone_are_judged_with_pointers_of_their_own() {
         (Some(70_000), None)
     );
     assert_eq!(resources.pids_limit, Some(5));
-    // What a state file keeps is what was read.
+    // A state file keeps the bytes that were read.
     let kept = serde_json::to_string(&resources).unwrap();
     assert_eq!(serde_json::from_str::<Resources>(&kept).unwrap(), resources);
     assert_eq!(

@@ -50,7 +50,7 @@ fn node(o: &Object<'_>) -> Option<Device> {
         }
         Some(DeviceKind::Char | DeviceKind::Block) => numbers(o),
     };
-    // Docker and containerd put the S_IFMT bits there too; the type says the same.
+    // Docker and containerd put the S_IFMT bits there too; they repeat the type.
     let mode = o
         .number("fileMode", 0..=0o177_777_u32)
         .map_or(0o666, |mode| mode & 0o7777);
@@ -93,7 +93,7 @@ fn rule(o: &Object<'_>) -> Option<DeviceRule> {
     })
 }
 
-/// -1 is every number, as it is when the property is absent.
+/// -1 means every number, like an absent property.
 fn number_or_all(value: &Value<'_>, most: u32) -> Option<Option<u32>> {
     let number = value.number(-1..=i64::from(most))?;
     Some(u32::try_from(number).ok())

@@ -41,7 +41,7 @@ fn hook(value: &Value<'_>) -> Option<Hook> {
 fn timeout(value: &Value<'_>) -> Option<u32> {
     let seconds = value.number(i64::MIN..=i64::from(u32::MAX))?;
     if seconds < 1 {
-        let message = format!("a timeout of {seconds} seconds, expected at least 1");
+        let message = format!("the timeout is {seconds} seconds, expected at least 1");
         value.error_hint(Code::Range, message, "leave `timeout` out for no limit");
         return None;
     }

@@ -5,17 +5,20 @@ use crate::container::{IdMapping, Process};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::reader::{Notes, Object, Value};
 
-/// The most extents that the kernel takes, UID_GID_MAP_MAX_EXTENTS; Linux 4.15.
+/// The most mappings that the kernel accepts, UID_GID_MAP_MAX_EXTENTS; Linux 4.15.
 const EXTENTS: usize = 340;
 
-/// Reads a list of extents; empty when absent.
+/// Reads a list of mappings; empty when absent.
 pub(crate) fn map(o: &Object<'_>, key: &'static str) -> Vec<IdMapping> {
     let Some(value) = o.get(key) else {
         return Vec::new();
     };
     let map = value.list(extent);
     if map.len() > EXTENTS {
-        let message = format!("{} extents, the kernel takes at most {EXTENTS}", map.len());
+        let message = format!(
+            "the list has {} mappings; the kernel accepts at most {EXTENTS}",
+            map.len()
+        );
         value.error(Code::Range, message);
     } else {
         refuse_overlap(&value, &map, "containerID", |extent| extent.container);
@@ -35,7 +38,7 @@ fn extent(value: &Value<'_>) -> Option<IdMapping> {
             size: size?,
         };
         for (key, first) in [("containerID", extent.container), ("hostID", extent.host)] {
-            // The last id of a range has to be below 2^32-1, which is no id.
+            // The last id of a range must be below 2^32-1, which is not an id.
             if first.checked_add(extent.size).is_none() {
                 let message = format!(
                     "{} ids from `{key}` {first} reach beyond 4294967294",

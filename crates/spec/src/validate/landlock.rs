@@ -1,7 +1,8 @@
-//! `annotations`, as far as they restrict the container by Landlock: docs/landlock.md.
+//! The annotation that restricts the container with Landlock; see docs/landlock.md.
 //!
-//! The value of the annotation is a document of its own, judged as strictly as it is meant: a key or a word that is
-//! unknown here is an error, not a warning, since a restriction that is silently left out is none.
+//! The value of the annotation is a document of its own, and the check is strict: an unknown key or
+//! word is an error, not a warning, since a restriction that is silently left out does not
+//! restrict.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ use crate::landlock::{
 use crate::node;
 use crate::reader::{Notes, Object, Value};
 
-/// Reads the annotation and refuses others of our own prefix: one that is misspelt would restrict nothing.
+/// Reads the annotation and refuses other annotations with locule's prefix: a misspelt one would
+/// restrict nothing.
 pub(crate) fn read(annotations: &BTreeMap<String, String>, notes: &Notes) -> Option<Landlock> {
     for key in annotations.keys() {
         if key.starts_with(OWN) && key != ANNOTATION {
@@ -27,7 +29,7 @@ pub(crate) fn read(annotations: &BTreeMap<String, String>, notes: &Notes) -> Opt
     parse(annotations.get(ANNOTATION)?, notes)
 }
 
-/// Judges the annotation's value.
+/// Checks the annotation's value.
 fn parse(text: &str, notes: &Notes) -> Option<Landlock> {
     let tree = match node::parse(text.as_bytes()) {
         Ok(tree) => tree,
@@ -45,7 +47,7 @@ fn parse(text: &str, notes: &Notes) -> Option<Landlock> {
     landlock?
 }
 
-/// A problem of the inner document as one of the whole.
+/// A problem of the inner document as a problem of the configuration.
 fn in_annotation(mut found: Diagnostic) -> Diagnostic {
     if let Some((line, column)) = found.position.take() {
         found
@@ -225,7 +227,7 @@ mod tests {
         assert!(rule.optional);
     }
 
-    /// Each document with the pointer within it and a part of the sentence.
+    /// Each document, with the pointer within it and a part of the message.
     const BAD: &[(&str, &str, &str)] = &[
         ("", "", "the file is empty"),
         ("{", "", "at line 1, column 1 of the value"),
@@ -237,7 +239,7 @@ mod tests {
             "",
             "the document restricts nothing",
         ),
-        (r#"{"scoped": [], "scoped": []}"#, "", "stands twice"),
+        (r#"{"scoped": [], "scoped": []}"#, "", "appears twice"),
         (
             r#"{"mode": "strikt", "bindTcp": []}"#,
             "/mode",
@@ -278,7 +280,7 @@ mod tests {
         (
             r#"{"handledAccessFs": ["READ_FILE"]}"#,
             "/handledAccessFs/0",
-            "none of the property's values",
+            "not one of the property's values",
         ),
         (
             r#"{"handledAccessFs": "read"}"#,

@@ -11,7 +11,7 @@ use crate::validate::{attributes, devices, ids, namespaces, resources, seccomp, 
 use crate::words::PROPAGATIONS;
 use std::path::PathBuf;
 
-/// What `linux` says, before it is put beside the other sections.
+/// The content of `linux`, before it is combined with the other sections.
 #[derive(Debug, Default)]
 pub(crate) struct Linux {
     pub(crate) namespaces: Namespaces,
@@ -37,7 +37,7 @@ pub(crate) fn read(value: &Value<'_>) -> Linux {
 }
 
 fn section(o: &Object<'_>) -> Linux {
-    // These wait in the table of what is unsupported.
+    // These are in the table of unsupported properties.
     o.ignore(&["intelRdt", "netDevices"]);
     let namespaces = namespaces::read(o);
     let uid_mappings = ids::map(o, "uidMappings");
@@ -67,8 +67,8 @@ fn section(o: &Object<'_>) -> Linux {
     }
 }
 
-/// A new user namespace needs both maps; a joined one may come with the maps that it has
-/// (Kubernetes sends them); without one there is nothing to map.
+/// A new user namespace needs both maps; a joined one may come with its maps (Kubernetes sends
+/// them); without a user namespace there is nothing to map.
 fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
     let given = [
         ("uidMappings", !o.absent("uidMappings")),
@@ -87,7 +87,7 @@ fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
                 o.value.error(Code::Missing, message);
             }
             Namespace::Join(_) if any && !given => {
-                let message = "of `uidMappings` and `gidMappings` either both are given or none";
+                let message = "`uidMappings` and `gidMappings` need each other: give both or neither";
                 o.value.error(Code::Conflict, message);
             }
             Namespace::Inherit | Namespace::New | Namespace::Join(_) => {}

@@ -1,5 +1,5 @@
-//! From the tree to a [`Container`]: one module a section, and here what concerns several of them.
-//! Source: config.md.
+//! From the tree to a [`Container`]: one module per section. The rules for several sections are in
+//! this file. Source: config.md.
 
 mod attributes;
 mod devices;
@@ -24,13 +24,13 @@ use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Notes, Object, Value};
 
-/// The newest minor version of the specification (1.x) that is known here.
+/// The newest minor version of the specification (1.x) that this crate knows.
 const MINOR: u64 = 3;
 /// `struct new_utsname` has 65 bytes with the NUL, see uname(2).
 const UTS_LENGTH: usize = 64;
 
-/// Reads the whole document. `None` when something required could not be read; the reason is in
-/// `notes`, which may hold errors also when there is a container.
+/// Reads the whole document. `None` when a required part could not be read; `notes` has the reason.
+/// `notes` may have errors even when there is a container.
 pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Option<Container> {
     value.object(|o| {
         o.ignore(&["windows", "solaris", "zos", "freebsd"]);
@@ -132,7 +132,7 @@ fn version(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Major and minor number of a version by SemVer 2.0.0.
+/// The major and minor number of a version; see SemVer 2.0.0.
 fn semver(text: &str) -> Option<(u64, u64)> {
     let (rest, build) = text
         .split_once('+')

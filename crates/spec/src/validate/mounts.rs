@@ -1,5 +1,5 @@
-//! `mounts`: destinations, sources, id maps. What the options mean is decided where mounts are made.
-//! Source: config.md#mounts.
+//! `mounts`: destinations, sources, id maps. The crate that makes the mounts decides what the
+//! options mean. Source: config.md#mounts.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -31,8 +31,7 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
             .any(|option| option == "bind" || option == "rbind");
     if bind {
         if o.absent("source") {
-            o.value
-                .error(Code::Missing, "a bind mount without `source`");
+            o.value.error(Code::Missing, "a bind mount needs `source`");
         }
         source = source.map(|path| bundle.join(path));
         warn_of_data(o, &options);
@@ -40,7 +39,7 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
     if o.absent("uidMappings") != o.absent("gidMappings") {
-        let message = "of `uidMappings` and `gidMappings` either both are given or none";
+        let message = "`uidMappings` and `gidMappings` need each other: give both or neither";
         o.value.error(Code::Conflict, message);
     }
     Some(Mount {
@@ -53,7 +52,8 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
     })
 }
 
-/// Options of a tmpfs on a bind mount. Peers pass over them in silence; other unknown options are errors.
+/// Options of a tmpfs on a bind mount. Peers pass over them in silence; other unknown options are
+/// errors.
 fn warn_of_data(o: &Object<'_>, options: &[String]) {
     let of_a_tmpfs = ["mode=", "size=", "uid=", "gid=", "nr_inodes=", "nr_blocks="];
     for option in options {
@@ -69,7 +69,7 @@ fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf
     let path = Path::new(text);
     if path.is_relative() {
         let message = format!(
-            "the destination {} is relative and counts from /",
+            "the destination {} is relative: locule resolves it from /",
             quote(text)
         );
         value.warn(Code::Path, message);
@@ -88,7 +88,7 @@ fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf
         return None;
     }
     if !seen.insert(place) {
-        let message = format!("an earlier mount has the destination {} too", quote(text));
+        let message = format!("an earlier mount has the same destination {}", quote(text));
         value.warn(Code::Conflict, message);
     }
     Some(path.to_owned())

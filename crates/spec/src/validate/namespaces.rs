@@ -29,7 +29,7 @@ pub(crate) fn read(o: &Object<'_>) -> Namespaces {
             if slot.is_own() {
                 item.error(
                     Code::Conflict,
-                    "this type of namespace stands twice in the list",
+                    "this type of namespace appears twice in the list",
                 );
             }
             *slot = namespace?;
@@ -52,7 +52,7 @@ fn slot(namespaces: &mut Namespaces, kind: Kind) -> &mut Namespace {
     }
 }
 
-/// Reads `linux.timeOffsets`, which only a new time namespace takes.
+/// Reads `linux.timeOffsets`, which need a new time namespace.
 pub(crate) fn time_offsets(o: &Object<'_>, namespaces: &Namespaces) -> TimeOffsets {
     let mut out = TimeOffsets::default();
     let Some(value) = o.get("timeOffsets") else {
@@ -63,7 +63,7 @@ pub(crate) fn time_offsets(o: &Object<'_>, namespaces: &Namespaces) -> TimeOffse
             "monotonic" => &mut out.monotonic,
             "boottime" => &mut out.boottime,
             _ => {
-                let message = format!("the clock {} has no offset", quote(clock));
+                let message = format!("the clock {} cannot have an offset", quote(clock));
                 value.error_hint(Code::UnknownValue, message, "expected monotonic, boottime");
                 return None;
             }
@@ -90,7 +90,7 @@ fn offset(o: &Object<'_>) -> Option<(i64, u32)> {
     Some((seconds, nanoseconds))
 }
 
-/// Reads a list of paths that can only be changed in a mount namespace of the container's own.
+/// Reads a list of paths that need the container's own mount namespace.
 pub(crate) fn sealed_paths(
     o: &Object<'_>,
     key: &'static str,
@@ -106,7 +106,7 @@ pub(crate) fn sealed_paths(
     paths
 }
 
-/// Reports that `value` cannot be had in the maker's namespace.
+/// Reports that `value` is not possible in the runtime's namespace.
 pub(crate) fn needs(value: &Value<'_>, kind: &str) {
     value.error_hint(
         Code::Conflict,

@@ -13,7 +13,7 @@ use crate::words::resource;
 /// umask(2) when `process.user.umask` is absent, as in the other runtimes.
 const UMASK: u32 = 0o022;
 
-/// Reads `process`, or the whole document that `exec --process` is given.
+/// Reads `process`, or the whole document of `exec --process`.
 pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
     value.object(|o| {
         // Of Windows.
@@ -74,7 +74,8 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
     })?
 }
 
-/// `env` of a process or a hook: `NAME=value` each. Of two entries with one name the last counts.
+/// `env` of a process or a hook: each entry is `NAME=value`. If a name appears twice, the last
+/// entry counts.
 pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
     let mut entries = o.list("env", |item| {
         let text = item.text()?;
@@ -97,7 +98,7 @@ pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
     entries
 }
 
-/// What stands before the `=`; nothing where there is none.
+/// The text before the `=`; `None` without one.
 fn name(entry: &str) -> &str {
     entry.split_once('=').map_or("", |(name, _)| name)
 }
@@ -133,7 +134,7 @@ fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
             let resource = o.required("type").and_then(|v| {
                 let resource = resource(v.word()?);
                 if !seen.insert(resource) {
-                    v.error(Code::Conflict, "this limit stands twice in the list");
+                    v.error(Code::Conflict, "this limit appears twice in the list");
                 }
                 Some(resource)
             });
@@ -163,7 +164,8 @@ fn capabilities(value: &Value<'_>) -> Option<Capabilities> {
     })
 }
 
-/// A name that does not exist is a warning: config.md wants the container to start without it.
+/// A name that does not exist is a warning: config.md requires that the container starts without
+/// it.
 fn capability_set(o: &Object<'_>, key: &'static str) -> u64 {
     let mut set = 0;
     o.list(key, |item| {
@@ -172,7 +174,7 @@ fn capability_set(o: &Object<'_>, key: &'static str) -> u64 {
             Ok(capability) => set |= capability.bitmask(),
             Err(_unknown) => {
                 let quoted = quote(name);
-                let message = format!("the capability {quoted} does not exist and is not given");
+                let message = format!("the capability {quoted} does not exist and is ignored");
                 let known = caps::all().iter().map(Capability::to_string).collect();
                 item.warn_word(&message, name, known);
             }

@@ -1,7 +1,7 @@
 //! `linux.resources`: limits of the container's cgroup. Source: config-linux.md#control-groups.
 //!
-//! A number 0 where 0 is no meaningful limit counts as absent: engines written in Go send it for
-//! "leave alone" (Docker 20.10: `cpu.shares`, `blockIO.weight`).
+//! A 0 counts as absent where 0 is not a meaningful limit: engines written in Go send it for "no
+//! change" (Docker 20.10: `cpu.shares`, `blockIO.weight`).
 
 use crate::container::{
     BlockIo, Cpu, Memory, Network, Rdma, Resources, ThrottleDevice, WeightDevice,
@@ -64,7 +64,7 @@ fn memory(o: &Object<'_>) -> Memory {
     if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit, memory.swap)
         && swap < limit
     {
-        let message = format!("`swap` {swap} counts memory too and is below `limit` {limit}");
+        let message = format!("`swap` {swap} includes memory and is below `limit` {limit}");
         o.value.error(Code::Conflict, message);
     }
     memory
@@ -207,7 +207,7 @@ fn rdma(o: &Object<'_>) -> Rdma {
     }
 }
 
-/// The name becomes a file name, so it may only be one of a controller: "memory.high".
+/// The name becomes a file name, so it must be the file of a controller, such as "memory.high".
 fn unified(name: &str, value: &Value<'_>) -> Option<String> {
     let is_file = name.split_once('.').is_some_and(|(controller, file)| {
         let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -219,7 +219,7 @@ fn unified(name: &str, value: &Value<'_>) -> Option<String> {
                 .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
     });
     if !is_file {
-        let message = format!("{} is no name of a cgroup file", quote(name));
+        let message = format!("{} is not the name of a cgroup file", quote(name));
         value.error_hint(Code::Range, message, "expected one such as memory.high");
         return None;
     }

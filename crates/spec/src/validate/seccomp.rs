@@ -1,7 +1,7 @@
 //! `linux.seccomp`: words into numbers. Source: config-linux.md#seccomp.
 //!
 //! System call names are not looked up here: which of them exist depends on the architecture, and a
-//! profile may well name some that this kernel lacks.
+//! profile may name some that this kernel does not have.
 
 use oci_spec::runtime::LinuxSeccompAction as Action;
 
@@ -14,8 +14,8 @@ const MAX_ERRNO: u16 = 4095;
 /// The number when none is given, as in the other runtimes.
 const EPERM: u16 = 1;
 
-/// Reads a document that is a filter alone, or a whole configuration, of which nothing else is judged; with
-/// the JSON pointer of the filter.
+/// Reads a document that is only a filter, or the filter of a whole configuration, and returns the
+/// JSON pointer of the filter too.
 pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static str)> {
     let (mut whole, mut template) = (false, false);
     let inner = document.map(|key, value| {
@@ -31,7 +31,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static s
         Some(value.map(filter))
     });
     if template {
-        let message = "a template, from which an engine makes the filter of each container";
+        let message = "this is a template from which an engine makes the filter of each container";
         let hint = "give the config.json that the engine has written";
         document.error_hint(Code::Unsupported, message, hint);
         return None;
@@ -62,7 +62,7 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
             .get("listenerMetadata")
             .and_then(|value| metadata(&value, listener));
         if default_action == Some(SeccompAction::Notify) {
-            // The socket to the listener needs system calls before anybody listens.
+            // The socket to the listener needs system calls before the listener is there.
             o.value.error(
                 Code::Conflict,
                 "SCMP_ACT_NOTIFY cannot be the default action",
@@ -99,10 +99,7 @@ fn metadata(value: &Value<'_>, listener: Option<Value<'_>>) -> Option<String> {
         return None;
     }
     if listener.is_none() {
-        value.error(
-            Code::Conflict,
-            "metadata for a listener, but no `listenerPath`",
-        );
+        value.error(Code::Conflict, "`listenerMetadata` needs `listenerPath`");
     }
     Some(text.to_owned())
 }
@@ -112,7 +109,7 @@ fn architectures(o: &Object<'_>) -> Vec<SeccompArch> {
     o.list("architectures", |item| {
         let word = item.word()?;
         if word == SeccompArch::ScmpArchNative {
-            let message = "SCMP_ARCH_NATIVE is no architecture of the specification";
+            let message = "SCMP_ARCH_NATIVE is not an architecture of the specification";
             let hint = "leave it out: the native architecture is always part of the filter";
             item.error_hint(Code::UnknownValue, message, hint);
         } else if !out.contains(&word) {
@@ -138,7 +135,8 @@ fn action(o: &Object<'_>, key: &'static str, number: &'static str) -> Option<Sec
         Action::ScmpActNotify => SeccompAction::Notify,
     };
     if let Some(value) = errno {
-        let message = "a number, but only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one";
+        let message =
+            "this action takes no number: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one";
         value.error(Code::Conflict, message);
     }
     Some(plain)
@@ -159,7 +157,8 @@ fn rule(value: &Value<'_>) -> Option<SeccompRule> {
         let args = o.list("args", |item| item.object(arg)?);
         let (names, action) = (names?, action?);
         if action == SeccompAction::Notify && names.iter().any(|name| name == "write") {
-            // runc's words first. All other calls are only asked about once the listener has been handed over.
+            // runc's words come first. No other call needs an answer before the listener has the
+            // descriptor.
             let message = "SCMP_ACT_NOTIFY cannot be used for the `write` system call: the container process needs it to hand over the listener's descriptor";
             value.error(Code::Conflict, message);
         }

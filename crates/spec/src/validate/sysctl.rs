@@ -1,9 +1,9 @@
 //! `linux.sysctl`: which kernel parameters a container may set, and how their names are written.
 //!
-//! Only parameters that belong to a namespace of the container's own are permitted, everything else
-//! would change the host. A name is written with dots or with slashes; as in sysctl(8) the first
-//! separator decides, and the other one is then a dot within a name: `net.ipv4.conf.eth0/1.mtu` is
-//! `net/ipv4/conf/eth0.1/mtu`.
+//! Only parameters that belong to one of the container's own namespaces are permitted; all others
+//! would change the host. A name has dots or slashes as separators. As in sysctl(8) the first
+//! separator decides, and the other character is then a dot within a name:
+//! `net.ipv4.conf.eth0/1.mtu` is `net/ipv4/conf/eth0.1/mtu`.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
     value.map(|key, value| {
         let setting = value.text();
         let Some(name) = dotted(key) else {
-            let message = format!("{} is no name of a kernel parameter", quote(key));
+            let message = format!("{} is not the name of a kernel parameter", quote(key));
             value.error_hint(
                 Code::Range,
                 message,
@@ -45,7 +45,7 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
         if !seen.insert(name.clone()) {
             value.error(
                 Code::Conflict,
-                "the parameter stands twice, in two spellings",
+                "the parameter appears twice, in two spellings",
             );
         }
         Some((name, setting?.to_owned()))
@@ -81,7 +81,7 @@ fn dotted(key: &str) -> Option<String> {
 
 fn permit(value: &Value<'_>, name: &str, namespaces: &Namespaces) -> Option<()> {
     if name == "kernel.hostname" {
-        let message = "the host name is not set as a kernel parameter";
+        let message = "the host name cannot be set as a kernel parameter";
         value.error_hint(Code::Conflict, message, "use the property `hostname`");
         return None;
     }
@@ -96,7 +96,7 @@ fn permit(value: &Value<'_>, name: &str, namespaces: &Namespaces) -> Option<()> 
             ("user", &namespaces.user)
         } else {
             let message = format!(
-                "{} belongs to no namespace, setting it would change the host",
+                "{} belongs to no namespace: setting it would change the host",
                 quote(name)
             );
             value.error(Code::Conflict, message);

@@ -75,7 +75,7 @@ fn a_unit_is_started_when_its_own_job_is_done() {
         assert_eq!(body[1], Value::text("replace"));
         assert_eq!(body[2], pairs(&[limit("")]));
         assert_eq!(message.header.signature, "ssa(sv)a(sa(sv))");
-        // The end of another job, and our own before the answer: both happen.
+        // The end of another job, and of this job before the answer: both happen.
         vec![
             removed("/org/freedesktop/systemd1/job/6", "failed"),
             removed(JOB, "done"),
@@ -201,7 +201,7 @@ fn a_unit_is_stopped_and_forgotten() {
     });
     manager(&bus).stop("x.scope").unwrap();
     assert_eq!(*log.lock().unwrap(), ["StopUnit", "ResetFailedUnit"]);
-    // One that is gone needs neither.
+    // A unit that no longer exists needs neither.
     let (bus, log) = systemd(|_member, _message| vec![Reaction::Error(NO_SUCH_UNIT, "not loaded")]);
     manager(&bus).stop("x.scope").unwrap();
     assert_eq!(*log.lock().unwrap(), ["StopUnit"]);
@@ -224,7 +224,7 @@ fn a_systemd_that_goes_away_or_raves_is_told() {
     assert!(text.contains("closed the connection"), "{text}");
     let (bus, _log) = systemd(|_member, _message| vec![Reaction::Raw(vec![b'?'; 99])]);
     let text = chain(&manager(&bus).start("x.scope", &[]).unwrap_err());
-    assert!(text.contains("no message"), "{text}");
+    assert!(text.contains("invalid message"), "{text}");
     // Answers of other types than the documented ones.
     let (bus, _log) = systemd(|_member, _message| vec![Reaction::Reply(vec![Value::U32(1)])]);
     let mut odd = manager(&bus);
@@ -273,7 +273,7 @@ fn the_own_process_is_in_sight() {
     manager(&bus).check_sight().unwrap();
 }
 
-/// What a bus says about units of others does not confuse: garbage in a signal that nobody waits for.
+/// Messages about other units have no effect, not even a malformed signal.
 #[test]
 fn strange_signals_are_passed_over() {
     let (bus, _log) = systemd(|_member, _message| {

@@ -43,7 +43,7 @@ fn id_maps_belong_to_a_user_namespace() {
         /linux/namespaces = [{"type": "user"}] && /linux/uidMappings = [{"containerID": 0, "hostID": 1000, "size": 10}] && /linux/gidMappings = []
             -> missing /linux : `gidMappings`
         /linux/namespaces = [{"type": "user", "path": "/u"}] && /linux/uidMappings = [{"containerID": 0, "hostID": 1000, "size": 10}]
-            -> conflict /linux : both are given or none
+            -> conflict /linux : give both or neither
         "#,
     );
     let joined = (
@@ -103,7 +103,7 @@ fn an_id_map_has_at_most_340_extents() {
     ]);
     let (_, report) = judge(&long);
     assert_eq!(report.errors[0].pointer, "/linux/uidMappings");
-    assert!(report.to_string().contains("341 extents"), "{report}");
+    assert!(report.to_string().contains("341 mappings"), "{report}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn kernel_parameters_belong_to_a_namespace_of_the_container() {
         /linux/sysctl = {"kernel.core_pattern": "x"}
             -> conflict /linux/sysctl/kernel.core_pattern : the host
         /linux/sysctl = {"net/../kernel/core_pattern": "x"}
-            -> range /linux/sysctl/net~1..~1kernel~1core_pattern : no name
+            -> range /linux/sysctl/net~1..~1kernel~1core_pattern : not the name
         /linux/sysctl = {"NET.ipv4.x": "1"}
             -> conflict /linux/sysctl/NET.ipv4.x : the host
         /linux/sysctl = {"kernel.hostname": "x"}

@@ -1,5 +1,5 @@
-//! Every rule of the configuration, one row each: what is added to a sound document, and the only
-//! error (or warning) that follows.
+//! Every rule of the configuration, one row each: a change to a valid document, and the only error
+//! (or warning) that it causes.
 
 mod attributes;
 mod linux;
@@ -17,7 +17,7 @@ use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
 use crate::validate::{MINOR, container};
 
-/// Judges a document without the table of what is unsupported.
+/// Checks a document without the table of unsupported properties.
 pub(super) fn judge(json: &str) -> (Option<Container>, Report) {
     let document = node::parse(json.as_bytes()).unwrap();
     let notes = Notes::default();
@@ -29,7 +29,7 @@ pub(super) fn judge(json: &str) -> (Option<Container>, Report) {
     (found, notes.into_report())
 }
 
-/// A sound document, in which `sections` replaces what stands at its pointers. A pointer may name
+/// A valid document, in which `sections` replaces the values at its pointers. A pointer may name
 /// keys that do not exist yet; the text `-` removes.
 pub(super) fn document(sections: &[(&str, &str)]) -> String {
     let base = r#"{
@@ -65,8 +65,8 @@ pub(super) fn accepted(sections: &[(&str, &str)]) -> Container {
     found.unwrap()
 }
 
-/// One row of a table: `POINTER = JSON && ..` makes the document wrong, and below it
-/// `-> CODE POINTER : WORDS` is what has to be found (the pointer `.` is the whole document).
+/// One row of a table: `POINTER = JSON && ..` makes the document wrong, and below it `-> CODE
+/// POINTER : WORDS` is the expected problem (the pointer `.` is the whole document).
 struct Row<'t> {
     sections: Vec<(&'t str, &'t str)>,
     code: &'t str,

@@ -23,7 +23,7 @@ fn mounts_have_a_destination_below_the_root() {
         /mounts = [{"destination": "/a", "options": ["rbind"]}]
             -> missing /mounts/0 : `source`
         /mounts = [{"destination": "/a", "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}]
-            -> conflict /mounts/0 : both are given or none
+            -> conflict /mounts/0 : give both or neither
         /mounts = [{"destination": "/a", "options": "ro"}]
             -> type /mounts/0/options : expected a list
         /mounts = [{"destination": "/a", "options": ["a\u0000"]}]

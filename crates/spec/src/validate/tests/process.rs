@@ -181,7 +181,7 @@ fn labels_are_read() {
     assert_eq!(process.apparmor_profile, None);
 }
 
-/// What the kernel would cut off or read as the end.
+/// Characters that the kernel would cut off or read as the end.
 #[test]
 fn labels_are_one_word_to_the_kernel() {
     refuses(
