@@ -1,8 +1,8 @@
-//! What the calling process is: its ids, its five capability sets, its user namespace.
+//! The identity of the calling process: its ids, its five capability sets, its user namespace.
 //!
-//! More than one room decides by these facts, so they are asked once, before anything is decided, and handed to
-//! each of them. Asks about this process only; decides nothing. See credentials(7), capabilities(7),
-//! user_namespaces(7).
+//! Several crates use these facts. So they are collected once, before any decision, and passed to
+//! each crate. This crate only collects facts about this process; it decides nothing. See
+//! credentials(7), capabilities(7), user_namespaces(7).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -21,11 +21,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity map does not
-/// make another namespace the initial one.
+/// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity
+/// map does not turn another namespace into the initial one.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
-/// What the calling process is.
+/// The identity of the calling process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Caller {
@@ -40,7 +40,8 @@ pub struct Caller {
     /// PATH of its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Whether the mount namespace belongs to the user namespace: only then does CAP_SYS_ADMIN count there.
+    /// Whether the mount namespace belongs to the user namespace: only then does CAP_SYS_ADMIN
+    /// apply there.
     pub owns_mounts: bool,
 }
 
@@ -48,7 +49,7 @@ pub struct Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capabilities {
-    /// All that this kernel knows.
+    /// All capabilities that this kernel knows.
     #[serde(with = "hex")]
     pub known: u64,
     /// The bounding set.
@@ -72,12 +73,12 @@ pub struct Capabilities {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserNamespace {
-    /// Its identity, the inode number in the kernel's nsfs. 0: without /proc nobody knows.
+    /// Its identity, the inode number in the kernel's nsfs. 0: unknown, since there is no /proc.
     pub inode: u64,
     /// Whether setgroups(2) is permitted in it.
     pub setgroups: bool,
-    /// The extents of its user map, each as inside id, outside id, count. Empty in the initial one, which maps each id
-    /// to itself.
+    /// The extents of its user map, each as inside id, outside id, count. Empty in the initial
+    /// namespace, which maps each id to itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uid_map: Vec<[u32; 3]>,
     /// The extents of its group map, in the same form.
@@ -86,10 +87,10 @@ pub struct UserNamespace {
 }
 
 impl Caller {
-    /// Asks the kernel about this process.
+    /// Collects the facts about this process from the kernel.
     ///
     /// # Errors
-    /// What the kernel says instead of a capability set.
+    /// The kernel's error instead of a capability set.
     pub fn probe() -> Result<Self, Errno> {
         let user_namespace = UserNamespace::probe();
         Ok(Self {
@@ -129,7 +130,7 @@ impl Capabilities {
         }
         let sets = ids::capget()?;
         let mut ambient = 0;
-        // The kernel keeps the ambient set within these two: capabilities(7).
+        // The kernel keeps the ambient set a subset of these two; see capabilities(7).
         let candidates = sets.permitted & sets.inheritable;
         for number in (0..64).filter(|number| candidates >> number & 1 == 1) {
             ambient |= u64::from(ids::ambient_has(number)?) << number;
@@ -145,7 +146,7 @@ impl Capabilities {
     }
 }
 
-/// Whether this process is in the user namespace that the kernel has started with.
+/// Whether this process is in the initial user namespace.
 pub fn is_in_initial_user_namespace() -> bool {
     own_user_namespace() == INITIAL_USER_NAMESPACE
 }
@@ -160,7 +161,7 @@ impl UserNamespace {
     fn probe() -> Self {
         let inode = own_user_namespace();
         if inode == INITIAL_USER_NAMESPACE {
-            // Its maps and its permission are what they are since the start of the kernel.
+            // Its maps and its permission never change after the start of the kernel.
             return Self {
                 inode,
                 setgroups: true,
@@ -177,7 +178,7 @@ impl UserNamespace {
         }
     }
 
-    /// Whether it is the one that the kernel has started with.
+    /// Whether it is the initial one.
     pub fn is_initial(&self) -> bool {
         self.inode == INITIAL_USER_NAMESPACE
     }
@@ -201,7 +202,7 @@ fn mounts_owner() -> Option<u64> {
     Some(owner.metadata().ok()?.ino())
 }
 
-/// Sets as /proc/PID/status has them: 16 hexadecimal digits.
+/// Sets in the form of /proc/PID/status: 16 hexadecimal digits.
 mod hex {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -8,10 +8,10 @@ use spec::Container;
 use spec::container::Capabilities;
 use std::fmt;
 
-/// What will be done, and nothing else.
+/// The changes of the capability sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// To be taken out of the bounding set.
+    /// Capabilities to remove from the bounding set.
     drop: CapSet,
     /// The bounding set afterwards.
     bounding: CapSet,
@@ -19,8 +19,8 @@ pub struct Plan {
     ambient: CapSet,
 }
 
-/// A capability that the configuration lists and the process cannot get. The specification wants a
-/// warning: config.md#linux-process.
+/// A capability that the configuration lists but the process cannot get. The specification requires
+/// a warning: config.md#linux-process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The list, as a JSON pointer.
@@ -31,17 +31,17 @@ pub struct Refused {
     pub reason: &'static str,
 }
 
-/// What the process that applies the plan can give.
+/// The capabilities of the process that applies the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Available {
-    /// All that this kernel knows.
+    /// All capabilities that this kernel knows.
     pub known: CapSet,
-    /// What init holds once it is in its user namespace.
+    /// The capabilities of init once it is in its user namespace.
     pub obtainable: CapSet,
 }
 
 impl Available {
-    /// In a user namespace of its own init holds all capabilities; elsewhere what the caller has.
+    /// In a new user namespace init has all capabilities; elsewhere it has those of the caller.
     pub fn of(caller: &Caller, own_user_namespace: bool) -> Self {
         let sets = caller.capabilities;
         let known = CapSet(sets.known);
@@ -54,7 +54,7 @@ impl Available {
 }
 
 impl Plan {
-    /// Computes the plan and tells what had to be left out.
+    /// Computes the plan, and returns the capabilities that had to be left out.
     pub fn lower(container: &Container, available: Available) -> (Self, Vec<Refused>) {
         let lists = container
             .process
@@ -125,11 +125,12 @@ impl Plan {
         CapSet(self.sets.effective).has(number)
     }
 
-    /// Narrows the bounding set and keeps the rest over the change of user ids that follows.
+    /// Narrows the bounding set, and keeps the permitted set during the change of user ids that
+    /// follows.
     pub fn drop_bounding(&self) -> Result<(), Failed> {
         for number in self.drop.numbers() {
             match ids::bounding_drop(number) {
-                // Nothing to drop: nothing that needs CAP_SETPCAP.
+                // With nothing to drop, no call needs CAP_SETPCAP.
                 Err(Errno::EPERM) if ids::bounding_has(number) == Ok(false) => Ok(()),
                 answer => answer,
             }
@@ -138,7 +139,8 @@ impl Plan {
         ids::keep_capabilities(true).map_err(Failed::at(Call::Prctl, 0))
     }
 
-    /// Sets the other four sets. After setresuid: it clears the effective and the ambient set.
+    /// Sets the other four sets. Call it after setresuid, which clears the effective and the
+    /// ambient set.
     pub fn apply(&self) -> Result<(), Failed> {
         ids::ambient_clear().map_err(Failed::at(Call::AmbientRaise, 0))?;
         ids::capset(self.sets).map_err(Failed::at(Call::Capset, 0))?;
@@ -148,11 +150,11 @@ impl Plan {
         ids::keep_capabilities(false).map_err(Failed::at(Call::Prctl, 0))
     }
 
-    /// Reads all five sets back and compares. The index of the failure is the capability that differs
-    /// (of the bounding or ambient set), or 64 for the other three.
+    /// Reads all five sets back and compares. The index of the failure is the capability that
+    /// differs (of the bounding or ambient set), or 64 for the other three.
     pub fn verify(&self) -> Result<(), Failed> {
         let differs = |number: usize| verify_at(number)(Errno::EPERM);
-        // The kernel keeps the ambient set within these two: capabilities(7).
+        // The kernel keeps the ambient set a subset of these two; see capabilities(7).
         let ambient = CapSet(self.sets.permitted & self.sets.inheritable);
         if ids::capget().map_err(verify_at(64))? != self.sets {
             return Err(differs(64));
@@ -176,7 +178,7 @@ impl Plan {
     }
 }
 
-/// The five sets, equal ones together.
+/// The five sets; equal sets are grouped.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sets = [

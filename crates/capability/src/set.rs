@@ -13,25 +13,25 @@ impl CapSet {
         number < 64 && self.0 & (1 << number) != 0
     }
 
-    /// What is in both.
+    /// The capabilities in both sets.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in this one only.
+    /// The capabilities only in this set.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// The numbers in it, rising.
+    /// Its numbers, in ascending order.
     pub fn numbers(self) -> impl Iterator<Item = u8> {
         (0..64).filter(move |number| self.has(*number))
     }
 }
 
-/// The name of capability `number` ("CAP_CHOWN"), or its number where it has none yet.
+/// The name of capability `number` ("CAP_CHOWN"), or its number if it has no name yet.
 pub fn name(number: u8) -> String {
     caps::all()
         .into_iter()

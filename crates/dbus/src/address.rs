@@ -1,5 +1,5 @@
-//! Where a bus is: `unix:path=/run/dbus/system_bus_socket`, or a list of such, of which the first that names a
-//! Unix socket counts.
+//! Where a bus is: `unix:path=/run/dbus/system_bus_socket`, or a list of addresses. In a list, the
+//! first address of a Unix socket counts.
 
 use crate::Error;
 use std::fmt;
@@ -29,7 +29,7 @@ impl Address {
     /// Reads an address, as of DBUS_SESSION_BUS_ADDRESS.
     ///
     /// # Errors
-    /// Nothing in it is the path or the abstract name of a Unix socket.
+    /// It has neither the path nor the abstract name of a Unix socket.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let found = text.split(';').find_map(|one| {
             let pairs = one.strip_prefix("unix:")?;
@@ -60,7 +60,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// What may stand in an address as it is.
+/// The bytes that need no escape in an address.
 fn escape(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"-_/.\\*".contains(&byte) {
         char::from(byte).to_string()

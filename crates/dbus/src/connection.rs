@@ -1,4 +1,5 @@
-//! A connection: calls with their replies, and the signals that were asked for. Every wait has a deadline.
+//! A connection: calls with their replies, and the signals that the client subscribed to. Every
+//! wait has a deadline.
 
 use crate::message::{PREFIX, length};
 use crate::{Address, Error, Header, Kind, Malformed, Message, Value};
@@ -13,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a bus may take in a conversation.
+/// The deadlines for a bus.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     end: Instant,
@@ -21,7 +22,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// From now on.
+    /// Starts now.
     pub fn after(whole: Duration) -> Self {
         Self {
             end: Instant::now() + whole,
@@ -34,19 +35,19 @@ impl Deadline {
     }
 }
 
-/// Who is at the other end.
+/// The kind of the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// The one who is called: no greeting, no names.
+    /// The called service itself: no Hello, no names.
     Direct,
-    /// A message bus, which passes on.
+    /// A message bus, which forwards messages.
     Bus,
 }
 
 /// A call of a method.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
-    /// The name of the called one on a bus.
+    /// The name of the called service on a bus.
     pub destination: &'a str,
     /// Its object.
     pub path: &'a str,
@@ -58,7 +59,7 @@ pub struct Call<'a> {
     pub body: &'a [Value],
 }
 
-/// What was told to everybody.
+/// A received signal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signal {
     /// The object.
@@ -74,10 +75,10 @@ pub struct Signal {
 /// The longest line of the greeting.
 const LINE: usize = 1024;
 
-/// How many signals are kept for later.
+/// The maximum number of signals kept for later.
 const KEPT: usize = 10_000;
 
-/// A connection that has been let in.
+/// An authenticated connection.
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
@@ -86,17 +87,18 @@ pub struct Connection {
     serial: u32,
     /// Interfaces and members of the signals that are kept.
     wanted: Vec<(String, String)>,
-    /// The unique name of whoever has answered the last call: on a bus anybody may send signals, and only that one's count.
+    /// The unique name of the service that answered the last call: on a bus every client may send
+    /// signals, and only those of this service count.
     answered: String,
     /// With their senders.
     kept: VecDeque<(String, Signal)>,
 }
 
 impl Connection {
-    /// Connects to `address` and is let in as the user that the kernel says.
+    /// Connects to `address`, and authenticates as the user that the kernel reports.
     ///
     /// # Errors
-    /// Nobody listens, the user is refused, or the deadline has passed.
+    /// The connection fails, the bus refuses the user, or the deadline has passed.
     pub fn open(address: &Address, peer: Peer, deadline: Deadline) -> Result<Self, Error> {
         let mut connection = Self {
             stream: connect(address, deadline)?,
@@ -119,26 +121,28 @@ impl Connection {
         &self.bus
     }
 
-    /// Who is at the other end.
+    /// The kind of the other end.
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// The process that listens there, in this process' PID namespace: 0 if it is outside of it.
+    /// The process that listens there, in this process' PID namespace: 0 if it is outside this
+    /// namespace.
     ///
     /// # Errors
-    /// What the kernel answers.
+    /// An error of the kernel.
     pub fn peer_pid(&self) -> Result<i32, Error> {
         let peer = getsockopt(&self.stream, PeerCredentials);
         peer.map(|peer| peer.pid())
             .map_err(|source| self.failed(source))
     }
 
-    /// SASL, mechanism EXTERNAL, without saying who we are: the other end has it from the kernel. A number said
-    /// from within a user namespace would be the wrong one.
+    /// SASL with the mechanism EXTERNAL, without a user id: the other end gets it from the kernel.
+    /// Inside a user namespace this process would send the wrong number.
     ///
-    /// All of it goes out at once: systemd overlooks a message that arrives together with BEGIN until
-    /// another one follows, and its own clients never send one before they have read OK.
+    /// The client sends all of it at once, but no message with it: systemd does not read a message
+    /// that arrives together with BEGIN until another one follows. Its own clients never send a
+    /// message before they have read OK.
     fn authenticate(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", deadline)?;
         loop {
@@ -156,7 +160,8 @@ impl Connection {
         }
     }
 
-    /// A line of the greeting. Byte by byte: what follows the last one is not ours to read yet.
+    /// A line of the greeting. It reads byte by byte, since the bytes after the last line belong to
+    /// messages.
     fn line(&mut self, deadline: Deadline) -> Result<String, Error> {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
@@ -171,10 +176,10 @@ impl Connection {
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 
-    /// Has the signals `member` of `interface` kept for [`Self::next_signal`].
+    /// Subscribes to the signals `member` of `interface`, for [`Self::next_signal`].
     ///
     /// # Errors
-    /// Those of a call: a bus has to be asked for them.
+    /// As for a call: on a bus this is a request to the bus.
     pub fn listen(
         &mut self,
         interface: &str,
@@ -205,10 +210,10 @@ impl Connection {
         self.call(&call, deadline)
     }
 
-    /// Calls a method and waits for what it gives.
+    /// Calls a method and waits for its result.
     ///
     /// # Errors
-    /// [`Error::Answer`] if it refuses; else something is wrong with the bus.
+    /// [`Error::Answer`] if the method returns an error; any other error is one of the bus.
     pub fn call(&mut self, call: &Call<'_>, deadline: Deadline) -> Result<Vec<Value>, Error> {
         self.serial += 1;
         let serial = self.serial;
@@ -228,7 +233,7 @@ impl Connection {
                 }
                 Kind::Error if is_answer => return Err(self.refusal(message)),
                 Kind::Signal => self.keep(&message)?,
-                // Answers to calls that were given up, and what is not for us.
+                // Answers to abandoned calls, and messages for other clients.
                 Kind::Call | Kind::Reply | Kind::Error | Kind::Other(_) => {}
             }
         }
@@ -269,11 +274,11 @@ impl Connection {
         Ok(())
     }
 
-    /// The next of the signals that were asked for; `what` it is waited for. On a bus only of those from whoever has answered the
-    /// last call.
+    /// The next signal of a subscription; `what` says for messages what the caller waits for. On a
+    /// bus, only signals of the service that answered the last call count.
     ///
     /// # Errors
-    /// It does not come in time, or something is wrong with the bus.
+    /// No signal arrives in time, or the bus does not work.
     pub fn next_signal(&mut self, what: &str, deadline: Deadline) -> Result<Signal, Error> {
         loop {
             if let Some((sender, signal)) = self.kept.pop_front() {
@@ -289,7 +294,7 @@ impl Connection {
         }
     }
 
-    /// The next message. A bus that never pauses is no reason to go on for ever.
+    /// The next message. The deadline also applies to a bus that sends without a pause.
     fn message(&mut self, what: &str, deadline: Deadline) -> Result<Message, Error> {
         if deadline.left().is_zero() {
             return Err(stuck(&self.bus, what, deadline));
@@ -387,7 +392,7 @@ fn stuck(bus: &str, what: &str, deadline: Deadline) -> Error {
     }
 }
 
-/// A listener whose queue is full answers EAGAIN: somebody has stopped accepting.
+/// A listener whose queue is full causes EAGAIN: it no longer accepts connections.
 fn connect(address: &Address, deadline: Deadline) -> Result<UnixStream, Error> {
     loop {
         match socket::connect_stream(&address.name, address.is_abstract) {

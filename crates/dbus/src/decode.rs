@@ -1,22 +1,22 @@
-//! Bytes as values. Whatever the bytes are, the answer is a value or an error.
+//! Decodes bytes to values. For any bytes the result is a value or an error.
 
 use crate::signature::{Signature, alignment, first};
 use crate::{Malformed, Value};
 
-/// How deep variants, arrays and structures may be in each other.
+/// The maximum depth of nested variants, arrays and structures.
 const DEPTH: usize = 64;
 
-/// How many bytes an array may have.
+/// The maximum length of an array in bytes.
 const ARRAY: usize = 1 << 26;
 
-/// The order of the bytes of numbers.
+/// The byte order of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Little,
     Big,
 }
 
-/// A place in a row of bytes; alignment counts from their beginning.
+/// A position in a slice of bytes; alignment counts from the start of the slice.
 #[derive(Debug)]
 pub(crate) struct Decoder<'a> {
     bytes: &'a [u8],

@@ -1,9 +1,9 @@
-//! Values as bytes, in little-endian order.
+//! Encodes values as bytes, in little-endian order.
 
 use crate::Value;
 use crate::signature::alignment;
 
-/// Bytes that grow; alignment counts from their beginning.
+/// A growing buffer; alignment counts from its start.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder(pub(crate) Vec<u8>);
 
@@ -22,7 +22,7 @@ impl Encoder {
     }
 
     fn length(&mut self, length: usize) {
-        // Nothing that this program sends comes near 4 GiB.
+        // This program never sends anything close to 4 GiB.
         self.u32(u32::try_from(length).unwrap_or(u32::MAX));
     }
 

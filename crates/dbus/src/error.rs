@@ -1,23 +1,23 @@
-//! What can go wrong with a bus.
+//! Errors of a bus.
 
 use kernel::Errno;
 use std::time::Duration;
 
-/// Bytes that are no D-Bus message.
+/// Bytes that are not a D-Bus message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub(crate) &'static str);
 
-/// A failure of a connection or a call.
+/// An error of a connection or a call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address that this client cannot reach.
     #[error("bus address {text:?} names no Unix socket")]
     Address {
-        /// As given.
+        /// The address as given.
         text: String,
     },
-    /// Nobody listens, or not for us.
+    /// The connection failed.
     #[error("connect to bus {bus}")]
     Connect {
         /// The address.
@@ -26,30 +26,30 @@ pub enum Error {
         #[source]
         source: Errno,
     },
-    /// The bus does not take this user.
+    /// The bus refuses this user.
     #[error("bus {bus} refuses this user: it answers {answer:?}")]
     Refused {
         /// The address.
         bus: String,
-        /// What it said.
+        /// Its answer.
         answer: String,
     },
-    /// Nothing came in time.
+    /// No answer came in time.
     #[error("bus {bus} did not answer within {waited:?} ({what})")]
     Stuck {
         /// The address.
         bus: String,
-        /// What was waited for.
+        /// The awaited event.
         what: String,
-        /// For how long.
+        /// The time waited.
         waited: Duration,
     },
-    /// The other end is gone.
+    /// The other end closed the connection.
     #[error("bus {bus} closed the connection ({what})")]
     Closed {
         /// The address.
         bus: String,
-        /// What was waited for.
+        /// The awaited event.
         what: String,
     },
     /// A system call on the socket failed.
@@ -61,7 +61,7 @@ pub enum Error {
         #[source]
         source: Errno,
     },
-    /// What came is no message.
+    /// The received bytes are not a message.
     #[error("bus {bus} sent an invalid message: {why}")]
     Malformed {
         /// The address.
@@ -69,18 +69,18 @@ pub enum Error {
         /// What is wrong with it.
         why: Malformed,
     },
-    /// The called one refuses.
+    /// The called service returned an error.
     #[error("{message} ({name})")]
     Answer {
         /// The error's name, as "org.freedesktop.DBus.Error.Failed".
         name: String,
-        /// Its sentence.
+        /// The error's text.
         message: String,
     },
 }
 
 impl Error {
-    /// The name of the error that the called one has answered with.
+    /// The name of the error that the called service returned.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Answer { name, .. } => Some(name),

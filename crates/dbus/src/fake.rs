@@ -1,4 +1,4 @@
-//! A bus for tests: a thread that lets everybody in and reacts to each call as it is told.
+//! A bus for tests: a thread that accepts every client and answers each call with a given reaction.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,24 +15,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::{env, fs, process};
 
-/// What a fake bus does about a call.
+/// The reaction of a fake bus to a call.
 #[derive(Debug, Clone)]
 pub enum Reaction {
-    /// Gives these values.
+    /// Returns these values.
     Reply(Vec<Value>),
-    /// Refuses, with a name and a sentence.
+    /// Returns an error, with a name and a text.
     Error(&'static str, &'static str),
-    /// Tells a signal: path, interface, member, values.
+    /// Sends a signal: path, interface, member, values.
     Signal(&'static str, &'static str, &'static str, Vec<Value>),
     /// Sends these bytes.
     Raw(Vec<u8>),
-    /// Sends these bytes again and again, until the other end goes away.
+    /// Sends these bytes again and again, until the other end closes the connection.
     Endless(Vec<u8>),
     /// Closes the connection.
     Close,
 }
 
-/// A bus of a test. Its socket goes with it.
+/// A bus of a test. Dropping it removes its socket.
 #[derive(Debug)]
 pub struct FakeBus {
     path: PathBuf,
@@ -53,19 +53,19 @@ impl FakeBus {
         (Self { path }, listener)
     }
 
-    /// A bus that reacts to each call by what `react` says.
+    /// A bus that reacts to each call with the result of `react`.
     pub fn reacting(mut react: impl FnMut(&Message) -> Vec<Reaction> + Send + 'static) -> Self {
         let (bus, listener) = Self::listen();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                // The end of a connection is no error.
+                // The end of a connection is not an error.
                 let _end = serve(stream.unwrap(), &mut react);
             }
         });
         bus
     }
 
-    /// A bus that accepts, says `greeting` and then nothing more.
+    /// A bus that accepts, sends `greeting` and then nothing more.
     pub fn saying(greeting: &'static [u8]) -> Self {
         let (bus, listener) = Self::listen();
         thread::spawn(move || {
@@ -86,7 +86,7 @@ impl FakeBus {
         bus
     }
 
-    /// Where it is.
+    /// Its address.
     pub fn address(&self) -> Address {
         Address::of_path(&self.path)
     }
@@ -102,7 +102,7 @@ fn serve(
         stream.read_exact(&mut byte)?;
         greeting.push(byte[0]);
     }
-    // As systemd does: it lets in after BEGIN.
+    // As in systemd: it answers after BEGIN.
     stream.write_all(b"DATA\r\nOK 0123\r\n")?;
     let mut serial = 0;
     loop {

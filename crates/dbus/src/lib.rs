@@ -1,9 +1,9 @@
 //! A small D-Bus client.
 //!
-//! One connection over a Unix socket: method calls with their replies, and signals. No threads, no event loop:
-//! every wait is a poll(2) with a deadline, because a bus that hangs must not hang its caller. What arrives is
-//! judged before it is believed: lengths, depth, padding and strings. Decides nothing about what is
-//! called. Source: the D-Bus specification, version 0.43.
+//! One connection over a Unix socket: method calls with their replies, and signals. No threads, no
+//! event loop: every wait is a poll(2) with a deadline, because a bus that hangs must not block its
+//! caller. Received data is checked before it is used: lengths, depth, padding and strings. This
+//! crate does not decide which methods are called. Source: the D-Bus specification, version 0.43.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -6,31 +6,31 @@ use crate::signature::Signature;
 use crate::value::signatures;
 use crate::{Malformed, Value};
 
-/// The part of a header that says how long the message is.
+/// The length of the part of a header that has the length of the message.
 pub(crate) const PREFIX: usize = 16;
 
-/// The longest message that is taken: far more than anything that this client asks for, and little enough
-/// to be held.
+/// The longest message that is accepted: far longer than any answer that this client needs, and
+/// short enough for memory.
 const LONGEST: usize = 4 << 20;
 
-/// The longest body that is looked into.
+/// The longest body that is decoded.
 const LONGEST_BODY: usize = 256 << 10;
 
 /// The version of the protocol.
 const PROTOCOL: u8 = 1;
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Calls a method.
     Call,
-    /// Answers a call.
+    /// Returns the result of a call.
     Reply,
-    /// Refuses a call.
+    /// Returns an error for a call.
     Error,
-    /// Tells everybody.
+    /// A signal.
     Signal,
-    /// Of a later protocol; to be ignored.
+    /// From a later protocol version; ignored.
     Other(u8),
 }
 
@@ -57,14 +57,14 @@ impl Kind {
     }
 }
 
-/// Who says what to whom. Absent fields are empty.
+/// The header of a message. Absent fields are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// What the message is.
+    /// The kind.
     pub kind: Kind,
-    /// The sender's number of it.
+    /// The sender's serial number.
     pub serial: u32,
-    /// Which message it answers; 0 for none.
+    /// The serial number of the message that it answers; 0 for none.
     pub reply_to: u32,
     /// The object.
     pub path: String,
@@ -72,11 +72,11 @@ pub struct Header {
     pub interface: String,
     /// The method or signal.
     pub member: String,
-    /// The error.
+    /// The name of the error.
     pub error: String,
-    /// Whom it is for.
+    /// The receiver.
     pub destination: String,
-    /// Who says it: a bus fills it in, and no client can say another's.
+    /// The sender: the bus fills it in, so a client cannot use the name of another.
     pub sender: String,
     /// The types of the body.
     pub signature: String,
@@ -99,7 +99,7 @@ impl Header {
         }
     }
 
-    /// The fields that are there, by number.
+    /// The fields that are present, by number.
     fn fields(&self) -> Vec<Value> {
         let text = |number: u8, text: &String, kind: fn(String) -> Value| {
             (!text.is_empty()).then(|| (number, kind(text.clone())))
@@ -130,17 +130,17 @@ impl Header {
             (7, Value::Str(text)) => self.sender = text,
             (8, Value::Signature(text)) => self.signature = text,
             (1..=8, _) => return Err(Malformed("a field of the header has a wrong type")),
-            // The number of descriptors, and what later versions add.
+            // The number of descriptors, and fields of later versions.
             (_, _) => {}
         }
         Ok(())
     }
 }
 
-/// A message as it was received; its body is looked into on demand.
+/// A message as it was received; its body is decoded on demand.
 #[derive(Debug)]
 pub struct Message {
-    /// Who says what to whom.
+    /// The header.
     pub header: Header,
     order: Order,
     body: Vec<u8>,
@@ -154,7 +154,7 @@ fn order(byte: u8) -> Result<Order, Malformed> {
     }
 }
 
-/// How long the whole message is whose first bytes are `prefix`.
+/// The length of the whole message, given its first bytes `prefix`.
 pub(crate) fn length(prefix: &[u8; PREFIX]) -> Result<usize, Malformed> {
     let mut decoder = Decoder::new(prefix, order(prefix[0])?);
     if prefix[3] != PROTOCOL {
@@ -190,7 +190,7 @@ impl Message {
     /// Reads one whole message.
     ///
     /// # Errors
-    /// Anything that the specification does not permit, and what is left over.
+    /// Anything that the specification does not permit, including bytes after the message.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let prefix = bytes
             .first_chunk::<PREFIX>()
@@ -228,7 +228,7 @@ impl Message {
     /// The values of the body.
     ///
     /// # Errors
-    /// They are not what the header says.
+    /// They do not have the types of the header's signature.
     pub fn body(&self) -> Result<Vec<Value>, Malformed> {
         if self.body.len() > LONGEST_BODY {
             return Err(Malformed("a body is longer than 256 KiB"));

@@ -1,10 +1,10 @@
-//! Types as text: `a(ss)` is a list of pairs of texts.
+//! Types as text: `a(ss)` is a list of pairs of strings.
 
 use crate::Malformed;
 
-/// How deep arrays may be in arrays, and structures in structures.
+/// The maximum depth of arrays in arrays, and of structures in structures.
 const DEPTH: usize = 32;
-/// How long a signature may be, in bytes.
+/// The maximum length of a signature in bytes.
 const LENGTH: usize = 255;
 
 /// One or more complete types, checked.
@@ -15,7 +15,7 @@ impl Signature {
     /// Checks `text`.
     ///
     /// # Errors
-    /// Unknown letters, open brackets, too long or too deep.
+    /// It has unknown letters or open brackets, or it is too long or too deep.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.len() > LENGTH {
             return Err(Malformed("a signature is longer than 255 bytes"));
@@ -50,7 +50,7 @@ pub(crate) fn first(text: &str) -> Result<(&str, &str), Malformed> {
         .ok_or(Malformed("a signature is not ASCII text"))
 }
 
-/// Where the complete type that begins at `at` ends.
+/// The end of the complete type that begins at `at`.
 fn end_of(text: &[u8], at: usize, arrays: usize, structs: usize) -> Result<usize, Malformed> {
     if arrays > DEPTH || structs > DEPTH {
         return Err(Malformed("a type is nested too deep"));
@@ -90,7 +90,7 @@ pub(crate) fn is_basic(letter: u8) -> bool {
     b"ybnqiuxtdsogh".contains(&letter)
 }
 
-/// To how many bytes a value of a type is aligned.
+/// The alignment of a type's values in bytes.
 pub(crate) fn alignment(signature: &str) -> usize {
     match signature.as_bytes().first() {
         Some(b'y' | b'g' | b'v') => 1,

@@ -27,7 +27,7 @@ pub enum Value {
     Path(String),
     /// `g`
     Signature(String),
-    /// `h`: an index of descriptors that came along.
+    /// `h`: an index into the descriptors of the message.
     Handle(u32),
     /// `a`, with the signature of its elements.
     Array(String, Vec<Value>),
@@ -45,12 +45,12 @@ impl Value {
         Self::Str(text.into())
     }
 
-    /// A value that brings its type along.
+    /// A value with its type: a variant.
     pub fn variant(value: Self) -> Self {
         Self::Variant(Box::new(value))
     }
 
-    /// A list of texts.
+    /// A list of strings.
     pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self::Array("s".to_owned(), texts.into_iter().map(Self::text).collect())
     }
@@ -84,7 +84,7 @@ impl Value {
         }
     }
 
-    /// The content of text or of an object's path.
+    /// The content of a string or of an object path.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Str(text) | Self::Path(text) => Some(text),
@@ -92,7 +92,7 @@ impl Value {
         }
     }
 
-    /// What a variant holds; any other value is itself.
+    /// The value in a variant; for any other value, the value itself.
     pub fn into_inner(self) -> Self {
         match self {
             Self::Variant(value) => *value,
@@ -101,7 +101,7 @@ impl Value {
     }
 }
 
-/// The signature of values in a row.
+/// The signature of several values.
 pub(crate) fn signatures(values: &[Value]) -> String {
     values.iter().map(Value::signature).collect()
 }

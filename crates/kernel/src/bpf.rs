@@ -1,8 +1,8 @@
 //! eBPF programs that decide about device nodes.
 //!
-//! The kernel takes a structure that grows; it is always passed whole, in zeroes, and larger than any kernel
-//! knows it: kernels 6.17 to 7.1 write past the end of a short one. Locked-memory limits are left
-//! alone: BPF memory is charged to the cgroup since Linux 5.11. See bpf(2).
+//! The structure for bpf(2) grows with the kernel. It is always passed zero-filled and larger than
+//! in any kernel, since kernels 6.17 to 7.1 write past the end of a short one. The limit on locked
+//! memory does not change: BPF memory is charged to the cgroup since Linux 5.11. See bpf(2).
 
 use crate::errno::{Errno, ret, ret_fd};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -18,7 +18,7 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 const BPF_F_REPLACE: u32 = 4;
 
-/// One instruction, as the kernel lays it out.
+/// One instruction, in the kernel's layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Instruction {
@@ -26,7 +26,7 @@ pub struct Instruction {
     pub code: u8,
     /// Destination register in the low four bits, source register in the high four.
     pub registers: u8,
-    /// Of jumps and memory accesses.
+    /// The offset of jumps and memory accesses.
     pub offset: i16,
     /// The constant.
     pub immediate: i32,
@@ -74,12 +74,12 @@ impl Attributes {
     }
 }
 
-/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE. The verifier's complaints go to `log`, NUL-terminated,
-/// if it is not empty.
+/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE. The verifier writes its messages to `log`,
+/// NUL-terminated, if `log` is not empty.
 ///
 /// # Errors
-/// EPERM without CAP_BPF, or CAP_SYS_ADMIN, in the initial user namespace; EACCES and EINVAL from the verifier;
-/// ENOSPC if the log does not fit; E2BIG above a million instructions.
+/// EPERM without CAP_BPF, or CAP_SYS_ADMIN, in the initial user namespace; EACCES and EINVAL from
+/// the verifier; ENOSPC if the log does not fit; E2BIG above a million instructions.
 pub fn load_device_program(program: &[Instruction], log: &mut [u8]) -> Result<OwnedFd, Errno> {
     let count = u32::try_from(program.len()).map_err(|_too_large| Errno::E2BIG)?;
     let room = u32::try_from(log.len()).map_err(|_too_large| Errno::EINVAL)?;
@@ -94,11 +94,13 @@ pub fn load_device_program(program: &[Instruction], log: &mut [u8]) -> Result<Ow
             .number(7, room)
             .pointer(8, log.as_mut_ptr().addr());
     }
-    // SAFETY: the program, the licence and the log are as long as the counts say and outlive the call.
+    // SAFETY: the program, the licence and the log are as long as the counts say and outlive the
+    // call.
     ret_fd(unsafe { attributes.call(BPF_PROG_LOAD) })
 }
 
-/// Attaches `program` to the v2 group `cgroup`, beside others or in the place of `replaced` (Linux 5.6).
+/// Attaches `program` to the v2 group `cgroup`, in addition to others, or in place of `replaced`
+/// (Linux 5.6).
 pub fn attach_device_program(
     cgroup: BorrowedFd<'_>,
     program: BorrowedFd<'_>,
@@ -128,7 +130,8 @@ pub fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
     ret(unsafe { attributes.call(BPF_PROG_DETACH) })
 }
 
-/// Writes the ids of the device programs that are attached to `cgroup` itself to `ids`; gives how many.
+/// Writes the ids of the device programs that are attached to `cgroup` itself to `ids`; returns
+/// their number.
 ///
 /// # Errors
 /// ENOSPC if there are more than `ids` has room for.
@@ -148,7 +151,7 @@ pub fn device_programs(cgroup: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize,
 /// A descriptor of the program with this id.
 ///
 /// # Errors
-/// ENOENT: it is gone.
+/// ENOENT: it no longer exists.
 pub fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
     let mut attributes = Attributes::new().number(0, id);
     // SAFETY: this command takes no pointer.

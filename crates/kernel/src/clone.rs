@@ -5,7 +5,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 bitflags::bitflags! {
-    /// What a new process does not share with its maker. See clone(2), namespaces(7).
+    /// The namespaces that a new process does not share with its parent. See clone(2),
+    /// namespaces(7).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct NamespaceFlags: u64 {
         /// Mount namespace.
@@ -27,15 +28,15 @@ bitflags::bitflags! {
     }
 }
 
-/// The proof that this process has one thread, without which a clone is not sound: another thread
-/// could hold a lock (the allocator's, say) that nobody in the child would ever release.
+/// The proof that this process has one thread. Without it a clone is not sound: another thread
+/// could hold a lock (such as the allocator's) that the child could never take.
 #[derive(Debug, Clone, Copy)]
 pub struct SingleThread(());
 
 impl SingleThread {
-    /// Looks at the thread count once. `None` where a second thread runs, or nothing can be said.
+    /// Checks the thread count once. `None` if a second thread runs, or if the count is unknown.
     pub fn prove() -> Option<Self> {
-        // A directory has two links and one more for each sub-directory, here: each thread.
+        // A directory has two links plus one for each sub-directory; here, one for each thread.
         let mut stat = mem::MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the path is a C string and the buffer is a whole `stat`.
         let answer = unsafe { libc::stat(c"/proc/self/task".as_ptr(), stat.as_mut_ptr()) };
@@ -53,10 +54,10 @@ impl SingleThread {
     }
 }
 
-/// Which side of a clone this is.
+/// The side of a clone.
 #[derive(Debug)]
 pub enum Side {
-    /// The maker.
+    /// The parent.
     Parent(Child),
     /// The new process.
     Child(SingleThread),
@@ -65,28 +66,29 @@ pub enum Side {
 /// A process made by [`clone`] that has not been waited for.
 #[derive(Debug)]
 pub struct Child {
-    /// In the maker's PID namespace.
+    /// The pid in the parent's PID namespace.
     pub pid: i32,
-    /// Close-on-exec.
+    /// The pidfd; close-on-exec.
     pub pidfd: OwnedFd,
 }
 
-/// How a new process comes to be.
+/// The options for a new process.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneOptions<'fd> {
     /// The namespaces that it gets.
     pub namespaces: NamespaceFlags,
-    /// The cgroup v2 directory that it is born in (CLONE_INTO_CGROUP; Linux 5.7).
+    /// The cgroup v2 directory that it starts in (CLONE_INTO_CGROUP; Linux 5.7).
     pub cgroup: Option<BorrowedFd<'fd>>,
     /// Whether it becomes a sibling instead of a child (CLONE_PARENT).
     pub sibling: bool,
 }
 
-/// Makes a process that is a copy of this one (copy on write), like fork(2). See clone(2); Linux 5.7.
+/// Makes a process that is a copy of this one (copy on write), like fork(2). See clone(2); Linux
+/// 5.7.
 ///
 /// # Errors
-/// EAGAIN (pids limit or RLIMIT_NPROC), ENOMEM, EPERM, ENOSPC (a limit on namespaces), EBUSY (the cgroup is
-/// no leaf).
+/// EAGAIN (pids limit or RLIMIT_NPROC), ENOMEM, EPERM, ENOSPC (a limit on namespaces), EBUSY (the
+/// cgroup is not a leaf).
 pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno> {
     let mut pidfd: RawFd = -1;
     let mut flags = options.namespaces.bits() | libc::CLONE_PIDFD as u64;
@@ -105,8 +107,8 @@ pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno>
     }
     args.flags = flags;
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    // SAFETY: without CLONE_VM this is a fork; `SingleThread` proves that no lock is held by another
-    // thread; `args` and `pidfd` outlive the call.
+    // SAFETY: without CLONE_VM this is a fork; `SingleThread` proves that no lock is held by
+    // another thread; `args` and `pidfd` outlive the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match pid {
         -1 => Err(Errno::last()),
@@ -119,13 +121,13 @@ pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno>
     }
 }
 
-/// Makes a child that is a copy of this process, by the old call, which system call filters permit where they
-/// answer clone3(2) with ENOSYS. See clone(2); Linux 5.2.
+/// Makes a child that is a copy of this process, with the old call. System call filters that answer
+/// clone3(2) with ENOSYS permit it. See clone(2); Linux 5.2.
 pub fn fork(_: &SingleThread) -> Result<Side, Errno> {
     let mut pidfd: RawFd = -1;
     let flags = libc::SIGCHLD | libc::CLONE_PIDFD;
-    // SAFETY: without CLONE_VM and with no stack given this is a fork; `SingleThread` proves that no lock is held by
-    // another thread; `pidfd` outlives the call.
+    // SAFETY: without CLONE_VM and with no stack given this is a fork; `SingleThread` proves that
+    // no lock is held by another thread; `pidfd` outlives the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
     match pid {
         -1 => Err(Errno::last()),
@@ -138,14 +140,14 @@ pub fn fork(_: &SingleThread) -> Result<Side, Errno> {
     }
 }
 
-/// Leaves the namespaces in `flags` for new ones. See unshare(2).
+/// Moves this process to new namespaces of the types in `flags`. See unshare(2).
 pub fn unshare(flags: NamespaceFlags) -> Result<(), Errno> {
     let flags = libc::c_int::try_from(flags.bits()).map_err(|_too_large| Errno::EINVAL)?;
     // SAFETY: no memory is passed.
     ret(unsafe { libc::unshare(flags) }.into())
 }
 
-/// Enters the namespace `fd`, which must be of one of the types in `kind`. See setns(2).
+/// Enters the namespace `fd`, whose type must be in `kind`. See setns(2).
 pub fn setns(fd: BorrowedFd<'_>, kind: NamespaceFlags) -> Result<(), Errno> {
     let flags = libc::c_int::try_from(kind.bits()).map_err(|_too_large| Errno::EINVAL)?;
     // SAFETY: the descriptor is open for the call.
@@ -164,7 +166,7 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<NamespaceFlags, Errno> {
 /// The user namespace that owns the namespace behind `fd`. See ioctl_ns(2); Linux 4.9.
 ///
 /// # Errors
-/// EPERM: it is not this process' own, nor below it.
+/// EPERM: it is neither this process' own user namespace nor below it.
 pub fn namespace_owner(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     const NS_GET_USERNS: libc::c_ulong = 0xb701;
     // SAFETY: this request takes no argument.
@@ -177,18 +179,20 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd, Errno> {
     ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
 }
 
-/// A copy of descriptor `number` of the process behind `pidfd`, close-on-exec. See pidfd_getfd(2); Linux 5.6.
+/// A copy of descriptor `number` of the process behind `pidfd`, close-on-exec. See pidfd_getfd(2);
+/// Linux 5.6.
 ///
 /// # Errors
-/// EPERM: this process may not trace that one. EBADF: it has no such descriptor. ESRCH: it has ended.
+/// EPERM: this process may not trace the other one. EBADF: it has no such descriptor. ESRCH: it has
+/// ended.
 pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: no memory is passed.
     ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
 }
 
-/// Sends `signal` (0 only asks) to the process behind `pidfd`. See pidfd_send_signal(2).
+/// Sends `signal` (0 only checks) to the process behind `pidfd`. See pidfd_send_signal(2).
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
-    // SAFETY: a null siginfo makes the kernel fill one in.
+    // SAFETY: for a null siginfo the kernel fills one in.
     ret(unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -218,8 +222,8 @@ pub enum Target<'fd> {
     Any,
 }
 
-/// Waits for the end of a child and reaps it. Gives its pid and how it ended; `None` if `block` is
-/// false and no child has ended yet. Tries again on EINTR. See waitid(2).
+/// Waits for the end of a child and reaps it. Returns its pid and how it ended; `None` if `block`
+/// is false and no child has ended yet. Tries again on EINTR. See waitid(2).
 ///
 /// # Errors
 /// ECHILD: not (or no longer) a child of this process.
@@ -265,8 +269,8 @@ pub fn wait(target: Target<'_>, block: Block) -> Result<Option<(i32, Exit)>, Err
 /// Whether a call may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
-    /// Until there is news.
+    /// Wait until a child has ended.
     Yes,
-    /// Answer at once.
+    /// Return at once.
     No,
 }

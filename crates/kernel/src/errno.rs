@@ -1,17 +1,17 @@
-//! One errno dialect, and the few bytes that say what failed in init.
+//! Errors of system calls, and the compact form in which init reports a failure.
 
 pub use nix::errno::Errno;
 use std::error::Error;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// What the kernel has answered, in lower case: engines look for "no such file or directory" and
-/// "permission denied" byte for byte. Allocates, as [`chain`] does: not for init.
+/// The text of an errno, in lower case: engines look for the exact "no such file or directory" and
+/// "permission denied". It allocates, as [`chain`] does, so init must not call it.
 pub fn words(errno: Errno) -> String {
     errno.desc().to_lowercase()
 }
 
-/// An error and what is behind it, outermost first, with the kernel's answer as [`words`] has it.
+/// An error and its sources, outermost first, with an errno in the words of [`words`].
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -28,7 +28,7 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Decodes a return value where -1 is failure and anything else carries no news.
+/// Decodes a return value: -1 is a failure, and any other value has no meaning.
 pub(crate) fn ret(value: libc::c_long) -> Result<(), Errno> {
     if value == -1 {
         Err(Errno::last())
@@ -48,7 +48,7 @@ pub(crate) fn ret_fd(value: libc::c_long) -> Result<OwnedFd, Errno> {
         return Err(Errno::last());
     }
     let fd = RawFd::try_from(value).map_err(|_too_large| Errno::EBADF)?;
-    // SAFETY: the kernel has just returned this descriptor and nobody else knows it.
+    // SAFETY: the kernel has just returned this descriptor, and no other owner exists.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -63,7 +63,7 @@ macro_rules! calls {
         impl Call {
             const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// As messages show it.
+            /// The name in messages.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -99,7 +99,7 @@ impl Call {
     }
 }
 
-/// What failed in a stage: which call, on which element of the list that was being applied, and why.
+/// A failure in a stage: the call, the element of the list, and the errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed {
     /// The call.
@@ -111,7 +111,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// Names the call that has failed: `.map_err(Failed::at(Call::Setns, 2))`.
+    /// Adds the call that failed: `.map_err(Failed::at(Call::Setns, 2))`.
     pub fn at(call: Call, index: usize) -> impl Fn(Errno) -> Self {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         move |errno| Self { call, index, errno }

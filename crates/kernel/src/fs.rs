@@ -1,4 +1,4 @@
-//! Names below a directory descriptor: the *at family, reads and writes.
+//! Files below a directory descriptor: the *at calls, reads and writes.
 
 use crate::errno::{Errno, ret, ret_number};
 use crate::mount::MountAttr;
@@ -39,7 +39,7 @@ impl FileKind {
     }
 }
 
-/// What stat(2) says, as far as it is asked for here.
+/// The result of stat(2), as far as locule uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
     /// The type.
@@ -78,8 +78,8 @@ impl FileStat {
     }
 }
 
-/// What is at `path` from `directory`; a link as the last component is not followed, an empty path is
-/// `directory` itself.
+/// The status of `path` below `directory`. A link as the last component is not followed; an empty
+/// path means `directory` itself.
 pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno> {
     let mut flags = libc::AT_SYMLINK_NOFOLLOW;
     if path.is_empty() {
@@ -100,16 +100,17 @@ pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno
     Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
 }
 
-/// What the descriptor refers to.
+/// The status of the file behind the descriptor.
 pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat, Errno> {
     stat_at(fd, c"")
 }
 
-/// What `path` leads to, links followed. By stat(2). Not for names that a container controls, but by a process that is
-/// confined to the container.
+/// The status of `path`; links are followed. Uses stat(2). Do not use it for names that a container
+/// controls, except in a process that is confined to the container.
 ///
 /// # Errors
-/// ENOENT, ENOTDIR: there is nothing. EACCES: a directory on the way is closed to this process' effective ids.
+/// ENOENT, ENOTDIR: the file does not exist. EACCES: this process' effective ids may not search a
+/// directory of the path.
 pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the path is a C string and the buffer is a whole `stat`.
@@ -118,7 +119,7 @@ pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
     Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
 }
 
-/// The magic number of a procfs, as [`filesystem_magic`] gives it.
+/// The magic number of a procfs, as [`filesystem_magic`] returns it.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 
 /// The magic number of a devpts.
@@ -136,8 +137,8 @@ pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     Ok(unsafe { stat.assume_init() }.f_type)
 }
 
-/// The flags of the mount that `fd` is on: those of [`MountAttr`] but for access times. A file system that is itself read-only
-/// shows as RDONLY too. See statfs(2).
+/// The flags of the mount that `fd` is on: those of [`MountAttr`] except access times. RDONLY also
+/// stands for a read-only file system. See statfs(2).
 ///
 /// # Errors
 /// EBADF, EIO.
@@ -162,10 +163,10 @@ pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<MountAttr, Errno> {
         .collect())
 }
 
-/// Makes a directory. `mode` is cut by the umask.
+/// Makes a directory. The umask reduces `mode`.
 ///
 /// # Errors
-/// EEXIST: the name is taken, by whatever (a dangling link too).
+/// EEXIST: the name exists (even as a dangling link).
 pub fn mkdir_at(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
     // SAFETY: the name is a C string.
     ret(unsafe { libc::mkdirat(directory.as_raw_fd(), name.as_ptr(), mode) }.into())
@@ -182,10 +183,10 @@ pub enum NodeKind {
     Fifo,
 }
 
-/// Makes a device node or a FIFO; never follows a link. `mode` is cut by the umask.
+/// Makes a device node or a FIFO; never follows a link. The umask reduces `mode`.
 ///
 /// # Errors
-/// EEXIST: the name is taken. EPERM: no CAP_MKNOD in the initial user namespace.
+/// EEXIST: the name exists. EPERM: no CAP_MKNOD in the initial user namespace.
 pub fn mknod_at(
     directory: BorrowedFd<'_>,
     name: &CStr,
@@ -203,29 +204,29 @@ pub fn mknod_at(
     ret(unsafe { libc::mknodat(directory.as_raw_fd(), name.as_ptr(), mode, device) }.into())
 }
 
-/// Makes a symbolic link `name` that says `target`.
+/// Makes a symbolic link `name` to `target`.
 pub fn symlink_at(target: &CStr, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     // SAFETY: both are C strings.
     ret(unsafe { libc::symlinkat(target.as_ptr(), directory.as_raw_fd(), name.as_ptr()) }.into())
 }
 
-/// Removes a name that is no directory.
+/// Removes a name that is not a directory.
 pub fn unlink_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     // SAFETY: the name is a C string.
     ret(unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) }.into())
 }
 
-/// What the symbolic link says, into `buffer`; gives its length. A longer text is cut: a full buffer must be
-/// taken for that.
+/// Reads the target of the symbolic link into `buffer`; returns its length. A longer target is cut,
+/// so a full buffer may be incomplete.
 ///
 /// # Errors
-/// EINVAL: no symbolic link.
+/// EINVAL: not a symbolic link.
 pub fn readlink_at(
     directory: BorrowedFd<'_>,
     name: &CStr,
     buffer: &mut [u8],
 ) -> Result<usize, Errno> {
-    // SAFETY: the name is a C string; the pointer and the length are of one slice.
+    // SAFETY: the name is a C string; the pointer and the length are those of one slice.
     let length = unsafe {
         libc::readlinkat(
             directory.as_raw_fd(),
@@ -237,7 +238,7 @@ pub fn readlink_at(
     usize::try_from(length).map_err(|_negative| Errno::last())
 }
 
-/// Changes owner and group of what the descriptor (O_PATH will do) refers to.
+/// Changes owner and group of the file behind the descriptor (which may be O_PATH).
 pub fn chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
     // SAFETY: the empty path is a static C string.
     ret(
@@ -259,8 +260,8 @@ pub fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     ret(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }.into())
 }
 
-/// Sets access and modification time of `name` (a link is not followed; empty: `directory` itself, which must
-/// then not be O_PATH before Linux 5.8).
+/// Sets access and modification time of `name` (a link is not followed; empty: `directory` itself,
+/// which must then not be O_PATH before Linux 5.8).
 pub fn set_times_at(
     directory: BorrowedFd<'_>,
     name: &CStr,
@@ -272,7 +273,7 @@ pub fn set_times_at(
     if name.is_empty() {
         flags = libc::AT_EMPTY_PATH;
     }
-    // SAFETY: the name is a C string, the array holds the two times that the call reads.
+    // SAFETY: the name is a C string, the array has the two times that the call reads.
     ret(
         unsafe { libc::utimensat(directory.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) }
             .into(),
@@ -282,7 +283,7 @@ pub fn set_times_at(
 /// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
-        // SAFETY: the pointer and the length are of one slice.
+        // SAFETY: the pointer and the length are those of one slice.
         let got = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
         match usize::try_from(got) {
             Ok(length) => return Ok(length),
@@ -292,11 +293,11 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Reads at most `buffer.len()` bytes from the beginning of the file, wherever the descriptor stands. Tries again
-/// on EINTR.
+/// Reads at most `buffer.len()` bytes from the beginning of the file, at any offset of the
+/// descriptor. Tries again on EINTR.
 pub fn read_start(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
-        // SAFETY: the pointer and the length are of one slice.
+        // SAFETY: the pointer and the length are those of one slice.
         let got =
             unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
         match usize::try_from(got) {
@@ -310,9 +311,9 @@ pub fn read_start(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno>
 /// Sets an extended attribute of an open file (not O_PATH). See fsetxattr(2).
 ///
 /// # Errors
-/// EOPNOTSUPP: the file system or the security module does not take it.
+/// EOPNOTSUPP: the file system or the security module does not accept it.
 pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the name is a C string; the pointer and the length are of one slice.
+    // SAFETY: the name is a C string; the pointer and the length are those of one slice.
     ret(unsafe {
         libc::fsetxattr(
             fd.as_raw_fd(),
@@ -325,10 +326,10 @@ pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<()
     .into())
 }
 
-/// Writes, in one call, and gives how much was taken. Tries again on EINTR.
+/// Writes in one call, and returns the number of written bytes. Tries again on EINTR.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     loop {
-        // SAFETY: the pointer and the length are of one slice.
+        // SAFETY: the pointer and the length are those of one slice.
         let put = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
         match ret_number(put as libc::c_long) {
             Ok(count) => return usize::try_from(count).map_err(|_too_large| Errno::EOVERFLOW),
@@ -338,10 +339,10 @@ pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Reads entries of a directory into `buffer`; gives the length of what was filled, 0 at the end.
-/// [`Entries`] takes it apart. See getdents64(2).
+/// Reads entries of a directory into `buffer`; returns the length of the entries, 0 at the end.
+/// [`Entries`] parses them. See getdents64(2).
 pub fn read_directory(directory: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the pointer and the length are of one slice.
+    // SAFETY: the pointer and the length are those of one slice.
     let length = unsafe {
         libc::syscall(
             libc::SYS_getdents64,
@@ -353,7 +354,7 @@ pub fn read_directory(directory: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<us
     usize::try_from(length).map_err(|_negative| Errno::last())
 }
 
-/// The names in what [`read_directory`] has filled, without `.` and `..`.
+/// The names in the buffer of [`read_directory`], without `.` and `..`.
 #[derive(Debug)]
 pub struct Entries<'buffer>(pub &'buffer [u8]);
 
@@ -374,7 +375,7 @@ impl<'buffer> Iterator for Entries<'buffer> {
     }
 }
 
-/// Changes the working directory to an open directory (O_PATH will do).
+/// Changes the working directory to an open directory (which may be O_PATH).
 pub fn fchdir(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     ret(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())

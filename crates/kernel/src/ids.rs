@@ -4,8 +4,8 @@ use crate::errno::{Errno, ret};
 
 /// Replaces the supplementary groups. See setgroups(2).
 pub fn setgroups(groups: &[u32]) -> Result<(), Errno> {
-    // The raw call: libc's own signals other threads, which do not exist here.
-    // SAFETY: the pointer and the length are of one slice.
+    // The raw call: libc's function signals other threads, which do not exist here.
+    // SAFETY: the pointer and the length are those of one slice.
     ret(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })
 }
 
@@ -39,13 +39,13 @@ pub fn getresgid() -> Result<[u32; 3], Errno> {
     Ok(ids)
 }
 
-/// The supplementary groups, into `buffer`; gives how many there are.
+/// Reads the supplementary groups into `buffer`; returns their number.
 ///
 /// # Errors
-/// EINVAL: there are more than fit.
+/// EINVAL: there are more groups than fit.
 pub fn getgroups(buffer: &mut [u32]) -> Result<usize, Errno> {
     let room = libc::c_int::try_from(buffer.len()).map_err(|_too_large| Errno::EINVAL)?;
-    // SAFETY: the pointer and the length are of one slice.
+    // SAFETY: the pointer and the length are those of one slice.
     let count = unsafe { libc::getgroups(room, buffer.as_mut_ptr()) };
     usize::try_from(count).map_err(|_negative| Errno::last())
 }
@@ -119,7 +119,8 @@ fn prctl(option: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> li
     unsafe { libc::prctl(option, first, second, 0, 0) }
 }
 
-/// Whether capability `number` is in the bounding set; EINVAL for a number the kernel does not have.
+/// Whether capability `number` is in the bounding set; EINVAL for a number the kernel does not
+/// have.
 pub fn bounding_has(number: u8) -> Result<bool, Errno> {
     match prctl(libc::PR_CAPBSET_READ, number.into(), 0) {
         -1 => Err(Errno::last()),
@@ -127,7 +128,7 @@ pub fn bounding_has(number: u8) -> Result<bool, Errno> {
     }
 }
 
-/// Takes capability `number` out of the bounding set. Needs CAP_SETPCAP.
+/// Removes capability `number` from the bounding set. Needs CAP_SETPCAP.
 pub fn bounding_drop(number: u8) -> Result<(), Errno> {
     ret(prctl(libc::PR_CAPBSET_DROP, number.into(), 0).into())
 }
@@ -164,7 +165,7 @@ pub fn ambient_clear() -> Result<(), Errno> {
     .into())
 }
 
-/// Says whether the permitted set outlives the change of all user ids away from 0, until execve.
+/// Sets whether the permitted set stays when all user ids change from 0, until execve.
 pub fn keep_capabilities(keep: bool) -> Result<(), Errno> {
     ret(prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).into())
 }

@@ -5,10 +5,11 @@ use std::ffi::c_char;
 use std::ptr;
 
 bitflags::bitflags! {
-    /// Who may do what with a key: possessor, owner, group, others; a byte each. See keyctl_setperm(3).
+    /// The permissions of a key: one byte each for possessor, owner, group and others. See
+    /// keyctl_setperm(3).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct KeyPermissions: u32 {
-        /// Whoever possesses it may view, read, write, search, link and change it.
+        /// A possessor may view, read, write, search, link and change the key.
         const POSSESSOR_ALL = 0x3f00_0000;
     }
 }
@@ -16,10 +17,11 @@ bitflags::bitflags! {
 /// KEY_SPEC_SESSION_KEYRING: the caller's own session keyring, possessed.
 const SESSION: libc::c_int = -3;
 
-/// Gives this process a new, anonymous session keyring. See keyctl_join_session_keyring(3).
+/// Creates a new, anonymous session keyring for this process. See keyctl_join_session_keyring(3).
 ///
 /// # Errors
-/// ENOSYS: this kernel has no keyrings. EDQUOT: the user has as many keys as /proc/sys/kernel/keys permits.
+/// ENOSYS: this kernel has no keyrings. EDQUOT: the user has as many keys as /proc/sys/kernel/keys
+/// permits.
 pub fn join_new_session() -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: a null name is permitted and means "anonymous".
@@ -32,7 +34,8 @@ pub fn join_new_session() -> Result<(), Errno> {
     })
 }
 
-/// Sets the permissions of this process' session keyring; what is not named is nobody's. See keyctl_setperm(3).
+/// Sets the permissions of this process' session keyring; permissions that are not named are
+/// denied. See keyctl_setperm(3).
 pub fn set_session_permissions(permissions: KeyPermissions) -> Result<(), Errno> {
     const KEYCTL_SETPERM: libc::c_int = 5;
     // SAFETY: no memory is passed.

@@ -1,10 +1,11 @@
-//! Landlock: rulesets by which a process restricts itself and all that come after it. See landlock(7).
+//! Landlock: rulesets with which a process restricts itself and its descendants. See landlock(7).
 
 use crate::errno::{Errno, ret, ret_fd, ret_number};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// What a ruleset denies unless a rule allows it: `struct landlock_ruleset_attr` of linux/landlock.h, without what
-/// came after ABI 6. A kernel that does not know a field takes it when it is zero.
+/// The rights that a ruleset denies unless a rule allows them: `struct landlock_ruleset_attr` of
+/// linux/landlock.h, without the fields after ABI 6. A kernel that does not know a field accepts it
+/// if it is zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Handled {
@@ -34,7 +35,7 @@ bitflags::bitflags! {
     /// How a ruleset is enforced. See landlock_restrict_self(2).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct RestrictFlags: u32 {
-        /// Denials are told to the audit log also after an execve(2); ABI 7.
+        /// Denials go to the audit log also after an execve(2); ABI 7.
         const LOG_NEW_EXEC_ON = 1 << 1;
     }
 }
@@ -48,7 +49,7 @@ const RULE_NET_PORT: libc::c_uint = 2;
 /// # Errors
 /// ENOSYS: built without Landlock, or before Linux 5.13. EOPNOTSUPP: off since boot (`lsm=`).
 pub fn abi() -> Result<u32, Errno> {
-    // SAFETY: with this flag the kernel wants a null pointer and a size of zero.
+    // SAFETY: with this flag the kernel requires a null pointer and a size of zero.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -60,12 +61,13 @@ pub fn abi() -> Result<u32, Errno> {
     ret_number(answer).map(|abi| u32::try_from(abi).unwrap_or(u32::MAX))
 }
 
-/// Makes a ruleset that denies what is handled; the descriptor is close-on-exec. Linux 5.13.
+/// Makes a ruleset that denies the handled rights; the descriptor is close-on-exec. Linux 5.13.
 ///
 /// # Errors
-/// EINVAL: an unknown right. E2BIG: a field that this kernel does not have is not zero. ENOMSG: nothing is handled.
+/// EINVAL: an unknown right. E2BIG: a field that this kernel does not have is not zero. ENOMSG: no
+/// right is handled.
 pub fn create_ruleset(handled: Handled) -> Result<OwnedFd, Errno> {
-    // SAFETY: the pointer is to a whole structure whose size is said; the kernel only reads it.
+    // SAFETY: the pointer refers to a whole structure of the given size; the kernel only reads it.
     ret_fd(unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -76,11 +78,12 @@ pub fn create_ruleset(handled: Handled) -> Result<OwnedFd, Errno> {
     })
 }
 
-/// Allows `allowed` (LANDLOCK_ACCESS_FS_*) at `parent` and beneath it; an O_PATH handle will do. Linux 5.13.
+/// Allows `allowed` (LANDLOCK_ACCESS_FS_*) at `parent` and beneath it; an O_PATH handle is enough.
+/// Linux 5.13.
 ///
 /// # Errors
-/// EINVAL: `allowed` is not handled, or is for directories and `parent` is none. ENOMSG: nothing is allowed. EBADFD:
-/// `parent` is of a file system without names.
+/// EINVAL: `allowed` is not handled, or applies to directories and `parent` is not one. ENOMSG: no
+/// right is allowed. EBADFD: `parent` is on a file system without names.
 pub fn allow_beneath(
     ruleset: BorrowedFd<'_>,
     parent: BorrowedFd<'_>,
@@ -123,11 +126,11 @@ pub fn allow_port(ruleset: BorrowedFd<'_>, port: u16, allowed: u64) -> Result<()
     })
 }
 
-/// Restricts this thread, and what it will make, to the ruleset. There is no way back. Linux 5.13.
+/// Restricts this thread and its future children to the ruleset. This cannot be undone. Linux 5.13.
 ///
 /// # Errors
-/// EPERM: neither no_new_privs nor CAP_SYS_ADMIN in the user namespace. E2BIG: 16 rulesets are in force already. EINVAL: an
-/// unknown flag.
+/// EPERM: neither no_new_privs nor CAP_SYS_ADMIN in the user namespace. E2BIG: 16 rulesets are
+/// active already. EINVAL: an unknown flag.
 pub fn restrict_self(ruleset: BorrowedFd<'_>, flags: RestrictFlags) -> Result<(), Errno> {
     // SAFETY: the descriptor is open for the call.
     ret(unsafe {

@@ -1,9 +1,9 @@
 //! System calls of locule.
 //!
-//! The only door to the kernel for calls that std and nix do not have, and, besides `seal`, the only
-//! crate with `unsafe` code. A wrapper has a safe signature, typed fds and flags, and no policy: no
-//! retries (but for EINTR where the man page allows it), no fallbacks, no allocation, so that init may
-//! call every one of them after the clone. Knows nothing of containers.
+//! All system calls that std and nix do not have are here. Besides `seal`, this is the only crate
+//! with `unsafe` code. A wrapper has a safe signature, typed fds and flags, and no policy: no
+//! retries (except for EINTR where the man page allows it), no fallbacks, no allocation. So init
+//! may call every wrapper after the clone. The crate knows nothing about containers.
 
 #![cfg_attr(
     test,

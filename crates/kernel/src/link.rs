@@ -1,4 +1,4 @@
-//! Network links by the old ioctls, which need neither a netlink dialogue nor memory.
+//! Network links with the old ioctls, which need neither netlink messages nor allocation.
 
 use crate::errno::{Errno, ret, ret_fd};
 use std::mem;
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 /// Brings the loopback link of this network namespace up. See netdevice(7).
 pub fn loopback_up() -> Result<(), Errno> {
     const IFF_UP: libc::c_short = 1;
-    // Any socket serves; one of this family needs no network protocol in the kernel.
+    // Any socket works; one of this family needs no network protocol in the kernel.
     // SAFETY: no memory is passed.
     let socket = ret_fd(
         unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into(),

@@ -1,7 +1,7 @@
-//! The mount API that works by descriptors.
+//! The mount API that works with descriptors.
 //!
-//! A mount is made detached (from nothing, or as a copy), given its attributes, and then attached where a
-//! descriptor says. See fsopen(2), open_tree(2), mount_setattr(2), move_mount(2).
+//! A mount is made detached (new, or as a copy), gets its attributes, and is then attached at the
+//! place of a descriptor. See fsopen(2), open_tree(2), mount_setattr(2), move_mount(2).
 
 use crate::errno::{Errno, ret, ret_fd};
 use std::ffi::CStr;
@@ -25,7 +25,8 @@ bitflags::bitflags! {
         const NOATIME = 0x10;
         /// Access times are always updated; one value of [`MountAttr::ATIME`].
         const STRICTATIME = 0x20;
-        /// The field of access times; all zero is relatime. To change it, clear it whole and set one value.
+        /// The field of access times; all zero is relatime. To change it, clear the whole field and
+        /// set one value.
         const ATIME = 0x70;
         /// Access times of directories are not updated.
         const NODIRATIME = 0x80;
@@ -37,7 +38,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// Flags of a new superblock, as mount(2) takes them.
+    /// Flags of a new superblock, as for mount(2).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct SuperblockFlags: libc::c_ulong {
         /// Nothing can be written.
@@ -53,12 +54,12 @@ bitflags::bitflags! {
     }
 }
 
-/// How far a call reaches.
+/// The depth of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// One mount.
     Top,
-    /// It and all mounts below (AT_RECURSIVE).
+    /// The mount and all mounts below it (AT_RECURSIVE).
     Tree,
 }
 
@@ -67,18 +68,18 @@ pub enum Depth {
 pub enum Follow {
     /// It is followed.
     Yes,
-    /// It is the thing itself.
+    /// The link itself is meant.
     No,
 }
 
 /// A propagation type. See mount_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
-    /// Nothing goes in or out.
+    /// No propagation.
     Private,
-    /// Both ways, between peers.
+    /// Mounts propagate in both directions between peers.
     Shared,
-    /// In only.
+    /// Mounts only propagate in.
     Slave,
     /// Private, and cannot be the source of a bind mount.
     Unbindable,
@@ -93,7 +94,7 @@ pub struct AttrChange<'fd> {
     pub clear: MountAttr,
     /// Change the propagation type.
     pub propagation: Option<Propagation>,
-    /// The user namespace that [`MountAttr::IDMAP`] wants.
+    /// The user namespace for [`MountAttr::IDMAP`].
     pub id_map: Option<BorrowedFd<'fd>>,
 }
 
@@ -113,7 +114,7 @@ fn fsconfig(
     key: *const libc::c_char,
     value: *const libc::c_char,
 ) -> Result<(), Errno> {
-    // SAFETY: both pointers are null or of C strings that the three callers hold.
+    // SAFETY: each pointer is null or a C string that the caller holds.
     ret(unsafe {
         libc::syscall(
             libc::SYS_fsconfig,
@@ -137,7 +138,7 @@ pub fn fsconfig_flag(context: BorrowedFd<'_>, key: &CStr) -> Result<(), Errno> {
 /// Sets a parameter to a string of at most 255 bytes.
 ///
 /// # Errors
-/// EINVAL: the file system does not know it, does not like the value, or the value is too long.
+/// EINVAL: the file system does not know it, does not accept the value, or the value is too long.
 pub fn fsconfig_string(context: BorrowedFd<'_>, key: &CStr, value: &CStr) -> Result<(), Errno> {
     fsconfig(context, 1, key.as_ptr(), value.as_ptr())
 }
@@ -145,12 +146,14 @@ pub fn fsconfig_string(context: BorrowedFd<'_>, key: &CStr, value: &CStr) -> Res
 /// Makes the superblock (FSCONFIG_CMD_CREATE).
 ///
 /// # Errors
-/// EPERM: not in this user namespace. EINVAL: the parameters together make no sense. ENOMEM, ENOENT and more.
+/// EPERM: not in this user namespace. EINVAL: the parameters contradict each other. ENOMEM, ENOENT
+/// and more.
 pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<(), Errno> {
     fsconfig(context, 6, std::ptr::null(), std::ptr::null())
 }
 
-/// Makes a detached mount of the superblock. The descriptor is also one of its root directory (O_PATH).
+/// Makes a detached mount of the superblock. The descriptor is also one of its root directory
+/// (O_PATH).
 ///
 /// # Errors
 /// EPERM: in a user namespace, a proc or sysfs would show more than the visible ones do.
@@ -169,11 +172,13 @@ pub fn fsmount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd
     })
 }
 
-/// Makes a file system and mounts it on the name `target`, which must be beyond the reach of others. `data` is at most 4095
-/// bytes. For parameters that are too long for [`fsconfig_string`]. See mount(2).
+/// Makes a file system and mounts it on the name `target`, which no other process may be able to
+/// change. `data` has at most 4095 bytes. Use it for parameters that are too long for
+/// [`fsconfig_string`]. See mount(2).
 ///
 /// # Errors
-/// ENODEV: the kernel has no such type. EINVAL: the file system does not like `data`. ENOENT, ENOTDIR, EPERM and more.
+/// ENODEV: the kernel has no such type. EINVAL: the file system does not accept `data`. ENOENT,
+/// ENOTDIR, EPERM and more.
 pub fn mount_classic(
     source: &CStr,
     target: &CStr,
@@ -194,12 +199,12 @@ pub fn mount_classic(
     .into())
 }
 
-/// Makes a detached copy of the mount at `path` from `directory`, like a bind mount; an empty path is
-/// `directory` itself. Linux 5.2.
+/// Makes a detached copy of the mount at `path` from `directory`, like a bind mount; an empty path
+/// is `directory` itself. Linux 5.2.
 ///
 /// # Errors
-/// EINVAL: unbindable, of another mount namespace, or locked mounts lie below and `depth` is the top only.
-/// ENOENT, ENOTDIR, EACCES, EPERM.
+/// EINVAL: the mount is unbindable or of another mount namespace, or it has locked mounts below and
+/// `depth` is only the top. ENOENT, ENOTDIR, EACCES, EPERM.
 pub fn clone_tree(
     directory: BorrowedFd<'_>,
     path: &CStr,
@@ -228,10 +233,12 @@ pub fn clone_tree(
     })
 }
 
-/// Attaches the mount `from` (detached, or else it moves) on top of what `to` refers to. Linux 5.2.
+/// Attaches the mount `from` on top of the file behind `to`. A mount that is not detached is moved.
+/// Linux 5.2.
 ///
 /// # Errors
-/// ENOTDIR: one is a directory, the other is not. EINVAL: not a mount's root, or of another namespace.
+/// ENOTDIR: one is a directory, the other is not. EINVAL: not a mount's root, or of another
+/// namespace.
 pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     move_mount_raw(from, to.as_raw_fd(), EMPTY)
 }
@@ -266,11 +273,12 @@ struct MountAttrArgs {
     user_namespace: u64,
 }
 
-/// Changes the mount whose root is `path` from `directory`; an empty path is `directory` itself. Linux 5.12.
+/// Changes the mount whose root is `path` from `directory`; an empty path is `directory` itself.
+/// Linux 5.12.
 ///
 /// # Errors
-/// EPERM: a flag is locked in this user namespace. EBUSY: a file is open for writing where RDONLY is wanted.
-/// EINVAL: not the root of a mount, or the file system cannot have mapped ids.
+/// EPERM: a flag is locked in this user namespace. EBUSY: RDONLY is requested while a file is open
+/// for writing. EINVAL: not the root of a mount, or the file system does not support mapped ids.
 pub fn mount_setattr(
     directory: BorrowedFd<'_>,
     path: &CStr,
@@ -299,7 +307,7 @@ pub fn mount_setattr(
             Some(fd) => u64::try_from(fd.as_raw_fd()).map_err(|_negative| Errno::EBADF)?,
         },
     };
-    // SAFETY: the path is a C string; `args` is a whole structure and its size is said.
+    // SAFETY: the path is a C string; `args` is a whole structure, and its size is passed.
     ret(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -312,27 +320,28 @@ pub fn mount_setattr(
     })
 }
 
-/// Makes the working directory the root of the mount namespace and stacks the old root on top of it.
-/// See pivot_root(2), `pivot_root(".", ".")`.
+/// Makes the working directory the root of the mount namespace and stacks the old root on top of
+/// it. See pivot_root(2), `pivot_root(".", ".")`.
 ///
 /// # Errors
-/// EINVAL: the working directory is no mount's root, or a parent mount is shared.
+/// EINVAL: the working directory is not the root of a mount, or a parent mount is shared.
 pub fn pivot_root_here() -> Result<(), Errno> {
     // SAFETY: both paths are static C strings.
     ret(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })
 }
 
-/// Takes the topmost mount at `path` and all below it out of the mount namespace (MNT_DETACH).
+/// Detaches the topmost mount at `path` and all mounts below it from the mount namespace
+/// (MNT_DETACH).
 ///
 /// # Errors
-/// EINVAL: no mount point, or locked in this user namespace.
+/// EINVAL: not a mount point, or locked in this user namespace.
 pub fn detach(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path is a C string.
     ret(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }.into())
 }
 
-/// A path of /proc/PID/mountinfo, where blanks and the like are three octal digits. Allocates: not for
-/// init. See [proc_pid_mountinfo(5)].
+/// Decodes a path of /proc/PID/mountinfo, where spaces and similar characters are three octal
+/// digits. It allocates, so init must not call it. See [proc_pid_mountinfo(5)].
 ///
 /// [proc_pid_mountinfo(5)]: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 pub fn unescape(text: &str) -> Vec<u8> {

@@ -5,14 +5,16 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// The working directory, for calls that take a directory and a name. An absolute name ignores it.
-// SAFETY: AT_FDCWD is no descriptor that anybody could close; the kernel gives it a meaning of its own.
+// SAFETY: AT_FDCWD is not a real descriptor, so nothing can close it; the kernel gives it a special
+// meaning.
 pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
 
 bitflags::bitflags! {
-    /// How a file is opened; close-on-exec and O_NOCTTY go without saying. Nothing set: for reading.
+    /// How a file is opened. Close-on-exec and O_NOCTTY are always set. An empty value opens for
+    /// reading.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct OpenFlags: u64 {
-        /// A handle of the place only (O_PATH): no read, no write, no side effect of opening.
+        /// Only a handle (O_PATH): no read, no write, no side effect of opening.
         const PATH = libc::O_PATH as u64;
         /// It must be a directory.
         const DIRECTORY = libc::O_DIRECTORY as u64;
@@ -20,37 +22,37 @@ bitflags::bitflags! {
         const NOFOLLOW = libc::O_NOFOLLOW as u64;
         /// For writing.
         const WRITE = libc::O_WRONLY as u64;
-        /// For both.
+        /// For reading and writing.
         const READ_WRITE = libc::O_RDWR as u64;
-        /// It is made, and must not exist before: O_CREAT and O_EXCL, which belong together here.
+        /// The file is created and must not exist before: O_CREAT and O_EXCL together.
         const CREATE_NEW = (libc::O_CREAT | libc::O_EXCL) as u64;
-        /// A FIFO or a terminal does not make the open wait.
+        /// The open does not wait for a FIFO or a terminal.
         const NONBLOCK = libc::O_NONBLOCK as u64;
     }
 }
 
 bitflags::bitflags! {
-    /// What a look-up must not do. See openat2(2).
+    /// Restrictions of a look-up. See openat2(2).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Resolve: u64 {
-        /// Cross a mount point: EXDEV.
+        /// No crossing of a mount point: EXDEV.
         const NO_XDEV = 0x01;
-        /// Follow a magic link such as /proc/self/fd/3: ELOOP.
+        /// No magic link such as /proc/self/fd/3: ELOOP.
         const NO_MAGICLINKS = 0x02;
-        /// Follow a symbolic link: ELOOP.
+        /// No symbolic link: ELOOP.
         const NO_SYMLINKS = 0x04;
-        /// Leave the directory: EXDEV. Absolute names are such.
+        /// No path out of the directory: EXDEV. This includes absolute names.
         const BENEATH = 0x08;
-        /// See anything above the directory: it is `/` for absolute names and links and for `..`.
+        /// The directory is the root: it is `/` for absolute names and links and for `..`.
         const IN_ROOT = 0x10;
     }
 }
 
-/// Opens `path` from `directory`. `mode` counts only with [`OpenFlags::CREATE_NEW`]. Linux 5.6.
+/// Opens `path` below `directory`. `mode` counts only with [`OpenFlags::CREATE_NEW`]. Linux 5.6.
 ///
 /// # Errors
-/// EAGAIN: the kernel could not rule out that a race with a rename led outside; try again. ELOOP, EXDEV: what
-/// `resolve` forbids. ENOENT, ENOTDIR, EACCES as for open(2).
+/// EAGAIN: a concurrent rename might have led outside; try again. ELOOP, EXDEV: what `resolve`
+/// forbids. ENOENT, ENOTDIR, EACCES as for open(2).
 pub fn openat2(
     directory: BorrowedFd<'_>,
     path: &CStr,
@@ -68,7 +70,7 @@ pub fn openat2(
         how.mode = mode.into();
     }
     how.resolve = resolve.bits();
-    // SAFETY: the path is a C string; `how` is a whole structure and its size is said.
+    // SAFETY: the path is a C string; `how` is a whole structure, and its size is passed.
     ret_fd(unsafe {
         libc::syscall(
             libc::SYS_openat2,

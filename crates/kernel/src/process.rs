@@ -1,4 +1,5 @@
-//! What nix lacks of a process: limits, actions of signals, descriptors by number, execution, time.
+//! Process calls that nix does not have: limits, actions of signals, descriptors by number,
+//! execution, time.
 
 use crate::errno::{Errno, ret, ret_number};
 use nix::sys::signal::SigSet;
@@ -8,24 +9,25 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 use std::{mem, ptr};
 
-/// CPUs that a mask has room for: more than any kernel is built for (CONFIG_NR_CPUS, at most 8192).
+/// The number of CPUs in a mask: more than any kernel supports (CONFIG_NR_CPUS, at most 8192).
 const CPUS: usize = 8192;
 
-/// Takes back what sched_setaffinity(2) has narrowed: this process may run on every CPU of its cpuset, now and when the
-/// cpuset changes. For a process that is in its cgroups already.
+/// Removes a CPU mask of sched_setaffinity(2): this process may then run on every CPU of its
+/// cpuset, now and after changes of the cpuset. Call it when the process is in its cgroups.
 ///
 /// # Errors
 /// ENOSYS, EPERM, EACCES: a filter or a security module forbids it. See
 /// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
 pub fn allow_every_cpu() -> Result<(), Errno> {
     let mask = [u8::MAX; CPUS / 8];
-    // SAFETY: the pointer and the size are of one array. The kernel takes as much of it as it has CPUs for.
+    // SAFETY: the pointer and the size are of one array. The kernel reads only the part for its
+    // CPUs.
     ret(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) })
 }
 
 /// Sets the NIS domain name of the UTS namespace: at most 64 bytes.
 pub fn setdomainname(name: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the pointer and the length are of one slice.
+    // SAFETY: the pointer and the length are those of one slice.
     ret(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())
 }
 
@@ -35,7 +37,7 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errn
         rlim_cur: soft,
         rlim_max: hard,
     };
-    // SAFETY: the new limit is a whole structure and the old one is not asked for.
+    // SAFETY: the new limit is a whole structure, and the old one is not requested.
     ret(unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
@@ -47,13 +49,14 @@ pub fn prlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errn
     })
 }
 
-/// The soft and the hard limit of this process for a resource; `u64::MAX` is no limit. See prlimit(2).
+/// The soft and the hard limit of this process for a resource; `u64::MAX` is no limit. See
+/// prlimit(2).
 pub fn rlimit(resource: u32) -> Result<(u64, u64), Errno> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the old limit is a whole structure and no new one is given.
+    // SAFETY: the old limit is a whole structure, and no new one is given.
     ret(unsafe {
         libc::syscall(
             libc::SYS_prlimit64,
@@ -66,7 +69,7 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64), Errno> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
-/// The number of the limit on descriptors.
+/// The number of RLIMIT_NOFILE, the limit on descriptors.
 pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
 
 /// What close_range(2) does with the descriptors.
@@ -84,8 +87,8 @@ pub fn close_range(first: u32, last: u32, closing: Closing) -> Result<(), Errno>
         Closing::Now => 0,
         Closing::OnExec => libc::CLOSE_RANGE_CLOEXEC,
     };
-    // SAFETY: this can close descriptors that others own: callers close what they do not know, right
-    // before an exec, or mark only.
+    // SAFETY: this can close descriptors with another owner. Callers close unknown descriptors only
+    // right before an exec, or only mark them.
     ret(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
 }
 
@@ -98,33 +101,35 @@ pub fn set_close_on_exec(fd: BorrowedFd<'_>, set: bool) -> Result<(), Errno> {
 
 /// Marks `number` close-on-exec, if it is open.
 pub fn mark_close_on_exec(number: RawFd) {
-    // SAFETY: the request changes a flag of the descriptor; a number that is not open is refused.
+    // SAFETY: the request changes a flag of the descriptor; the kernel refuses a number that is not
+    // open.
     unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
 
 /// Whether `number` is an open descriptor of this process.
 pub fn is_open(number: u32) -> bool {
-    // SAFETY: the request reads a flag of the descriptor; a number that is not open is refused.
+    // SAFETY: the request reads a flag of the descriptor; the kernel refuses a number that is not
+    // open.
     RawFd::try_from(number).is_ok_and(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1)
 }
 
-/// Makes `number` refer to what `fd` refers to, and stay open over exec. Nothing happens (but for the flag)
-/// if it already is `fd`. See dup2(2).
+/// Makes `number` a copy of `fd` that stays open over exec. If `number` is `fd` already, only the
+/// flag changes. See dup2(2).
 pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     if fd.as_raw_fd() == number {
         return set_close_on_exec(fd, false);
     }
-    // SAFETY: callers own the number: it is one of 0, 1, 2 in a process that is about to exec.
+    // SAFETY: callers own the number: it is 0, 1 or 2 in a process that is about to exec.
     ret(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into())
 }
 
-/// Gives every signal its default action and unblocks all, as a new program expects it.
+/// Sets every signal to its default action and unblocks all, as a new program expects.
 pub fn reset_signals() -> Result<(), Errno> {
     reset_actions()?;
     unblock_signals()
 }
 
-/// Gives every signal its default action.
+/// Sets every signal to its default action.
 pub fn reset_actions() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
     let action: libc::sigaction = unsafe { mem::zeroed() };
@@ -132,7 +137,7 @@ pub fn reset_actions() -> Result<(), Errno> {
         if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
             continue;
         }
-        // SAFETY: the action is a whole structure; the old one is not asked for.
+        // SAFETY: the action is a whole structure; the old one is not requested.
         ret(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into())?;
     }
     Ok(())
@@ -143,25 +148,26 @@ pub fn unblock_signals() -> Result<(), Errno> {
     SigSet::empty().thread_set_mask()
 }
 
-/// Makes this process be told of, and able to wait for, the end of its children: an ignored SIGCHLD, which exec
-/// hands down, reaps them unseen. See waitid(2).
+/// Sets SIGCHLD to its default action, so that this process can wait for the end of its children.
+/// Exec keeps an ignored SIGCHLD, and with it the kernel reaps children at once. See waitid(2).
 pub fn notice_children() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
     let action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: the action is a whole structure; the old one is not asked for.
+    // SAFETY: the action is a whole structure; the old one is not requested.
     ret(unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) }.into())
 }
 
-/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See setrlimit(2).
+/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See
+/// setrlimit(2).
 pub fn ignore_file_size_signal() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = libc::SIG_IGN;
-    // SAFETY: the action is a whole structure; the old one is not asked for.
+    // SAFETY: the action is a whole structure; the old one is not requested.
     ret(unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut()) }.into())
 }
 
-/// A vector of C strings that ends with a null pointer, as execve(2) wants it.
+/// A vector of C strings that ends with a null pointer, as execve(2) requires.
 #[derive(Debug)]
 pub struct CStringArray {
     strings: Vec<Vec<u8>>,
@@ -192,7 +198,7 @@ impl CStringArray {
     /// Writes `text` over the string at `index` without allocating.
     ///
     /// # Errors
-    /// ENAMETOOLONG: it has no room for it. EINVAL: a NUL in the text, or no such string.
+    /// ENAMETOOLONG: the text is too long. EINVAL: the text has a NUL, or there is no such string.
     pub fn overwrite(&mut self, index: usize, text: &[u8]) -> Result<(), Errno> {
         let string = self.strings.get_mut(index).ok_or(Errno::EINVAL)?;
         if text.contains(&0) {
@@ -210,7 +216,7 @@ impl CStringArray {
     }
 }
 
-/// By the strings: where they are does not count.
+/// Compares the strings, not their addresses.
 impl PartialEq for CStringArray {
     fn eq(&self, other: &Self) -> bool {
         self.strings == other.strings
@@ -240,24 +246,24 @@ pub fn exit_now(status: u8) -> ! {
     unsafe { libc::_exit(status.into()) }
 }
 
-/// The path of the working directory, into `buffer`; gives its length. See getcwd(2).
+/// Reads the path of the working directory into `buffer`; returns its length. See getcwd(2).
 ///
 /// # Errors
 /// ENOENT: the directory was removed. ERANGE: longer than the buffer.
 pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
-    // The raw call: libc's own looks at more than the kernel's answer.
-    // SAFETY: the pointer and the length are of one slice.
+    // The raw call: libc's function does more than the kernel's call.
+    // SAFETY: the pointer and the length are those of one slice.
     let length =
         ret_number(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
     usize::try_from(length).map_err(|_too_large| Errno::ERANGE)
 }
 
-/// Whether this process may execute the file `path`, with its effective ids and capabilities. Linux 5.8. See
-/// [faccessat2(2)](https://man7.org/linux/man-pages/man2/access.2.html). Not for names that a container controls, but by
-/// a process that is confined to the container.
+/// Whether this process may execute the file `path`, with its effective ids and capabilities. Linux
+/// 5.8. See [faccessat2(2)](https://man7.org/linux/man-pages/man2/access.2.html). Do not use it for
+/// names that a container controls, except in a process that is confined to the container.
 ///
 /// # Errors
-/// EACCES: it may not. ENOSYS, EPERM: a system call filter does not know the call.
+/// EACCES: not permitted. ENOSYS, EPERM: a system call filter does not know the call.
 pub fn may_execute(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path is a C string.
     ret(unsafe {
@@ -271,16 +277,17 @@ pub fn may_execute(path: &CStr) -> Result<(), Errno> {
     })
 }
 
-/// The same by access(2), which every filter knows: with the *real* ids and, unless they are root's, without capabilities.
+/// The same with access(2), which every filter knows: with the *real* ids and, unless they are
+/// root's, without capabilities.
 ///
 /// # Errors
-/// EACCES: it may not, or needs its capabilities for it.
+/// EACCES: not permitted, or only with the process' capabilities.
 pub fn may_execute_without_capabilities(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the path is a C string.
     ret(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())
 }
 
-/// What [`poll`] waits for, and its answer in `revents`.
+/// A descriptor and the events that [`poll`] waits for, with the answer in `revents`.
 pub use libc::pollfd as PollFd;
 
 /// There is something to read: a bit of `revents`.
@@ -313,20 +320,21 @@ pub fn poll_out(number: RawFd) -> PollFd {
     }
 }
 
-/// Waits until one of the descriptors has news, at most `timeout` milliseconds (`None`: for ever).
-/// Gives how many have; 0 is a time-out. EINTR is given to the caller. See poll(2).
+/// Waits until one of the descriptors has an event, at most `timeout` milliseconds (`None`: no
+/// limit). Returns the number of descriptors with events; 0 means that the time is over. Returns
+/// EINTR to the caller. See poll(2).
 pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize, Errno> {
     let timeout = timeout.map_or(-1, |ms| {
         libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
     });
-    // SAFETY: the pointer and the length are of one slice.
+    // SAFETY: the pointer and the length are those of one slice.
     let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
     usize::try_from(count).map_err(|_negative| Errno::last())
 }
 
-/// Waits until the other end of a connection is closed, whatever it sends until then, or until there is something
-/// to read from `other`, at most `timeout` milliseconds (`None`: for ever). Says whether it was the first of these.
-/// EINTR is given to the caller.
+/// Waits until the other end of a connection is closed (data from it is ignored) or until there is
+/// something to read from `other`, at most `timeout` milliseconds (`None`: no limit). Returns
+/// whether the connection was closed. Returns EINTR to the caller.
 pub fn wait_for_hang_up(
     socket: BorrowedFd<'_>,
     other: Option<BorrowedFd<'_>>,
@@ -343,7 +351,7 @@ pub fn wait_for_hang_up(
     Ok(fds[0].revents != 0)
 }
 
-/// [`monotonic_ms`] when this much time has passed.
+/// The value of [`monotonic_ms`] when this much time has passed.
 pub fn in_monotonic_ms(time: Duration) -> u64 {
     monotonic_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -13,9 +13,10 @@ bitflags::bitflags! {
         const LOG = 1 << 1;
         /// No speculative store bypass mitigation; Linux 4.17.
         const SPEC_ALLOW = 1 << 2;
-        /// A descriptor for notifications comes back; Linux 5.0.
+        /// The call returns a descriptor for notifications; Linux 5.0.
         const NEW_LISTENER = 1 << 3;
-        /// A caller whose notification was received waits killable only; Linux 5.19, with a listener.
+        /// While a received notification is answered, only a fatal signal interrupts the caller;
+        /// Linux 5.19, with a listener.
         const WAIT_KILLABLE_RECV = 1 << 5;
     }
 }
@@ -26,9 +27,9 @@ bitflags::bitflags! {
 pub struct Instruction {
     /// The operation.
     pub code: u16,
-    /// How many instructions a jump skips when its test holds.
+    /// The number of instructions that a jump skips if its test is true.
     pub jt: u8,
-    /// How many it skips otherwise.
+    /// The number that it skips otherwise.
     pub jf: u8,
     /// The operand.
     pub k: u32,
@@ -36,20 +37,20 @@ pub struct Instruction {
 
 const SET_MODE_FILTER: libc::c_uint = 1;
 
-/// Installs `program` over the filters that this process has. The descriptor for notifications, which
-/// is close-on-exec, comes back if and only if `flags` has NEW_LISTENER. See seccomp(2).
+/// Installs `program` in addition to the existing filters of this process. Returns the descriptor
+/// for notifications (close-on-exec) if and only if `flags` has NEW_LISTENER. See seccomp(2).
 ///
 /// # Errors
 /// EINVAL: more than 4096 instructions, or the kernel's checker refuses them. EACCES: neither
-/// no_new_privs nor CAP_SYS_ADMIN. EBUSY: a filter of this process has a listener already. ENOMEM: all filters
-/// together are too long.
+/// no_new_privs nor CAP_SYS_ADMIN. EBUSY: a filter of this process has a listener already. ENOMEM:
+/// all filters together are too long.
 pub fn load(program: &[Instruction], flags: FilterFlags) -> Result<Option<OwnedFd>, Errno> {
     let length = libc::c_ushort::try_from(program.len()).map_err(|_too_long| Errno::EINVAL)?;
     let fprog = libc::sock_fprog {
         len: length,
         filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
     };
-    // SAFETY: the pointer and the length are of one slice whose elements have the layout of
+    // SAFETY: the pointer and the length are those of one slice whose elements have the layout of
     // `struct sock_filter`; the kernel only reads them.
     let answer = unsafe {
         libc::syscall(
@@ -62,17 +63,18 @@ pub fn load(program: &[Instruction], flags: FilterFlags) -> Result<Option<OwnedF
     if flags.contains(FilterFlags::NEW_LISTENER) {
         return ret_fd(answer).map(Some);
     }
-    // With TSYNC the id of a thread that could not follow is a failure, too.
+    // With TSYNC a positive result is a failure too: the id of a thread that could not get the
+    // filter.
     match ret_number(answer)? {
         0 => Ok(None),
         _thread => Err(Errno::ESRCH),
     }
 }
 
-/// Whether this kernel knows the flags. A load with a bad address fails with EINVAL where it does not; any other
-/// failure is not about the flags.
+/// Whether this kernel knows the flags. A load with an invalid address fails with EINVAL if the
+/// kernel does not know them; any other error has another cause.
 pub fn flags_available(flags: FilterFlags) -> bool {
-    // SAFETY: a null program is refused by the kernel before anything is installed.
+    // SAFETY: the kernel refuses a null program before it installs anything.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

@@ -1,4 +1,4 @@
-//! Signals as something to read. See signalfd(2).
+//! Signals that are read from a descriptor. See signalfd(2).
 
 use crate::errno::{Errno, ret, ret_fd};
 use std::mem;
@@ -14,11 +14,11 @@ impl SignalFd {
         // SAFETY: an empty set is all zeroes.
         let mut set: libc::sigset_t = unsafe { mem::zeroed() };
         for signal in signals {
-            // SAFETY: the set is a whole structure; a bad number is refused.
+            // SAFETY: the set is a whole structure; an invalid number is refused.
             ret(unsafe { libc::sigaddset(&raw mut set, *signal) }.into())?;
         }
         let old = std::ptr::null_mut();
-        // SAFETY: the set is a whole structure; the old one is not asked for.
+        // SAFETY: the set is a whole structure; the old one is not requested.
         ret(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, old) }.into())?;
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
         // SAFETY: the set is a whole structure.
@@ -45,7 +45,7 @@ impl AsFd for SignalFd {
     }
 }
 
-/// Every signal that a process can catch, but for those that tell of its own faults.
+/// Every signal that a process can catch, except those for its own faults.
 pub fn catchable() -> impl Iterator<Item = i32> {
     let faults = [
         libc::SIGSEGV,

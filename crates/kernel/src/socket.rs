@@ -1,7 +1,7 @@
 //! Local sockets: pairs, connections, and descriptors that are sent over them.
 //!
-//! In a sequenced-packet socket one message is one frame. nix has the plain calls; here stands what a
-//! call needs beside them: a retry on EINTR, whole frames, an address by descriptor. See [unix(7)].
+//! In a sequenced-packet socket one message is one frame. nix has the plain calls. This module adds
+//! a retry on EINTR, whole frames, and addresses by descriptor. See [unix(7)].
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
@@ -27,7 +27,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Sends one whole frame, without SIGPIPE. Tries again on EINTR.
 ///
 /// # Errors
-/// EPIPE: the other end is gone. EMSGSIZE: the frame was cut.
+/// EPIPE: the other end is closed. EMSGSIZE: the frame was cut.
 pub fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> Result<(), Errno> {
     let number = socket.as_raw_fd();
     match again(|| socket::send(number, frame, MsgFlags::MSG_NOSIGNAL))? {
@@ -36,8 +36,9 @@ pub fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Receives one frame and gives its length; 0 says that the other end is closed. A frame longer than
-/// `buffer` gives its real length, which the caller must refuse. Tries again on EINTR.
+/// Receives one frame and returns its length; 0 means that the other end is closed. For a frame
+/// longer than `buffer` it returns the real length, and the caller must refuse the frame. Tries
+/// again on EINTR.
 ///
 /// # Errors
 /// ECONNRESET: the other end was closed with frames unread.
@@ -55,12 +56,14 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
-/// Receives one frame as [`receive`] does, and the descriptor that came with it, if one did; close-on-exec.
+/// Receives one frame as [`receive`] does, and the descriptor that came with it, if one did;
+/// close-on-exec.
 pub fn receive_with_fd(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
 ) -> Result<(usize, Option<OwnedFd>), Errno> {
-    // u64s for the alignment of `struct cmsghdr`; room for its header and one descriptor, padding included.
+    // u64s for the alignment of `struct cmsghdr`; room for its header and one descriptor, padding
+    // included.
     let mut control = [0_u64; 3];
     let mut iov = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -74,7 +77,7 @@ pub fn receive_with_fd(
     header.msg_controllen = size_of_val(&control);
     let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
     let length = again(|| {
-        // SAFETY: the header points to two live buffers and says their lengths.
+        // SAFETY: the header points to two live buffers and has their lengths.
         let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
         usize::try_from(got).map_err(|_negative| Errno::last())
     })?;
@@ -83,7 +86,7 @@ pub fn receive_with_fd(
     if first.is_null() {
         return Ok((length, None));
     }
-    // SAFETY: CMSG_FIRSTHDR gives null or a whole header in the control buffer.
+    // SAFETY: CMSG_FIRSTHDR returns null or a whole header in the control buffer.
     let found = unsafe { first.read() };
     if (found.cmsg_level, found.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
         return Ok((length, None));
@@ -92,12 +95,12 @@ pub fn receive_with_fd(
     let data = unsafe { libc::CMSG_DATA(first) };
     // SAFETY: an SCM_RIGHTS message that fits holds at least one descriptor.
     let number = unsafe { data.cast::<libc::c_int>().read_unaligned() };
-    // SAFETY: the kernel has just installed it for this process, and nobody else knows it.
+    // SAFETY: the kernel has just installed it for this process, and no other owner exists.
     Ok((length, Some(unsafe { OwnedFd::from_raw_fd(number) })))
 }
 
-/// An address for the socket `name` in the directory behind `directory`. Goes through /proc/self/fd,
-/// since an address has room for 107 bytes and a state directory may have a longer path.
+/// An address for the socket `name` in the directory behind `directory`. It uses /proc/self/fd,
+/// since an address has room for 107 bytes and the path of a state directory may be longer.
 fn address(directory: BorrowedFd<'_>, name: &str) -> Result<UnixAddr, Errno> {
     let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     UnixAddr::new(path.as_str())
@@ -123,7 +126,7 @@ pub fn listen_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
 /// Connects to the sequenced-packet socket `name` in `directory`; close-on-exec. Needs /proc.
 ///
 /// # Errors
-/// ECONNREFUSED: nobody listens any more. ENOENT: no such socket.
+/// ECONNREFUSED: no process listens any more. ENOENT: no such socket.
 pub fn connect_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     let socket = open(SockType::SeqPacket, SockFlag::empty())?;
     socket::connect(socket.as_raw_fd(), &address(directory, name)?)?;
@@ -145,8 +148,8 @@ pub fn connect_stream(name: &[u8], is_abstract: bool) -> Result<OwnedFd, Errno> 
 /// every send on it wait at most `timeout`, which must not be zero.
 ///
 /// # Errors
-/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody listens. EAGAIN: the listener's
-/// queue was full for the whole time. EPROTOTYPE: another type of socket.
+/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: no process listens. EAGAIN: the
+/// listener's queue was full for the whole time. EPROTOTYPE: another type of socket.
 pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> {
     connect_stream_within(&UnixAddr::new(path)?, timeout)
 }
@@ -211,25 +214,25 @@ fn limit_sends(socket: &OwnedFd, timeout: Duration) -> Result<(), Errno> {
     socket::setsockopt(socket, sockopt::SendTimeout, &timeout)
 }
 
-/// Takes the next connection, close-on-exec. Tries again on EINTR.
+/// Accepts the next connection, close-on-exec. Tries again on EINTR.
 ///
 /// # Errors
 /// EMFILE, ENFILE: too many descriptors.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let number = again(|| socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC))?;
-    // SAFETY: the call has just made it, and nobody else knows it.
+    // SAFETY: the call has just made it, and no other owner exists.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// How many descriptors [`send_fds`] takes at most.
+/// The maximum number of descriptors for [`send_fds`].
 pub const FDS_MAX: usize = 4;
 
 /// Sends all of `message` over a socket, the descriptors with its first byte (SCM_RIGHTS), without
-/// SIGPIPE. Tries again on EINTR and after a part. Does not allocate, as nix's call does.
+/// SIGPIPE. Tries again on EINTR and after a partial send. Unlike nix's call, it does not allocate.
 ///
 /// # Errors
-/// EINVAL: more than [`FDS_MAX`] descriptors, or no byte to send with them. EPIPE, ECONNRESET: the other
-/// end is gone. EAGAIN: the socket's send time-out has passed.
+/// EINVAL: more than [`FDS_MAX`] descriptors, or no byte to send with them. EPIPE, ECONNRESET: the
+/// other end is closed. EAGAIN: the socket's send time-out has passed.
 pub fn send_fds(
     socket: BorrowedFd<'_>,
     message: &[u8],
@@ -252,12 +255,12 @@ pub fn send_fds(
     if !fds.is_empty() {
         let bytes = u32::try_from(size_of_val(fds)).map_err(|_too_many| Errno::EINVAL)?;
         header.msg_control = control.as_mut_ptr().cast();
-        // SAFETY: computes on numbers only.
+        // SAFETY: it only computes with numbers.
         let space = unsafe { libc::CMSG_SPACE(bytes) };
         header.msg_controllen = space as _;
         // SAFETY: the control buffer is larger than one header.
         let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-        // SAFETY: computes on numbers only.
+        // SAFETY: it only computes with numbers.
         let length = unsafe { libc::CMSG_LEN(bytes) };
         // SAFETY: `first` is the aligned start of the control buffer.
         let cmsg = unsafe { &mut *first };
@@ -287,7 +290,7 @@ pub fn send_fds(
 
 fn send_message(socket: BorrowedFd<'_>, header: &libc::msghdr) -> Result<usize, Errno> {
     again(|| {
-        // SAFETY: every pointer in the header is to memory that its caller holds.
+        // SAFETY: every pointer in the header refers to memory that the caller holds.
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), header, libc::MSG_NOSIGNAL) };
         usize::try_from(sent).map_err(|_negative| Errno::last())
     })

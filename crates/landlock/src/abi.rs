@@ -1,20 +1,20 @@
-//! Which kernel knows which right.
+//! The table of rights and the kernels that know them.
 
 use kernel::landlock;
 use spec::landlock::fs_name;
 
-/// A version of the kernel's interface, 0 where there is none.
+/// A version of the kernel's interface; 0 if the kernel has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Abi(pub u32);
 
 impl Abi {
-    /// Asks the kernel. Whatever stands in the way counts as no Landlock.
+    /// Asks the kernel. Any error counts as "no Landlock".
     pub fn probe() -> Self {
         Self(landlock::abi().unwrap_or(0))
     }
 }
 
-/// One thing that can be asked for.
+/// One right or feature that a configuration can request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Right {
     /// A bit of LANDLOCK_ACCESS_FS_*.
@@ -27,13 +27,14 @@ pub(crate) enum Right {
     Audit,
 }
 
-/// The first ABI with the LANDLOCK_ACCESS_FS_* bit of this number; before it all have been there from the start.
+/// The first ABI with the LANDLOCK_ACCESS_FS_* bit of this number; all bits before it are in every
+/// ABI.
 const FS: [(u32, u32); 4] = [(13, 2), (14, 3), (15, 5), (16, 9)];
-/// Of LANDLOCK_ACCESS_NET_*, in order.
+/// The first ABI with each of LANDLOCK_ACCESS_NET_*, in order.
 const NET: [u32; 4] = [4, 4, 10, 10];
-/// Of LANDLOCK_SCOPE_*, in order.
+/// The first ABI with each of LANDLOCK_SCOPE_*, in order.
 const SCOPE: [u32; 2] = [6, 6];
-/// Of the flag for the audit log.
+/// The first ABI with the flag for the audit log.
 const AUDIT: u32 = 7;
 
 /// The kernel that an ABI came with.
@@ -53,7 +54,7 @@ impl Right {
         })
     }
 
-    /// As the configuration calls it.
+    /// Its name in the configuration.
     pub(crate) fn name(self) -> &'static str {
         let word = |words: &[&'static str], number: usize| words.get(number).copied();
         match self {
@@ -67,7 +68,7 @@ impl Right {
         }
     }
 
-    /// The property of the annotation's document that asks for it.
+    /// The property of the annotation's document for it.
     pub(crate) fn pointer(self) -> String {
         spec::landlock::pointer(&match self {
             Self::Fs(_) => "/handledAccessFs".to_owned(),
@@ -103,7 +104,8 @@ mod tests {
         assert_eq!(linux(Abi(0)), "a later one");
     }
 
-    /// The table against the kernel: a ruleset with the right is made if and only if the kernel's ABI has it.
+    /// Compares the table with the kernel: the kernel accepts a ruleset with a right if and only if
+    /// its ABI has the right.
     #[test]
     fn the_kernel_agrees_about_every_right() {
         let abi = Abi::probe();

@@ -1,8 +1,9 @@
-//! Landlock: what a container may no longer do to files, ports and other processes.
+//! Landlock: restricts a container's access to files, ports and other processes.
 //!
-//! Decides which of the rights that a configuration names this kernel knows ([`abi`]), what becomes of the others, and
-//! what the rules mean for the files that are found ([`Plan`]). Does not read the annotation: that is crate `spec`. When
-//! the restriction begins is the caller's matter. Described in docs/landlock.md; source: landlock(7).
+//! Decides which rights of a configuration this kernel knows ([`abi`]), what happens with the
+//! others, and what the rules mean for the files that are found ([`Plan`]). It does not read the
+//! annotation; the crate `spec` does. The caller decides when the restriction begins. Described in
+//! docs/landlock.md; source: landlock(7).
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! A container's ruleset as data, and making and enforcing it.
+//! Plans, makes and enforces a container's ruleset.
 //!
-//! Which rights are handled is decided before the clone. The files are looked for in the finished tree of the container, by
-//! init, with a look-up that its caller gives: what a name means there is the caller's matter, and no name is looked up
-//! twice. The ruleset is enforced later, when nothing is left to do but the exec.
+//! The handled rights are decided before the clone. Init opens the files in the finished tree of
+//! the container, with a look-up function of its caller: the caller decides what a name means
+//! there, and no name is looked up twice. The ruleset is enforced later, right before the exec.
 
 use crate::abi::{Abi, Right, linux};
 use kernel::errno::words;
@@ -17,57 +17,58 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Why a container's ruleset cannot be.
+/// Why a container's ruleset is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The annotation asks for what cannot be.
+    /// The annotation asks for something that is not possible.
     #[error(transparent)]
     Config(#[from] Diagnostic),
 }
 
-/// What init makes and enforces.
+/// The ruleset that init makes and enforces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     handled: Handled,
     flags: RestrictFlags,
     rules: Vec<Rule>,
-    /// Port and LANDLOCK_ACCESS_NET_*.
+    /// A port and its LANDLOCK_ACCESS_NET_*.
     ports: Vec<(u16, u64)>,
 }
 
-/// What is allowed at and beneath one path.
+/// The rights at and beneath one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     path: CString,
-    /// Where it comes from: indices of `pathBeneath` and of its `paths`.
+    /// Its source: the indices in `pathBeneath` and in its `paths`.
     place: (usize, usize),
-    /// Of a directory; of another file what makes sense for it.
+    /// The rights for a directory. Another file gets only the rights that apply to it.
     allowed: u64,
-    /// What has to make sense.
+    /// The rights that must apply to the file.
     named: u64,
     missing: Missing,
 }
 
-/// What becomes of a path that does not exist.
+/// What happens if a path does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Fails,
     IsPassedOver,
 }
 
-/// The rights that a file other than a directory can have: execute, write_file, read_file, truncate, ioctl_dev,
-/// resolve_unix.
+/// The rights that a file other than a directory can have: execute, write_file, read_file,
+/// truncate, ioctl_dev, resolve_unix.
 const OF_FILES: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15 | 1 << 16;
 
-/// How many paths a failure can tell apart.
+/// The number of paths that a failure can distinguish.
 const PATHS: usize = u16::MAX as usize;
 
 impl Plan {
-    /// Decides what a kernel with this interface can restrict. `None`: nothing. Gives the warnings too.
+    /// Decides what a kernel with this interface can restrict. `None`: nothing. Returns the
+    /// warnings too.
     ///
     /// # Errors
-    /// A [`Diagnostic`] with the pointer of what the kernel does not know, unless the mode is best effort; more paths
-    /// than a failure can tell apart.
+    /// A [`Diagnostic`] with the pointer of a right that the kernel does not know, unless the mode
+    /// is best effort; or for more paths than a failure can distinguish.
     pub fn lower(landlock: &Landlock, abi: Abi) -> Result<(Option<Self>, Vec<String>), Error> {
         let (known, unknown): (Vec<_>, Vec<_>) = asked(landlock)
             .into_iter()
@@ -102,11 +103,11 @@ impl Plan {
         Ok((Some(plan), warnings))
     }
 
-    /// Makes the ruleset, in init. `open` gives an O_PATH handle of what a path means in the container's root. Allocates
-    /// nothing.
+    /// Makes the ruleset, in init. `open` returns an O_PATH handle of a path in the container's
+    /// root. Allocates nothing.
     ///
     /// # Errors
-    /// What [`Self::describe`] tells.
+    /// A failure that [`Self::describe`] explains.
     pub fn make(&self, open: impl Fn(&CStr) -> Result<OwnedFd, Errno>) -> Result<Ruleset, Failed> {
         let ruleset =
             landlock::create_ruleset(self.handled).map_err(Failed::at(Call::LandlockCreate, 0))?;
@@ -133,7 +134,7 @@ impl Plan {
         })
     }
 
-    /// The sentence for a failure of [`Self::make`].
+    /// The message for a failure of [`Self::make`].
     pub fn describe(&self, failed: &Failed) -> String {
         let why = words(failed.errno);
         let call = failed.call.name();
@@ -150,7 +151,7 @@ impl Plan {
     }
 }
 
-/// A ruleset that is not in force yet; its descriptor is close-on-exec.
+/// A ruleset that is not enforced yet; its descriptor is close-on-exec.
 #[derive(Debug)]
 pub struct Ruleset {
     fd: OwnedFd,
@@ -158,17 +159,18 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Restricts this process for good, in init. It needs no_new_privs, or CAP_SYS_ADMIN in its user namespace.
+    /// Restricts this process permanently, in init. It needs no_new_privs, or CAP_SYS_ADMIN in its
+    /// user namespace.
     ///
     /// # Errors
-    /// What [`describe_restriction`] tells.
+    /// A failure that [`describe_restriction`] explains.
     pub fn enforce(&self) -> Result<(), Failed> {
         landlock::restrict_self(self.fd.as_fd(), self.flags)
             .map_err(Failed::at(Call::LandlockRestrict, 0))
     }
 }
 
-/// The sentence for a failure of [`Ruleset::enforce`].
+/// The message for a failure of [`Ruleset::enforce`].
 pub fn describe_restriction(errno: Errno) -> String {
     let hint = match errno {
         Errno::EPERM => "; it needs /process/noNewPrivileges, or CAP_SYS_ADMIN",
@@ -208,7 +210,7 @@ impl fmt::Display for Plan {
 }
 
 impl Rule {
-    /// What the kernel takes for a file of this kind.
+    /// The rights that the kernel accepts for a file of this kind.
     fn allowed_for(&self, kind: FileKind) -> Result<u64, Errno> {
         match kind {
             FileKind::Directory => Ok(self.allowed),
@@ -249,7 +251,7 @@ impl Rule {
 
 const ADVICE: &str = "leave it out, or set `\"mode\": \"bestEffort\"` to run without it";
 
-/// Everything that the document asks the kernel for.
+/// All rights and features that the document needs from the kernel.
 fn asked(landlock: &Landlock) -> Vec<Right> {
     let files = bits(landlock.handled_fs).map(Right::Fs);
     let ports = landlock.ports.iter().enumerate();
@@ -263,7 +265,7 @@ fn asked(landlock: &Landlock) -> Vec<Right> {
         .collect()
 }
 
-/// What to say of rights that the kernel does not know; there is at least one.
+/// The message for rights that the kernel does not know; there is at least one.
 fn lacking(unknown: &[Right], abi: Abi) -> Diagnostic {
     let place = unknown
         .first()
@@ -300,14 +302,15 @@ fn handle(mut handled: Handled, right: &Right) -> Handled {
     handled
 }
 
-/// The rules that are left when only `handled` can be allowed. A right that is not handled is not denied either.
+/// The remaining rules if only `handled` can be allowed. A right that is not handled is not denied
+/// either.
 fn rules(list: &[PathBeneath], handled: u64) -> Vec<Rule> {
     let each = list.iter().enumerate();
     let each = each.filter(|(_, beneath)| beneath.allowed & handled != 0);
     each.flat_map(|(number, beneath)| {
         let paths = beneath.paths.iter().enumerate();
         paths.map(move |(index, path)| Rule {
-            // Without a NUL, as the configuration was judged.
+            // The configuration check has made sure that there is no NUL.
             path: CString::new(path.as_os_str().as_bytes()).unwrap_or_default(),
             place: (number, index),
             allowed: beneath.allowed & handled,
@@ -332,7 +335,7 @@ fn ports(lists: &[Option<Vec<u16>>], handled: u64) -> Vec<(u16, u64)> {
     ports.into_iter().collect()
 }
 
-/// The bits that are set, each as a number of its own.
+/// The bits that are set, each as a separate number.
 fn bits(all: u64) -> impl Iterator<Item = u64> {
     (0..64)
         .map(|number| 1 << number)

@@ -1,18 +1,19 @@
-//! The name of an AppArmor profile: what is written for it, and what the kernel calls it.
+//! The name of an AppArmor profile, as written to the kernel and as read back.
 //!
-//! Names are the kernel's to understand: one of a policy namespace (`:ns:name`) or a stack of several (`a//&b`) passes
-//! through. Read back, the same label may look different: with the mode of each profile, in another order, with
-//! the namespace said once. See aa_change_profile(2), apparmor.d(5).
+//! The kernel interprets names: one of a policy namespace (`:ns:name`) or a stack of several
+//! (`a//&b`) is passed unchanged. When it is read back, the same label may look different: with the
+//! mode of each profile, in another order, with the namespace only once. See aa_change_profile(2),
+//! apparmor.d(5).
 
 use std::iter;
 
-/// What the kernel calls no profile.
+/// The kernel's name for "no profile".
 pub(crate) const UNCONFINED: &str = "unconfined";
 
-/// What is written in front of the name, so that the next program starts under the profile.
+/// The prefix of the name, so that the next program starts under the profile.
 pub(crate) const COMMAND: &[u8] = b"exec ";
 
-/// Whether `held`, as read back, is the label that `written` asks for.
+/// Whether `held`, as read back, is the label of `written`.
 pub(crate) fn same(written: &[u8], held: &[u8]) -> bool {
     let asked = written.strip_prefix(COMMAND).unwrap_or(written);
     let held = without_mode(held);
@@ -20,7 +21,7 @@ pub(crate) fn same(written: &[u8], held: &[u8]) -> bool {
     names(asked).all(|name| contains(held, name)) && names(held).all(|name| contains(asked, name))
 }
 
-/// `name (enforce)` less the mode. An unconfined process has none.
+/// `name (enforce)` without the mode. An unconfined process has no mode.
 fn without_mode(held: &[u8]) -> &[u8] {
     let held = held.trim_ascii_end();
     match held.windows(2).rposition(|pair| pair == b" (") {
@@ -68,7 +69,7 @@ fn without_namespace(name: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Asked for, and what Linux 6.12 gives back.
+    /// The written label, and the label that Linux 6.12 returns.
     const SAME: [(&str, &str); 13] = [
         ("web", "web (enforce)\n"),
         ("web", "web (complain)\n"),

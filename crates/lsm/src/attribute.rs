@@ -1,7 +1,8 @@
 //! One attribute of a thread, below /proc/thread-self/attr.
 //!
-//! A thread writes its own alone. What it writes is read back at once and compared: the write itself says success
-//! too when no policy is loaded, and the kernel may understand something else than was meant.
+//! A thread writes only its own attributes. It reads each value back at once and compares: the
+//! write also succeeds if no policy is loaded, and the kernel may understand another label than
+//! intended.
 
 use crate::{apparmor, selinux};
 use kernel::path::{OpenFlags, Resolve, openat2};
@@ -9,15 +10,15 @@ use kernel::{Call, Errno, Failed, fs};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The most that the kernel takes in one write: it would cut what is longer. See proc_pid_attr_write() of
-/// fs/proc/base.c.
+/// The longest value that the kernel accepts in one write: it would cut a longer one. See
+/// proc_pid_attr_write() of fs/proc/base.c.
 pub(crate) const LIMIT: usize = 4096;
 
 /// An attribute that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attribute {
-    /// The AppArmor profile of the next program. Its own directory is there since Linux 5.8; `attr/exec` belongs to
-    /// whatever module is the first.
+    /// The AppArmor profile of the next program. AppArmor has its own directory since Linux 5.8;
+    /// `attr/exec` belongs to the first module.
     ApparmorExec,
     /// The SELinux context of the next program.
     SelinuxExec,
@@ -26,7 +27,8 @@ pub(crate) enum Attribute {
 }
 
 impl Attribute {
-    /// Below the root of a procfs. The first component is a link, to what it says.
+    /// The path below the root of a procfs. The first component is a link to the thread's
+    /// directory.
     fn path(self) -> &'static CStr {
         match self {
             Self::ApparmorExec => c"thread-self/attr/apparmor/exec",
@@ -35,7 +37,7 @@ impl Attribute {
         }
     }
 
-    /// JSON pointer of the property that it carries out.
+    /// JSON pointer of the property that it comes from.
     pub(crate) fn pointer(self) -> &'static str {
         match self {
             Self::ApparmorExec => "/process/apparmorProfile",
@@ -51,7 +53,7 @@ impl Attribute {
     }
 }
 
-/// What is written to an attribute.
+/// A value for an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Write {
     pub(crate) attribute: Attribute,
@@ -59,7 +61,7 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Writes it, below the procfs that is given, and proves it.
+    /// Writes it, below the given procfs, and verifies it.
     pub(crate) fn apply(&self, procfs: BorrowedFd<'_>, index: usize) -> Result<(), Failed> {
         let at = |call| Failed::at(call, index);
         let path = self.attribute.path();
@@ -77,7 +79,7 @@ impl Write {
         }
     }
 
-    /// Takes back what was written: the kernel's own choice holds again.
+    /// Undoes the write: the kernel uses its own choice again.
     pub(crate) fn reset(&self, procfs: BorrowedFd<'_>, index: usize) -> Result<(), Failed> {
         let resolve = Resolve::BENEATH | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV;
         let file = openat2(procfs, self.attribute.path(), OpenFlags::WRITE, 0, resolve)
@@ -86,7 +88,7 @@ impl Write {
     }
 }
 
-/// In one call, since the kernel takes each write as a whole value.
+/// In one call, since the kernel treats each write as a whole value.
 fn put(file: BorrowedFd<'_>, value: &[u8]) -> Result<(), Errno> {
     if fs::write(file, value)? == value.len() {
         Ok(())

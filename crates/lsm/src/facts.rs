@@ -1,4 +1,5 @@
-//! What the host's kernel enforces. Asked in the runtime, before anything is decided, and only where it matters.
+//! The security modules of the host's kernel. The runtime asks before it decides anything, and only
+//! if the configuration needs it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,46 +15,46 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-/// What the security modules of the host say.
+/// The state of the host's security modules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The caller's AppArmor profile; `None`: AppArmor is not enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
-    /// What SELinux is doing.
+    /// The state of SELinux.
     pub selinux: Selinux,
-    /// How the policy spells the contexts that were asked about.
+    /// The policy's spelling of the requested contexts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contexts: BTreeMap<String, Context>,
 }
 
-/// What SELinux is doing.
+/// The state of SELinux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selinux {
     /// It is not in the kernel or not enabled.
     Off,
-    /// It takes any label and means nothing by it.
+    /// It accepts any label, and the label has no effect.
     NoPolicy,
     /// It has a policy, which it may or may not enforce.
     On,
 }
 
-/// What the policy says of a context.
+/// The policy's answer about a context.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Context {
-    /// It has the context, and spells it like this.
+    /// It knows the context, and spells it like this.
     Known(String),
-    /// It has no such context.
+    /// It does not know the context.
     Unknown,
 }
 
 impl Facts {
     /// Asks the modules about this thread, and the policy about these contexts.
     pub fn probe<'a>(contexts: impl Iterator<Item = &'a str>) -> Self {
-        // By asking the module: that works wherever there is a /proc. A module that is off says EINVAL.
+        // Ask the module itself: this works with any /proc. A module that is off answers EINVAL.
         let apparmor = fs::read("/proc/thread-self/attr/apparmor/current").ok();
         let selinux = selinux();
         let mut known = BTreeMap::new();
@@ -68,15 +69,15 @@ impl Facts {
         }
     }
 
-    /// Whether a profile of AppArmor or a policy of SELinux may confine the caller: what is root's to do may be
-    /// forbidden then, such as to look at a process of its own.
+    /// Whether a profile of AppArmor or a policy of SELinux may confine the caller: it may then
+    /// forbid things that root usually may do, such as inspecting its own child process.
     pub fn is_confining(&self) -> bool {
         let profile = self.apparmor.as_deref();
         profile.is_some_and(|profile| profile != UNCONFINED) || self.selinux == Selinux::On
     }
 }
 
-/// `attr/keycreate` is SELinux's alone; without a policy every process is the kernel's.
+/// Only SELinux has `attr/keycreate`; without a policy every process has the context `kernel`.
 fn selinux() -> Selinux {
     if fs::read("/proc/thread-self/attr/keycreate").is_err() {
         return Selinux::Off;
@@ -88,7 +89,7 @@ fn selinux() -> Selinux {
     }
 }
 
-/// By the transaction file of selinuxfs, where it is mounted. `None`: nobody says.
+/// Asks with the transaction file of selinuxfs, if it is mounted. `None`: there is no answer.
 fn spell(context: &str) -> Option<Context> {
     let ask = || -> io::Result<String> {
         let mut file = File::options()

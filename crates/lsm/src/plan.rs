@@ -1,8 +1,9 @@
-//! Process fields to writes, and the two moments at which init makes them.
+//! Lowers properties of the process to writes, which init makes at two moments.
 //!
-//! The keyring is joined early, before anything of the container is touched. The labels of the next program are
-//! written when the files are done and before ids, capabilities and filter change, any of which could forbid it; from
-//! then on startContainer hooks run under them too. The kernel acts on them at the exec.
+//! Init joins the keyring early, before it uses anything of the container. It writes the labels of
+//! the next program after the file system is ready, and before ids, capabilities and filter change,
+//! since each of these could forbid the write. From then on startContainer hooks run under the
+//! labels too. The kernel applies them at the exec.
 
 use crate::apparmor::{COMMAND, UNCONFINED};
 use crate::attribute::{Attribute, LIMIT, Write};
@@ -15,47 +16,47 @@ use spec::{Code, Diagnostic};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
-/// The most that fsconfig(2) takes as a string, less the NUL.
+/// The longest string that fsconfig(2) accepts, without the NUL.
 const MOUNT_LIMIT: usize = 255;
 const MOUNT_LABEL: &str = "/linux/mountLabel";
 
 /// The session keyring. See session-keyring(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keyring {
-    /// The process gets one of its own.
+    /// The process gets a new one.
     New,
-    /// The caller's stays.
+    /// The process keeps the caller's.
     Inherit,
 }
 
-/// What the lowering looks at.
+/// The input of lowering.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// `process`, or that of `exec`. `None`: there is nothing to run.
+    /// `process`, or that of `exec`. `None`: there is no program to run.
     pub process: Option<&'a Process>,
-    /// `linux.mountLabel`, which is only looked at.
+    /// `linux.mountLabel`, which is only checked.
     pub mount_label: Option<&'a str>,
-    /// What becomes of the session keyring.
+    /// What happens with the session keyring.
     pub keyring: Keyring,
-    /// What the host can do. Without facts it has no security module.
+    /// The facts about the host. Without facts it has no security module.
     pub facts: Option<&'a Facts>,
 }
 
-/// What init does about itself.
+/// The writes of init about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     keyring: Keyring,
-    /// Before the keyring is made, and taken back after.
+    /// The label for keys: written before the keyring is made, undone afterwards.
     key: Option<Write>,
-    /// For the next program.
+    /// The labels for the next program.
     exec: Vec<Write>,
 }
 
 impl Plan {
-    /// Decides.
+    /// Decides the writes.
     ///
     /// # Errors
-    /// A label that this host gives no meaning, or that is too long for the kernel.
+    /// A label that this host does not support, or that is too long for the kernel.
     pub fn lower(request: &Request<'_>) -> Result<Self, Diagnostic> {
         let host = request.facts;
         let mut plan = Self {
@@ -85,14 +86,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Whether the doors below want a procfs.
+    /// Whether the calls below need a procfs.
     pub fn needs_procfs(&self) -> bool {
         self.key.is_some() || !self.exec.is_empty()
     }
 
-    /// Leaves the caller's session keyring for a new one that only its possessors may use: the kernel's default
-    /// lets every process of the same user see and read it, in whatever container. `procfs` must be of this
-    /// process' own PID namespace and out of the container's reach.
+    /// Replaces the caller's session keyring with a new one that only its possessors may use. With
+    /// the kernel's default, every process of the same user could read it, in any container.
+    /// `procfs` must belong to this process' own PID namespace, and the container must not be able
+    /// to change it.
     pub fn join_keyring(&self, procfs: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
         if self.keyring == Keyring::Inherit {
             return Ok(());
@@ -103,7 +105,7 @@ impl Plan {
         match keyring::join_new_session() {
             Ok(()) => keyring::set_session_permissions(KeyPermissions::POSSESSOR_ALL)
                 .map_err(Failed::at(Call::KeyPermissions, KEY))?,
-            // A kernel without keyrings has none to leak.
+            // A kernel without keyrings cannot leak one.
             Err(Errno::ENOSYS) => {}
             Err(errno) => return Err(Failed::at(Call::Keyctl, KEY)(errno)),
         }
@@ -113,7 +115,8 @@ impl Plan {
         }
     }
 
-    /// Has the kernel label the next program, and proves it. `procfs` as for [`Self::join_keyring`].
+    /// Tells the kernel to label the next program, and verifies it. `procfs` is as for
+    /// [`Self::join_keyring`].
     pub fn apply(&self, procfs: Option<BorrowedFd<'_>>) -> Result<(), Failed> {
         for (index, write) in self.exec.iter().enumerate() {
             write.apply(vouched(procfs)?, index)?;
@@ -121,7 +124,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What failed, in words.
+    /// The message for a failure.
     pub fn describe(&self, failed: &Failed) -> String {
         let index = usize::from(failed.index);
         let why = words(failed.errno);
@@ -172,7 +175,7 @@ impl fmt::Display for Plan {
 /// The index of failures with the keyring.
 const KEY: usize = 0xffff;
 
-/// What an errno means here.
+/// The meaning of an errno here.
 fn reason(attribute: Attribute, call: Call, errno: Errno) -> Option<&'static str> {
     let denied = matches!(errno, Errno::EACCES | Errno::EPERM);
     match (call, attribute) {
@@ -210,7 +213,7 @@ fn apparmor(host: Option<&Facts>, profile: &str) -> Result<Option<Write>, Diagno
     let attribute = Attribute::ApparmorExec;
     let problem = |code, message: String| Diagnostic::new(code, attribute.pointer(), message);
     if host.is_none_or(|host| host.apparmor.is_none()) {
-        // Where there are no profiles, everybody has what is asked for here.
+        // Without AppArmor every process is unconfined, which is what this value requests.
         if profile == UNCONFINED {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! The context of SELinux: what is written for it, and what the kernel gives back.
+//! The context of SELinux, as written to the kernel and as read back.
 
 /// Whether `held`, as read back, is the context that was written. The kernel ends it with a NUL.
 pub(crate) fn same(written: &[u8], held: &[u8]) -> bool {

@@ -1,14 +1,14 @@
-//! The program's entry point: what comes before the C library, the standard library and `main`.
+//! The program's entry point, which runs before the C library, the standard library and `main`.
 //!
-//! A program that enters containers executes itself again from a read-only clone of its own file, and
-//! whatever it does before that is done twice. So that comes first, when one of the [`WORDS`] is among
-//! the arguments: three system calls, before relocations, heap and locks are set up, which cost far
-//! more. `main` finds out whether it has worked; any failure leads there as if nothing had been tried.
-//! On other processors than x86_64 the C library's entry point stays.
+//! A command that enters a container executes the program again from a read-only clone of its own
+//! file. Everything that happens before that happens twice. So the clone comes first if one of the
+//! [`WORDS`] is among the arguments: it takes three system calls, while relocations, heap and locks
+//! cost far more. `main` checks whether it worked. After a failure `main` runs as if nothing had
+//! been tried. On processors other than x86_64 the program uses the C library's entry point.
 //!
-//! Nothing here may need a relocation, thread-local storage or a function of the C library, since none
-//! of them works yet: no `errno`, no panics, no tables of pointers, no loops that a compiler takes for
-//! `strlen` or `memcmp` (hence the volatile reads).
+//! Nothing here may need a relocation, thread-local storage or a function of the C library, since
+//! none of them works yet: no `errno`, no panics, no tables of pointers, no loops that a compiler
+//! takes for `strlen` or `memcmp` (hence the volatile reads).
 
 /// The commands that enter a container.
 pub(crate) const WORDS: [&str; 3] = ["create", "run", "exec"];
@@ -18,8 +18,8 @@ mod x86_64 {
     use std::arch::{asm, global_asm};
     use std::ptr;
 
-    // RDX holds what the dynamic loader wants to be called at the end, if there is one; the stack is
-    // aligned as for a call.
+    // RDX has the function that the dynamic loader wants called at exit, if there is one. The stack
+    // is aligned as for a call.
     global_asm!(
         ".globl locule_entry",
         ".type locule_entry, @function",
@@ -37,7 +37,7 @@ mod x86_64 {
     /// `struct mount_attr` of mount_setattr(2): attr_set, attr_clr, propagation, userns_fd.
     const READ_ONLY: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
 
-    /// The word's end is part of `name`.
+    /// `name` includes the NUL at its end.
     fn is<const N: usize>(word: *const u8, name: &[u8; N]) -> bool {
         starts_with(word, name)
     }
@@ -45,8 +45,8 @@ mod x86_64 {
     fn starts_with<const N: usize>(word: *const u8, start: &[u8; N]) -> bool {
         let mut at = 0;
         while at < N {
-            // SAFETY: the bytes before were equal to those of `start`, which has no NUL but at its
-            // end, so the word reaches to here.
+            // SAFETY: the bytes before are equal to those of `start`, which has a NUL only at its
+            // end, so the word is at least this long.
             let byte = unsafe { ptr::read_volatile(word.wrapping_add(at)) };
             if byte != start[at] {
                 return false;
@@ -56,14 +56,15 @@ mod x86_64 {
         true
     }
 
-    /// One system call. Negative answers are errors.
+    /// One system call. A negative result is an error.
     ///
     /// # Safety
-    /// As of the call with this number.
+    /// As for the system call with this number.
     unsafe fn call(number: libc::c_long, arguments: [usize; 5]) -> libc::c_long {
         let answer;
         let [first, second, third, fourth, fifth] = arguments;
-        // SAFETY: the kernel's convention: it changes RAX, RCX and R11, and memory as the call says.
+        // SAFETY: the kernel's convention: it changes RAX, RCX and R11, and memory as the call
+        // says.
         unsafe {
             asm!(
                 "syscall",
@@ -81,8 +82,8 @@ mod x86_64 {
         answer
     }
 
-    /// Gets what the kernel has put on the stack: the number of arguments, their addresses, a null, the
-    /// environment, a null, pairs of auxiliary values.
+    /// Reads the data that the kernel has put on the stack: the number of arguments, their
+    /// addresses, a null, the environment, a null, pairs of auxiliary values.
     extern "C" fn before_start(stack: *const usize) {
         let arguments = stack.wrapping_add(1);
         if !is_wanted(arguments) {
@@ -99,7 +100,7 @@ mod x86_64 {
     fn is_wanted(arguments: *const usize) -> bool {
         let mut at = arguments;
         loop {
-            // SAFETY: no null was met on the way here.
+            // SAFETY: there was no null before this place.
             let word = unsafe { ptr::read_volatile(at) };
             let word = ptr::with_exposed_provenance::<u8>(word);
             if word.is_null() || is(word, b"--\0") {
@@ -118,13 +119,13 @@ mod x86_64 {
     /// As [`crate::executed_by_descriptor`], which needs the C library.
     fn was_executed_by_descriptor(environment: *const usize) -> bool {
         let mut at = environment;
-        // SAFETY: no null was met on the way here.
+        // SAFETY: there was no null before this place.
         while unsafe { ptr::read_volatile(at) } != 0 {
             at = at.wrapping_add(1);
         }
         loop {
             at = at.wrapping_add(1);
-            // SAFETY: the pairs end with AT_NULL, which was not met on the way here.
+            // SAFETY: the pairs end with AT_NULL, which was not before this place.
             let key = unsafe { ptr::read_volatile(at) };
             at = at.wrapping_add(1);
             // SAFETY: every key has a value.
@@ -153,17 +154,18 @@ mod x86_64 {
             return;
         };
         let change = [clone, empty, EMPTY_PATH, change, size_of_val(&READ_ONLY)];
-        // SAFETY: the path is a C string and the structure has the size that is told.
+        // SAFETY: the path is a C string and the structure has the size that is passed.
         if unsafe { call(libc::SYS_mount_setattr, change) } == 0 {
             let (arguments, environment) = (
                 arguments.expose_provenance(),
                 environment.expose_provenance(),
             );
             let program = [clone, empty, arguments, environment, EMPTY_PATH];
-            // SAFETY: arguments and environment are those of the kernel, each list with a null at its end.
+            // SAFETY: arguments and environment are those of the kernel, each list with a null at
+            // its end.
             unsafe { call(libc::SYS_execveat, program) };
         }
-        // SAFETY: nobody else knows this descriptor.
+        // SAFETY: no other owner of this descriptor exists.
         unsafe { call(libc::SYS_close, [clone, 0, 0, 0, 0]) };
     }
 

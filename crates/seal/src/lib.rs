@@ -1,11 +1,11 @@
 //! Keeps the program file out of the container's reach (CVE-2019-5736).
 //!
-//! Until the container's program is executed, a process of the runtime is in the container, and
-//! /proc/PID/exe of it leads to the runtime's file on the host. So a command that enters a container
-//! first executes the program again from something that nobody can write: a detached read-only clone
-//! of the mount it was found on, which costs two calls more than the exec itself; without
-//! CAP_SYS_ADMIN a sealed copy in memory; or the file as it is, where the container's ids cannot
-//! write it anyway. On x86_64 [`entry`] does the first of these before the C library starts.
+//! Until the container's program is executed, a process of the runtime is in the container, and its
+//! /proc/PID/exe leads to the runtime's file on the host. So a command that enters a container
+//! first executes the program again from a file that no process can write. The first choice is a
+//! detached read-only clone of the file's mount, which costs two more calls than the exec itself.
+//! Without CAP_SYS_ADMIN it is a sealed copy in memory, or the installed file if the container's
+//! ids cannot write it anyway. On x86_64 [`entry`] makes the clone before the C library starts.
 //!
 //! Besides `kernel` the only crate with unsafe code: the entry point and the auxiliary values.
 
@@ -30,13 +30,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::{env, io, ptr};
 
-/// Together they make a file in memory as good as one that nobody can write.
+/// Together these seals make a file in memory read-only for every process.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// What this process runs from.
+/// The file that this process runs from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A detached read-only mount.
@@ -48,7 +48,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// For messages.
+    /// Words for messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Clone => "a read-only clone",
@@ -71,8 +71,8 @@ fn failed(action: &'static str) -> impl Fn(Errno) -> Unsealed {
     move |source| Unsealed { action, source }
 }
 
-/// Whether a command among `words` enters a container, as far as words say it: before anything is parsed. Answering yes too often
-/// costs one exec; a no is asked again of the parsed command.
+/// Whether one of `words` is a command that enters a container. It runs before the arguments are
+/// parsed. A wrong yes costs one exec; after a no the parsed command is checked again.
 pub fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
     words
         .into_iter()
@@ -80,12 +80,14 @@ pub fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
         .any(|word| entry::WORDS.iter().any(|known| word == *known))
 }
 
-/// Executes this program again from what cannot be written. Returns when it already runs from there.
+/// Executes this program again from a file that cannot be written. Returns if it already runs from
+/// such a file.
 ///
 /// # Errors
-/// None of the three can be had.
+/// None of the three ways works.
 pub fn reexec() -> Result<Origin, Unsealed> {
-    // By descriptor, not by name: the name may lead to another file by now, or to one below a mount.
+    // Use the descriptor, not the name: the name may now lead to another file, or to one below a
+    // mount.
     let path = "/proc/self/exe";
     let program =
         open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed("open"))?;
@@ -115,14 +117,15 @@ fn is_read_only(program: &OwnedFd) -> Result<bool, Unsealed> {
     Ok(system.flags().contains(FsFlags::ST_RDONLY))
 }
 
-/// Whether no path leads to the mount that this program was executed from. One that is attached could become writable, and whoever has
-/// kept a handle of it could write then. To the kernel the root of a detached mount is `/`.
+/// Whether no path leads to the mount that this program was executed from. An attached mount could
+/// become writable, and then a process with a handle could write. For the kernel the root of a
+/// detached mount is `/`.
 fn is_detached() -> Result<bool, Unsealed> {
     let path = readlink("/proc/self/exe").map_err(failed("find"))?;
     Ok(path == "/" || path == "/ (deleted)")
 }
 
-/// A mount that no path leads to. It lives as long as somebody runs from it.
+/// A mount that no path leads to. It exists as long as a process runs from it.
 fn read_only_clone(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let clone = clone_tree(program, c"", Depth::Top, Follow::Yes)?;
     let change = AttrChange {
@@ -133,8 +136,9 @@ fn read_only_clone(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Ok(clone)
 }
 
-/// Without CAP_SYS_ADMIN a container runs with ids that this user has: their own and subordinate ones, never
-/// those of the host's root (0, or 65534 where a user namespace does not know it).
+/// Without CAP_SYS_ADMIN a container runs with ids that this user has: the user's own and
+/// subordinate ids, never those of the host's root (0, or 65534 if the user namespace does not map
+/// it).
 fn is_ours_to_write(stat: &FileStat, uid: u32) -> bool {
     const UNMAPPED: u32 = 65_534;
     let others_may = stat.st_mode & 0o022 != 0;
@@ -161,14 +165,14 @@ fn file_in_memory() -> Result<OwnedFd, Errno> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
     match memfd_create(c"locule", flags | executable) {
-        // Before Linux 6.3 every such file is executable and the flag is unknown.
+        // Before Linux 6.3 every such file is executable, and the flag is unknown.
         Err(Errno::EINVAL) => memfd_create(c"locule", flags),
         result => result,
     }
 }
 
-/// Whether this program was executed through a descriptor (execveat with an empty path, fexecve): the
-/// kernel then calls it /dev/fd/N. See AT_EXECFN in [getauxval(3)].
+/// Whether this program was executed through a descriptor (execveat with an empty path, fexecve):
+/// the kernel then calls it /dev/fd/N. See AT_EXECFN in [getauxval(3)].
 ///
 /// [getauxval(3)]: https://man7.org/linux/man-pages/man3/getauxval.3.html
 fn executed_by_descriptor() -> bool {
@@ -178,12 +182,12 @@ fn executed_by_descriptor() -> bool {
     if name.is_null() {
         return false;
     }
-    // SAFETY: the kernel has put a C string there, on the stack's end, where it stays.
+    // SAFETY: the kernel has put a C string there, at the end of the stack, where it stays.
     let name = unsafe { CStr::from_ptr(name) };
     name.to_bytes().starts_with(b"/dev/fd/")
 }
 
-/// With the same arguments and environment. Returns only on failure.
+/// Executes the program with the same arguments and environment. Returns only on failure.
 fn execute(program: &OwnedFd) -> Errno {
     let arguments = env::args_os().map(c_string).collect::<Result<Vec<_>, _>>();
     let environment = env::vars_os()
@@ -212,7 +216,8 @@ fn c_string(text: OsString) -> Result<CString, Errno> {
     CString::new(text.into_vec()).map_err(|_nul_inside| Errno::EINVAL)
 }
 
-/// Kernels before 6.14 call a process that was executed by descriptor after the descriptor's number.
+/// Before Linux 6.14 a process that was executed by descriptor has the descriptor's number as its
+/// name.
 fn name_again() {
     // Only for `ps` and the like.
     let _ = set_name(c"locule");

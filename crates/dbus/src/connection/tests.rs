@@ -62,13 +62,13 @@ fn a_bus_is_greeted_and_asked_for_signals() {
     });
     let mut connection = open(&bus, Peer::Bus).unwrap();
     let deadline = Deadline::after(LONG);
-    // Told before the bus knew that it is wanted: not ours.
+    // It was sent before the subscription, so it does not count.
     connection.listen("org.example", "Told", deadline).unwrap();
     let signal = connection.next_signal("Told", deadline).unwrap();
     assert_eq!((&*signal.path, &*signal.body), ("/x", &[Value::U32(1)][..]));
 }
 
-/// The default policy of a system bus lets every user send signals to everybody.
+/// The default policy of a system bus lets every user send signals to all clients.
 #[test]
 fn on_a_bus_a_signal_of_somebody_else_is_passed_over() {
     let bus = FakeBus::reacting(|message| {
@@ -146,7 +146,7 @@ fn a_bus_that_says_nothing_is_named_at_the_deadline() {
     );
 }
 
-/// Signals that nobody asked for, without a pause: there is always something to read.
+/// Unwanted signals without a pause: there is always something to read.
 #[test]
 fn a_bus_that_tells_without_end_is_given_up_at_the_deadline() {
     let mut header = Header::new(Kind::Signal, 1);
@@ -164,7 +164,7 @@ fn a_bus_that_tells_without_end_is_given_up_at_the_deadline() {
     assert!(begin.elapsed() < LONG);
 }
 
-/// A stopped process accepts nobody: its queue fills, and connect(2) would block.
+/// A stopped process accepts no connection: its queue fills, and connect(2) would block.
 #[test]
 fn a_bus_whose_queue_is_full_is_named_at_the_deadline() {
     let path = std::env::temp_dir().join(format!("locule-full-{}", std::process::id()));

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A call as a program of another maker sends it: Hello, taken from a recorded conversation.
+/// A call that another program sends: Hello, from a recorded connection.
 const HELLO: &[u8] = b"l\x01\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x6e\x00\x00\x00\
 \x01\x01o\x00\x15\x00\x00\x00/org/freedesktop/DBus\x00\x00\x00\
 \x06\x01s\x00\x14\x00\x00\x00org.freedesktop.DBus\x00\x00\x00\x00\
@@ -65,7 +65,7 @@ fn values_come_back_as_they_went() {
     assert_eq!(message.header.member, "Told");
 }
 
-/// Each is the signal above with one thing wrong.
+/// Each is the signal above with one error.
 #[test]
 fn malformed_messages_are_told_by_what_is_wrong() {
     let good = signal(&[Value::text("word"), Value::Bool(true)]);
@@ -152,7 +152,7 @@ proptest! {
         }
     }
 
-    /// Closer to home: a good message with some bytes changed.
+    /// Closer to a real message: a valid message with some bytes changed.
     #[test]
     fn damaged_messages_are_messages_or_errors(
         values in proptest::collection::vec(any_value(), 0..4),

@@ -1,4 +1,4 @@
-//! Lowering for kernels that are not here, and rulesets of the kernel that is.
+//! Lowering for other kernels, and rulesets of the running kernel.
 
 use super::*;
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
@@ -111,7 +111,7 @@ fn best_effort_leaves_out_what_the_kernel_does_not_know_and_says_so() {
     ] {
         assert!(warnings[0].contains(word), "{warnings:?}");
     }
-    // A rule whose rights are all gone goes too: what is not denied needs not be allowed.
+    // A rule without remaining rights is removed too: a right that is not denied needs no rule.
     let plan = lower(&landlock, 1).0.unwrap();
     assert_eq!(plan.handled.fs, DEFAULT_HANDLED_FS & !TRUNCATE & !REFER);
     assert_eq!(plan.rules.len(), 1);

@@ -27,7 +27,7 @@ fn apparmor_host() -> Facts {
     host(true, Selinux::Off)
 }
 
-/// A policy without the type `unknown_t` that sorts categories.
+/// A policy that lacks the type `unknown_t` and sorts categories.
 fn selinux_host() -> Facts {
     host(false, Selinux::On)
 }
@@ -140,7 +140,7 @@ fn an_inherited_keyring_is_not_labelled() {
     assert_eq!(plan.unwrap().key, None);
 }
 
-/// A host that cannot tell how a label is spelled does not make it wrong.
+/// A label stays valid if the host cannot report its spelling.
 #[test]
 fn a_label_that_nobody_can_spell_is_written_as_it_is() {
     let host = Facts {
@@ -160,7 +160,7 @@ fn unconfined_needs_no_apparmor() {
     assert_eq!(plan.exec, []);
 }
 
-/// What is said to a profile, a label and a mount label alone.
+/// The errors for a single profile, label and mount label.
 fn refusals(facts: Facts, name: &str) -> [String; 3] {
     let refusal = |process, mount| match lower(facts.clone(), &process, mount) {
         Ok(_) => String::new(),
@@ -191,7 +191,7 @@ fn what_the_host_cannot_give_is_refused_by_pointer() {
     refused(&label, "/process/selinuxLabel: label \"web\": SELinux", off);
     refused(&mount, "/linux/mountLabel: label \"web\": SELinux", off);
 
-    // One module is none of the other.
+    // One module does not replace the other.
     let [profile, label, mount] = refusals(apparmor_host(), "web");
     assert_eq!(profile, "");
     refused(&label, "/process/selinuxLabel", off);
@@ -258,7 +258,7 @@ fn failures_name_the_property_and_what_to_do() {
     }
 }
 
-/// A caller that has forgotten it gets no unlabelled program.
+/// A caller that forgets the procfs does not get an unlabelled program.
 #[test]
 fn without_a_procfs_nothing_is_written() {
     let plan = lower(apparmor_host(), &process(Some("web"), None), None).unwrap();
