@@ -87,7 +87,8 @@ fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
                 o.value.error(Code::Missing, message);
             }
             Namespace::Join(_) if any && !given => {
-                let message = "`uidMappings` and `gidMappings` need each other: give both or neither";
+                let message =
+                    "`uidMappings` and `gidMappings` need each other: give both or neither";
                 o.value.error(Code::Conflict, message);
             }
             Namespace::Inherit | Namespace::New | Namespace::Join(_) => {}
