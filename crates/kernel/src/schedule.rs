@@ -1,10 +1,11 @@
-//! How the kernel schedules a process: policy, CPUs, I/O priority, and which memory nodes it prefers.
+//! How the kernel schedules a process: policy, CPUs, I/O priority, and which memory nodes it
+//! prefers.
 
 use crate::errno::{Errno, ret, ret_number};
 use std::ptr;
 
-/// `struct sched_attr` of linux/sched/types.h in its second version: Linux 5.3; older kernels take it
-/// as long as both clamps are 0.
+/// `struct sched_attr` of linux/sched/types.h in its second version (Linux 5.3). Older kernels
+/// accept it if both clamps are 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SchedAttr {
@@ -18,7 +19,7 @@ pub struct SchedAttr {
     pub nice: i32,
     /// 1 to 99 for a real-time policy, else 0.
     pub priority: u32,
-    /// In nanoseconds, as the next two.
+    /// In nanoseconds, like the next two.
     pub runtime: u64,
     /// See sched(7).
     pub deadline: u64,
@@ -30,19 +31,19 @@ pub struct SchedAttr {
     pub util_max: u32,
 }
 
-/// What the kernel has for a process (0: this one) in `what` of `ioprio_set(2)`: IOPRIO_WHO_PROCESS.
+/// The value of `which` in ioprio_set(2) for a single process: IOPRIO_WHO_PROCESS.
 const WHO_PROCESS: libc::c_int = 1;
 
 /// Sets the policy and its parameters for `pid` (0: this process). Linux 3.14. See
 /// [sched_setattr(2)](https://man7.org/linux/man-pages/man2/sched_setattr.2.html).
 ///
 /// # Errors
-/// EPERM: it needs CAP_SYS_NICE in the initial user namespace, or SCHED_DEADLINE wants all CPUs.
+/// EPERM: it needs CAP_SYS_NICE in the initial user namespace, or SCHED_DEADLINE needs all CPUs.
 /// EINVAL: this kernel lacks the policy or a flag, or the parameters do not fit it. EBUSY: no
 /// bandwidth is left for SCHED_DEADLINE.
 pub fn set_scheduler(pid: i32, attr: SchedAttr) -> Result<(), Errno> {
     let attr = SchedAttr { size: SIZE, ..attr };
-    // SAFETY: the structure is whole and says its size.
+    // SAFETY: the structure is whole and has its own size in it.
     ret(unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) })
 }
 
@@ -58,7 +59,7 @@ pub fn scheduler(pid: i32) -> Result<SchedAttr, Errno> {
     Ok(attr)
 }
 
-/// The size of the structure, as the kernel wants to be told.
+/// The size of the structure, for the kernel.
 const SIZE: u32 = 56;
 const _: () = assert!(size_of::<SchedAttr>() == SIZE as usize);
 
@@ -69,7 +70,7 @@ const _: () = assert!(size_of::<SchedAttr>() == SIZE as usize);
 /// EPERM: the real-time class needs CAP_SYS_NICE or CAP_SYS_ADMIN in the initial user namespace.
 pub fn set_io_priority(pid: i32, class: u8, priority: u8) -> Result<(), Errno> {
     let value = io_priority_value(class, priority);
-    // SAFETY: numbers only.
+    // SAFETY: it only passes numbers.
     ret(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, pid, value) })
 }
 
@@ -78,7 +79,7 @@ pub fn set_io_priority(pid: i32, class: u8, priority: u8) -> Result<(), Errno> {
 /// # Errors
 /// ESRCH: there is no such process.
 pub fn has_io_priority(pid: i32, class: u8, priority: u8) -> Result<bool, Errno> {
-    // SAFETY: numbers only.
+    // SAFETY: it only passes numbers.
     let found = ret_number(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, pid) })?;
     Ok(found == io_priority_value(class, priority).into())
 }
@@ -88,14 +89,14 @@ fn io_priority_value(class: u8, priority: u8) -> u32 {
     u32::from(class) << 13 | u32::from(priority)
 }
 
-/// Lets this process run on these CPUs only: bit n of the mask is CPU n, and the kernel leaves out
-/// those that it does not have or its cpuset forbids. See
+/// Lets this process run only on these CPUs: bit n of the mask is CPU n. The kernel ignores CPUs
+/// that it does not have or that the cpuset forbids. See
 /// [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
 ///
 /// # Errors
-/// EINVAL: none of them is left. ENOSYS, EPERM: a filter forbids it.
+/// EINVAL: no CPU is left. ENOSYS, EPERM: a filter forbids it.
 pub fn set_cpus(mask: &[u64]) -> Result<(), Errno> {
-    // SAFETY: the pointer and the size are of one slice.
+    // SAFETY: the pointer and the size are those of one slice.
     ret(unsafe {
         libc::syscall(
             libc::SYS_sched_setaffinity,
@@ -107,7 +108,7 @@ pub fn set_cpus(mask: &[u64]) -> Result<(), Errno> {
 }
 
 /// Sets the memory policy of this process: MPOL_* with MPOL_F_* of linux/mempolicy.h. Bit n of the
-/// mask is node n; an empty one is no mask. See
+/// mask is node n; an empty one means no mask. See
 /// [set_mempolicy(2)](https://man7.org/linux/man-pages/man2/set_mempolicy.2.html).
 ///
 /// # Errors
@@ -116,10 +117,10 @@ pub fn set_cpus(mask: &[u64]) -> Result<(), Errno> {
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     let (mask, bits) = match nodes.is_empty() {
         true => (ptr::null(), 0),
-        // The kernel looks at one bit less than it is told.
+        // The kernel reads one bit less than the given number.
         false => (nodes.as_ptr(), nodes.len() * 64 + 1),
     };
-    // SAFETY: the mask has as many bits as are told, or is absent.
+    // SAFETY: the mask has the given number of bits, or is absent.
     ret(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) })
 }
 

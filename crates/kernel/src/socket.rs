@@ -154,7 +154,8 @@ pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> 
     connect_stream_within(&UnixAddr::new(path)?, timeout)
 }
 
-/// As [`connect_within`], to the socket `name` in `directory`, whose path may be of any length. Needs /proc.
+/// As [`connect_within`], to the socket `name` in `directory`, whose path may be of any length.
+/// Needs /proc.
 ///
 /// # Errors
 /// As for [`connect_within`].
@@ -173,7 +174,8 @@ fn connect_stream_within(address: &UnixAddr, timeout: Duration) -> Result<OwnedF
     Ok(socket)
 }
 
-/// A datagram socket that receives at `name` in `directory`; close-on-exec and non-blocking. Needs /proc.
+/// A datagram socket that receives at `name` in `directory`; close-on-exec and non-blocking. Needs
+/// /proc.
 ///
 /// # Errors
 /// EADDRINUSE: the name exists.
@@ -183,11 +185,12 @@ pub fn receive_at(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errn
     Ok(socket)
 }
 
-/// Connects to a datagram socket at a path, or at a name in the abstract name space; close-on-exec. Every send on it
-/// waits at most `timeout`, which must not be zero.
+/// Connects to a datagram socket at a path, or at a name in the abstract name space; close-on-exec.
+/// Every send on it waits at most `timeout`, which must not be zero.
 ///
 /// # Errors
-/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: nobody receives there. EPROTOTYPE: another type of socket.
+/// ENAMETOOLONG: more than 107 bytes. ENOENT, ECONNREFUSED: no process receives there. EPROTOTYPE:
+/// another type of socket.
 pub fn connect_datagrams(
     name: &[u8],
     is_abstract: bool,
@@ -207,7 +210,7 @@ fn named(name: &[u8], is_abstract: bool) -> Result<UnixAddr, Errno> {
     }
 }
 
-/// Lets a send, and a connection, wait at most `timeout`.
+/// Limits the wait of a send, and of a connection, to `timeout`.
 fn limit_sends(socket: &OwnedFd, timeout: Duration) -> Result<(), Errno> {
     let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
     let timeout = TimeVal::new(seconds, timeout.subsec_micros().into());

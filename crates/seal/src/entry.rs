@@ -18,8 +18,8 @@ mod x86_64 {
     use std::arch::{asm, global_asm};
     use std::ptr;
 
-    // RDX has the function that the dynamic loader wants called at exit, if there is one. The stack
-    // is aligned as for a call.
+    // RDX has the function that the dynamic loader registers for the exit, if there is one. The
+    // stack is aligned as for a call.
     global_asm!(
         ".globl locule_entry",
         ".type locule_entry, @function",

@@ -151,7 +151,7 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// `ioPriority`.
     pub io_priority: Option<IoPriority>,
-    /// `execCPUAffinity`: of a further process, never of the first.
+    /// `execCPUAffinity`: only for a further process, never for the first one.
     pub exec_cpu_affinity: ExecCpuAffinity,
 }
 
@@ -162,11 +162,11 @@ pub struct Scheduler {
     pub policy: SchedulerPolicy,
     /// `nice`: -20 to 19.
     pub nice: i32,
-    /// `priority`: not 0 for a real-time policy only.
+    /// `priority`: 0 unless the policy is a real-time one.
     pub priority: u32,
     /// `flags`: SCHED_FLAG_* of linux/sched.h.
     pub flags: u64,
-    /// `runtime` in nanoseconds; this and the next two are not 0 for SCHED_DEADLINE only.
+    /// `runtime` in nanoseconds; this and the next two are 0 unless the policy is SCHED_DEADLINE.
     pub runtime: u64,
     /// `deadline` in nanoseconds.
     pub deadline: u64,
@@ -219,7 +219,7 @@ pub struct ExecCpuAffinity {
 pub struct MemoryPolicy {
     /// `mode`.
     pub mode: MemoryMode,
-    /// `nodes`: empty where the mode takes none.
+    /// `nodes`: empty if the mode takes none.
     pub nodes: NumberSet,
     /// `flags`.
     pub flags: Vec<MemoryFlag>,

@@ -154,8 +154,8 @@ pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> 
 }
 
 /// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at
-/// this document. What confines `first`, the container's own process, and is absent here counts for
-/// this one too: capabilities, profile and label, as with runc.
+/// this document. Properties that confine `first`, the container's own process, also apply to this
+/// one if they are absent here: capabilities, profile and label, as in runc.
 ///
 /// # Errors
 /// Everything that is wrong with it.

@@ -6,20 +6,20 @@ use std::fmt;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NumberSet(pub Vec<u64>);
 
-/// Why a text is no list.
+/// Why a text is not a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wrong<'t> {
     /// This part is neither a number nor a range.
     Part(&'t str),
-    /// This range goes down.
+    /// This range is descending.
     Downwards(&'t str),
-    /// This number is beyond every kernel.
+    /// This number is too large for every kernel.
     TooLarge(&'t str),
 }
 
 impl NumberSet {
-    /// Reads a list of numbers up to `largest`. White space around a part and empty parts count for
-    /// nothing, as with runc.
+    /// Reads a list of numbers up to `largest`. White space around a part and empty parts are
+    /// ignored, as in runc.
     pub(crate) fn parse(text: &str, largest: u32) -> Result<Self, Wrong<'_>> {
         let mut set = Self::default();
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -55,13 +55,13 @@ impl NumberSet {
         element.is_some_and(|element| element >> (number % 64) & 1 == 1)
     }
 
-    /// Whether it has no number.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// As a list.
+/// The set as a list.
 impl fmt::Display for NumberSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = 0..self.0.len() * 64;

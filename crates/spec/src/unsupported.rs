@@ -1,7 +1,7 @@
 //! Properties of the specification that this version of locule does not support.
 //!
-//! Such a property is refused rather than ignored: a container that asked for a network device and
-//! runs without it is worse than one that does not start. Deleting a row permits the property.
+//! Such a property is an error and is not ignored: a container that needs a network device and runs
+//! without it is worse than one that does not start. To permit a property, delete its row.
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::node::Node;

@@ -121,7 +121,7 @@ pub(crate) const POLICIES: [(&str, SchedulerPolicy); 8] = [
 ];
 
 /// `process.scheduler.flags`, with the bits of linux/sched.h: the type of the crate spells two of
-/// them in a way that the specification does not have.
+/// them differently from the specification.
 pub(crate) const SCHEDULER_FLAGS: [(&str, u64); 7] = [
     ("SCHED_FLAG_RESET_ON_FORK", 0x01),
     ("SCHED_FLAG_RECLAIM", 0x02),

@@ -1,4 +1,4 @@
-//! How the process is scheduled and where its memory is: `process.scheduler`, `process.ioPriority`,
+//! Scheduling and memory placement of the process: `process.scheduler`, `process.ioPriority`,
 //! `process.execCPUAffinity`, `linux.memoryPolicy`. Source: config.md#linux-process,
 //! config-linux.md#memory-policy.
 
@@ -53,7 +53,7 @@ pub(super) fn scheduler(value: &Value<'_>) -> Option<Scheduler> {
     })?
 }
 
-/// What does not fit the policy, as far as no kernel takes it.
+/// Reports parameters that do not fit the policy and that every kernel refuses.
 fn check_parameters(o: &Object<'_>, found: &Scheduler) {
     let conflict = |key, message: &str| {
         if let Some(value) = o.get(key) {

@@ -52,8 +52,8 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<M
     })
 }
 
-/// Options of a tmpfs on a bind mount. Peers pass over them in silence; other unknown options are
-/// errors.
+/// Warns about options of a tmpfs on a bind mount. Other runtimes ignore them silently; other
+/// unknown options are errors.
 fn warn_of_data(o: &Object<'_>, options: &[String]) {
     let of_a_tmpfs = ["mode=", "size=", "uid=", "gid=", "nr_inodes=", "nr_blocks="];
     for option in options {

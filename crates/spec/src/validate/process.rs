@@ -16,7 +16,7 @@ const UMASK: u32 = 0o022;
 /// Reads `process`, or the whole document of `exec --process`.
 pub(crate) fn read(value: &Value<'_>) -> Option<Process> {
     value.object(|o| {
-        // Of Windows.
+        // `commandLine` is for Windows.
         o.ignore(&["commandLine"]);
         let terminal = o.flag("terminal").unwrap_or_default();
         let console_size = o

@@ -12,7 +12,7 @@ fn a_scheduler_has_what_its_policy_takes() {
         /process/scheduler = {}
             -> missing /process/scheduler : `policy`
         /process/scheduler = {"policy": ""}
-            -> unknown-value /process/scheduler/policy : none of
+            -> unknown-value /process/scheduler/policy : not one of
         /process/scheduler = {"policy": "SCHED_FIF0", "priority": 1}
             -> unknown-value /process/scheduler/policy : SCHED_FIFO
         /process/scheduler = {"policy": "sched_other"}
@@ -66,7 +66,7 @@ fn a_scheduler_is_read() {
         deadline: 0,
         period: 0,
     };
-    // Zeros and nulls are what the types of other programs write for nothing.
+    // Other programs write zeros and nulls for absent values.
     let nothing = r#"{"policy": "SCHED_OTHER", "nice": -3, "priority": 0, "flags": null, "runtime": 0, "deadline": 0, "period": null}"#;
     assert_eq!(read(nothing), plain);
     let flags = r#"{"policy": "SCHED_RR", "nice": -3, "priority": 99, "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MAX"]}"#;
