@@ -69,6 +69,13 @@ fn a_user_namespace_does_not_forbid_what_its_maker_may() {
             )
             .args(&["sh", "-c", "cut -d ' ' -f40,41 /proc/1/stat; ionice -p 1"]);
         s.run(&bundle).prints("4 2\nrealtime: prio 2");
+        // The same for a process that enters it.
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let script = "cut -d ' ' -f40,41 /proc/$$/stat; ionice -p $$";
+        s.runtime(&["exec", &container.id, "sh", "-c", script])
+            .prints("4 2\nrealtime: prio 2");
+        container.remove();
     });
 }
 
