@@ -16,8 +16,9 @@ cd "$(dirname "$0")/../.."
 elsewhere=(layers mutants rows)
 # The same on every kind of machine, and too slow under emulation for every run; `all` has them.
 by_hand=(
-    attack bad_input capabilities cli config_root faults hooks idmap masks mount_locks mounts namespaces phrases process races seccomp
-    seccomp_listener sysctl tracing user verify
+    attack attributes bad_input capabilities cli config_root examples exec exec_attack exec_bad_input faults hooks idmap masks
+    mount_base mount_locks mounts namespaces notify phrases plan process races seccomp seccomp_listener sysctl terminal tracing
+    user verify
 )
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
