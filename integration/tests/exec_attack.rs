@@ -1,6 +1,7 @@
 //! Attacks on `exec`: a hostile container against the runtime's process that enters it. docs/security.md lists them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -193,7 +194,7 @@ fn points(s: &Sandbox, container: &Container<'_>) -> Vec<(String, usize)> {
     s.finish(traced(s, container, &options), None).ok();
     let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
     fs::remove_file(&trace).expect("rm");
-    let mut counts = std::collections::BTreeMap::new();
+    let mut counts = BTreeMap::new();
     let mut found = BTreeSet::new();
     for line in text.lines() {
         let (process, rest) = line.split_once(' ').unwrap_or(("", line));
@@ -233,7 +234,7 @@ fn exec_killed_or_failing_at_any_call_leaves_nothing() {
         let container = s.started(&bundle);
         let before = (leak::mounts(), leak::processes());
         let points = points(s, &container);
-        let wanted = match std::env::var("LOCULE_FAULTS").as_deref() {
+        let wanted = match env::var("LOCULE_FAULTS").as_deref() {
             Ok("all") => points.len(),
             Ok(number) => number.parse().expect("a number or `all`"),
             Err(_) => 24,

@@ -55,29 +55,37 @@ pub struct ConsoleSocket {
     socket: OwnedFd,
 }
 
+/// Connects to a stream socket of the caller's on the host. This, and each call on the connection, waits for at most 10 s.
+///
+/// # Errors
+/// The kernel's answer: ECONNREFUSED if nobody listens there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a path of the caller's on the host, before the clone"
+)]
+pub fn connect(path: &Path) -> Result<OwnedFd, Errno> {
+    match socket::connect_within(path, LISTENER) {
+        // An address has room for 107 bytes.
+        Err(Errno::ENAMETOOLONG) => match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let directory = File::open(parent)
+                    .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+                let name = name.to_str().ok_or(Errno::EINVAL)?;
+                socket::connect_within_at(directory.as_fd(), name, LISTENER)
+            }
+            _ => Err(Errno::ENAMETOOLONG),
+        },
+        answer => answer,
+    }
+}
+
 impl ConsoleSocket {
     /// Connects to a stream socket: before anything is made.
     ///
     /// # Errors
     /// [`Error::ConsoleSocket`]: nobody listens there.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a path of the caller's on the host, before the clone"
-    )]
     pub fn connect(path: &Path) -> Result<Self, Error> {
-        let connected = match socket::connect_within(path, LISTENER) {
-            // An address has room for 107 bytes.
-            Err(Errno::ENAMETOOLONG) => match (path.parent(), path.file_name()) {
-                (Some(parent), Some(name)) => File::open(parent)
-                    .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-                    .and_then(|directory| {
-                        let name = name.to_str().ok_or(Errno::EINVAL)?;
-                        socket::connect_within_at(directory.as_fd(), name, LISTENER)
-                    }),
-                _ => Err(Errno::ENAMETOOLONG),
-            },
-            answer => answer,
-        };
+        let connected = connect(path);
         let path = path.to_owned();
         match connected {
             Ok(socket) => Ok(Self { path, socket }),

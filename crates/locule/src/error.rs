@@ -64,6 +64,13 @@ pub(crate) enum Error {
     NoRoot { path: PathBuf },
     #[error("{path:?} exists: `spec` does not overwrite files; remove it first")]
     SpecExists { path: PathBuf },
+    #[error("--pidfd-socket {path:?}: {action}")]
+    PidfdSocket {
+        path: PathBuf,
+        action: &'static str,
+        #[source]
+        source: Errno,
+    },
     #[error("write {path:?}")]
     Write {
         path: PathBuf,
@@ -154,11 +161,6 @@ pub(crate) enum Error {
         "cannot use console socket if runc will not detach or allocate tty: leave out --console-socket, or set /process/terminal to true and detach"
     )]
     UnwantedConsoleSocket,
-    #[error("{option} is not supported yet: {why}")]
-    NotYet {
-        option: &'static str,
-        why: &'static str,
-    },
     #[error("`init` is an internal command; make a container with `locule create` or `locule run`")]
     InitByHand,
 }
@@ -182,7 +184,7 @@ impl Error {
             Self::Mounted { .. } => "mounted",
             Self::NoRoot { .. } => "state-root",
             Self::SpecExists { .. } => "exists",
-            Self::Write { .. } | Self::Print(_) => "write",
+            Self::Write { .. } | Self::PidfdSocket { .. } | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
             Self::Load(_) | Self::Facts { .. } | Self::KeptConfig { .. } | Self::NoProcess => {
                 "config"
@@ -191,7 +193,6 @@ impl Error {
             Self::UnknownSyscall { .. } | Self::ForeignSyscall { .. } => "unknown-syscall",
             Self::Launch(_) => "launch",
             Self::Notify { .. } => "notify",
-            Self::NotYet { .. } => "unsupported",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::InitByHand
             | Self::Unpreserved(_)

@@ -3,7 +3,7 @@
 //! Also has the steps that `create` and `run` share: they reserve a name, decide everything, write
 //! down what they will make, and then make it. A failure leaves nothing behind.
 
-use super::pid_file::PidFile;
+use super::told::{Role, Told};
 use super::{Env, delete, hooks};
 use crate::args;
 use crate::descriptors::raise_limit;
@@ -57,7 +57,7 @@ pub(crate) struct Made {
     /// Whether the record with its process was written.
     prepared: Result<(), Error>,
     created: Created,
-    pid_file: Option<PidFile>,
+    told: Told,
     interrupts: SignalFd,
     /// What passes on that the container is ready.
     pub(crate) proxy: Option<Proxy>,
@@ -73,8 +73,7 @@ impl Made {
     ) -> Result<Self, Error> {
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         let id = ContainerId::new(args.id())?;
-        refuse_pidfd_socket(args)?;
-        let pid_file = args.pid_file.as_deref().map(PidFile::at).transpose()?;
+        let told = Told::of(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
         let config = args
             .config
             .as_deref()
@@ -115,7 +114,7 @@ impl Made {
                 record,
                 prepared,
                 created,
-                pid_file,
+                told,
                 interrupts,
                 proxy,
             }),
@@ -138,20 +137,18 @@ impl Made {
             record,
             prepared,
             created,
-            pid_file,
+            told,
             interrupts,
             proxy: _,
         } = self;
         let recorded = prepared.and_then(|()| {
             reservation.show()?;
-            pid_file
-                .as_ref()
-                .map_or(Ok(()), |file| file.write(created.pid()))
+            told.tell(&created, Role::First)
         });
         let released = recorded.and_then(|()| Ok(created.release()?));
         let entry = reservation.into_entry();
         if let Err(error) = released {
-            undo(entry, created, &record, pid_file.as_ref());
+            undo(entry, created, &record, &told);
             return Err(error);
         }
         Ok(Released {
@@ -159,7 +156,7 @@ impl Made {
             entry: entry.release()?,
             record,
             created,
-            pid_file,
+            told,
             interrupts,
         })
     }
@@ -171,7 +168,7 @@ pub(crate) struct Released {
     entry: Entry,
     record: Record,
     created: Created,
-    pid_file: Option<PidFile>,
+    told: Told,
     interrupts: SignalFd,
 }
 
@@ -183,12 +180,12 @@ impl Released {
             entry,
             record,
             created,
-            pid_file,
+            told,
             interrupts,
         } = self;
         if let Err(error) = created.until_started(&interrupts) {
             match entry.acquire() {
-                Ok(entry) => undo(entry, created, &record, pid_file.as_ref()),
+                Ok(entry) => undo(entry, created, &record, &told),
                 Err(state::Error::Absent { .. }) => {}
                 Err(left) => tracing::error!(code = left.code(), "{left}"),
             }
@@ -199,13 +196,11 @@ impl Released {
 }
 
 /// Ends a recorded container, whose lock the caller holds, and frees its name.
-fn undo(entry: Entry, created: Created, record: &Record, pid_file: Option<&PidFile>) {
+fn undo(entry: Entry, created: Created, record: &Record, told: &Told) {
     if let Err(left) = created.discard() {
         tracing::error!("{left}");
     }
-    if let Some(file) = pid_file {
-        file.remove();
-    }
+    told.undo();
     give_mounts_back(record);
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
     if let Err(error) = entry.remove() {
@@ -335,17 +330,6 @@ fn proxy(
         Waits::ForStart => Ok(None),
         Waits::ForUs => Proxy::listen(host, reservation.dir()),
     }
-}
-
-/// What belongs to pidfd hand-over.
-fn refuse_pidfd_socket(args: &args::Create) -> Result<(), Error> {
-    if args.pidfd_socket.is_some() {
-        return Err(Error::NotYet {
-            option: "--pidfd-socket",
-            why: "use the pid of `state`",
-        });
-    }
-    Ok(())
 }
 
 fn give_back(reservation: Reservation) {

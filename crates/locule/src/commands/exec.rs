@@ -5,8 +5,8 @@
 //! changed. Attached, the command stands in for the process, as `run` does.
 
 use super::create::INTERRUPTS;
-use super::pid_file::PidFile;
 use super::run::{exit_code, until_end};
+use super::told::{Role, Told};
 use super::{Env, kept_container};
 use crate::args;
 use crate::error::Error;
@@ -45,7 +45,6 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
 
 fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(&args.id())?;
-    let pid_file = args.pid_file.as_deref().map(PidFile::at).transpose()?;
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let record = entry.record()?;
@@ -68,7 +67,6 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
         args,
         record: &record,
         first: &first,
-        pid_file: pid_file.as_ref(),
         interrupts: &interrupts,
         keep_fds: env.preserved.count(),
     };
@@ -96,7 +94,6 @@ struct Way<'a> {
     args: &'a args::Exec,
     record: &'a Record,
     first: &'a First,
-    pid_file: Option<&'a PidFile>,
     interrupts: &'a SignalFd,
     keep_fds: u32,
 }
@@ -109,7 +106,10 @@ impl Way<'_> {
             Some(path) => from_file(path, self.args, saved.as_ref())?,
             None => from_options(self.args, saved)?,
         };
-        refuse_pidfd_socket(self.args)?;
+        let told = Told::of(
+            self.args.pid_file.as_deref(),
+            self.args.pidfd_socket.as_deref(),
+        )?;
         let console = console_socket(
             process.terminal,
             self.args.detach,
@@ -129,7 +129,7 @@ impl Way<'_> {
             },
             keep_fds: self.keep_fds,
         };
-        self.start(&request, console)
+        self.start(&request, console, &told)
     }
 
     /// Makes the process, writes its pid file and waits until it runs.
@@ -137,6 +137,7 @@ impl Way<'_> {
         &self,
         request: &Request<'_>,
         console: Option<ConsoleSocket>,
+        told: &Told,
     ) -> Result<Started, Error> {
         let facts = Facts::probe_entering(request.container)?;
         let (plan, warnings) = lower(request, &facts)?;
@@ -154,10 +155,8 @@ impl Way<'_> {
         let moment = Moment::WithRuntime;
         let (created, ()) = launch::launch(plan, handles, moment, self.interrupts, |_pid| ())?;
         created.master().into_iter().for_each(ready);
-        let told = self
-            .pid_file
-            .map_or(Ok(()), |file| file.write(created.pid()));
         let started = told
+            .tell(&created, Role::Further)
             .and_then(|()| Ok(created.release()?))
             .and_then(|()| Ok(created.until_started(self.interrupts)?));
         match started {
@@ -166,9 +165,7 @@ impl Way<'_> {
                 if let Err(left) = created.discard() {
                     tracing::error!("{left}");
                 }
-                if let Some(file) = self.pid_file {
-                    file.remove();
-                }
+                told.undo();
                 Err(error)
             }
         }
@@ -293,15 +290,4 @@ fn word(word: &OsString) -> Result<String, Error> {
             given: word.to_string_lossy().into_owned(),
             expected: "UTF-8",
         })
-}
-
-/// What belongs to pidfd hand-over.
-fn refuse_pidfd_socket(args: &args::Exec) -> Result<(), Error> {
-    if args.pidfd_socket.is_some() {
-        return Err(Error::NotYet {
-            option: "--pidfd-socket",
-            why: "use --pid-file",
-        });
-    }
-    Ok(())
 }

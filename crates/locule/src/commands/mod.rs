@@ -18,6 +18,7 @@ pub(crate) mod seccomp;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod template;
+mod told;
 pub(crate) mod update;
 
 use crate::args::{self, CgroupManager, Globals, Rootless};
