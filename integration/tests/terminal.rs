@@ -137,6 +137,10 @@ while status is None:
         elif deed == "resize": resize(*value)
         elif deed == "signal": os.kill(child, value)
         elif deed == "pause": time.sleep(value)
+        elif deed == "close":
+            os.close(peer)
+            os.close(master)
+            finish(status=os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), steps=len(steps))
     if select.select([master], [], [], 0.05)[0]:
         shown += os.read(master, 65536)
     else:
@@ -341,6 +345,21 @@ fn the_terminal_of_the_caller_is_restored() {
     });
 }
 
+/// The terminal of the caller goes away: so does that of the program, whatever it waits for.
+#[test]
+fn the_terminal_hangs_up_with_the_callers() {
+    sandbox::host(|s| {
+        let bundle = bundle(s, "stty raw; echo ready; cat; exit 6");
+        let seen = run(s, &bundle, &json!([["ready", "close", 0]]));
+        assert_eq!(
+            (&seen.all["status"], &seen.all["steps"]),
+            (&json!(6), &json!(0)),
+            "{}",
+            seen.all
+        );
+    });
+}
+
 /// The master goes to the socket, alone and with the name of its peer; the size of the configuration is there before the
 /// program; nothing of the caller's stays open.
 #[test]
@@ -504,6 +523,7 @@ fn cve_2025_52565_the_console_of_the_image_is_not_followed() {
             secret.clone(),
             canary.path.join("new"),
             PathBuf::from("/proc/sysrq-trigger"),
+            PathBuf::from("/etc/passwd"),
         ]
         .iter()
         .enumerate()

@@ -221,8 +221,12 @@ impl Relay {
         let Some(master) = &self.master else {
             return (events, None);
         };
-        if self.has_input && self.keys.is_empty() && !in_background {
+        if self.has_input && self.keys.is_empty() {
             events[0] = poll_in(INPUT.as_raw_fd());
+            if in_background {
+                // Its end alone.
+                events[0].events = 0;
+            }
         }
         let wanted = match (self.text.is_empty(), self.keys.is_empty()) {
             (true, true) => POLL_IN,
@@ -266,15 +270,18 @@ impl Relay {
         match self.keys.fill(INPUT) {
             Ok(1..) => self.is_line_over = self.keys.last() == Some(b'\n'),
             Err(Errno::EAGAIN) => {}
-            Ok(0) | Err(_) => {
-                self.has_input = false;
-                self.end_input();
-            }
+            Ok(0) | Err(_) => match &mut self.caller {
+                None => self.end_input(),
+                // A raw terminal has no end but that somebody has closed it.
+                Some(_) if is_foreground() => self.master = None,
+                Some(caller) => caller.make_raw(),
+            },
         }
     }
 
     /// Tells a program that reads lines of the end of the input, as the key for it does.
     fn end_input(&mut self) {
+        self.has_input = false;
         let Some(modes) = self.master.as_ref().and_then(|fd| tcgetattr(fd).ok()) else {
             return;
         };
