@@ -1,9 +1,9 @@
 //! How a process is scheduled, and where its memory is.
 //!
-//! Decides who sets it. A policy, an I/O priority and a memory policy are what the process says of
-//! itself, while it has all capabilities and before a filter may forbid the calls. But the kernel
-//! wants privileges over the host for most of the first two: a process in a new user namespace has
-//! none, so there a runtime that has them sets both from outside. What was set is read back.
+//! Decides who sets these attributes. The process sets its policy, I/O priority and memory policy
+//! itself, while it has all capabilities and before a filter can forbid the calls. But most
+//! policies and I/O priorities need privileges over the host. A process in a new user namespace has
+//! none, so a runtime with these privileges sets both from outside. The values are read back.
 //! Runtime-spec config.md#linux-process, config-linux.md#memory-policy.
 
 use caller::Caller;
@@ -21,7 +21,7 @@ const SYS_NICE: u8 = 23;
 /// SCHED_FLAG_KEEP_POLICY and SCHED_FLAG_KEEP_PARAMS of linux/sched.h.
 const KEEP_POLICY: u64 = 0x08;
 const KEEP_PARAMS: u64 = 0x10;
-/// The index of a failure of what was read back.
+/// The index of a failure of the values that were read back.
 const DIFFERS: usize = 1;
 
 /// What is set on a process, by itself or from outside.
@@ -52,7 +52,7 @@ impl Setter {
 }
 
 impl Attributes {
-    /// What `process` asks for, if `setter` is the one who sets it.
+    /// The attributes of `process` that `setter` sets.
     pub(crate) fn lower(process: &Process, setter: Setter, own: Setter) -> Self {
         if setter != own {
             return Self::default();
@@ -96,7 +96,7 @@ impl Attributes {
     }
 }
 
-/// Makes a failure of an answer that says no.
+/// Turns a negative answer into a failure.
 fn proven(same: Result<bool, Errno>, call: Call) -> Result<(), Failed> {
     match same {
         Ok(true) => Ok(()),
@@ -105,7 +105,7 @@ fn proven(same: Result<bool, Errno>, call: Call) -> Result<(), Failed> {
     }
 }
 
-/// Sets it and says whether the kernel has taken all of it.
+/// Sets it. Returns whether the kernel has accepted all of it.
 fn set_scheduler(pid: i32, wanted: &Scheduler) -> Result<bool, Errno> {
     let attr = SchedAttr {
         policy: wanted.policy as u32,
@@ -151,7 +151,7 @@ pub(crate) fn set_memory_policy(policy: &MemoryPolicy) -> Result<(), Failed> {
         .fold(0, |all, flag| all | memory_flag(*flag));
     let set = schedule::set_memory_policy(mode | flags, &policy.nodes.0);
     let same = set.and_then(|()| schedule::memory_policy()).map(|found| {
-        // To the kernel a preference for no node is one for the nearest.
+        // For the kernel, a preference without a node means the nearest node.
         let is_local = policy.mode == MemoryMode::MpolPreferred && policy.nodes.is_empty();
         let local = is_local && found == memory_mode(MemoryMode::MpolLocal);
         // The default has no flags.
@@ -187,7 +187,7 @@ fn memory_flag(flag: MemoryFlag) -> u32 {
 pub(crate) fn describe_memory(policy: &MemoryPolicy, failed: &Failed) -> String {
     let hint = match failed.errno {
         Errno::EINVAL => {
-            "; this kernel lacks the mode or a flag, they do not fit each other, or no node of the list is in the cpuset (/sys/devices/system/node/online, cpuset.mems)"
+            "; this kernel lacks the mode or a flag, they do not fit together, or no node of the list is in the cpuset (/sys/devices/system/node/online, cpuset.mems)"
         }
         Errno::ENOSYS => "; this kernel has no NUMA (CONFIG_NUMA)",
         _ => "",
@@ -199,7 +199,7 @@ pub(crate) fn describe_memory(policy: &MemoryPolicy, failed: &Failed) -> String 
     )
 }
 
-/// The sentence for CPUs that cannot be had; `which` is the key in `execCPUAffinity`.
+/// The sentence for CPUs that are not available; `which` is the key in `execCPUAffinity`.
 pub(crate) fn describe_cpus(which: &str, cpus: &dyn fmt::Display, errno: Errno) -> String {
     let hint = match errno {
         Errno::EINVAL => "; none of these CPUs is online and in the cpuset of the process",

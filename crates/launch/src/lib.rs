@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// A listener that does not answer.
     #[error(
-        "/linux/seccomp/listenerPath: the listener did not let the container process go on within {} s: it waits for an answer about a system call that it makes on its way to the program; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
+        "/linux/seccomp/listenerPath: the listener did not let the container process continue within {} s: the process waits for an answer about a system call that it makes before its program runs; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
         stage::runtime::LISTENER.as_secs()
     )]
     SilentListener,
@@ -182,9 +182,9 @@ pub enum Error {
         /// The kernel's answer.
         errno: Errno,
     },
-    /// Whoever is to serve the terminal.
+    /// The socket of the process that serves the terminal.
     #[error(
-        "--console-socket {path:?}: {action}: {why}; it must be a stream socket on which somebody listens and receives a descriptor"
+        "--console-socket {path:?}: {action}: {why}; it must be a listening stream socket whose owner receives a descriptor"
     )]
     ConsoleSocket {
         /// As given.

@@ -1,10 +1,10 @@
 //! The terminal of the container's process.
 //!
 //! Init makes the pair of its two ends in the container's own devpts and keeps the peer as its
-//! standard streams; the master goes to the runtime, and from there to the console socket or to
-//! whoever serves the terminal in the foreground. Nothing is opened by a name that the container
-//! could have changed: the devpts is known by its magic number, its multiplexer is looked up in it
-//! alone, the peer comes from the master (CVE-2025-52565).
+//! standard streams; the master goes to the runtime, and from there to the console socket or to the
+//! command that serves the terminal in the foreground. Nothing is opened by a name that the
+//! container could have changed: the devpts is identified by its magic number, its multiplexer is
+//! looked up inside it, and the peer comes from the master (CVE-2025-52565).
 
 use crate::Error;
 use crate::plan::Files;
@@ -31,14 +31,14 @@ const PTMX: (u32, u32) = (5, 2);
 /// What will be done, and nothing else.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Whom it belongs to; the group stays that of the devpts.
+    /// Its owner; the group stays that of the devpts.
     uid: u32,
     size: Option<Size>,
     /// Whether it is at /dev/console too: in a mount namespace that the container does not share.
     console: bool,
 }
 
-/// Who is given the master.
+/// Who receives the master.
 #[derive(Debug, Default)]
 pub(crate) enum Receiver {
     /// The caller of this crate, by [`crate::Started`].
@@ -48,14 +48,15 @@ pub(crate) enum Receiver {
     Socket(ConsoleSocket),
 }
 
-/// A connection to whoever serves the terminal. Each call on it waits for at most 10 s.
+/// A connection to the process that serves the terminal. Each call on it waits for at most 10 s.
 #[derive(Debug)]
 pub struct ConsoleSocket {
     path: PathBuf,
     socket: OwnedFd,
 }
 
-/// Connects to a stream socket of the caller's on the host. This, and each call on the connection, waits for at most 10 s.
+/// Connects to a stream socket of the caller's on the host. This, and each call on the connection,
+/// waits for at most 10 s.
 ///
 /// # Errors
 /// The kernel's answer: ECONNREFUSED if nobody listens there.
@@ -80,10 +81,10 @@ pub fn connect(path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 impl ConsoleSocket {
-    /// Connects to a stream socket: before anything is made.
+    /// Connects to a stream socket, before anything is made.
     ///
     /// # Errors
-    /// [`Error::ConsoleSocket`]: nobody listens there.
+    /// [`Error::ConsoleSocket`]: no process listens there.
     pub fn connect(path: &Path) -> Result<Self, Error> {
         let connected = connect(path);
         let path = path.to_owned();
@@ -134,7 +135,7 @@ impl Plan {
         })
     }
 
-    /// Makes the terminal: that of this process' session, in the place of its standard streams.
+    /// Makes the terminal the controlling one of this session, and its peer the standard streams.
     /// This process leads a session and is in the container's root.
     pub(crate) fn make(&self, root: &RootFd) -> Result<Pair, Failed> {
         let pair = Pair::open(root)?;
@@ -205,7 +206,7 @@ impl Pair {
         if !is_devpts(devpts.as_fd()).map_err(Failed::at(Call::Statfs, 0))? {
             return Err(Failed::at(Call::Statfs, 0)(Errno::ENODEV));
         }
-        // Nothing but the kernel makes names there, and a mount on one is not entered.
+        // Only the kernel makes names there, and a mount on one is not entered.
         let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_XDEV;
         let flags = OpenFlags::READ_WRITE | OpenFlags::NOFOLLOW;
         let master = openat2(devpts.as_fd(), c"ptmx", flags, 0, resolve)
@@ -234,7 +235,7 @@ fn is_devpts(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(fs::filesystem_magic(fd)? == fs::DEVPTS_MAGIC)
 }
 
-/// Whether what init has sent is the master of a terminal.
+/// Whether the descriptor from init is the master of a terminal.
 pub(crate) fn is_master(fd: BorrowedFd<'_>) -> bool {
     let is_node = fs::stat(fd).is_ok_and(|stat| (stat.kind, stat.node) == (FileKind::Char, PTMX));
     is_node && is_devpts(fd) == Ok(true)

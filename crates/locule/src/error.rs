@@ -145,7 +145,7 @@ pub(crate) enum Error {
         source: cgroup::Error,
     },
     #[error(
-        "NOTIFY_SOCKET is {socket:?}: {action}; unset it if the container shall tell nobody that it is ready"
+        "NOTIFY_SOCKET is {socket:?}: {action}; unset it if the container must not report that it is ready"
     )]
     Notify {
         socket: OsString,
@@ -154,7 +154,7 @@ pub(crate) enum Error {
         source: Errno,
     },
     #[error(
-        "cannot allocate tty if runc will detach without setting console socket: give --console-socket PATH, at which somebody takes the terminal, or set /process/terminal to false"
+        "cannot allocate tty if runc will detach without setting console socket: give --console-socket PATH, a socket that receives the terminal, or set /process/terminal to false"
     )]
     NoConsoleSocket,
     #[error(

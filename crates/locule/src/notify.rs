@@ -28,7 +28,7 @@ const SOCKET: &str = "notify.sock";
 /// Where a container finds it, as with runc.
 const INSIDE: &str = "/run/notify";
 
-/// The longest message that is read, bytes; the one that counts is shorter.
+/// The longest message that is read, bytes. A readiness message is shorter.
 const LONGEST: usize = 4096;
 
 /// How long systemd may take to read the message.
@@ -75,8 +75,8 @@ impl Host {
     }
 }
 
-/// Makes the directory of the socket in the entry `entry` at `path`, and adds it to what the
-/// container will be.
+/// Makes the directory of the socket in the entry `entry` at `path`, and adds its mount to the
+/// container.
 ///
 /// # Errors
 /// The directory cannot be made.
@@ -90,7 +90,7 @@ pub(crate) fn offer(
     let Some(process) = &mut container.process else {
         return Ok(());
     };
-    // Whatever the umask is: the container's user must find the socket.
+    // Independent of the umask: the container's user must find the socket.
     let mode = Mode::from_bits_truncate(0o755);
     mkdirat(entry, DIRECTORY, mode).map_err(&failed)?;
     fchmodat(entry, DIRECTORY, mode, FchmodatFlags::FollowSymlink).map_err(&failed)?;
@@ -112,10 +112,10 @@ pub(crate) fn offer(
 }
 
 impl Proxy {
-    /// Makes the socket in `entry`, where [`offer`] was called. `None`: it was not.
+    /// Makes the socket in `entry`, if [`offer`] was called. `None`: it was not.
     ///
     /// # Errors
-    /// Nobody receives at the caller's socket, or the container's cannot be made.
+    /// The caller's socket has no receiver, or the container's socket cannot be made.
     pub(crate) fn listen(host: Host, entry: BorrowedFd<'_>) -> Result<Option<Self>, Error> {
         let directory = match crate::state::subdirectory(entry, DIRECTORY) {
             Ok(directory) => directory,
@@ -128,7 +128,7 @@ impl Proxy {
         };
         let unit = host.connect().map_err(host.failed("connect to it"))?;
         let make = || {
-            // One of a start that has failed.
+            // It is from a start that has failed.
             match unlinkat(&directory, SOCKET, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(errno),
@@ -152,7 +152,7 @@ impl Proxy {
         self.container.as_fd()
     }
 
-    /// Takes one message, if there is one, and tells whether the container says that it is ready.
+    /// Reads one message, if there is one. Returns whether it says that the container is ready.
     ///
     /// # Errors
     /// The message cannot be read.
@@ -165,19 +165,19 @@ impl Proxy {
         }
     }
 
-    /// Tells the unit that the container is ready, and that `pid` is the process to watch.
+    /// Reports to the unit that the container is ready, and that `pid` is the process to watch.
     ///
     /// # Errors
-    /// The caller's socket does not take it.
+    /// The caller's socket does not accept the message.
     pub(crate) fn tell(&self, pid: u32) -> Result<(), Error> {
         let message = format!("MAINPID={pid}\nREADY=1\n");
         socket::send(self.unit.as_fd(), message.as_bytes())
-            .map_err(self.host.failed("tell it that the container is ready"))
+            .map_err(self.host.failed("report that the container is ready"))
     }
 
-    /// Waits until the container is ready or `process`, whose pid is `pid`, has ended; tells it,
-    /// and stays until systemd has read that: a message of a process that is gone belongs to no
-    /// unit.
+    /// Waits until the container is ready or `process`, whose pid is `pid`, has ended. Reports
+    /// readiness, and waits until systemd has read the message: systemd ignores the message of a
+    /// process that has ended.
     ///
     /// # Errors
     /// As [`Proxy::takes_ready`] and [`Proxy::tell`].
@@ -201,7 +201,7 @@ impl Proxy {
 
     /// BARRIER=1: systemd closes the descriptor when it has read all that came before.
     fn barrier(&self) -> Result<(), Error> {
-        let failed = self.host.failed("wait until it is read");
+        let failed = self.host.failed("wait until the message is read");
         let pipe = pipe::pipe().map_err(&failed)?;
         socket::send_fds(self.unit.as_fd(), b"BARRIER=1", &[pipe.write.as_fd()])
             .map_err(&failed)?;

@@ -1,9 +1,9 @@
-//! The terminal of a container's process, as far as a command of ours has to do with it.
+//! The terminal of a container's process, on the side of the command.
 //!
-//! Detached, its master end goes to a socket. In the foreground the command passes bytes on between
-//! that end and its own standard input and output, in one thread: the caller's terminal is raw
-//! meanwhile, so that every key reaches the program, and as it was afterwards. Whoever reads slowly
-//! keeps nobody from signals and sizes.
+//! Detached, its master end goes to a socket. In the foreground the command forwards bytes between
+//! that end and its own standard input and output, in one thread. The caller's terminal is raw
+//! during that time, so that every key reaches the program, and is restored afterwards. A slow
+//! reader does not delay signals and window sizes.
 
 use crate::commands::create::INTERRUPTS;
 use crate::error::Error;
@@ -28,15 +28,15 @@ const OUTPUT: BorrowedFd<'static> = pipe::STANDARD[1];
 const WINDOW: i32 = Signal::SIGWINCH as i32;
 const CONTINUE: i32 = Signal::SIGCONT as i32;
 
-/// How often a state is looked at that nobody tells of, in milliseconds.
+/// How often a state is checked that no event reports, in milliseconds.
 const TICK: u64 = 200;
 
-/// What the program can have written before its end, and nobody has read: 64 KiB wait in the
-/// kernel, and what a reader has been given.
+/// The most that the program can have written before its end without a reader: 64 KiB in the
+/// kernel, and what a reader has received.
 const LEFT: usize = 128 * 1024;
 
-/// Connects to the socket that the terminal is sent to; `None`: the command serves it, or there is
-/// none.
+/// Connects to the socket that receives the terminal. `None`: the command serves it, or there is no
+/// terminal.
 pub(crate) fn console_socket(
     has_terminal: bool,
     is_detached: bool,
@@ -50,13 +50,13 @@ pub(crate) fn console_socket(
     }
 }
 
-/// Readies the master end before the program starts: it has the size of the caller's window, and
-/// its lines end as whoever shows them wants it.
+/// Prepares the master end before the program starts: it gets the size of the caller's window and
+/// the line endings that its output needs.
 pub(crate) fn ready(master: BorrowedFd<'_>) {
     copy_size(master);
     let shown_as_is = tcgetattr(INPUT).is_ok() && tcgetattr(OUTPUT).is_ok();
     if !shown_as_is && let Ok(mut modes) = tcgetattr(master) {
-        // A file wants plain lines; a terminal that is not raw makes its own carriage returns.
+        // A file gets plain line feeds. A terminal that is not raw adds carriage returns itself.
         modes.output_flags.remove(OutputFlags::ONLCR);
         let _best_effort = tcsetattr(master, SetArg::TCSANOW, &modes);
     }
@@ -70,7 +70,7 @@ fn copy_size(master: BorrowedFd<'_>) {
     }
 }
 
-/// The terminal that the caller sits at, raw while this lives.
+/// The caller's terminal, raw while this value exists.
 #[derive(Debug)]
 struct Caller {
     modes: Termios,
@@ -78,7 +78,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// `None`: the standard input is no terminal.
+    /// `None`: the standard input is not a terminal.
     fn new() -> Option<Self> {
         let modes = tcgetattr(INPUT).ok()?;
         let mut caller = Self {
@@ -89,7 +89,8 @@ impl Caller {
         Some(caller)
     }
 
-    /// Makes it raw, if it is ours at the moment and not that of another job of the caller's shell.
+    /// Makes it raw, if this process is in its foreground job, not another job of the caller's
+    /// shell.
     fn make_raw(&mut self) {
         if !is_foreground() {
             self.is_raw = false;
@@ -97,7 +98,7 @@ impl Caller {
         }
         let mut raw = self.modes.clone();
         cfmakeraw(&mut raw);
-        // Characters of 8 bits, as far as the caller's are.
+        // Characters have 8 bits if those of the caller's terminal have.
         raw.input_flags |= self.modes.input_flags & InputFlags::IUTF8;
         self.is_raw = tcsetattr(INPUT, SetArg::TCSANOW, &raw).is_ok();
     }
@@ -111,12 +112,14 @@ impl Drop for Caller {
     }
 }
 
-/// Whether this process may use its terminal. One that is not that of its session knows no jobs.
+/// Whether this process may use its terminal. A terminal that is not that of its session has no
+/// jobs.
 fn is_foreground() -> bool {
     tcgetpgrp(INPUT).map_or(true, |group| group == getpgrp())
 }
 
-/// Bytes on their way. As many as a pipe takes without waiting when there is room in it (PIPE_BUF).
+/// A buffer of bytes. It holds as many as a pipe accepts without blocking when it has room
+/// (PIPE_BUF).
 #[derive(Debug)]
 struct Buffer {
     bytes: [u8; 4096],
@@ -166,20 +169,20 @@ impl Buffer {
     }
 }
 
-/// Passes bytes on between the caller and the program.
+/// Forwards bytes between the caller and the program.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// `None`: the caller reads no more, and the terminal has hung up.
+    /// `None`: the caller has stopped reading, and the terminal has hung up.
     master: Option<OwnedFd>,
     caller: Option<Caller>,
-    /// The caller's terminal once more, where a write does not wait.
+    /// The caller's terminal, opened again so that a write does not block.
     screen: Option<OwnedFd>,
     /// To the program.
     keys: Buffer,
     /// To the caller.
     text: Buffer,
     has_input: bool,
-    /// Nobody has the other end open; somebody may open it again.
+    /// No process has the other end open. A process may open it again.
     is_silent: bool,
     /// Whether the input has ended a line.
     is_line_over: bool,
@@ -189,7 +192,7 @@ pub(crate) struct Relay {
 pub(crate) type Events = [PollFd; 3];
 
 impl Relay {
-    /// Takes the master end, and makes the caller's terminal raw.
+    /// Starts with the master end, and makes the caller's terminal raw.
     pub(crate) fn start(master: OwnedFd) -> Result<Self, Errno> {
         pipe::set_nonblocking(master.as_fd())?;
         copy_size(master.as_fd());
@@ -205,7 +208,7 @@ impl Relay {
         })
     }
 
-    /// What a signal says to the terminal.
+    /// Handles a signal that is for the terminal.
     pub(crate) fn notice(&mut self, signal: i32) {
         match (signal, &self.master, &mut self.caller) {
             (WINDOW, Some(master), _) => copy_size(master.as_fd()),
@@ -214,7 +217,7 @@ impl Relay {
         }
     }
 
-    /// What is to be waited for, and at most how long, in milliseconds.
+    /// The events to wait for, and at most how long, in milliseconds.
     pub(crate) fn wait_for(&self) -> (Events, Option<u64>) {
         let mut events = [-1; 3].map(poll_in);
         let in_background = self.caller.as_ref().is_some_and(|caller| !caller.is_raw);
@@ -279,7 +282,7 @@ impl Relay {
         }
     }
 
-    /// Tells a program that reads lines of the end of the input, as the key for it does.
+    /// Reports the end of the input to a program that reads lines, as the end-of-file key does.
     fn end_input(&mut self) {
         self.has_input = false;
         let Some(modes) = self.master.as_ref().and_then(|fd| tcgetattr(fd).ok()) else {
@@ -304,12 +307,12 @@ impl Relay {
         }
     }
 
-    /// Says how much there was.
+    /// Returns how much there was.
     fn read_text(&mut self) -> usize {
         let read = self.master.as_ref().map(|fd| self.text.fill(fd.as_fd()));
         match read {
             Some(Ok(count)) => count,
-            // EIO: the other end is closed, which the next wait says as well.
+            // EIO: the other end is closed. The next wait reports that too.
             Some(Err(_)) | None => 0,
         }
     }
@@ -320,7 +323,7 @@ impl Relay {
             None => OUTPUT,
         };
         if let Err(_gone) = self.text.drain(output) {
-            // Nobody reads it: the terminal hangs up, as one does whose window is closed.
+            // The output has no reader: the terminal hangs up, as if its window were closed.
             self.text = Buffer::EMPTY;
             self.master = None;
         }
@@ -330,15 +333,15 @@ impl Relay {
         self.screen.as_ref().map_or(OUTPUT, AsFd::as_fd)
     }
 
-    /// Shows what the program has left behind. Others may still write to the terminal: they are not
-    /// waited for. A signal ends it.
+    /// Prints the remaining output of the program. Other processes may still write to the terminal,
+    /// but it does not wait for them. A signal ends it.
     pub(crate) fn finish(mut self, signals: &SignalFd) {
         self.keys = Buffer::EMPTY;
         let mut left = LEFT;
         while self.show(signals) {
             let Some(master) = &self.master else { return };
             let mut events = [poll_in(master.as_raw_fd())];
-            // Whatever was written before is there to be read: the kernel has been asked for it.
+            // The kernel has made all earlier output readable.
             if !matches!(poll(&mut events, Some(0)), Ok(1..)) {
                 return;
             }
@@ -354,7 +357,7 @@ impl Relay {
         }
     }
 
-    /// Writes all that is there. `false`: somebody wants us to stop.
+    /// Writes all bytes of the buffer. `false`: a signal asks this process to stop.
     fn show(&mut self, signals: &SignalFd) -> bool {
         while !self.text.is_empty() {
             let mut events = [
@@ -378,9 +381,9 @@ impl Relay {
     }
 }
 
-/// The caller's terminal, opened anew: only then may a write to it not wait without others being
-/// told so as well. Without it, where the terminal belongs to another user, a reader that stops
-/// makes us wait.
+/// The caller's terminal, opened again. Only on a new description can writes be non-blocking
+/// without an effect on other processes. If the terminal belongs to another user, this fails, and a
+/// reader that stops blocks this process.
 fn screen() -> Option<OwnedFd> {
     tcgetattr(OUTPUT).ok()?;
     let flags = OpenFlags::WRITE | OpenFlags::NONBLOCK;

@@ -3,11 +3,11 @@
 //! A pure function turns `linux.namespaces` into one clone and a short list of hops; both stages
 //! read the same list. Two constraints decide the order. A namespace is owned by the user namespace
 //! in which it is made, so new ones come after the user namespace; and joining one needs privileges
-//! over its owner, which after entering a user namespace are gone for what the host owns, so joins
-//! come before (or, where that is refused, after: a namespace that belongs to the user namespace
-//! being joined). Only children enter a new PID or time namespace, so a process that was not
-//! created in it makes one more process. An existing PID namespace is entered in the same way, as
-//! late as possible: its processes then do not see the runtime's processes earlier.
+//! over its owner, which the process loses for the host's namespaces when it enters a user
+//! namespace, so joins come before (or, where that is refused, after: a namespace that belongs to
+//! the user namespace being joined). Only children enter a new PID or time namespace, so a process
+//! that was not created in it makes one more process. An existing PID namespace is entered in the
+//! same way, as late as possible: its processes then do not see the runtime's processes earlier.
 //!
 //! A process on this route becomes not dumpable before the first hop, or, if its id maps are
 //! written, from then on: see [`Hidden`].

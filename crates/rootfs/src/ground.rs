@@ -191,7 +191,8 @@ impl Plan {
         loop {
             handles.attach_open(&self.sources).map_err(error)?;
             if !handles.has_more(&self.sources) {
-                // The kernel puts init into its own copy of the stage, where no path may lead the mapped root.
+                // The kernel puts init into its own copy of the stage, where no path may lead the
+                // mapped root.
                 return handles.enter_stage().map_err(error);
             }
             own.back().map_err(error)?;

@@ -47,7 +47,7 @@ pub struct Handles {
 /// A tmpfs that the sources are attached on, by number.
 #[derive(Debug)]
 struct Stage {
-    /// In the namespace of whoever uses it.
+    /// In the mount namespace of the process that uses it.
     mount: OwnedFd,
     identity: (u64, u64),
 }

@@ -222,7 +222,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Gives the master of the terminal to whoever serves it.
+    /// Gives the master of the terminal to the process that serves it.
     fn take_terminal(&mut self, master: OwnedFd) -> Result<(), Error> {
         if self.plan.terminal.is_none() || !terminal::is_master(master.as_fd()) {
             return Err(Error::Link {

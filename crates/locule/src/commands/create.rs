@@ -43,7 +43,7 @@ pub(crate) enum Waits {
 /// Who serves the container's terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Terminal {
-    /// Whoever listens at the console socket: the command does not stay.
+    /// The process that listens at the console socket: the command does not stay.
     Sent,
     /// This command.
     Kept,
@@ -59,7 +59,7 @@ pub(crate) struct Made {
     created: Created,
     told: Told,
     interrupts: SignalFd,
-    /// What passes on that the container is ready.
+    /// The proxy that forwards the readiness of the container.
     pub(crate) proxy: Option<Proxy>,
 }
 
@@ -220,7 +220,7 @@ struct Making<'a> {
     env: &'a Env,
     interrupts: &'a SignalFd,
     reservation: &'a Reservation,
-    /// The caller's limit on descriptors, where this process has raised it.
+    /// The caller's limit on descriptors, if this process has raised it.
     own_limit: Option<Rlimit>,
 }
 
@@ -313,8 +313,8 @@ impl Making<'_> {
     }
 }
 
-/// What a caller with NOTIFY_SOCKET needs. A container that waits for its start gets its socket at
-/// its start.
+/// Makes the proxy for a caller with NOTIFY_SOCKET. A container that waits for its start gets its
+/// socket at its start.
 fn proxy(
     reservation: &Reservation,
     store: &Store,

@@ -2,7 +2,7 @@
 //!
 //! Decides what the process is: the container's process of the saved configuration, changed by the
 //! options, or the process of a file. The bundle's configuration is not read, because it may have
-//! changed. Attached, the command stands in for the process, as `run` does.
+//! changed. Attached, the command represents the process, as `run` does.
 
 use super::create::INTERRUPTS;
 use super::run::{exit_code, until_end};
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
         Ok(code) => Ok(code),
         Err(error) => {
             let chain = error.chain();
-            // Engines show the last line alone.
+            // Engines show only the last line.
             let lines = chain.lines().map(|line| format!("exec failed: {line}"));
             let text = lines.collect::<Vec<_>>().join("\n");
             crate::log::failure(error.code(), &text);

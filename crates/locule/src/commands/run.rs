@@ -83,8 +83,8 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     }
 }
 
-/// Passes signals on, and what goes to and comes from the terminal, and reaps until the container's
-/// first process has ended; tells once that the container is ready.
+/// Forwards signals and the bytes of the terminal, and reaps processes, until the container's first
+/// process has ended. Reports once that the container is ready.
 pub(super) fn until_end(
     started: &mut Started,
     signals: &SignalFd,

@@ -56,7 +56,7 @@ fn proxy(entry: &Entry) -> Result<Option<Proxy>, Error> {
     let proxy = Proxy::listen(host, entry.dir())?;
     if proxy.is_none() {
         tracing::warn!(
-            "NOTIFY_SOCKET was not set when the container was created, so it cannot tell that it is ready"
+            "NOTIFY_SOCKET was not set when the container was created, so the container cannot report that it is ready"
         );
     }
     Ok(proxy)

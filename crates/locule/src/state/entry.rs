@@ -19,7 +19,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long `delete --force` waits for the container to be made before it asks its maker to stop.
+/// How long `delete --force` waits for the creation of the container before it asks the creating
+/// process to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a command waits for another to finish with the same container.
