@@ -174,11 +174,11 @@ fn a_working_directory_that_cannot_be_is_named() {
         for (cwd, words) in [
             (
                 "/etc/passwd",
-                ["not a directory", "no directory in the container"],
+                ["not a directory", "is not a directory in the container"],
             ),
             (
                 "/etc/passwd/x",
-                ["not a directory", "no directory in the container"],
+                ["not a directory", "is not a directory in the container"],
             ),
             ("/mnt/loop/x", ["too many", "leads to itself"]),
             ("/proc/self/fd/0", ["", "/proc/self/fd"]),

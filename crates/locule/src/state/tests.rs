@@ -190,7 +190,7 @@ fn strangers_in_the_root_are_no_containers() {
         let error = store.container(&id(name), Lock::Exclusive).unwrap_err();
         assert!(matches!(error, Error::Absent { .. }), "{name}: {error}");
         let error = store.reserve(&id(name)).unwrap_err().to_string();
-        assert!(error.contains("something that is no container"), "{error}");
+        assert!(error.contains("a file that is not a container"), "{error}");
     }
 }
 
