@@ -111,7 +111,7 @@ impl UnitName {
         let parts: Vec<&str> = path.split(':').collect();
         let [slice, prefix, name] = parts[..] else {
             return Err(problem(format!(
-                "{path:?} has {} parts, expected three",
+                "{path:?} must have three parts and has {}",
                 parts.len()
             ))
             .hint("with the systemd cgroup manager the form is slice:prefix:name"));

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes src/syscalls/table.rs from the kernel's own headers.
 
-The numbers are those of the generated asm/unistd*.h files that Debian ships as linux-libc-dev; since
-Linux 6.12 one package holds every architecture below /usr/lib/linux/uapi. 31-bit s390 left the kernel after
-that, so its numbers come from an older linux-libc-dev-s390x-cross.
+The numbers are those of the generated asm/unistd*.h files that Debian ships as linux-libc-dev. Since
+Linux 6.12 one package has every architecture below /usr/lib/linux/uapi. Later kernels do not have
+31-bit s390, so its numbers come from an older linux-libc-dev-s390x-cross.
 
     apt-get download linux-libc-dev && dpkg-deb -x linux-libc-dev_*.deb new
     apt-get download linux-libc-dev-s390x-cross && dpkg-deb -x linux-libc-dev-s390x-cross_*.deb old
@@ -41,10 +41,11 @@ DEFINE = re.compile(r"^#define __NR_(\w+)\s+\(?(?:(?:__NR_Linux|__X32_SYSCALL_BI
 # The private calls of arm (0x0f0000 and above), from arm/asm/unistd.h: marked by bit 14.
 ARM = re.compile(r"^#define __ARM_NR_(\w+)\s+\(__ARM_NR_BASE\+(\d+)\)")
 PRIVATE = 0x4000
-# Names that libseccomp and so the profiles of the engines use, where the kernel's header says otherwise.
+# Names that libseccomp uses, and with it the profiles of the engines; the kernel's header has others.
 ALIASES = {"arm_fadvise64_64": ("arm", 270), "arm_sync_file_range": ("arm", 341)}
 SKIP = re.compile(r"Linux|Linux_syscalls|syscalls|SYSCALL_BASE|SYSCALL_MASK|(reserved|unused)\d+")
-# From this number on all architectures agree, so the old header of 31-bit s390 is continued by that of s390x.
+# From this number on all architectures agree, so the numbers of s390x continue the old header of
+# 31-bit s390.
 UNIFIED = 447
 
 

@@ -168,7 +168,7 @@ fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> 
     let text = value.text()?;
     if text.len() > UTS_LENGTH {
         let message = format!(
-            "{} has {} bytes, the kernel takes {UTS_LENGTH}",
+            "{} has {} bytes, the kernel accepts at most {UTS_LENGTH}",
             quote(text),
             text.len()
         );
