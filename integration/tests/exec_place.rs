@@ -136,13 +136,17 @@ fn unified(pid: &str) -> String {
 /// A further process is in every control group of the first.
 #[test]
 fn the_groups_are_those_of_the_first_process() {
-    sandbox::host(is_in_the_groups);
+    sandbox::host(|s| {
+        is_in_the_groups(s);
+    });
 }
 
 /// The same where cgroup v2 is all there is.
 #[test]
 fn the_v2_group_is_that_of_the_first_process() {
-    sandbox::pure_v2(is_in_the_groups);
+    sandbox::pure_v2(|s| {
+        is_in_the_groups(s);
+    });
 }
 
 fn is_in_the_groups(s: &Sandbox) {
@@ -200,13 +204,17 @@ fn directories(s: &Sandbox, container: &Container<'_>) -> Vec<PathBuf> {
 /// `--cgroup` names a group below the container's, `/` the container's own, and nothing else.
 #[test]
 fn a_group_below_may_be_named() {
-    sandbox::host(names_a_group);
+    sandbox::host(|s| {
+        names_a_group(s);
+    });
 }
 
 /// The same on v2.
 #[test]
 fn a_v2_group_below_may_be_named() {
-    sandbox::pure_v2(names_a_group);
+    sandbox::pure_v2(|s| {
+        names_a_group(s);
+    });
 }
 
 fn names_a_group(s: &Sandbox) {
