@@ -169,7 +169,7 @@ impl Plan {
                         "; a directory stands there: mount a tmpfs on /dev"
                     }
                     Errno::EROFS => {
-                        "; it is missing and cannot be made there: mount a tmpfs on /dev"
+                        "; it does not exist and cannot be made there: mount a tmpfs on /dev"
                     }
                     _ => "",
                 };
@@ -181,7 +181,7 @@ impl Plan {
             Call::Open => {
                 let hint = match failed.errno {
                     Errno::ENOSPC => {
-                        "; there are as many terminals as kernel.pty.max or the option `max` permits"
+                        "; kernel.pty.max or the option `max` of the devpts permits no more terminals"
                     }
                     _ => "",
                 };
