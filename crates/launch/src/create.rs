@@ -31,15 +31,6 @@ pub const START_SOCKET: &str = "start.sock";
 /// How long the removal of the cgroup of a failed creation may take.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
-/// When the program of the container starts.
-#[derive(Debug, Clone, Copy)]
-pub enum Moment<'fd> {
-    /// When a command connects to the start socket in this state directory.
-    OnStart(BorrowedFd<'fd>),
-    /// When [`Created::release`] says so.
-    WithRuntime,
-}
-
 /// A process that is set up as the plan says, and waits to be released.
 #[derive(Debug)]
 pub struct Created {
@@ -50,33 +41,24 @@ pub struct Created {
     master: Option<OwnedFd>,
 }
 
-/// Makes the cgroup and init, and answers init until it is ready. `meanwhile` is what the caller
-/// has to do with init's pid: it is called once, while init is at work.
+/// Makes the cgroup and init, and answers init until it is ready. `prepare` is called once with the
+/// pid of init, while init works.
 pub fn launch<T>(
     plan: Plan,
     handles: Handles,
-    moment: Moment<'_>,
+    start: Start<BorrowedFd<'_>>,
     interrupts: &SignalFd,
-    meanwhile: impl FnOnce(i32) -> T,
+    prepare: impl FnOnce(i32) -> T,
 ) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
-    let start = match moment {
-        Moment::WithRuntime => Start::WithRuntime,
-        Moment::OnStart(directory) => Start::OnSignal(
+    let start = match start {
+        Start::ByRuntime => Start::ByRuntime,
+        Start::ByCommand(directory) => Start::ByCommand(
             socket::listen_at(directory, START_SOCKET)
                 .map_err(|errno| Error::StartSocket { why: words(errno) })?,
         ),
     };
-    // The createContainer hooks are run by init, which says no word before; nor does it before it
-    // mounts what is on a device.
-    let opens_devices = matches!(&plan.files, Files::Make(tree) if tree.may_open_devices());
-    let early = !plan.hooks.create_container.is_empty() || opens_devices;
-    let (mut group, unrestricted) = if !early {
-        let (group, unrestricted) = plan.cgroup.create_unrestricted(&handles.cgroup)?;
-        (group, Some(unrestricted))
-    } else {
-        (plan.cgroup.create(&handles.cgroup)?, None)
-    };
+    let (mut group, unrestricted) = make_group(&plan, &handles)?;
     let own_limit = plan.own_limit;
     let made = make_init(plan, handles, start, &group, &thread);
     if let Some(limit) = own_limit {
@@ -106,7 +88,7 @@ pub fn launch<T>(
         if plan.loopback == Loopback::ByRuntime {
             loopback_up(stage.child.pidfd.as_fd())?;
         }
-        Ok(meanwhile(stage.child.pid))
+        Ok(prepare(stage.child.pid))
     });
     let Stage { child, master, .. } = stage;
     match ready {
@@ -124,11 +106,25 @@ pub fn launch<T>(
     }
 }
 
+/// Makes the cgroup. Its limits are set while init works, unless init runs hooks or opens devices
+/// without a request before.
+fn make_group(
+    plan: &Plan,
+    handles: &Handles,
+) -> Result<(cgroup::Group, Option<cgroup::Unrestricted>), Error> {
+    let opens_devices = matches!(&plan.files, Files::Make(tree) if tree.may_open_devices());
+    if opens_devices || !plan.hooks.create_container.is_empty() {
+        return Ok((plan.cgroup.create(&handles.cgroup)?, None));
+    }
+    let (group, unrestricted) = plan.cgroup.create_unrestricted(&handles.cgroup)?;
+    Ok((group, Some(unrestricted)))
+}
+
 /// Clones init. In the new process this does not return.
 fn make_init(
     plan: Plan,
     mut handles: Handles,
-    start: Start,
+    start: Start<OwnedFd>,
     group: &cgroup::Group,
     thread: &SingleThread,
 ) -> Result<(Plan, Opened, Child, Link<Runtime>), Error> {

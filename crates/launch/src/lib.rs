@@ -30,23 +30,23 @@ mod stage;
 pub mod terminal;
 mod tree;
 
-pub use create::{Created, Moment, START_SOCKET, Started, launch};
+pub use create::{Created, START_SOCKET, Started, launch};
 pub use facts::Facts;
 pub use lsm::Keyring;
 pub use plan::{Handles, Plan, Request};
 
 use kernel::Errno;
 use kernel::errno::words;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-/// What init waits for when it is ready.
-#[derive(Debug)]
-pub(crate) enum Start {
-    /// A connection to this socket.
-    OnSignal(OwnedFd),
-    /// The runtime's word.
-    WithRuntime,
+/// Who starts the program when init is ready. `S` is what the command `start` needs: in the runtime
+/// the state directory, in init the socket that listens there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<S> {
+    /// The command `start`, which connects to the start socket.
+    ByCommand(S),
+    /// The runtime that makes the container: [`Created::release`].
+    ByRuntime,
 }
 
 /// Why a container cannot be made.

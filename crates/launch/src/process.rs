@@ -180,6 +180,15 @@ pub enum Error {
     GroupsOfRoot,
 }
 
+/// Whether the process has entered its working directory before the change of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cwd {
+    /// It has.
+    Entered,
+    /// Its ids had no access to the directory. The container's user tries again.
+    Refused,
+}
+
 impl Plan {
     /// The plan; `None` for a container without a process, which can be created but not started.
     pub fn lower(container: &Container, options: Options) -> Result<Option<Self>, Error> {
@@ -284,15 +293,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Becomes the container's user, in the container's working directory. Afterwards the process
-    /// has nothing of the host except descriptors. `before_drop` is called while the process still
-    /// has all capabilities.
-    pub fn become_user(
-        &mut self,
-        root: &RootFd,
-        capability: &capability::Plan,
-        before_drop: impl FnOnce() -> Result<(), Failed>,
-    ) -> Result<(), Failed> {
+    /// Does what needs the runtime's ids and capabilities, before [`Self::become_user`]. Returns
+    /// whether the process is in the working directory.
+    pub fn prepare_user(&mut self, root: &RootFd) -> Result<Cwd, Failed> {
         self.set_home(root)?;
         if let Some(domain) = self.personality {
             personality::set(domain).map_err(Failed::at(Call::Personality, 0))?;
@@ -301,23 +304,35 @@ impl Plan {
         if let Some(policy) = &self.memory_policy {
             attributes::set_memory_policy(policy)?;
         }
-        let entered = self.enter_cwd(root);
+        let cwd = match self.enter_cwd(root) {
+            // On a network file system root may have no access to a directory of another user.
+            Err(Failed {
+                errno: Errno::EACCES | Errno::EPERM,
+                ..
+            }) => Cwd::Refused,
+            entered => entered.map(|()| Cwd::Entered)?,
+        };
         for stream in pipe::STANDARD {
             // A stream of another user stays as it is. A failure does not matter: the stream still
             // works.
             let _best_effort = give_stream_to(stream, self.user.uid);
         }
-        before_drop()?;
+        Ok(cwd)
+    }
+
+    /// Becomes the container's user, in the container's working directory. Afterwards the process
+    /// has nothing of the host except descriptors.
+    pub fn become_user(
+        &mut self,
+        root: &RootFd,
+        capability: &capability::Plan,
+        cwd: Cwd,
+    ) -> Result<(), Failed> {
         capability.drop_bounding()?;
         self.user.apply()?;
         capability.apply()?;
-        // On a network file system root may have no access to a directory of another user.
-        match entered {
-            Err(Failed {
-                errno: Errno::EACCES | Errno::EPERM,
-                ..
-            }) => self.enter_cwd(root)?,
-            answer => answer?,
+        if cwd == Cwd::Refused {
+            self.enter_cwd(root)?;
         }
         if self.no_new_privileges {
             set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;

@@ -125,10 +125,10 @@ impl Link<Init> {
     }
 
     /// Sends the request, calls `work` while the runtime serves it, and waits for the answer.
-    pub fn ask_and<T>(&self, request: Request, meanwhile: impl FnOnce() -> T) -> Result<T, Lost> {
+    pub fn ask_and<T>(&self, request: Request, work: impl FnOnce() -> T) -> Result<T, Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
-        let done = meanwhile();
+        let done = work();
         self.wait_for_go()?;
         Ok(done)
     }

@@ -52,7 +52,7 @@ impl From<Lost> for End {
 pub(crate) fn run(
     mut plan: Plan,
     mut handles: Handles,
-    start: Start,
+    start: Start<OwnedFd>,
     link: Link<Init>,
     thread: SingleThread,
 ) -> ! {
@@ -72,7 +72,7 @@ pub(crate) fn run(
 fn story(
     plan: &mut Plan,
     handles: &mut Handles,
-    start: Start,
+    start: Start<OwnedFd>,
     link: &mut Link<Init>,
     thread: SingleThread,
 ) -> Result<Infallible, End> {
@@ -114,10 +114,14 @@ fn story(
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
     let mut candidate = 0;
     if let Some(process) = &mut plan.process {
+        let cwd = process
+            .prepare_user(&root)
+            .map_err(Failure::at(Place::Process))?;
+        locks
+            .shut_before(Before::Drop, link)
+            .map_err(Failure::at(Place::Process))?;
         process
-            .become_user(&root, &plan.capability, || {
-                locks.shut_before(Before::Drop, link)
-            })
+            .become_user(&root, &plan.capability, cwd)
             .map_err(Failure::at(Place::Process))?;
         // The change of ids has cleared the signal.
         die_with_runtime(Some(Signal::SIGKILL))?;
@@ -132,15 +136,15 @@ fn story(
     // From here on a closed link says that the runtime has ended. After its answer the runtime may
     // end.
     die_with_runtime(None)?;
-    // Not before hooks that init writes to: one that does not read must not end it by SIGPIPE.
-    let at_once = plan.hooks.start_container.is_empty();
-    let signals = |now: bool| match now {
-        true => own::reset_actions().map_err(at_exec(Call::Prctl)),
-        false => Ok(()),
-    };
-    link.ask_and(Request::Ready, || signals(at_once))??;
+    // After the hooks, if there are any: with the default action of SIGPIPE, init would be killed
+    // when it writes to a hook that does not read.
+    let has_hooks = !plan.hooks.start_container.is_empty();
+    link.ask_and(Request::Ready, || match has_hooks {
+        true => Ok(()),
+        false => reset_signals(),
+    })??;
 
-    if let Start::OnSignal(listener) = &start {
+    if let Start::ByCommand(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
@@ -152,8 +156,15 @@ fn story(
     }
     // The container continues even if the `start` command was killed.
     let _nobody_listens = link.announce(Request::Exec);
-    signals(!at_once)?;
+    if has_hooks {
+        reset_signals()?;
+    }
     become_program(plan, candidate, locks, link)
+}
+
+/// Gives each signal its default action.
+fn reset_signals() -> Result<(), Failure> {
+    own::reset_actions().map_err(at_exec(Call::Prctl))
 }
 
 /// Makes the tree, runs the hooks of the creation, and makes the tree's root `/`.
@@ -363,7 +374,7 @@ fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
 fn close_all_but(
     plan: &Plan,
     link: &Link<Init>,
-    start: &Start,
+    start: &Start<OwnedFd>,
     root: RootFd,
 ) -> Result<RootFd, Failure> {
     let failed = |errno| Failure::at(Place::Process)(Failed::at(Call::CloseRange, 0)(errno));
@@ -375,8 +386,8 @@ fn close_all_but(
     mem::forget(root);
     let link = link.as_fd().as_raw_fd();
     let listener = match start {
-        Start::OnSignal(listener) => listener.as_raw_fd(),
-        Start::WithRuntime => link,
+        Start::ByCommand(listener) => listener.as_raw_fd(),
+        Start::ByRuntime => link,
     };
     let mut keep = [link, listener, handle.as_raw_fd()];
     keep.sort_unstable();

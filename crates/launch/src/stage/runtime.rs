@@ -74,7 +74,7 @@ impl Stage<'_> {
     /// namespaces.
     pub(crate) fn until_ready<T>(
         &mut self,
-        meanwhile: impl FnOnce(&Self) -> Result<T, Error>,
+        work: impl FnOnce(&Self) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if self.plan.oom_score() == OomScore::BeforeMaps {
             self.set_oom_score()?;
@@ -88,7 +88,7 @@ impl Stage<'_> {
         if self.plan.oom_score() == OomScore::AfterHops {
             self.set_oom_score()?;
         }
-        let done = meanwhile(self)?;
+        let done = work(self)?;
         // If this fails, init may be about to report why.
         let verified = self.plan.entry.ends_with_the_clone() && self.verify_place().is_ok();
         while self.answer()? == Progress::AtWork {}

@@ -14,7 +14,7 @@ use crate::state::{self, Access, ContainerId, Entry, Record, Reservation, Store}
 use crate::terminal::console_socket;
 use kernel::signal::SignalFd;
 use launch::terminal::ConsoleSocket;
-use launch::{Created, Facts, Keyring, Moment, Plan, Started};
+use launch::{Created, Facts, Keyring, Plan, Start, Started};
 use spec::Container;
 use spec::container::Rlimit;
 use std::os::fd::BorrowedFd;
@@ -26,18 +26,9 @@ pub(crate) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];
 
 /// Makes one container.
 pub(crate) fn run(args: &args::Create, env: &Env) -> Result<ExitCode, Error> {
-    let made = Made::make(args, env, Waits::ForStart, Terminal::Sent)?;
+    let made = Made::make(args, env, Start::ByCommand(()), Terminal::Sent)?;
     made.release()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a container waits for when it is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waits {
-    /// The command `start`.
-    ForStart,
-    /// The end of this command's preparations.
-    ForUs,
 }
 
 /// Who serves the container's terminal.
@@ -68,7 +59,7 @@ impl Made {
     pub(crate) fn make(
         args: &args::Create,
         env: &Env,
-        waits: Waits,
+        start: Start<()>,
         terminal: Terminal,
     ) -> Result<Self, Error> {
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
@@ -82,7 +73,7 @@ impl Made {
         for warning in &loaded.warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
         }
-        if waits == Waits::ForUs && loaded.container.process.is_none() {
+        if start == Start::ByRuntime && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }
         let process = loaded.container.process.as_ref();
@@ -94,7 +85,7 @@ impl Made {
         let own_limit = raise_limit(&mut loaded.container).map_err(Error::Harden)?;
         let store = env.store(Access::Make)?;
         let reservation = store.reserve(&id)?;
-        let proxy = match proxy(&reservation, &store, &mut loaded.container, waits) {
+        let proxy = match proxy(&reservation, &store, &mut loaded.container, start) {
             Ok(proxy) => proxy,
             Err(error) => {
                 give_back(reservation);
@@ -108,7 +99,7 @@ impl Made {
             reservation: &reservation,
             own_limit,
         };
-        match making.make(loaded.container, &loaded.bytes, waits, console) {
+        match making.make(loaded.container, &loaded.bytes, start, console) {
             Ok((record, created, prepared)) => Ok(Self {
                 reservation,
                 record,
@@ -229,7 +220,7 @@ impl Making<'_> {
         &self,
         container: Container,
         config: &[u8],
-        waits: Waits,
+        start: Start<()>,
         console: Option<ConsoleSocket>,
     ) -> Result<(Record, Created, Result<(), Error>), Error> {
         let request = launch::Request {
@@ -272,12 +263,12 @@ impl Making<'_> {
         plan.look_for_others(&handles)?;
         self.reservation.config(config)?;
         self.reservation.journal(&record)?;
-        let moment = match waits {
-            Waits::ForStart => Moment::OnStart(self.reservation.dir()),
-            Waits::ForUs => Moment::WithRuntime,
+        let start = match start {
+            Start::ByCommand(()) => Start::ByCommand(self.reservation.dir()),
+            Start::ByRuntime => Start::ByRuntime,
         };
         let prepare = |pid| self.prepare(&mut record, pid);
-        match launch::launch(plan, handles, moment, self.interrupts, prepare) {
+        match launch::launch(plan, handles, start, self.interrupts, prepare) {
             Ok((created, prepared)) => {
                 let prepared = prepared.and_then(|()| self.note_mounts(&mut record));
                 Ok((record, created, prepared))
@@ -319,16 +310,16 @@ fn proxy(
     reservation: &Reservation,
     store: &Store,
     container: &mut Container,
-    waits: Waits,
+    start: Start<()>,
 ) -> Result<Option<Proxy>, Error> {
     let Some(host) = notify::Host::of_caller() else {
         return Ok(None);
     };
     let path = store.path().join(reservation.id().as_str());
     notify::offer(&host, reservation.dir(), &path, container)?;
-    match waits {
-        Waits::ForStart => Ok(None),
-        Waits::ForUs => Proxy::listen(host, reservation.dir()),
+    match start {
+        Start::ByCommand(()) => Ok(None),
+        Start::ByRuntime => Proxy::listen(host, reservation.dir()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::terminal::{console_socket, ready};
 use kernel::signal::{SignalFd, catchable};
 use launch::exec::{Request, Target, lower, open, reduce};
 use launch::terminal::ConsoleSocket;
-use launch::{Facts, Keyring, Moment, Started};
+use launch::{Facts, Keyring, Start, Started};
 use namespace::Running;
 use spec::Container;
 use spec::container::Process;
@@ -152,8 +152,8 @@ impl Way<'_> {
         if let Some(socket) = console {
             handles.send_terminal_to(socket);
         }
-        let moment = Moment::WithRuntime;
-        let (created, ()) = launch::launch(plan, handles, moment, self.interrupts, |_pid| ())?;
+        let start = Start::ByRuntime;
+        let (created, ()) = launch::launch(plan, handles, start, self.interrupts, |_pid| ())?;
         created.master().into_iter().for_each(ready);
         let started = told
             .tell(&created, Role::Further)

@@ -3,7 +3,7 @@
 //! Attached, it represents the container: its exit status is the program's, it forwards signals,
 //! and as a subreaper it reaps the orphans of the container's processes.
 
-use super::create::{Made, Terminal, Waits};
+use super::create::{Made, Terminal};
 use super::{Env, delete, start};
 use crate::args;
 use crate::error::Error;
@@ -14,7 +14,7 @@ use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
 use kernel::process::{poll, poll_in};
 use kernel::signal::{SignalFd, catchable};
-use launch::Started;
+use launch::{Start, Started};
 use nix::sys::prctl::set_child_subreaper;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         true => Terminal::Sent,
         false => Terminal::Kept,
     };
-    let mut made = Made::make(&args.create, env, Waits::ForUs, terminal)?;
+    let mut made = Made::make(&args.create, env, Start::ByRuntime, terminal)?;
     made.master().into_iter().for_each(ready);
     // Before anything exists that these errors would leave behind.
     let signals = if args.detach {
