@@ -59,7 +59,7 @@ pub struct ConsoleSocket {
 /// waits for at most 10 s.
 ///
 /// # Errors
-/// The kernel's answer: ECONNREFUSED if nobody listens there.
+/// The kernel's answer: ECONNREFUSED if no process listens there.
 #[expect(
     clippy::disallowed_methods,
     reason = "a path of the caller's on the host, before the clone"

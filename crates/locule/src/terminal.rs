@@ -275,7 +275,7 @@ impl Relay {
             Err(Errno::EAGAIN) => {}
             Ok(0) | Err(_) => match &mut self.caller {
                 None => self.end_input(),
-                // A raw terminal has no end but that somebody has closed it.
+                // A raw terminal ends only when it is closed.
                 Some(_) if is_foreground() => self.master = None,
                 Some(caller) => caller.make_raw(),
             },
