@@ -276,7 +276,10 @@ fn a_bus_that_does_not_work_is_named() {
         for (says, told) in [
             (Some(&b""[..]), "did not answer within 30s (greeting)"),
             (Some(b"REJECTED\r\n"), "refuses this user"),
-            (Some(b"OK 0\r\nwhat is this, a message?"), "no message"),
+            (
+                Some(b"OK 0\r\nwhat is this, a message?"),
+                "an invalid message",
+            ),
             (None, "closed the connection"),
         ] {
             let listener = UnixListener::bind(socket).expect("socket");
