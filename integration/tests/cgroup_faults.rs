@@ -514,7 +514,7 @@ fn leaves_a_foreign_process(s: &Sandbox) {
     s.runtime(&["kill", "--all", &container.id, "KILL"]).ok();
     let outcome = container.delete().ok();
     let sentence = format!(
-        "[{pid}] in this cgroup are not container {}'s",
+        "[{pid}] in this cgroup do not belong to container {}",
         container.id
     );
     assert!(
