@@ -84,6 +84,42 @@ fn devices_are_made_as_listed() {
     });
 }
 
+/// In a user namespace no node can be made. One whose name the host lacks is made outside of it, with the mode and the owner of the
+/// list, and it works.
+#[test]
+fn a_node_that_the_host_lacks_is_made_for_a_user_namespace() {
+    sandbox::host(|s| {
+        if s.is_control("runc binds the host's node, and fails where there is none") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.user_namespace(&[(0, 100_000, 65_536)]);
+        for device in [
+            json!({ "path": "/dev/own-zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8 }),
+            json!({ "path": "/dev/deep/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 0, "gid": 0 }),
+        ] {
+            bundle.set("/linux/devices/-", device);
+        }
+        bundle
+            .set("/process/capabilities/effective/-", json!("CAP_DAC_OVERRIDE"))
+            .set("/process/capabilities/permitted/-", json!("CAP_DAC_OVERRIDE"))
+            .set("/process/capabilities/bounding/-", json!("CAP_DAC_OVERRIDE"))
+            .shell(
+                "stat -c '%n %F %t %T %a %u %g' /dev/own-zero /dev/deep/null; head -c 3 /dev/own-zero | wc -c; \
+                 echo x > /dev/deep/null && echo written; ls /",
+            );
+        let outcome = s.run(&bundle).ok();
+        assert!(
+            outcome.stdout.starts_with(
+                "/dev/own-zero character special file 1 5 640 7 8\n\
+                 /dev/deep/null character special file 1 3 666 0 0\n3\nwritten\n"
+            ),
+            "{}",
+            outcome.describe("wanted both devices")
+        );
+    });
+}
+
 /// A default device that is listed has the mode of the list.
 #[test]
 fn a_listed_default_device_takes_the_lists_mode() {

@@ -6,19 +6,19 @@
 )]
 
 use crate::base;
-use crate::ground::{Ground, Name, attach};
+use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
 use crate::pivot::{Pivot, Way, identity};
 use crate::place::Fault;
 use crate::plan::{Opener, Plan};
-use crate::tree::{Bind, Role, Source, Tree};
+use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
-use kernel::fs::{FileKind, NodeKind, fchdir, mkdir_at, mknod_at, stat};
+use kernel::fs::{FileKind, NodeKind, chown_at, fchdir, mkdir_at, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr, unescape};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use spec::{Code, Diagnostic};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -59,6 +59,8 @@ enum Handle {
     Closed,
     /// A detached tree.
     Tree(OwnedFd),
+    /// A device node that the host lacks: it is made on the stage.
+    Missing(NodeForm),
     /// A symbolic link to be copied, and what it says.
     Link(CString),
     /// It is on the stage. This is how much of its tree is used.
@@ -99,7 +101,7 @@ impl Plan {
         let sources = self.sources.iter().enumerate();
         let sources = sources.map(|(index, tree)| match self.opener {
             Opener::Staged if index >= PORTION => Ok(Handle::Closed),
-            Opener::Staged => open(tree, &id_maps, Depth::Tree),
+            Opener::Staged => open_or_make(tree, &id_maps),
             Opener::Runtime => open(tree, &id_maps, tree.depth),
             Opener::Init => look_at(tree),
         });
@@ -148,7 +150,7 @@ impl Handles {
             Some(Handle::Tree(fd)) => Ok(Taken::Tree(fd)),
             Some(Handle::Link(text)) => Ok(Taken::Link(text)),
             Some(Handle::Staged(depth)) => self.clone_staged(source, depth).map(Taken::Tree),
-            Some(Handle::Closed | Handle::Taken) | None => {
+            Some(Handle::Closed | Handle::Missing(_) | Handle::Taken) | None => {
                 Err(Fault::of(Call::Verify)(Errno::EBADF))
             }
         }
@@ -222,6 +224,10 @@ impl Handles {
         let missing = Fault::of(Call::Verify)(Errno::EBADF);
         let stage = self.stage.as_ref().ok_or(missing)?.mount.as_fd();
         for (index, (handle, tree)) in self.sources.iter_mut().zip(trees).enumerate() {
+            if let Handle::Missing(form) = handle {
+                let place = Name::of(index + trees.len());
+                *handle = Handle::Tree(make_node(stage, place.as_c_str()?, tree, *form)?);
+            }
             let Handle::Tree(fd) = handle else { continue };
             let name = Name::of(index);
             let name = name.as_c_str()?;
@@ -241,7 +247,7 @@ impl Handles {
         let closed = self.sources.iter_mut().zip(trees);
         let closed = closed.filter(|(handle, tree)| is_next(handle, tree));
         for (handle, tree) in closed.take(PORTION) {
-            *handle = open(tree, &self.id_maps, Depth::Tree)?;
+            *handle = open_or_make(tree, &self.id_maps)?;
         }
         Ok(())
     }
@@ -286,6 +292,44 @@ impl Handles {
 
 fn is_next(handle: &Handle, tree: &Tree) -> bool {
     matches!(handle, Handle::Closed) && tree.role != Role::Group
+}
+
+/// As [`open`]; a device node that the host lacks is to be made.
+fn open_or_make(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
+    match (&tree.role, tree.open(Depth::Tree)) {
+        (Role::Node(_, _, Some(form)), Err(fault))
+            if matches!(fault.errno, Errno::ENOENT | Errno::ENXIO) =>
+        {
+            Ok(Handle::Missing(*form))
+        }
+        (Role::Node(..), Ok(fd)) => Ok(Handle::Tree(fd)),
+        _ => open(tree, id_maps, Depth::Tree),
+    }
+}
+
+/// Makes a device node on a tmpfs of its own, which is attached at `place` below the stage, and
+/// returns a detached mount of the node. The stage itself does not permit devices.
+fn make_node(
+    stage: BorrowedFd<'_>,
+    place: &CStr,
+    tree: &Tree,
+    form: NodeForm,
+) -> Result<OwnedFd, Fault> {
+    let Role::Node(kind, numbers, _) = &tree.role else {
+        return Err(Fault::of(Call::Verify)(Errno::EBADF));
+    };
+    let kind = match kind {
+        FileKind::Block => NodeKind::Block,
+        _ => NodeKind::Char,
+    };
+    mkdir_at(stage, place, 0o700).map_err(Fault::of(Call::Mkdir))?;
+    let files = tmpfs(MountAttr::NOSUID | MountAttr::NOEXEC)?;
+    attach(files.as_fd(), stage, place)?;
+    let (files, name) = (files.as_fd(), c"node");
+    mknod_at(files, name, kind, *numbers, form.mode).map_err(Fault::of(Call::Mknod))?;
+    let (uid, gid) = form.owner;
+    chown_at(files, name, uid, gid).map_err(Fault::of(Call::Chown))?;
+    clone_tree(files, name, Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))
 }
 
 /// Opens a source with the rights of the host.

@@ -10,12 +10,14 @@ use crate::path::{c_path, relative, split};
 use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
-use crate::tree::{Role, Source, Tree};
+use crate::tree::{NodeForm, Role, Source, Tree};
 use crate::{Reason, options};
 use kernel::Errno;
 use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
-use spec::container::{Container, DeviceKind, IdMapping, Namespace, PropagationKind, clean};
+use spec::container::{
+    Container, Device, DeviceKind, IdMapping, Namespace, PropagationKind, clean,
+};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -444,9 +446,12 @@ fn lower_root(
         let label = container.mount_label.as_deref().map(CString::new);
         Some(Covers {
             null: match bind_nodes {
-                true => {
-                    Some(taken.take(host_node(Path::new("/dev/null"), FileKind::Char, (1, 3))?))
-                }
+                true => Some(taken.take(host_node(
+                    Path::new("/dev/null"),
+                    FileKind::Char,
+                    (1, 3),
+                    None,
+                )?)),
                 false => None,
             },
             label: label.transpose().map_err(|_nul| nul("/linux/mountLabel"))?,
@@ -479,12 +484,25 @@ pub(crate) fn inherited_propagation(kind: Option<PropagationKind>) -> Propagatio
     }
 }
 
-fn host_node(path: &Path, kind: FileKind, numbers: (u32, u32)) -> Result<Tree, Error> {
+fn host_node(
+    path: &Path,
+    kind: FileKind,
+    numbers: (u32, u32),
+    form: Option<NodeForm>,
+) -> Result<Tree, Error> {
     Ok(Tree {
         path: absolute(path, "/linux/devices")?,
         depth: Depth::Top,
         follow: Follow::Yes,
-        role: Role::Node(kind, numbers),
+        role: Role::Node(kind, numbers, form),
+    })
+}
+
+/// The id outside of a user namespace with this map.
+fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
+    map.iter().find_map(|extent| {
+        let offset = id.checked_sub(extent.container)?;
+        (offset < extent.size).then(|| extent.host.checked_add(offset))?
     })
 }
 
@@ -536,13 +554,31 @@ impl Devices<'_> {
                 mode: 0o666,
                 owner: None,
                 bind: match self.bind {
-                    true => Some(self.taken.take(host_node(&path, FileKind::Char, numbers)?)),
+                    true => Some(
+                        self.taken
+                            .take(host_node(&path, FileKind::Char, numbers, None)?),
+                    ),
                     false => None,
                 },
             });
         }
         nodes.extend(self.configured()?);
         Ok(nodes)
+    }
+
+    /// How the runtime makes a node that the host lacks: with the ids that the container's user
+    /// namespace maps to the ones of the configuration.
+    fn form(&self, device: &Device) -> Option<NodeForm> {
+        let container = self.request.container;
+        if !self.request.host.makes_nodes {
+            return None;
+        }
+        let owner = (
+            host_id(&container.uid_mappings, device.uid)?,
+            host_id(&container.gid_mappings, device.gid)?,
+        );
+        let mode = device.mode & 0o777;
+        Some(NodeForm { mode, owner })
     }
 
     /// `linux.devices`.
@@ -569,7 +605,8 @@ impl Devices<'_> {
                 owner: ((device.uid, device.gid) != (0, 0)).then_some((device.uid, device.gid)),
                 bind: match self.bind && kind != NodeKind::Fifo {
                     true => {
-                        let node = host_node(&device.path, file_kind, numbers)?;
+                        let form = self.form(device);
+                        let node = host_node(&device.path, file_kind, numbers, form)?;
                         Some(self.taken.take(node))
                     }
                     false => None,

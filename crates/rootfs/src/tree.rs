@@ -35,12 +35,22 @@ pub(crate) struct Tree {
 pub(crate) enum Role {
     /// The root file system.
     Root,
-    /// A device node with these numbers.
-    Node(FileKind, (u32, u32)),
+    /// A device node with these numbers. Where the host has none of that name, it is made if a form
+    /// is given.
+    Node(FileKind, (u32, u32), Option<NodeForm>),
     /// The source of a bind mount.
     Bind(Bind),
     /// A cgroup of the container, which exists only when init exists.
     Group,
+}
+
+/// How a device node is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeForm {
+    /// Permission bits.
+    pub(crate) mode: u32,
+    /// Owner and group on the host.
+    pub(crate) owner: (u32, u32),
 }
 
 /// The source of a bind mount.
@@ -65,7 +75,7 @@ impl Tree {
             clone_tree(CWD, &self.path, depth, self.follow).map_err(Fault::of(Call::OpenTree))?;
         let wrong = |errno| Err(Fault::of(Call::Verify)(errno));
         match &self.role {
-            Role::Node(kind, numbers) => {
+            Role::Node(kind, numbers, _) => {
                 let stat = fs::stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?;
                 if (stat.kind, stat.node) != (*kind, *numbers) {
                     return wrong(Errno::ENXIO);
@@ -94,7 +104,17 @@ impl fmt::Display for Tree {
             f.write_str(" nofollow")?;
         }
         match &self.role {
-            Role::Node(kind, (major, minor)) => write!(f, " ({kind:?} {major}:{minor})"),
+            Role::Node(kind, (major, minor), form) => {
+                write!(f, " ({kind:?} {major}:{minor})")?;
+                match form {
+                    Some(NodeForm { mode, owner }) => write!(
+                        f,
+                        " or a new one, mode {mode:#o}, owner {}:{}",
+                        owner.0, owner.1
+                    ),
+                    None => Ok(()),
+                }
+            }
             Role::Bind(bind) => {
                 if bind.copy_link {
                     f.write_str(" or a copy of the link")?;
