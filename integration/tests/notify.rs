@@ -210,3 +210,32 @@ fn a_unit_that_is_not_there_is_an_error() {
         s.runtime(&["list", "--quiet"]).prints("");
     });
 }
+
+/// Nobody has to wait for a container that never says that it is ready: a signal ends the command, and the container runs on.
+#[test]
+fn a_wait_for_readiness_can_be_interrupted() {
+    sandbox::host(|s| {
+        if s.is_control("runc ends without a word") {
+            return;
+        }
+        let unit = Unit::make(s);
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let id = s.id();
+        let mut run = unit.command(s);
+        run.args(["run", "--detach", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
+        let mut run = s.spawn(run, Some(&bundle));
+        let is_running = || s.runtime(&["state", &id]).stdout.contains("\"running\"");
+        assert!(sandbox::eventually(is_running));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!run.is_over(), "before the container is ready");
+        s.tool("kill", &["-TERM", &run.pid().to_string()]);
+        run.wait()
+            .exits(1)
+            .fails_with(&["wait for the container", "interrupted"]);
+        assert!(is_running());
+        s.runtime(&["delete", "--force", &id]).ok();
+    });
+}

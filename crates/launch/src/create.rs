@@ -192,6 +192,9 @@ pub(crate) fn process_limit(location: &cgroup::Location) -> String {
 fn clone_error(errno: Errno, plan: &Plan, location: &cgroup::Location) -> Error {
     let hint = match errno {
         Errno::EAGAIN => &process_limit(location),
+        Errno::EACCES if plan.first.is_some() => {
+            "; this user may not move a process from the caller's cgroup to the container's: run the command in the cgroup tree of the container, such as by `systemd-run --user --scope`"
+        }
         Errno::ENOSPC => "; a limit below /proc/sys/user (max_*_namespaces) is reached",
         Errno::EPERM => {
             "; an ordinary user needs a user namespace in /linux/namespaces, and /proc/sys/user/max_user_namespaces above 0"

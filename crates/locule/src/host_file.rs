@@ -131,10 +131,12 @@ impl HostFile {
 }
 
 /// Whether a link may be followed: root or this user has made it. In a user namespace the host's
-/// root has no user id, so an ordinary user also follows a link of the directory's owner.
+/// root has no user id, so an ordinary user also follows a link of the directory's owner, where no
+/// other user can have put it: there all of them have one id.
 fn is_trusted(link: &FileStat, directory: &FileStat) -> bool {
     let own = link.st_uid == 0 || link.st_uid == geteuid().as_raw();
-    own || (!is_host_root() && link.st_uid == directory.st_uid)
+    let is_shared = directory.st_mode & 0o022 != 0;
+    own || (!is_host_root() && !is_shared && link.st_uid == directory.st_uid)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //!
 //! [sd_notify(3)]: https://man7.org/linux/man-pages/man3/sd_notify.3.html
 
+use crate::commands::create::INTERRUPTS;
 use crate::error::Error;
+use kernel::signal::SignalFd;
 use kernel::{Errno, pipe, socket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
@@ -180,21 +182,28 @@ impl Proxy {
     /// process that has ended.
     ///
     /// # Errors
-    /// As [`Proxy::takes_ready`] and [`Proxy::tell`].
+    /// As [`Proxy::takes_ready`] and [`Proxy::tell`]; EINTR: a signal has ended the wait, and the
+    /// container runs on.
     pub(crate) fn until_ready(self, process: BorrowedFd<'_>, pid: u32) -> Result<(), Error> {
+        // `run` has blocked these signals while it made the container.
+        let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         loop {
-            let mut fds = [self.socket(), process].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let mut fds = [self.socket(), process, interrupts.as_fd()]
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(self.host.failed("wait for the container")(errno)),
             }
-            let [news, ended] = fds.map(|fd| fd.any() == Some(true));
+            let [news, ended, interrupted] = fds.map(|fd| fd.any() == Some(true));
             if news && self.takes_ready()? {
                 self.tell(pid)?;
                 return self.barrier();
             }
             if ended && !news {
                 return Ok(());
+            }
+            if interrupted && let Ok(Some(_signal)) = interrupts.next() {
+                return Err(self.host.failed("wait for the container")(Errno::EINTR));
             }
         }
     }

@@ -31,14 +31,14 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         true => Terminal::Sent,
         false => Terminal::Kept,
     };
-    let mut made = Made::make(&args.create, env, Start::ByRuntime, terminal)?;
-    made.master().into_iter().for_each(ready);
     // Before anything exists that these errors would leave behind.
     let signals = if args.detach {
         None
     } else {
         Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
     };
+    let mut made = Made::make(&args.create, env, Start::ByRuntime, terminal)?;
+    made.master().into_iter().for_each(ready);
     let proxy = made.proxy.take();
     let (mut started, entry, record) = made.release()?.until_started()?;
     let config = || entry.config().unwrap_or_default();
