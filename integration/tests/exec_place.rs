@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use integration::{Bundle, Container, Group, Sandbox, sandbox};
 use serde_json::json;
@@ -71,6 +72,30 @@ fn every_namespace_is_that_of_the_first_process() {
 #[test]
 fn every_namespace_is_that_of_the_first_process_of_a_user() {
     sandbox::user(|s| arrives(s, &waiting(s)));
+}
+
+/// In a user namespace the streams of a further process are its user's too: the program can open them anew.
+#[test]
+fn its_streams_can_be_opened_again_in_a_user_namespace() {
+    sandbox::host(|s| {
+        if s.is_control("runc gives away its own pipes alone") {
+            return;
+        }
+        let mut bundle = waiting(s);
+        bundle.user_namespace(&[(0, 100_000, 65536)]);
+        let container = s.started(&bundle);
+        for user in ["0", "1000"] {
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                "\"$0\" --root \"$1\" exec --user \"$2\" \"$3\" sh -c 'echo again > /proc/self/fd/1' | cat",
+            ]);
+            command.arg(&s.subject.program).arg(&s.state);
+            command.args([user, &container.id]);
+            s.finish(command, None).prints("again");
+        }
+        container.remove();
+    });
 }
 
 /// Namespaces that the container has joined, and those of its maker.

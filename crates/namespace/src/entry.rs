@@ -274,6 +274,12 @@ impl Entry {
         }
     }
 
+    /// The id on the host of a user of the container that is entered, if it has a user namespace of
+    /// its own.
+    pub fn running_uid(&self, uid: u32) -> Option<u32> {
+        self.running.host_uid(uid)
+    }
+
     /// Whether the process enters the namespace of `kind` of a running container.
     pub fn enters(&self, kind: Kind) -> bool {
         self.running.inode(kind).is_some()

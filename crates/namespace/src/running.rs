@@ -24,6 +24,9 @@ pub struct Running {
     pub root: (u32, u32),
     /// Whether setgroups(2) is denied in the user namespace.
     pub denies_setgroups: bool,
+    /// The extents of its user map as inside id, outside id, count; the outside ids are those of the
+    /// caller's user namespace.
+    pub uid_map: Vec<[u32; 3]>,
 }
 
 impl Running {
@@ -54,6 +57,7 @@ impl Running {
             namespaces,
             root: (first_id(&read("uid_map")), first_id(&read("gid_map"))),
             denies_setgroups: read("setgroups").starts_with("deny"),
+            uid_map: caller::extents(read("uid_map").as_bytes()),
         })
     }
 
@@ -64,6 +68,16 @@ impl Running {
             .fold(NamespaceFlags::empty(), |flags, (kind, _)| {
                 flags | kind.flag()
             })
+    }
+
+    /// The id in the caller's user namespace of a user of the container, if the two namespaces
+    /// differ and the user is mapped.
+    pub fn host_uid(&self, uid: u32) -> Option<u32> {
+        self.inode(Kind::User)?;
+        self.uid_map.iter().find_map(|&[inside, outside, count]| {
+            let offset = uid.checked_sub(inside)?;
+            (offset < count).then(|| outside.checked_add(offset))?
+        })
     }
 
     /// The identity of its namespace of `kind`, if it has one of its own.

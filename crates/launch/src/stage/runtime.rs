@@ -14,7 +14,6 @@ use kernel::errno::{chain, words};
 use kernel::process;
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe};
-use namespace::IdMaps;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -79,6 +78,7 @@ impl Stage<'_> {
         if self.plan.oom_score() == OomScore::BeforeMaps {
             self.set_oom_score()?;
         }
+        self.give_streams(|uid| self.plan.entry.running_uid(uid));
         for _question in 0..self.plan.entry.questions() {
             if self.answer()? == Progress::Ready {
                 let errno = Errno::EPROTO;
@@ -176,7 +176,7 @@ impl Stage<'_> {
             }
             Request::MapIds => match &self.plan.entry.id_maps {
                 Some(maps) => {
-                    self.give_streams(maps);
+                    self.give_streams(|uid| maps.host_uid(uid));
                     Ok(maps.write(self.child.pid)?)
                 }
                 None => Ok(()),
@@ -195,13 +195,13 @@ impl Stage<'_> {
 
     /// Gives the standard streams to the container's user: in its user namespace init has no rights
     /// over what belongs to an id that is not mapped. ADR 10.
-    fn give_streams(&self, maps: &IdMaps) {
+    fn give_streams(&self, host_uid: impl Fn(u32) -> Option<u32>) {
         if self.plan.terminal.is_some() {
             // Init has streams of its own.
             return;
         }
         let user = self.plan.process.as_ref().map(crate::process::Plan::uid);
-        let Some(uid) = user.and_then(|uid| maps.host_uid(uid)) else {
+        let Some(uid) = user.and_then(host_uid) else {
             return;
         };
         for stream in pipe::STANDARD {
