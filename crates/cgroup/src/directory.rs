@@ -34,6 +34,15 @@ const MARK_OF_USER: &CStr = c"user.locule";
 /// An id of 255 bytes, a slash and 16 digits.
 const LONGEST_MARK: usize = 272;
 
+/// Who can have written a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// A process with CAP_SYS_ADMIN in the initial user namespace.
+    Privileged,
+    /// The owner of the group too, which may be the container.
+    Anyone,
+}
+
 /// Whether a directory was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
@@ -231,15 +240,15 @@ impl Directory {
     }
 
     /// The mark that [`Self::set_mark`] has recorded.
-    pub(crate) fn mark(&self) -> Option<String> {
+    pub(crate) fn mark(&self) -> Option<(String, Author)> {
         let readable = self.readable().ok()?;
         let mut buffer = [0; LONGEST_MARK];
-        for name in [MARK, MARK_OF_USER] {
-            if let Ok(length) = attribute(readable.as_fd(), name, &mut buffer) {
-                return String::from_utf8(buffer[..length].to_vec()).ok();
-            }
-        }
-        None
+        let names = [(MARK, Author::Privileged), (MARK_OF_USER, Author::Anyone)];
+        names.into_iter().find_map(|(name, author)| {
+            let length = attribute(readable.as_fd(), name, &mut buffer).ok()?;
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            Some((text, author))
+        })
     }
 
     fn readable(&self) -> Result<OwnedFd, Errno> {

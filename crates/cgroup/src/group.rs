@@ -9,7 +9,7 @@ use crate::directory::Directory;
 use crate::hierarchy::{membership, read_text};
 use crate::plan::{Undo, take_back};
 use crate::resources::Target;
-use crate::{Error, Location, Place, Version};
+use crate::{Error, Location, OutOfMemory, Place, Version};
 
 /// Whether some of the groups may exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +30,29 @@ pub struct Group {
     begun: Begun,
     /// The groups that were made for it, including groups above it.
     made: Undo,
+    /// How often the memory limit had killed before these groups were made or joined.
+    former_kills: u64,
 }
 
 impl Group {
-    pub(crate) fn new(location: Location, directories: Vec<Directory>, made: Undo) -> Self {
+    pub(crate) fn new(mut location: Location, directories: Vec<Directory>, made: Undo) -> Self {
+        for (place, directory) in location.groups.iter_mut().zip(&directories) {
+            place.inode = directory.inode().ok();
+        }
+        let is_new = |(index, place): (usize, &Place)| {
+            let mut made = made.iter();
+            made.any(|(at, path)| *at == index && path == place.relative())
+        };
+        let former_kills = match location.groups.iter().enumerate().all(is_new) {
+            true => 0,
+            false => kills(&location),
+        };
         Self {
             location,
             directories,
             begun: Begun::Yes,
             made,
+            former_kills,
         }
     }
 
@@ -49,6 +63,7 @@ impl Group {
             directories: Vec::new(),
             begun: Begun::NotYet,
             made: Undo::new(),
+            former_kills: 0,
         }
     }
 
@@ -117,6 +132,16 @@ impl Group {
         self.location.groups.iter().zip(&self.directories)
     }
 
+    /// The effects of the memory limit, if it has killed a process since these groups were made or
+    /// joined.
+    ///
+    /// # Errors
+    /// A group cannot be read.
+    pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
+        let found = self.location.out_of_memory()?;
+        Ok(found.filter(|memory| memory.kills > self.former_kills))
+    }
+
     /// The v2 directory, for CLONE_INTO_CGROUP; opened with O_PATH.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.each()
@@ -176,6 +201,11 @@ impl Group {
         }
         Ok(())
     }
+}
+
+fn kills(location: &Location) -> u64 {
+    let found = location.out_of_memory().ok().flatten();
+    found.map_or(0, |memory| memory.kills)
 }
 
 fn is_member(directory: &Directory, pid: &str) -> bool {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-use crate::directory::Directory;
+use crate::directory::{Author, Directory};
 use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_text};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
@@ -29,6 +29,9 @@ pub struct Place {
     /// group writes another mark. `None`: systemd owns the group, or the caller cannot mark it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
+    /// Whether the container's first process was seen in the group: see [`Location::hold`].
+    #[serde(skip)]
+    pub held: bool,
 }
 
 /// The owner of the group at a recorded path.
@@ -36,7 +39,7 @@ pub struct Place {
 pub(crate) enum Owner {
     /// The container.
     Own,
-    /// Perhaps the container: its runtime ended before it marked the group. No process of the
+    /// Perhaps the container: its runtime ended before it recorded the group. No program of the
     /// container is in it.
     Unknown,
     /// Another one: the group was made or taken over later.
@@ -70,6 +73,7 @@ impl Place {
             path: path.to_owned(),
             inode: None,
             mark: None,
+            held: false,
         }
     }
 
@@ -107,15 +111,21 @@ impl Place {
         Ok(found.filter(|directory| self.owner(directory) == Owner::Own))
     }
 
+    /// A container that owns its group can change a mark of an ordinary user. So such a mark proves
+    /// nothing without the record: the inode, or the container's first process in the group.
     fn owner(&self, directory: &Directory) -> Owner {
-        if self.inode.is_some() && directory.inode().ok() != self.inode {
+        let is_recorded = self.inode.is_some();
+        if is_recorded && directory.inode().ok() != self.inode {
             return Owner::Other;
         }
-        match (&self.mark, directory.mark()) {
-            (None, _) => Owner::Own,
-            (Some(own), Some(found)) if found.starts_with(own) => Owner::Own,
-            (Some(_), Some(_)) => Owner::Other,
-            (Some(_), None) => Owner::Unknown,
+        let Some(own) = self.mark.as_ref().filter(|_mark| !self.held) else {
+            return Owner::Own;
+        };
+        match directory.mark() {
+            Some((found, _)) if !found.starts_with(own) => Owner::Other,
+            Some((_, Author::Privileged)) => Owner::Own,
+            Some((_, Author::Anyone)) | None if is_recorded => Owner::Own,
+            Some((_, Author::Anyone)) | None => Owner::Unknown,
         }
     }
 
@@ -176,6 +186,21 @@ impl Place {
 }
 
 impl Location {
+    /// Notes that the living process `first`, which is the container's, is in the groups. Then they
+    /// are the container's own, whatever their marks say: no creation takes over a group that has a
+    /// process.
+    pub fn hold(&mut self, first: i32) {
+        let text = read_text(&format!("/proc/{first}/cgroup")).unwrap_or_default();
+        for place in &mut self.groups {
+            let mut memberships = text.lines().filter_map(membership);
+            place.held = memberships.any(|(controllers, path)| {
+                let below = path.strip_prefix(&*place.path);
+                controllers == place.controllers
+                    && below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            });
+        }
+    }
+
     /// Records the identity of the groups once they exist: a later group at the same path belongs
     /// to another container.
     pub fn identify(&mut self) {
@@ -381,6 +406,7 @@ mod tests {
             path: "/a/b".to_owned(),
             inode: None,
             mark: None,
+            held: false,
         }
     }
 

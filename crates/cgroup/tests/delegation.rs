@@ -6,11 +6,13 @@
 
 mod fixture;
 
-use cgroup::{Error, Request};
+use cgroup::{Error, Location, Request};
 use fixture::{DEADLINE, Name, Ready, Sleeper, container, in_v2_view, request};
+use kernel::attribute::set_attribute;
 use nix::unistd::{Uid, chown, setresuid};
 use spec::container::{IdMapping, Namespace};
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -51,6 +53,7 @@ fn act_as_user(top: &str) {
     let group = plan.create().unwrap();
     let mut sleeper = Sleeper::inside(&group);
     group.verify(sleeper.pid()).unwrap();
+    the_mark_proves_nothing_alone(group.location(), sleeper.pid());
     group.location().signal_all(9).unwrap();
     assert_eq!(sleeper.signal(), Some(9));
     group.location().remove(DEADLINE).unwrap();
@@ -60,6 +63,52 @@ fn act_as_user(top: &str) {
             .location()
             .is_empty()
     );
+}
+
+/// A container that owns its group can change the mark, but not the record.
+fn the_mark_proves_nothing_alone(location: &Location, first: i32) {
+    let mut unrecorded = location.clone();
+    unrecorded.groups[0].inode = None;
+    assert!(unrecorded.pids().unwrap().is_empty(), "the mark alone");
+
+    let mut recorded = location.clone();
+    let group = fs::File::open(location.groups[0].host_path()).unwrap();
+    let mark = |text: &[u8]| set_attribute(group.as_fd(), c"user.locule", text).unwrap();
+    mark(b"other/0");
+    assert!(
+        recorded.pids().unwrap().is_empty(),
+        "perhaps another creation"
+    );
+    recorded.hold(first);
+    assert_eq!(recorded.pids().unwrap(), [first], "no other creation");
+    recorded.hold(1);
+    assert!(
+        recorded.pids().unwrap().is_empty(),
+        "process 1 is elsewhere"
+    );
+    mark(location.groups[0].mark.as_ref().unwrap().as_bytes());
+}
+
+/// A mark that is gone was removed by the container: a creation only writes marks.
+#[test]
+fn a_group_without_its_mark_is_known_by_its_inode() {
+    in_v2_view("a_group_without_its_mark_is_known_by_its_inode", || {
+        let name = Name::new();
+        let group = name.create();
+        let mut location = group.location().clone();
+        location.remove(DEADLINE).unwrap();
+        fs::create_dir(location.groups[0].host_path()).unwrap();
+        location.identify();
+        let mut sleeper = Sleeper::inside(&location.open().unwrap());
+        assert_eq!(location.pids().unwrap(), [sleeper.pid()]);
+        let mut unrecorded = location.clone();
+        unrecorded.groups[0].inode = None;
+        unrecorded.signal_all(9).unwrap();
+        assert_eq!(location.pids().unwrap(), [sleeper.pid()]);
+        location.signal_all(9).unwrap();
+        assert_eq!(sleeper.signal(), Some(9));
+        location.remove(DEADLINE).unwrap();
+    });
 }
 
 #[test]

@@ -491,7 +491,7 @@ fn a_sibling_with_a_longer_name_is_not_followed() {
         let group = name.create();
         let mut sibling = group.location().clone();
         sibling.groups[0].path.push_str("-more");
-        sibling.groups[0].mark = None;
+        (sibling.groups[0].inode, sibling.groups[0].mark) = (None, None);
         fs::create_dir(sibling.groups[0].host_path()).unwrap();
         let mut sleeper = Sleeper::inside(&sibling.open().unwrap());
         let location = group.location();

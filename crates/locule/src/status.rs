@@ -63,17 +63,19 @@ pub(crate) struct Observed {
     pub(crate) process: Option<Process>,
 }
 
-/// Asks the kernel about the container of `record`.
+/// Asks the kernel about the container of `record`. The groups that its first process is in count
+/// as its own from then on.
 ///
 /// # Errors
 /// Descriptors or memory are short, or the cgroup or the entry cannot be read.
-pub(crate) fn observe(entry: &Entry, record: &Record) -> Result<Observed, Error> {
+pub(crate) fn observe(entry: &Entry, record: &mut Record) -> Result<Observed, Error> {
     let process = Process::of(record).map_err(|source| Error::Process {
         id: entry.id().clone(),
         action: "look at",
         source,
     })?;
-    let first = if process.is_some() {
+    let first = if let Some(process) = &process {
+        record.hold_groups(process.pid());
         let frozen = match record.groups() {
             Some(cgroup) => cgroup.is_frozen()?,
             None => false,

@@ -45,8 +45,8 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
     if action == Action::Delete {
         // A running container is refused at once, even if another command holds the lock.
         let entry = store.container(id, Lock::None)?;
-        if let Ok(record) = entry.record() {
-            let status = observe(&entry, &record)?.status;
+        if let Ok(mut record) = entry.record() {
+            let status = observe(&entry, &mut record)?.status;
             if status != Status::Creating {
                 permit(action, status, id)?;
             }
@@ -58,12 +58,12 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         Lock::Exclusive
     };
     let entry = store.container(id, lock)?;
-    let record = match (entry.record(), action) {
+    let mut record = match (entry.record(), action) {
         (Ok(record), _) => Some(record),
         (Err(error), Action::ForceDelete) => salvage(&entry, &error, env),
         (Err(error), _) => return Err(error.into()),
     };
-    if let Some(record) = &record {
+    if let Some(record) = &mut record {
         let observed = observe(&entry, record)?;
         permit(action, observed.status, id)?;
         end(id, record, &observed)?;

@@ -42,8 +42,8 @@ impl Event<'_> {
 pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
-    let observed = observe(&entry, &record)?;
+    let mut record = entry.record()?;
+    let observed = observe(&entry, &mut record)?;
     permit(Action::Watch, observed.status, &id)?;
     let group = own_group(&record, &id, "watch")?;
     let mut watch = Watch {

@@ -47,8 +47,8 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(&args.id())?;
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
-    let observed = observe(&entry, &record)?;
+    let mut record = entry.record()?;
+    let observed = observe(&entry, &mut record)?;
     let action = match args.ignore_paused {
         true => Action::ExecPaused,
         false => Action::Exec,

@@ -23,8 +23,8 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     let number = signal::number(args.signal())?;
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
-    let observed = observe(&entry, &record)?;
+    let mut record = entry.record()?;
+    let observed = observe(&entry, &mut record)?;
     // Nothing else would end the remaining processes of the container.
     let outlives = number == signal::KILL && !record.own_pid_namespace;
     let leftover = || match record.groups() {

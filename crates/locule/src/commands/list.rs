@@ -75,8 +75,8 @@ pub(crate) fn run(args: &args::List, env: &Env) -> Result<ExitCode, Error> {
 
 fn look(store: &Store, id: &ContainerId) -> Result<(Record, Status), Error> {
     let entry = store.container(id, Lock::None)?;
-    let record = entry.record()?;
-    let status = observe(&entry, &record)?.status;
+    let mut record = entry.record()?;
+    let status = observe(&entry, &mut record)?.status;
     Ok((record, status))
 }
 

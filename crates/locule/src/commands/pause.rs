@@ -19,8 +19,8 @@ pub(crate) fn run(args: &args::Pause, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     // With the lock: `start` would wait for a process that cannot answer.
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let record = entry.record()?;
-    permit(Action::Pause, observe(&entry, &record)?.status, &id)?;
+    let mut record = entry.record()?;
+    permit(Action::Pause, observe(&entry, &mut record)?.status, &id)?;
     own_group(&record, &id, "pause")?.freeze(FREEZE)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use super::{Env, own_group};
 use crate::args::{self, ListFormat};
 use crate::error::{Error, print};
 use crate::state::{Access, ContainerId, Lock};
+use crate::status::observe;
 use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -14,7 +15,8 @@ use std::process::{Command, ExitCode, Stdio};
 pub(crate) fn run(args: &args::Ps, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(&args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
+    let mut record = entry.record()?;
+    observe(&entry, &mut record)?;
     let pids = own_group(&record, &id, "list the processes of")?.pids()?;
     match args.format {
         ListFormat::Json => print(&(serde_json::to_string(&pids)? + "\n"))?,

@@ -16,8 +16,8 @@ pub(crate) fn run(args: &args::Resume, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     // Without a lock: the command that holds it may wait for a process that is frozen.
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
-    permit(Action::Resume, observe(&entry, &record)?.status, &id)?;
+    let mut record = entry.record()?;
+    permit(Action::Resume, observe(&entry, &mut record)?.status, &id)?;
     own_group(&record, &id, "resume")?.thaw(THAW)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let record = entry.record()?;
-    permit(Action::Start, observe(&entry, &record)?.status, &id)?;
+    let mut record = entry.record()?;
+    permit(Action::Start, observe(&entry, &mut record)?.status, &id)?;
     let Some(program) = &record.program else {
         return Err(Error::NoProcess);
     };

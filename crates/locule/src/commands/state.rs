@@ -55,8 +55,8 @@ impl<'a> Report<'a> {
 pub(crate) fn run(args: &args::State, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let record = entry.record()?;
-    let status = observe(&entry, &record)?.status;
+    let mut record = entry.record()?;
+    let status = observe(&entry, &mut record)?.status;
     print(&(serde_json::to_string_pretty(&Report::new(&record, status, ""))? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -269,10 +269,10 @@ fn a_container_in_the_making_is_shown_but_not_touched() {
     let store = stage.env.store(Access::Make).unwrap();
     let id = ContainerId::new("box").unwrap();
     let reservation = store.reserve(&id).unwrap();
-    let record = testing::record("box");
+    let mut record = testing::record("box");
     reservation.journal(&record).unwrap();
     let entry = store.container(&id, Lock::None).unwrap();
-    let status = crate::status::observe(&entry, &record).unwrap().status;
+    let status = crate::status::observe(&entry, &mut record).unwrap().status;
     assert_eq!(status.as_str(), "creating");
     assert!(
         stage
@@ -281,7 +281,7 @@ fn a_container_in_the_making_is_shown_but_not_touched() {
     );
     // The process that was creating it has ended, so it stays incomplete.
     drop(reservation);
-    let status = crate::status::observe(&entry, &record).unwrap().status;
+    let status = crate::status::observe(&entry, &mut record).unwrap().status;
     assert_eq!(status.as_str(), "stopped");
     stage.run("delete box").unwrap();
 }

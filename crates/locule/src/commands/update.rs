@@ -45,7 +45,7 @@ pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
     let mut record = entry.record()?;
-    permit(Action::Update, observe(&entry, &record)?.status, &id)?;
+    permit(Action::Update, observe(&entry, &mut record)?.status, &id)?;
     let schemata = [
         ("--l3-cache-schema", &args.l3_cache_schema),
         ("--mem-bw-schema", &args.mem_bw_schema),

@@ -219,6 +219,13 @@ impl Record {
         }
     }
 
+    /// Notes that the container's first process lives, and may be in the groups.
+    pub(crate) fn hold_groups(&mut self, first: i32) {
+        if let Some(cgroup) = &mut self.cgroup {
+            cgroup.hold(first);
+        }
+    }
+
     /// The container's own cgroup. `None` if it stayed in the cgroup of its creator, or is from an
     /// earlier boot.
     pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
