@@ -626,6 +626,31 @@ fn a_paused_container_takes_no_command_unless_asked() {
     });
 }
 
+/// A command that waits for `resume` ends when it is cancelled, although its process is frozen: with cgroup v1 a killed process
+/// ends only after the thaw.
+#[test]
+fn a_command_that_waits_for_resume_can_be_cancelled() {
+    sandbox::host(|s| {
+        let container = s.started(&waiting(s));
+        container.command(&["pause"]).ok();
+        let mut running = s.spawn(
+            container.exec_command(&["--ignore-paused"], &["true"]),
+            None,
+        );
+        thread::sleep(Duration::from_millis(300));
+        assert!(!running.is_over());
+        let sent = Command::new("kill").arg(running.pid().to_string()).status();
+        assert!(sent.expect("kill").success());
+        assert!(sandbox::eventually(|| running.is_over()));
+        running
+            .wait()
+            .exits(255)
+            .fails_with(&["interrupted by signal 15"]);
+        container.command(&["resume"]).ok();
+        container.remove();
+    });
+}
+
 /// A container that dies while commands come in: each of them ends, with an error or with the signal.
 #[test]
 fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {

@@ -468,6 +468,9 @@ fn a_memory_limit_kills_and_says_so() {
     let after = location.out_of_memory().unwrap().unwrap();
     assert_eq!(after.kills, 1);
     assert!(after.peak > 7 << 20, "{after:?}");
+    assert_eq!(group.out_of_memory().unwrap(), Some(after));
+    // A process that joins now is not blamed for the kill before.
+    assert_eq!(location.open().unwrap().out_of_memory().unwrap(), None);
     location.remove(DEADLINE).unwrap();
     assert_eq!(news(&mut watch), News::Gone);
     assert_eq!(location.out_of_memory().unwrap(), None);

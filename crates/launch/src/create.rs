@@ -19,6 +19,7 @@ use kernel::signal::SignalFd;
 use kernel::{Errno, link as network, process, schedule, socket};
 use namespace::Kind;
 use namespace::join::Joined;
+use nix::poll::{PollFd, PollFlags, poll};
 use rootfs::Away;
 use spec::Container;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,9 @@ pub const START_SOCKET: &str = "start.sock";
 
 /// How long the removal of the cgroup of a failed creation may take.
 const CLEAN_UP: Duration = Duration::from_secs(10);
+
+/// How long a killed process may take to end, in milliseconds.
+const DEATH: u16 = 2000;
 
 /// A process that is set up as the plan says, and waits to be released.
 #[derive(Debug)]
@@ -365,8 +369,11 @@ fn undo_group(group: &cgroup::Group, error: Error) -> Error {
     }
 }
 
+/// Kills init and waits until it has ended. A killed process in a frozen group of cgroup v1 ends
+/// when the group is thawed, so the wait has a limit.
 fn kill(child: &Child) {
     let pidfd = child.pidfd.as_fd();
     let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
-    let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::Yes);
+    let _ended = poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], DEATH);
+    let _waited_already = clone::wait(Target::Pidfd(pidfd), Block::No);
 }

@@ -355,12 +355,12 @@ impl Stage<'_> {
 pub(crate) fn lost(init: &Child, group: &cgroup::Group) -> Error {
     match clone::wait(Target::Pidfd(init.pidfd.as_fd()), Block::Yes) {
         Ok(Some((_, Exit::Code(code)))) => Error::InitExited { code },
-        Ok(Some((_, Exit::Signal(signal)))) => match group.location().out_of_memory() {
-            Ok(Some(memory)) if memory.kills > 0 => Error::OutOfMemory {
+        Ok(Some((_, Exit::Signal(signal)))) => match group.out_of_memory() {
+            Ok(Some(memory)) => Error::OutOfMemory {
                 limit: memory.limit.unwrap_or(u64::MAX),
                 peak: memory.peak,
             },
-            Ok(_) | Err(_) => Error::InitKilled { signal },
+            Ok(None) | Err(_) => Error::InitKilled { signal },
         },
         Ok(None) => Error::Link {
             errno: Errno::ECHILD,
