@@ -141,9 +141,12 @@ pub(crate) struct Scope {
     pub(crate) path: String,
     /// systemd's version.
     version: u32,
-    properties: Vec<Property>,
-    /// The properties of the annotations; they override all others.
+    /// What every scope has.
+    base: Vec<Property>,
+    /// The properties of the annotations; they override those of the base.
     annotated: Vec<Property>,
+    /// The limits and device rules of the configuration; they override all others.
+    limits: Vec<Property>,
 }
 
 /// The scope settings of the configuration.
@@ -188,7 +191,8 @@ impl Scope {
     /// The scope without limits.
     pub(crate) fn lower(wish: Wish, systemd: &Systemd) -> Self {
         Self {
-            properties: base(wish.description, &wish.name.slice),
+            base: base(wish.description, &wish.name.slice),
+            limits: Vec::new(),
             unit: Unit {
                 name: wish.name.unit,
                 instance: wish.instance,
@@ -203,10 +207,30 @@ impl Scope {
 
     /// Adds the limits and the device rules as properties.
     pub(crate) fn limit(&mut self, writes: &[FileWrite], devices: Option<&Devices>) {
-        self.properties.extend(properties(writes, self.version));
+        self.limits = properties(writes, self.version);
         if let (Instance::System, Some(devices)) = (self.unit.instance, devices) {
-            self.properties.extend(device_properties(devices));
+            self.limits.extend(device_properties(devices));
         }
+        for annotated in &self.annotated {
+            if has(&self.limits, annotated) {
+                tracing::warn!(
+                    "{}: ignored, because /linux/resources sets the property {} too",
+                    annotated.pointer,
+                    annotated.name
+                );
+            }
+        }
+    }
+
+    /// All properties. The limits come last: of two properties for the same file (MemoryMaxScale,
+    /// MemoryMax) the later one counts.
+    fn properties(&self) -> impl Iterator<Item = &Property> {
+        let base = self.base.iter();
+        let base = base.filter(|property| !has(&self.annotated, property));
+        let annotated = self.annotated.iter();
+        let all = base.chain(annotated);
+        let all = all.filter(|property| !has(&self.limits, property));
+        all.chain(&self.limits)
     }
 
     /// Refuses a unit that is in use.
@@ -223,15 +247,10 @@ impl Scope {
 
     /// Makes the scope around the process `pid`.
     pub(crate) fn start(&self, bus: &Bus, pid: i32) -> Result<(), Error> {
-        let own = |name: &str| self.annotated.iter().any(|property| property.name == name);
-        let kept = self
-            .properties
-            .iter()
-            .filter(|property| !own(&property.name));
         let number = u32::try_from(pid).unwrap_or(u32::MAX);
         let pids = Value::Array("u".to_owned(), vec![Value::U32(number)]);
         let mut all = vec![Property::new("PIDs", pids)];
-        all.extend(kept.chain(&self.annotated).cloned());
+        all.extend(self.properties().cloned());
         let mut started = self.with_manager(bus, |manager| manager.start(&self.unit.name, &all));
         *bus.0.borrow_mut() = None;
         if let Err(Error::Bus(dbus::Error::Closed { .. })) = &started {
@@ -270,12 +289,7 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "unit {:?} of systemd {}", self.unit.name, self.version)?;
-        let own = |name: &str| self.annotated.iter().any(|property| property.name == name);
-        let kept = self
-            .properties
-            .iter()
-            .filter(|property| !own(&property.name));
-        for Property { name, value, .. } in kept.chain(&self.annotated) {
+        for Property { name, value, .. } in self.properties() {
             writeln!(f, "property {name} = {value:?}")?;
         }
         match &self.unit.sub_group {
@@ -324,6 +338,11 @@ impl<'a> Told<'a> {
             );
         }
     }
+}
+
+/// Whether `list` has a property of the same name.
+fn has(list: &[Property], property: &Property) -> bool {
+    list.iter().any(|other| other.name == property.name)
 }
 
 /// The properties of every scope. They follow other runtimes, since engines read some of them.

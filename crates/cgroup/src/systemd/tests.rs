@@ -17,8 +17,9 @@ fn scope(bus: &FakeBus, path: &str) -> Scope {
         },
         path: path.to_owned(),
         version: 257,
-        properties: base("words".to_owned(), "system.slice"),
+        base: base("words".to_owned(), "system.slice"),
         annotated: Vec::new(),
+        limits: Vec::new(),
     }
 }
 
@@ -92,6 +93,41 @@ fn an_annotation_wins_over_what_every_scope_has() {
     let mut scope = scope(&bus, "/nowhere");
     scope.annotated = vec![Property::new("CollectMode", Value::text("inactive"))];
     scope.start(&Bus::default(), 1).unwrap();
+}
+
+/// systemd writes its limits again at every daemon-reload.
+#[test]
+fn an_annotation_does_not_change_what_the_configuration_limits() {
+    let bus = FakeBus::reacting(|message| panic!("{message:?}"));
+    let mut scope = scope(&bus, "/nowhere");
+    let number = |name: &str, value| Property::new(name, Value::U64(value));
+    scope.annotated = vec![
+        number("MemoryMax", u64::MAX),
+        number("MemoryMaxScale", u64::MAX),
+        number("TasksMax", 7),
+        Property::new("DevicePolicy", Value::text("auto")),
+    ];
+    let write = FileWrite {
+        group: 0,
+        file: "memory.max".to_owned(),
+        value: "1".to_owned(),
+        pointer: String::new(),
+        missing: Missing::Fails,
+    };
+    let devices = Devices::lower_v2(&spec::container::Resources::default());
+    scope.limit(&[write], Some(&devices));
+    let sent: Vec<_> = scope.properties().collect();
+    let of = |name: &str| {
+        let mut found = sent.iter().filter(|property| property.name == name);
+        let value = found.next().map(|property| property.value.clone());
+        assert_eq!(found.next(), None, "{name} once");
+        value
+    };
+    assert_eq!(of("MemoryMax"), Some(Value::U64(1)));
+    assert_eq!(of("TasksMax"), Some(Value::U64(7)));
+    assert_eq!(of("DevicePolicy"), Some(Value::text("strict")));
+    let at = |name: &str| sent.iter().position(|property| property.name == name);
+    assert!(at("MemoryMaxScale") < at("MemoryMax"));
 }
 
 #[test]
