@@ -199,6 +199,25 @@ fn root_of_a_user_namespace_is_an_ordinary_user() {
     });
 }
 
+/// It may enter the container's network namespace, but it could not go back to the host's.
+#[test]
+fn root_of_a_user_namespace_gives_a_loopback_link() {
+    sandbox::pure_v2(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["cat", "/sys/class/net/lo/flags"]);
+        let mut nested = Command::new("unshare");
+        nested.args(["--user", "--map-root-user", "--mount"]);
+        nested.arg(&s.subject.program).arg("--root").arg(&s.state);
+        nested
+            .arg("run")
+            .arg("--bundle")
+            .arg(bundle.write())
+            .arg(s.id());
+        // IFF_UP | IFF_LOOPBACK.
+        s.finish(nested, Some(&bundle)).prints("0x9");
+    });
+}
+
 /// Row S18: a limit of zero user namespaces is an error that names the knob.
 #[test]
 fn the_limit_of_user_namespaces_is_named() {
@@ -415,7 +434,8 @@ fn root_of_a_user_namespace_joins_a_pid_namespace() {
         let state = s.dir.join("nested");
         fs::create_dir(&state).expect("mkdir");
         let script = r#"runtime=$1 state=$2 first=$3 second=$4 id=$5
-            "$runtime" --root "$state" run --detach --bundle "$first" "$id-1" > /dev/null 2>&1 || exit 3
+            "$runtime" --root "$state" run --detach --bundle "$first" "$id-1" > "$state/log" 2>&1 ||
+                { cat "$state/log" >&2; exit 3; }
             pid=$("$runtime" --root "$state" state "$id-1" | tr -d ' ,' | sed -n 's/"pid"://p')
             sed "s/PID/$pid/" "$second/config.json" > "$state/own.json"
             readlink "/proc/$pid/ns/pid"

@@ -161,7 +161,9 @@ pub(crate) enum Loopback {
 
 impl Loopback {
     fn lower(entry: &Entry, hooks: &Hooks, facts: &Facts) -> Self {
-        let is_able = facts.caller.has(ENTER_NETWORK);
+        // Elsewhere it could not go back: its own network namespace may belong to another user
+        // namespace.
+        let is_able = facts.caller.user_namespace.is_initial() && facts.caller.has(ENTER_NETWORK);
         // For AppArmor and SELinux, entering init's namespace counts as tracing, which they may
         // deny.
         let is_confined = facts.security.as_ref().is_none_or(lsm::Facts::is_confining);
