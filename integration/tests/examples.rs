@@ -95,6 +95,10 @@ const EXAMPLES: &[(&str, Before)] = &[
         "locule facts > host.json; locule plan --bundle /srv/box --facts host.json --format json",
         Before::Bundle,
     ),
+    (
+        "locule plan --exec --user 1000:1000 --cap NET_ADMIN box1 sh -c id",
+        Before::Running,
+    ),
     ("locule seccomp lint /srv/box/config.json", Before::Bundle),
     (
         "locule seccomp test seccomp.json socket 16 3 9",

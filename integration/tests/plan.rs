@@ -1,4 +1,4 @@
-//! `locule plan` and `locule facts`: what a creation would do, told before it is done.
+//! `locule plan` and `locule facts`: what `create` or `exec` would do, printed before it is done.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -33,6 +33,36 @@ fn plan(s: &Sandbox, bundle: &Bundle, options: &[&str]) -> Command {
     command
 }
 
+/// Options of `exec`, and a line that each adds to the plan.
+const OPTIONS: &[(&[&str], &str)] = &[];
+
+/// The messages that the command logs at level debug.
+fn logged(s: &Sandbox, bundle: &Bundle, words: &[&str]) -> Vec<String> {
+    let log = s.dir.join(format!("{}.log", s.id()));
+    let mut command = Command::new(&s.subject.program);
+    command.arg("--root").arg(&s.state).arg("--log").arg(&log);
+    command.args(["--log-level", "debug", "--log-format", "json"]);
+    command.args(words);
+    s.finish(command, Some(bundle)).ok();
+    let log = fs::read_to_string(&log).expect("the log");
+    let entries = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    entries
+        .map(|entry| entry["msg"].as_str().expect("msg").to_owned())
+        .collect()
+}
+
+/// Requires that the log has the lines of the plan, in their order and with nothing between.
+#[track_caller]
+fn has_lines_of(messages: &[String], plan: &str, least: usize) {
+    let planned: Vec<_> = plan.lines().collect();
+    assert!(planned.len() >= least, "{plan}");
+    let first = messages.iter().position(|message| message == planned[0]);
+    let first = first.expect("the first line of the plan");
+    assert_eq!(messages[first..first + planned.len()], planned);
+}
+
 /// The plan that is printed is the value that `create` carries out: its log has the same lines.
 #[test]
 fn a_creation_logs_the_lines_of_its_plan() {
@@ -44,32 +74,113 @@ fn a_creation_logs_the_lines_of_its_plan() {
         bundle.write();
         let id = s.id();
         let printed = s.finish(plan(s, &bundle, &[&id]), Some(&bundle)).ok();
-        let log = s.dir.join("plan.log");
-        let mut command = Command::new(&s.subject.program);
-        command.arg("--root").arg(&s.state).arg("--log").arg(&log);
-        command.args([
-            "--log-level",
-            "debug",
-            "--log-format",
-            "json",
-            "create",
-            "--bundle",
-        ]);
-        command.arg(&bundle.path).arg(&id);
-        s.finish(command, Some(&bundle)).ok();
+        let path = bundle.path.to_str().expect("UTF-8");
+        let messages = logged(s, &bundle, &["create", "--bundle", path, &id]);
         s.runtime(&["delete", "--force", &id]).ok();
-        let log = fs::read_to_string(&log).expect("the log");
-        let entries = log
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let messages: Vec<_> = entries
-            .map(|entry| entry["msg"].as_str().expect("msg").to_owned())
-            .collect();
-        let planned: Vec<_> = printed.stdout.lines().collect();
-        assert!(planned.len() > 20, "{}", printed.stdout);
-        let first = messages.iter().position(|message| message == planned[0]);
-        let first = first.expect("the first line of the plan");
-        assert_eq!(messages[first..first + planned.len()], planned);
+        has_lines_of(&messages, &printed.stdout, 20);
+    });
+}
+
+/// The same for `exec`: the whole command line of `exec` is one of `plan --exec` too.
+#[test]
+fn exec_logs_the_lines_of_its_plan() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let mut bundle = bundle(s);
+        bundle.user_namespace(&[(0, 100_000, 65536)]);
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let pid_file = s.dir.join("exec.pid");
+        let line = [
+            "--detach",
+            "--pid-file",
+            pid_file.to_str().expect("UTF-8"),
+            "--user",
+            "7:8",
+            "--cap",
+            "net_admin",
+            &container.id,
+            "sh",
+            "-c",
+            "exit 3",
+        ];
+        let printed = s.runtime(&[&["plan", "--exec"][..], &line].concat()).ok();
+        assert!(!pid_file.exists());
+        let messages = logged(s, &bundle, &[&["exec"][..], &line].concat());
+        has_lines_of(&messages, &printed.stdout, 10);
+        container.remove();
+    });
+}
+
+/// What the options of `exec` ask for is in the plan, and in no plan without them.
+#[test]
+fn a_plan_of_exec_has_what_its_options_ask_for() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let mut bundle = bundle(s);
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let plan = |options: &[&str]| {
+            let words = [&["plan", "--exec"], options, &[&container.id, "true"]].concat();
+            s.runtime(&words).ok().stdout
+        };
+        let plain = plan(&[]);
+        assert!(plain.contains("files: those of the container\n"), "{plain}");
+        assert!(plain.contains("seccomp: "), "{plain}");
+        for (options, line) in OPTIONS {
+            let changed = plan(options);
+            assert!(changed.contains(line), "{options:?}: {changed}");
+            assert!(!plain.contains(line), "{line}: {plain}");
+        }
+        let words = ["plan", "--format", "json", "--exec", &container.id, "true"];
+        let json: Value = serde_json::from_str(&s.runtime(&words).ok().stdout).expect("JSON");
+        assert_eq!(json["files"], json!(["those of the container"]));
+        assert_eq!(json["warnings"], json!([]));
+        container.remove();
+    });
+}
+
+/// What has no plan: the same refusals as those of `exec`, and options that do not belong together.
+#[test]
+fn what_exec_refuses_has_no_plan() {
+    sandbox::host(|s| {
+        if s.is_control("the command plan") {
+            return;
+        }
+        let container = s.started(s.bundle().args(&["sleep", "1000"]));
+        let id = &*container.id;
+        let cases: [(&[&str], &[&str]); 8] = [
+            (&["--exec", id], &["command"]),
+            (&["--exec", "absent", "true"], &["does not exist"]),
+            (
+                &["--exec", "--cwd", "tmp", id, "true"],
+                &["--cwd", "absolute"],
+            ),
+            (&["--exec", "--cgroup", "../up", id, "true"], &["--cgroup"]),
+            (&["--exec", "--user", "root", id, "true"], &["--user"]),
+            (&["--exec"], &["required", "ID"]),
+            (
+                &["--exec", "--bundle", "/", id, "true"],
+                &["--exec", "--bundle"],
+            ),
+            (&["--user", "7", id], &["required", "--exec"]),
+        ];
+        for (words, phrases) in cases {
+            let outcome = s.runtime(&[&["plan"], words].concat()).fails();
+            for phrase in phrases {
+                let told = outcome.stderr.contains(phrase);
+                assert!(told, "{}", outcome.describe(phrase));
+            }
+        }
+        container.kill("KILL").ok();
+        container.wait_for("stopped");
+        let refused = s.runtime(&["plan", "--exec", id, "true"]);
+        refused.fails_with(&["cannot exec in a stopped container"]);
+        container.delete().ok();
     });
 }
 
@@ -86,11 +197,24 @@ fn a_plan_only_reads() {
         if s.is_control("the command plan") {
             return;
         }
-        let bundle = bundle(s);
+        let mut bundle = bundle(s);
+        bundle.args(&["sleep", "1000"]);
         bundle.write();
+        let container = s.started(&bundle);
+        let root = s.state.to_str().expect("UTF-8");
         for words in [
             &["plan", "--bundle", bundle.path.to_str().expect("UTF-8")][..],
             &["facts"],
+            &[
+                "--root",
+                root,
+                "plan",
+                "--exec",
+                "--user",
+                "7",
+                &container.id,
+                "true",
+            ],
         ] {
             let trace = s.dir.join("trace");
             let mut command = Command::new("strace");
@@ -99,7 +223,7 @@ fn a_plan_only_reads() {
             command.arg("open,openat,openat2,creat,%process,write,pwrite64,writev,mkdir,mkdirat,unlink,unlinkat,rename,renameat,renameat2,\
                 link,linkat,symlink,symlinkat,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,fchownat,lchown,truncate,ftruncate,\
                 setxattr,fsetxattr,mount,umount2,move_mount,open_tree,mount_setattr,fsopen,pivot_root,chroot,setns,unshare,bind,listen,\
-                setuid,setgid,setresuid,setresgid,setgroups,capset,keyctl,bpf,sethostname,kill,tgkill");
+                setuid,setgid,setresuid,setresgid,setgroups,capset,keyctl,bpf,sethostname,kill,tgkill,flock");
             command.arg(&s.subject.program).args(words);
             let outcome = s.finish(command, Some(&bundle)).ok();
             assert!(!outcome.stdout.is_empty());
@@ -124,6 +248,7 @@ fn a_plan_only_reads() {
                 });
             assert_eq!(odd.collect::<Vec<_>>(), [""; 0], "{words:?}");
         }
+        container.remove();
     });
 }
 

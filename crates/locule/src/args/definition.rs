@@ -102,7 +102,7 @@ commands! {
     Facts "facts" 0..=0, commands::plan::facts,
         "Print as JSON what this host and this caller are";
     Plan "plan" 0..=1, commands::plan::run,
-        "Print what create would do with a bundle on this host";
+        "Print what create would do with a bundle on this host, or exec in a container";
     Seccomp "seccomp" 0..=0, commands::seccomp::run,
         "Compile, check, test and compare system call filters, without a container";
     Init "init" 0..=0, commands::init,

@@ -407,12 +407,6 @@ impl Run {
     }
 }
 
-impl Plan {
-    fn given(&self) -> usize {
-        self.words.len()
-    }
-}
-
 impl Facts {
     fn given(&self) -> usize {
         self.words.len()

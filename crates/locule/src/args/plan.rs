@@ -1,16 +1,21 @@
 //! The command lines of `plan` and `facts`.
 
-use clap::{Args, ValueEnum};
+use super::Exec;
+use clap::builder::Resettable;
+use clap::{Arg, Args, ValueEnum};
 use std::path::PathBuf;
 
 /// `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
-    override_usage = "locule plan [OPTIONS] [ID]",
+    override_usage = "locule plan [OPTIONS] [ID]\n       locule plan --exec [OPTIONS] ID [COMMAND [ARG...]]",
     after_help = "Examples:\n  locule plan --bundle /srv/box\n  \
-        locule facts > host.json; locule plan --bundle /srv/box --facts host.json --format json\n\n\
+        locule facts > host.json; locule plan --bundle /srv/box --facts host.json --format json\n  \
+        locule plan --exec --user 1000:1000 --cap NET_ADMIN box1 sh -c id\n\n\
         Any user may ask. Nothing is made, changed or opened for writing. Some things are only known by opening them: \
-        whether a path exists, what a mount source is, whether a cgroup is in use. `create` may still refuse those."
+        whether a path exists, what a mount source is, whether a cgroup is in use. `create` and `exec` may still \
+        refuse those. Options stand before the ID.",
+    mut_args(of_exec)
 )]
 pub(crate) struct Plan {
     /// Directory that holds config.json
@@ -28,15 +33,42 @@ pub(crate) struct Plan {
     /// [default: ask]
     #[arg(long, value_name = "FILE")]
     pub(crate) facts: Option<PathBuf>,
-    /// The container's name, which may name its cgroup [default: container]
-    #[arg(value_name = "ID")]
-    pub(super) words: Vec<String>,
+    /// Print what `exec` would do in a running container: its command line, with `plan --exec` in
+    /// place of `exec` [default: off]
+    #[arg(long, requires = "words", conflicts_with_all = ["bundle", "config", "facts"])]
+    pub(crate) exec: bool,
+    /// What `exec` takes.
+    #[command(flatten, next_help_heading = "With --exec, as for exec")]
+    pub(crate) process: Exec,
 }
 
 impl Plan {
-    /// The container's name.
-    pub(crate) fn id(&self) -> &str {
-        self.words.first().map_or("container", String::as_str)
+    /// The name of the container to make.
+    pub(crate) fn id(&self) -> String {
+        match self.process.given() {
+            0 => "container".to_owned(),
+            _ => self.process.id(),
+        }
+    }
+
+    /// How many words there are, those of a command left out.
+    pub(super) fn given(&self) -> usize {
+        match self.exec {
+            true => self.process.given().min(1),
+            false => self.process.given(),
+        }
+    }
+}
+
+/// What `plan` changes of a word or an option of `exec`.
+fn of_exec(arg: Arg) -> Arg {
+    match (arg.get_help_heading(), arg.is_positional()) {
+        (None, _) => arg,
+        (Some(_), false) => arg.requires("exec"),
+        (Some(_), true) => arg.help_heading(Resettable::Reset).help(
+            "The container's name, which may name its cgroup [default: container]; \
+             with --exec that of a running container, and the command",
+        ),
     }
 }
 

@@ -4,7 +4,7 @@
 //! down what they will make, and then make it. A failure leaves nothing behind.
 
 use super::told::{Role, Told};
-use super::{Env, delete, hooks};
+use super::{Env, delete, hooks, plan};
 use crate::args;
 use crate::descriptors::raise_limit;
 use crate::error::Error;
@@ -244,14 +244,7 @@ impl Making<'_> {
         };
         let (facts, bus) = Facts::probe_for(&request)?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            for line in plan.to_string().lines() {
-                tracing::debug!("{line}");
-            }
-        }
+        plan::log(&plan, &warnings);
         let mut handles = plan.open(bus)?;
         if let Some(socket) = console {
             handles.send_terminal_to(socket);

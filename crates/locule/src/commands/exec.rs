@@ -7,7 +7,7 @@
 use super::create::INTERRUPTS;
 use super::run::{exit_code, until_end};
 use super::told::{Role, Told};
-use super::{Env, kept_container};
+use super::{Env, kept_container, plan};
 use crate::args;
 use crate::error::Error;
 use crate::process::Process as First;
@@ -17,10 +17,10 @@ use crate::terminal::{console_socket, ready};
 use kernel::signal::{SignalFd, catchable};
 use launch::exec::{Request, Target, lower, open, reduce};
 use launch::terminal::ConsoleSocket;
-use launch::{Facts, Keyring, Start, Started};
+use launch::{Facts, Keyring, Plan, Start, Started};
 use namespace::Running;
-use spec::Container;
 use spec::container::Process;
+use spec::{Container, Diagnostic};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,46 +43,35 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     }
 }
 
+/// What `exec` would do with this command line, and the warnings. Makes nothing.
+pub(crate) fn plan(args: &args::Exec, env: &Env) -> Result<(Plan, Vec<String>), Error> {
+    let (way, mut container) = Way::find(args, env)?;
+    let (process, loaded) = way.process(container.process.take())?;
+    let (plan, warnings) = way.plan(container, process)?;
+    let loaded = loaded.iter().map(ToString::to_string);
+    Ok((plan, loaded.chain(warnings).collect()))
+}
+
 fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(&args.id())?;
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let mut record = entry.record()?;
-    let observed = observe(&entry, &mut record)?;
-    let action = match args.ignore_paused {
-        true => Action::ExecPaused,
-        false => Action::Exec,
-    };
-    permit(action, observed.status, &id)?;
-    let Some(first) = observed.process else {
-        return Err(Refusal::ExecStopped.into());
-    };
-    let container = kept_container(&entry.config()?, &record)?;
+    let (way, container) = Way::find(args, env)?;
     // Before the process exists whose end they report.
     let signals = match args.detach {
         true => None,
         false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
     };
-    let way = Way {
-        args,
-        record: &record,
-        first: &first,
-        interrupts: &interrupts,
-        keep_fds: env.preserved.count(),
-    };
-    let mut started = way
-        .enter(container)
-        .map_err(|error| match first.is_ending() {
-            true => Error::EndedMeanwhile {
-                source: Box::new(error),
-            },
-            false => error,
-        })?;
+    let entered = way.enter(container, &interrupts);
+    let mut started = entered.map_err(|error| match way.first.is_ending() {
+        true => Error::EndedMeanwhile {
+            source: Box::new(error),
+        },
+        false => error,
+    })?;
     let Some(signals) = signals else {
         return Ok(ExitCode::SUCCESS);
     };
     let exit = until_end(&mut started, &signals, None).map_err(|source| Error::Process {
-        id,
+        id: way.id,
         action: "wait for",
         source,
     })?;
@@ -92,20 +81,72 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
 /// The way into one container.
 struct Way<'a> {
     args: &'a args::Exec,
-    record: &'a Record,
-    first: &'a First,
-    interrupts: &'a SignalFd,
-    keep_fds: u32,
+    id: ContainerId,
+    record: Record,
+    first: First,
 }
 
-impl Way<'_> {
-    /// Decides what the process is, and makes it.
-    fn enter(&self, mut container: Container) -> Result<Started, Error> {
-        let saved = container.process.take();
-        let process = match &self.args.process {
-            Some(path) => from_file(path, self.args, saved.as_ref())?,
-            None => from_options(self.args, saved)?,
+impl<'a> Way<'a> {
+    /// Finds the container, and its saved configuration.
+    fn find(args: &'a args::Exec, env: &Env) -> Result<(Self, Container), Error> {
+        let id = ContainerId::new(&args.id())?;
+        let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+        let mut record = entry.record()?;
+        let observed = observe(&entry, &mut record)?;
+        let action = match args.ignore_paused {
+            true => Action::ExecPaused,
+            false => Action::Exec,
         };
+        permit(action, observed.status, &id)?;
+        let first = observed.process.ok_or(Refusal::ExecStopped)?;
+        let container = kept_container(&entry.config()?, &record)?;
+        let way = Self {
+            args,
+            id,
+            record,
+            first,
+        };
+        Ok((way, container))
+    }
+
+    /// Decides what the process is. Returns the warnings about its file too.
+    fn process(&self, saved: Option<Process>) -> Result<(Process, Vec<Diagnostic>), Error> {
+        match &self.args.process {
+            Some(path) => from_file(path, self.args, saved.as_ref()),
+            None => Ok((from_options(self.args, saved)?, Vec::new())),
+        }
+    }
+
+    /// Decides how it is made.
+    fn plan(
+        &self,
+        mut container: Container,
+        process: Process,
+    ) -> Result<(Plan, Vec<String>), Error> {
+        let running = Running::probe(self.first.pid()).map_err(launch::Error::from)?;
+        reduce(&mut container, process, &running);
+        let request = Request {
+            container: &container,
+            id: &self.record.id,
+            pid: self.first.pid(),
+            groups: groups(self.args, &self.record, &self.first)?,
+            running,
+            keyring: match self.record.keeps_keyring {
+                true => Keyring::Inherit,
+                false => Keyring::New,
+            },
+            keep_fds: self.args.preserve_fds,
+        };
+        let facts = Facts::probe_entering(&container)?;
+        Ok(lower(&request, &facts)?)
+    }
+
+    /// Decides what the process is, and makes it.
+    fn enter(&self, mut container: Container, interrupts: &SignalFd) -> Result<Started, Error> {
+        let (process, warnings) = self.process(container.process.take())?;
+        for warning in warnings {
+            tracing::warn!(code = warning.code.as_str(), "{warning}");
+        }
         let told = Told::of(
             self.args.pid_file.as_deref(),
             self.args.pidfd_socket.as_deref(),
@@ -115,35 +156,19 @@ impl Way<'_> {
             self.args.detach,
             self.args.console_socket.as_deref(),
         )?;
-        let running = Running::probe(self.first.pid()).map_err(launch::Error::from)?;
-        reduce(&mut container, process, &running);
-        let request = Request {
-            container: &container,
-            id: &self.record.id,
-            pid: self.first.pid(),
-            groups: groups(self.args, self.record, self.first)?,
-            running,
-            keyring: match self.record.keeps_keyring {
-                true => Keyring::Inherit,
-                false => Keyring::New,
-            },
-            keep_fds: self.keep_fds,
-        };
-        self.start(&request, console, &told)
+        let (plan, warnings) = self.plan(container, process)?;
+        plan::log(&plan, &warnings);
+        self.start(plan, console, &told, interrupts)
     }
 
     /// Makes the process, writes its pid file and waits until it runs.
     fn start(
         &self,
-        request: &Request<'_>,
+        plan: Plan,
         console: Option<ConsoleSocket>,
         told: &Told,
+        interrupts: &SignalFd,
     ) -> Result<Started, Error> {
-        let facts = Facts::probe_entering(request.container)?;
-        let (plan, warnings) = lower(request, &facts)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
         let target = Target {
             pid: self.first.pid(),
             pidfd: self.first.pidfd(),
@@ -153,12 +178,12 @@ impl Way<'_> {
             handles.send_terminal_to(socket);
         }
         let start = Start::ByRuntime;
-        let (created, ()) = launch::launch(plan, handles, start, self.interrupts, |_pid| ())?;
+        let (created, ()) = launch::launch(plan, handles, start, interrupts, |_pid| ())?;
         created.master().into_iter().for_each(ready);
         let started = told
             .tell(&created, Role::Further)
             .and_then(|()| Ok(created.release()?))
-            .and_then(|()| Ok(created.until_started(self.interrupts)?));
+            .and_then(|()| Ok(created.until_started(interrupts)?));
         match started {
             Ok(()) => Ok(created.into_started()),
             Err(error) => {
@@ -203,7 +228,11 @@ fn groups(args: &args::Exec, record: &Record, first: &First) -> Result<cgroup::L
 }
 
 /// The process of a file.
-fn from_file(path: &Path, args: &args::Exec, first: Option<&Process>) -> Result<Process, Error> {
+fn from_file(
+    path: &Path,
+    args: &args::Exec,
+    first: Option<&Process>,
+) -> Result<(Process, Vec<Diagnostic>), Error> {
     if let Some(extra) = args.command().first() {
         return Err(Error::Option {
             option: "--process",
@@ -212,11 +241,8 @@ fn from_file(path: &Path, args: &args::Exec, first: Option<&Process>) -> Result<
         });
     }
     let (mut process, warnings) = spec::load::load_process(path, first)?;
-    for warning in warnings {
-        tracing::warn!(code = warning.code.as_str(), "{warning}");
-    }
     process.terminal |= args.tty;
-    Ok(process)
+    Ok((process, warnings))
 }
 
 /// The process of the configuration, changed by the options.

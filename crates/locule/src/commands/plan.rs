@@ -1,12 +1,12 @@
-//! `plan`: what `create` would do, from the same value that `create` carries out. `facts`: what it
-//! depends on.
+//! `plan`: what `create` or `exec` would do, from the same value that they carry out. `facts`: what
+//! that of `create` depends on.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "files of the caller on the host; nothing is made"
 )]
 
-use super::Env;
+use super::{Env, exec};
 use crate::args::{self, PlanFormat, Rootless};
 use crate::error::{Error, print};
 use launch::{Facts, Keyring, Plan, Request};
@@ -19,30 +19,10 @@ use std::process::ExitCode;
 
 /// Prints the plan.
 pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {
-    let facts = args.facts.as_deref().map(read).transpose()?;
-    let loaded = load(args, facts.as_ref())?;
-    let rootless = match (env.rootless_option, &facts) {
-        (Rootless::Auto, Some(facts)) => !facts.caller.is_host_root(),
-        _ => env.rootless,
+    let (plan, warnings) = match args.exec {
+        true => exec::plan(&args.process, env)?,
+        false => of_bundle(args, env)?,
     };
-    let request = Request {
-        container: &loaded.container,
-        id: args.id(),
-        manager: env.cgroup_manager,
-        pivot: rootfs::Pivot::PivotRoot,
-        keyring: Keyring::New,
-        keep_fds: 0,
-        listen_fds: 0,
-        own_limit: None,
-        rootless,
-    };
-    let facts = match facts {
-        Some(facts) => facts,
-        None => Facts::probe_for(&request)?.0,
-    };
-    let (plan, warnings) = Plan::lower(&request, &facts)?;
-    let loaded = loaded.warnings.iter().map(ToString::to_string);
-    let warnings: Vec<_> = loaded.chain(warnings).collect();
     print(&match args.format {
         PlanFormat::Text => {
             let warnings = warnings
@@ -59,6 +39,48 @@ pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `create` would do, and the warnings.
+fn of_bundle(args: &args::Plan, env: &Env) -> Result<(Plan, Vec<String>), Error> {
+    let facts = args.facts.as_deref().map(read).transpose()?;
+    let loaded = load(args, facts.as_ref())?;
+    let rootless = match (env.rootless_option, &facts) {
+        (Rootless::Auto, Some(facts)) => !facts.caller.is_host_root(),
+        _ => env.rootless,
+    };
+    let id = args.id();
+    let request = Request {
+        container: &loaded.container,
+        id: &id,
+        manager: env.cgroup_manager,
+        pivot: rootfs::Pivot::PivotRoot,
+        keyring: Keyring::New,
+        keep_fds: 0,
+        listen_fds: 0,
+        own_limit: None,
+        rootless,
+    };
+    let facts = match facts {
+        Some(facts) => facts,
+        None => Facts::probe_for(&request)?.0,
+    };
+    let (plan, warnings) = Plan::lower(&request, &facts)?;
+    let loaded = loaded.warnings.iter().map(ToString::to_string);
+    Ok((plan, loaded.chain(warnings).collect()))
+}
+
+/// Logs the warnings of a plan that is about to be carried out, and with `--log-level debug` its
+/// lines.
+pub(super) fn log(plan: &Plan, warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for line in plan.to_string().lines() {
+            tracing::debug!("{line}");
+        }
+    }
 }
 
 /// Prints the facts.
