@@ -1,9 +1,10 @@
 //! Lowers a `Container` to a [`Plan`]: every decision about files. No system call.
 
+use crate::Reason;
 use crate::device::{DEFAULT_NODES, LINKS, Link, Node, Spot};
 use crate::ground::{Ground, Why};
 use crate::idmapped::{IdMap, IdMapError};
-use crate::lower_mount::MountContext;
+use crate::lower_mount::{MountContext, elements};
 use crate::mask::Covers;
 use crate::mount::{Action, Base, Inherit, Step};
 use crate::path::{c_path, relative, split};
@@ -11,7 +12,6 @@ use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
 use crate::tree::{NodeForm, Role, Source, Tree};
-use crate::{Reason, options};
 use kernel::Errno;
 use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
@@ -196,14 +196,15 @@ impl Plan {
         let container = request.container;
         check(container)?;
         let own_mounts = container.namespaces.mount.is_own();
-        let mut context = MountContext::new(request);
+        let elements = elements(container)?;
+        let mut context = MountContext::new(request, &elements);
         // This comes first: the runtime compares it with the directory at its path.
         let root = match own_mounts {
             true => Some(context.shared.take(root_tree(container)?)),
             false => None,
         };
-        for index in 0..container.mounts.len() {
-            context.lower(index)?;
+        for element in &elements {
+            context.lower(element)?;
         }
         let (steps, dev, mut taken) = context.finish();
         let bind_nodes = request.host.user_namespace
@@ -660,18 +661,6 @@ pub(crate) fn is_empty(action: &Action) -> bool {
         | Action::Symlink { .. }
         | Action::Remount(_) => false,
     }
-}
-
-/// Whether the configuration makes a mount shared.
-pub(crate) fn any_shared(container: &Container) -> bool {
-    container.mounts.iter().any(|mount| {
-        options::read(&mount.options).is_ok_and(|options| {
-            options
-                .propagation
-                .iter()
-                .any(|(_, kind)| *kind == Propagation::Shared)
-        })
-    })
 }
 
 /// The errno of a std error.

@@ -4,7 +4,7 @@ use crate::default_mounts;
 use crate::device::Spot;
 use crate::idmapped::{IdMap, Maps};
 use crate::lower::{
-    Dev, Error, Request, Shared, absolute, any_shared, inherited_propagation, inside, is_empty,
+    Dev, Error, Request, Shared, absolute, inherited_propagation, inside, is_empty,
 };
 use crate::mount::{Action, Base, Change, Keep, Links, Step, Target};
 use crate::options::{self, Attributes, Options};
@@ -13,7 +13,7 @@ use crate::root::Form;
 use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
 use spec::container::{Mount, Namespace, clean};
-use spec::{Code, Diagnostic};
+use spec::{Code, Container, Diagnostic};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -53,6 +53,28 @@ pub(crate) struct Element<'a> {
     pub(crate) options: Options,
 }
 
+/// Reads the elements of `mounts`.
+///
+/// # Errors
+/// An option with a NUL byte.
+pub(crate) fn elements(container: &Container) -> Result<Vec<Element<'_>>, Diagnostic> {
+    let mounts = container.mounts.iter().enumerate();
+    let elements = mounts.map(|(index, mount)| {
+        let pointer = format!("/mounts/{index}");
+        let options = options::read(&mount.options).map_err(|word| {
+            let pointer = format!("{pointer}/options/{word}");
+            Diagnostic::new(Code::Range, pointer, "contains a NUL byte")
+        })?;
+        Ok(Element {
+            pointer,
+            mount,
+            destination: clean(&mount.destination),
+            options,
+        })
+    });
+    elements.collect()
+}
+
 impl Element<'_> {
     /// A problem with one of its properties.
     pub(crate) fn problem(&self, code: Code, property: &str, message: String) -> Diagnostic {
@@ -66,16 +88,19 @@ impl Element<'_> {
 }
 
 impl<'a> MountContext<'a> {
-    pub(crate) fn new(request: &'a Request<'a>) -> Self {
-        let container = request.container;
-        let kind = container.rootfs_propagation.map(|given| given.kind);
+    pub(crate) fn new(request: &'a Request<'a>, elements: &[Element<'_>]) -> Self {
+        let kind = request.container.rootfs_propagation;
+        let kind = kind.map(|given| given.kind);
+        let is_shared = |(_, kind): &(Depth, Propagation)| *kind == Propagation::Shared;
         let inherited = inherited_propagation(kind);
         Self {
             request,
             steps: Vec::new(),
             dev: Dev::Old,
             inherited: (inherited != Propagation::Shared).then_some(inherited),
-            any_shared: any_shared(container),
+            any_shared: elements
+                .iter()
+                .any(|element| element.options.propagation.iter().any(is_shared)),
             shared: Shared::default(),
         }
     }
@@ -84,32 +109,18 @@ impl<'a> MountContext<'a> {
         (self.steps, self.dev, self.shared)
     }
 
-    /// Lowers element `index` of `mounts` to one step or more.
-    pub(crate) fn lower(&mut self, index: usize) -> Result<(), Error> {
-        let Some(mount) = self.request.container.mounts.get(index) else {
-            return Ok(());
-        };
-        let pointer = format!("/mounts/{index}");
-        let options = options::read(&mount.options).map_err(|word| {
-            let pointer = format!("{pointer}/options/{word}");
-            Diagnostic::new(Code::Range, pointer, "contains a NUL byte")
-        })?;
-        let element = Element {
-            pointer,
-            mount,
-            destination: clean(&mount.destination),
-            options,
-        };
-        check(&element)?;
+    /// Lowers one element to one step or more.
+    pub(crate) fn lower(&mut self, element: &Element<'_>) -> Result<(), Error> {
+        check(element)?;
         if element.options.remount {
             let mut changes = attribute_changes(&element.options, Depth::Tree);
             changes.extend(self.propagation(&element.options, Depth::Tree));
-            return Ok(self.push(&element, Action::Remount(changes), None)?);
+            return Ok(self.push(element, Action::Remount(changes), None)?);
         }
         if element.is_bind() {
-            return self.lower_bind(&element);
+            return self.lower_bind(element);
         }
-        default_mounts::lower(self, &element)
+        default_mounts::lower(self, element)
     }
 
     /// Appends a step. `base` names an earlier step that is the destination's parent.
