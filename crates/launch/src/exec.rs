@@ -6,7 +6,7 @@
 
 use crate::plan::{FileHandles, Files, Handles, Part, Plan};
 use crate::terminal::Receiver;
-use crate::{Error, Facts, Keyring};
+use crate::{Error, Facts, Keyring, process};
 use kernel::clone::pidfd_send_signal;
 use kernel::{Errno, fs};
 use namespace::entry::CgroupEntry;
@@ -117,6 +117,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
             cgroup: plan.cgroup.open(cgroup::Bus::default())?,
             namespaces: namespace::Handles::of_running(process),
             files: FileHandles::Join { root, procfs },
+            process: plan.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
         }),
     }

@@ -40,8 +40,7 @@ const SYS_RESOURCE: u8 = 24;
 /// dumpable, and to change a link there.
 const ENTER_NETWORK: [u8; 3] = [12, 19, 21];
 
-/// The plans of the rooms, lowered in the runtime before the clone. They do not change, except for
-/// the home directory, which only the container's own passwd file has.
+/// The plans of the rooms, lowered in the runtime before the clone. They do not change.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
     pub(crate) cgroup: cgroup::Plan,
@@ -114,6 +113,7 @@ pub struct Handles {
     pub(crate) namespaces: namespace::Handles,
     pub(crate) files: FileHandles,
     pub(crate) cgroup: cgroup::Handles,
+    pub(crate) process: Option<process::Handles>,
     pub(crate) receiver: Receiver,
 }
 
@@ -301,6 +301,7 @@ impl Plan {
             cgroup: self.cgroup.open(bus)?,
             namespaces: self.entry.open()?,
             files,
+            process: self.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
         })
     }

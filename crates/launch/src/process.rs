@@ -8,7 +8,7 @@
 use crate::attributes::{self, Attributes, Setter};
 use crate::failure::Failure;
 use crate::home::{self, Home};
-use crate::program::{Filter, Overrides, Program};
+use crate::program::{Filter, Found, Overrides, Program};
 use crate::rooms;
 use caller::Caller;
 use kernel::fs::{self, FileKind};
@@ -55,7 +55,7 @@ pub struct Plan {
     cwd: CString,
     program: Program,
     args: CStringArray,
-    env: CStringArray,
+    env: Vec<CString>,
     /// The limits that init lowers itself. The runtime sets those that only it may raise.
     limits: Vec<Rlimit>,
     /// A limit on descriptors that is too low for the start and hooks, and its index in the
@@ -63,8 +63,19 @@ pub struct Plan {
     late_limit: Option<(usize, Rlimit)>,
     /// The index in `env` of HOME, if it comes from the container's passwd file.
     home: Option<usize>,
+}
+
+/// What only init can find out, in memory that is taken before the clone.
+#[derive(Debug)]
+pub struct Handles {
+    /// The program's environment, complete once [`Plan::become_user`] has been called.
+    pub(crate) env: CStringArray,
+    /// Whether the caller's groups stay because the kernel denies the change.
+    keeps_groups: bool,
     /// Whether the process is in the working directory, and that is inside the root.
     cwd_is_inside: bool,
+    /// The program, after [`Plan::look_up`].
+    found: Option<Found>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -238,7 +249,7 @@ impl Plan {
             cwd: CString::new(cwd).map_err(nul("/process/cwd".to_owned()))?,
             program: Program::lower(process, options.filter, options.overrides),
             args: CStringArray::new(args),
-            env: CStringArray::new(env),
+            env,
             limits: match options.limits {
                 Limits::ByInit => process.rlimits.iter().map(during_set_up).collect(),
                 Limits::ByRuntime => Vec::new(),
@@ -250,8 +261,17 @@ impl Plan {
                 .find(|(_, limit)| during_set_up(limit) != **limit)
                 .map(|(index, limit)| (index, *limit)),
             home,
-            cwd_is_inside: false,
         }))
+    }
+
+    /// Takes the memory for what init finds out.
+    pub(crate) fn open(&self) -> Handles {
+        Handles {
+            env: CStringArray::new(self.env.iter().cloned()),
+            keeps_groups: false,
+            cwd_is_inside: false,
+            found: None,
+        }
     }
 
     /// Leaves the caller's session and CPUs. This comes early: inside the container's cgroups, but
@@ -295,8 +315,8 @@ impl Plan {
 
     /// Does what needs the runtime's ids and capabilities, before [`Self::become_user`]. Returns
     /// whether the process is in the working directory.
-    pub fn prepare_user(&mut self, root: &RootFd) -> Result<Cwd, Failed> {
-        self.set_home(root)?;
+    pub fn prepare_user(&self, handles: &mut Handles, root: &RootFd) -> Result<Cwd, Failed> {
+        self.set_home(handles, root)?;
         if let Some(domain) = self.personality {
             personality::set(domain).map_err(Failed::at(Call::Personality, 0))?;
         }
@@ -304,7 +324,7 @@ impl Plan {
         if let Some(policy) = &self.memory_policy {
             attributes::set_memory_policy(policy)?;
         }
-        let cwd = match self.enter_cwd(root) {
+        let cwd = match self.enter_cwd(handles, root) {
             // On a network file system root may have no access to a directory of another user.
             Err(Failed {
                 errno: Errno::EACCES | Errno::EPERM,
@@ -323,16 +343,17 @@ impl Plan {
     /// Becomes the container's user, in the container's working directory. Afterwards the process
     /// has nothing of the host except descriptors.
     pub fn become_user(
-        &mut self,
+        &self,
+        handles: &mut Handles,
         root: &RootFd,
         capability: &capability::Plan,
         cwd: Cwd,
     ) -> Result<(), Failed> {
         capability.drop_bounding()?;
-        self.user.apply()?;
+        self.user.apply(handles)?;
         capability.apply()?;
         if cwd == Cwd::Refused {
-            self.enter_cwd(root)?;
+            self.enter_cwd(handles, root)?;
         }
         if self.no_new_privileges {
             set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;
@@ -341,7 +362,7 @@ impl Plan {
     }
 
     /// Through a handle that was resolved below the root and without magic links: CVE-2024-21626.
-    fn enter_cwd(&mut self, root: &RootFd) -> Result<(), Failed> {
+    fn enter_cwd(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failed> {
         let cwd = root
             .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
             .map_err(Failed::at(Call::Openat2, 0))?;
@@ -349,7 +370,7 @@ impl Plan {
         let mut text = [0; 4096];
         // Outside of the root the kernel returns "(unreachable)". The check is here, since a filter
         // may forbid the call later.
-        self.cwd_is_inside = match process::getcwd(&mut text) {
+        handles.cwd_is_inside = match process::getcwd(&mut text) {
             Ok(_) => text.starts_with(b"/"),
             // The path is longer than the buffer, or, at the second attempt, the filter forbids the
             // call.
@@ -359,7 +380,7 @@ impl Plan {
     }
 
     /// Completes HOME from the container's passwd file; `/` if the file does not have the user.
-    fn set_home(&mut self, root: &RootFd) -> Result<(), Failed> {
+    fn set_home(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failed> {
         let Some(index) = self.home else {
             return Ok(());
         };
@@ -367,9 +388,9 @@ impl Plan {
         if let Ok(passwd) = open_file(root, c"etc/passwd") {
             home.read(&passwd, self.user.uid);
         }
-        let text = home.text();
-        self.env
-            .overwrite(index, text)
+        handles
+            .env
+            .overwrite(index, home.text())
             .map_err(Failed::at(Call::Copy, 0))
     }
 
@@ -390,15 +411,10 @@ impl Plan {
         format!("/{}", path.trim_start_matches('/'))
     }
 
-    /// The program's environment, complete once [`Self::become_user`] has been called.
-    pub(crate) fn env(&self) -> &CStringArray {
-        &self.env
-    }
-
-    /// Finds the program, as the user that will run it. The index of the answer is for
-    /// [`Self::exec`].
-    pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
-        self.program.look_up()
+    /// Finds the program, as the user that will run it.
+    pub(crate) fn look_up(&self, handles: &mut Handles) -> Result<(), Failed> {
+        handles.found = Some(self.program.look_up()?);
+        Ok(())
     }
 
     /// Sets the limits. This comes last, since they would apply to the set-up too.
@@ -428,7 +444,7 @@ impl Plan {
 
     /// Compares the state of this process in the kernel with the plan. The index of a failure says
     /// what differs: see [`differing`].
-    pub fn verify(&self) -> Result<(), Failed> {
+    pub fn verify(&self, handles: &Handles) -> Result<(), Failed> {
         let check = |index: usize, same: Result<bool, Errno>| match same {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failed::at(Call::Verify, index)(Errno::EPERM)),
@@ -436,17 +452,17 @@ impl Plan {
         };
         check(0, ids::getresuid().map(|ids| ids == [self.user.uid; 3]))?;
         check(1, ids::getresgid().map(|ids| ids == [self.user.gid; 3]))?;
-        check(2, self.user.verify_groups())?;
+        check(2, self.user.verify_groups(handles))?;
         check(
             3,
             get_no_new_privs().map(|set| set || !self.no_new_privileges),
         )?;
-        check(4, Ok(self.cwd_is_inside))
+        check(4, Ok(handles.cwd_is_inside))
     }
 
     /// Becomes the program. Returns only on failure.
-    pub(crate) fn exec(&self, candidate: usize) -> Failure {
-        self.program.exec(candidate, &self.args, &self.env)
+    pub(crate) fn exec(&self, handles: &Handles) -> Failure {
+        self.program.exec(handles.found, &self.args, &handles.env)
     }
 }
 
@@ -488,8 +504,8 @@ impl fmt::Display for Plan {
         writeln!(f, "cwd {:?}", self.cwd)?;
         writeln!(f, "program {}", self.program)?;
         writeln!(f, "args {}", self.args)?;
-        for entry in self.env.strings() {
-            writeln!(f, "env {:?}", String::from_utf8_lossy(entry).trim_end())?;
+        for entry in &self.env {
+            writeln!(f, "env {:?}", entry.to_string_lossy().trim_end())?;
         }
         rooms::limits(f, &self.limits)?;
         rooms::limits(f, self.late_limit().map_or(&[], slice::from_ref))
@@ -557,11 +573,13 @@ impl User {
         })
     }
 
-    fn apply(&mut self) -> Result<(), Failed> {
+    fn apply(&self, handles: &mut Handles) -> Result<(), Failed> {
         umask(Mode::from_bits_retain(self.umask));
         if let Some(groups) = &self.groups {
             match ids::setgroups(groups) {
-                Err(Errno::EPERM) if self.denial == Denial::OfNamespace => self.groups = None,
+                Err(Errno::EPERM) if self.denial == Denial::OfNamespace => {
+                    handles.keeps_groups = true;
+                }
                 answer => answer.map_err(Failed::at(Call::Setgroups, 0))?,
             }
         }
@@ -573,8 +591,8 @@ impl User {
         hide()
     }
 
-    fn verify_groups(&self) -> Result<bool, Errno> {
-        let Some(groups) = &self.groups else {
+    fn verify_groups(&self, handles: &Handles) -> Result<bool, Errno> {
+        let Some(groups) = self.groups.as_ref().filter(|_| !handles.keeps_groups) else {
             return Ok(true);
         };
         let mut buffer = [0; 64];

@@ -42,7 +42,13 @@ pub(crate) struct Program {
     candidates: Vec<CString>,
     filter: Filter,
     overrides: Overrides,
-    /// The interpreter of the candidate that was found; empty if it has none or could not be read.
+}
+
+/// The candidate that was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    index: usize,
+    /// Its interpreter; empty if it has none or could not be read.
     interpreter: Tail,
 }
 
@@ -60,23 +66,23 @@ impl Program {
             candidates: candidates(&process.args, &process.env),
             filter,
             overrides,
-            interpreter: Tail::of(&[]),
         }
     }
 
-    /// Finds the program. The index of the answer is for [`Self::exec`].
+    /// Finds the program.
     ///
     /// # Errors
     /// The error of the first candidate that exists and cannot be executed, else ENOENT.
-    pub(crate) fn look_up(&mut self) -> Result<usize, Failed> {
+    pub(crate) fn look_up(&self) -> Result<Found, Failed> {
         let mut denied = None;
         for (index, candidate) in self.candidates.iter().enumerate() {
             match self.executable(candidate) {
                 Ok(()) => {
-                    if self.filter == Filter::Later {
-                        self.interpreter = interpreter_of(candidate);
-                    }
-                    return Ok(index);
+                    let interpreter = match self.filter {
+                        Filter::Later => interpreter_of(candidate),
+                        Filter::InForce => Tail::of(&[]),
+                    };
+                    return Ok(Found { index, interpreter });
                 }
                 Err(Errno::ENOENT | Errno::ENOTDIR) => {}
                 Err(errno) => denied = denied.or(Some(Failed::at(Call::Lookup, index)(errno))),
@@ -86,14 +92,20 @@ impl Program {
     }
 
     /// Becomes the program. Returns only on failure.
-    pub(crate) fn exec(&self, index: usize, args: &CStringArray, env: &CStringArray) -> Failure {
-        let failed = match self.candidates.get(index) {
-            Some(path) => Failed::at(Call::Exec, index)(process::execve(path, args, env)),
-            None => Failed::at(Call::Lookup, index)(Errno::ENOENT),
+    pub(crate) fn exec(
+        &self,
+        found: Option<Found>,
+        args: &CStringArray,
+        env: &CStringArray,
+    ) -> Failure {
+        let candidate = found.and_then(|found| Some((found, self.candidates.get(found.index)?)));
+        let Some((found, path)) = candidate else {
+            return Failure::at(Place::Exec)(Failed::at(Call::Lookup, 0)(Errno::ENOENT));
         };
+        let errno = process::execve(path, args, env);
         Failure {
-            tail: self.interpreter,
-            ..Failure::at(Place::Exec)(failed)
+            tail: found.interpreter,
+            ..Failure::at(Place::Exec)(Failed::at(Call::Exec, found.index)(errno))
         }
     }
 
@@ -228,7 +240,6 @@ mod tests {
             candidates: Vec::new(),
             filter,
             overrides,
-            interpreter: Tail::of(&[]),
         }
     }
 

@@ -50,7 +50,7 @@ impl From<Lost> for End {
 
 /// Carries out the plan and becomes the program.
 pub(crate) fn run(
-    mut plan: Plan,
+    plan: Plan,
     mut handles: Handles,
     start: Start<OwnedFd>,
     link: Link<Init>,
@@ -58,7 +58,7 @@ pub(crate) fn run(
 ) -> ! {
     kernel::heap::forbid();
     let mut link = link;
-    match story(&mut plan, &mut handles, start, &mut link, thread) {
+    match story(&plan, &mut handles, start, &mut link, thread) {
         Ok(never) => match never {},
         Err(End::Failure(failure)) => {
             link.tell(&failure);
@@ -70,7 +70,7 @@ pub(crate) fn run(
 }
 
 fn story(
-    plan: &mut Plan,
+    plan: &Plan,
     handles: &mut Handles,
     start: Start<OwnedFd>,
     link: &mut Link<Init>,
@@ -112,21 +112,20 @@ fn story(
     labelled.map_err(Failure::at(Place::Label))?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
-    let mut candidate = 0;
-    if let Some(process) = &mut plan.process {
+    if let (Some(process), Some(its)) = (&plan.process, &mut handles.process) {
         let cwd = process
-            .prepare_user(&root)
+            .prepare_user(its, &root)
             .map_err(Failure::at(Place::Process))?;
         locks
             .shut_before(Before::Drop, link)
             .map_err(Failure::at(Place::Process))?;
         process
-            .become_user(&root, &plan.capability, cwd)
+            .become_user(its, &root, &plan.capability, cwd)
             .map_err(Failure::at(Place::Process))?;
         // The change of ids has cleared the signal.
         die_with_runtime(Some(Signal::SIGKILL))?;
-        candidate = process.look_up().map_err(Failure::at(Place::Lookup))?;
-        verify(process, &plan.capability)?;
+        process.look_up(its).map_err(Failure::at(Place::Lookup))?;
+        verify(process, its, &plan.capability)?;
         process.set_limits().map_err(Failure::at(Place::Limits))?;
     }
     drop(root);
@@ -148,7 +147,8 @@ fn story(
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
-    start_container_hooks(plan, &thread, locks.of_hooks())?;
+    let env = handles.process.as_ref().map(|its| &its.env);
+    start_container_hooks(plan, &thread, env, locks.of_hooks())?;
     if let Some(process) = &plan.process {
         process
             .set_late_limit()
@@ -159,7 +159,7 @@ fn story(
     if has_hooks {
         reset_signals()?;
     }
-    become_program(plan, candidate, locks, link)
+    become_program(plan, handles, locks, link)
 }
 
 /// Gives each signal its default action.
@@ -325,6 +325,7 @@ fn create_container_hooks(
 fn start_container_hooks(
     plan: &Plan,
     thread: &SingleThread,
+    env: Option<&own::CStringArray>,
     filter: Option<&seccomp::Plan>,
 ) -> Result<(), Failure> {
     let hooks = &plan.hooks.start_container;
@@ -333,7 +334,7 @@ fn start_container_hooks(
     }
     let around = Surroundings {
         directory: Directory::Named(c"/"),
-        process_env: plan.process.as_ref().map(process::Plan::env),
+        process_env: env,
         filter,
         limit: plan.process.as_ref().and_then(process::Plan::late_limit),
     };
@@ -353,8 +354,12 @@ fn state_of(text: &spec::state::StateText) -> State<'_> {
 
 /// Compares the state of the process in the kernel with the plan, before any code of the container
 /// runs.
-fn verify(process: &process::Plan, capability: &capability::Plan) -> Result<(), Failure> {
-    process.verify().map_err(Failure::at(Place::Verify))?;
+fn verify(
+    process: &process::Plan,
+    its: &process::Handles,
+    capability: &capability::Plan,
+) -> Result<(), Failure> {
+    process.verify(its).map_err(Failure::at(Place::Verify))?;
     capability
         .verify()
         .map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
@@ -409,18 +414,18 @@ fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
 
 fn become_program(
     plan: &Plan,
-    candidate: usize,
+    handles: &Handles,
     mut locks: Locks<'_>,
     link: &Link<Init>,
 ) -> Result<Infallible, End> {
     own::unblock_signals().map_err(at_exec(Call::Prctl))?;
-    let Some(process) = &plan.process else {
+    let (Some(process), Some(its)) = (&plan.process, &handles.process) else {
         return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
     locks
         .shut_before(Before::Exec, link)
         .map_err(Failure::at(Place::Seccomp))?;
-    Err(process.exec(candidate).into())
+    Err(process.exec(its).into())
 }
 
 fn rootfs_failure(place: rootfs::Place) -> Failure {
