@@ -37,7 +37,10 @@ const EXAMPLES: &[(&str, Before)] = &[
         "locule spec --bundle /srv/box; locule run --bundle /srv/box box1",
         Before::Directory,
     ),
-    ("locule --root /run/mine list", Before::Root),
+    (
+        "locule --root /run/mine list; locule --compat crun list",
+        Before::Root,
+    ),
     (
         "locule create --bundle /srv/box --pid-file /run/box.pid box1",
         Before::Bundle,

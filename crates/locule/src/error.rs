@@ -36,6 +36,8 @@ pub(crate) enum Error {
         id: ContainerId,
         action: &'static str,
     },
+    #[error("no signal given; name it after the id, such as TERM")]
+    NoSignal,
     #[error("could not run `ps`")]
     Ps(#[source] io::Error),
     #[error("`ps` failed, {status}: {text}")]
@@ -197,6 +199,7 @@ impl Error {
             Self::InitByHand
             | Self::Unpreserved(_)
             | Self::NoCommand
+            | Self::NoSignal
             | Self::NoConsoleSocket
             | Self::UnwantedConsoleSocket
             | Self::NoProcessToChange

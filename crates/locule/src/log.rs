@@ -6,6 +6,7 @@
 //! appended file. The error that ends a command is also printed on stderr, whatever the log is.
 
 use crate::args::{Globals, LogFormat, LogLevel};
+use crate::face::{self, Face, Text, Time};
 use crate::host_file::HostFile;
 use crate::moment;
 use nix::errno::Errno;
@@ -50,19 +51,21 @@ struct Log {
     file: Option<File>,
     format: LogFormat,
     level: Level,
+    face: &'static Face,
 }
 
-/// Sends the messages of this process to the destination in `globals`.
+/// Sends the messages of this process to the destination in `globals`, in the form of `face`.
 ///
 /// # Errors
 /// [`Unavailable`]: the file of `--log` cannot be opened.
-pub(crate) fn install(globals: &Globals) -> Result<(), Unavailable> {
+pub(crate) fn install(globals: &Globals, face: &'static Face) -> Result<(), Unavailable> {
     let path = globals.log.as_deref().filter(|path| *path != Path::new(""));
     let file = path.map(open).transpose()?;
     let log = Log {
         file,
         format: globals.log_format,
         level: level(globals),
+        face,
     };
     // A second call would be a bug, but it would only lose messages.
     drop(tracing::subscriber::set_global_default(log));
@@ -97,26 +100,26 @@ fn level(globals: &Globals) -> Level {
 
 /// Reports why the command failed: in the log with its code, and on stderr for people. Each line of
 /// the message stands alone, so each gets the prefix.
-pub(crate) fn failure(code: &str, message: &str) {
+pub(crate) fn failure(face: &Face, code: &str, message: &str) {
     tracing::error!(code, last = true, "{message}");
     for line in bounded(message).lines() {
-        complain(&format!("error: {line}"));
+        complain(face, &format!("error: {line}"));
     }
 }
 
-/// Prints a line on stderr, control characters escaped, `locule: ` in front.
-pub(crate) fn complain(line: &str) {
-    let line = bounded(line);
-    write_bounded(&io::stderr(), &format!("locule: {}\n", visible(&line)));
+/// Prints a line on stderr, control characters escaped, the program's name in front.
+fn complain(face: &Face, line: &str) {
+    let line = visible(&bounded(line));
+    write_bounded(&io::stderr(), &format!("{}: {line}\n", face.name));
 }
 
 /// Prints on stderr why a command line is not valid. The first paragraph of `text` says what is
 /// wrong and comes last, on one line: engines show the last line alone.
-pub(crate) fn explain(text: &str) {
-    write_bounded(&io::stderr(), &explanation(&bounded(text)));
+pub(crate) fn explain(face: &Face, text: &str) {
+    write_bounded(&io::stderr(), &explanation(face.name, &bounded(text)));
 }
 
-fn explanation(text: &str) -> String {
+fn explanation(name: &str, text: &str) -> String {
     let (wrong, usage) = text.split_once("\n\n").unwrap_or((text, ""));
     let usage = usage
         .split("For more information")
@@ -129,7 +132,7 @@ fn explanation(text: &str) -> String {
     } else {
         format!("{usage}\n\n")
     };
-    format!("{usage}locule: error: {wrong}\n")
+    format!("{usage}{name}: error: {wrong}\n")
 }
 
 /// `text`, or its beginning and its end if it is longer than [`LONGEST`].
@@ -239,10 +242,19 @@ struct Line<'a> {
 }
 
 impl Message {
-    fn line(&self, format: LogFormat, level: Level, time: &str) -> String {
+    fn line(&self, format: LogFormat, form: &face::Log, level: Level) -> String {
+        let time = match form.time {
+            Time::Seconds => moment::seconds(),
+            Time::Microseconds => moment::microseconds(),
+        };
+        self.line_at(format, form.text, level, &time)
+    }
+
+    fn line_at(&self, format: LogFormat, form: Text, level: Level, time: &str) -> String {
         let text = format!("{}{}", self.text, self.rest);
         let text = bounded(&text);
         match format {
+            LogFormat::Text if form == Text::Bare => visible(&text) + "\n",
             LogFormat::Json => {
                 let line = Line {
                     level: word(level),
@@ -304,19 +316,13 @@ impl Subscriber for Log {
         let mut message = Message::default();
         event.record(&mut message);
         if let Some(file) = &self.file {
-            write_bounded(file, &message.line(self.format, level, &moment::seconds()));
+            write_bounded(file, &message.line(self.format, &self.face.log, level));
         } else if self.format == LogFormat::Json {
-            write_bounded(
-                &io::stderr(),
-                &message.line(self.format, level, &moment::seconds()),
-            );
+            let line = message.line(self.format, &self.face.log, level);
+            write_bounded(&io::stderr(), &line);
         } else if !message.last {
-            complain(&format!(
-                "{}: {}{}",
-                word(level),
-                message.text,
-                message.rest
-            ));
+            let line = format!("{}: {}{}", word(level), message.text, message.rest);
+            complain(self.face, &line);
         }
     }
 

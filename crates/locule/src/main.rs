@@ -1,8 +1,8 @@
 //! An OCI low-level container runtime.
 //!
 //! Reads the command line, sets up the log, runs one command and turns its error into one line and
-//! an exit status: 0 success, 1 any error, 3 unknown command. `run` and `exec` return the status of
-//! the program.
+//! an exit status: 0 success, 1 any error, 3 unknown command ([`face`] has other ones). `run` and
+//! `exec` return the status of the program.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -14,6 +14,7 @@ mod args;
 mod commands;
 mod descriptors;
 mod error;
+mod face;
 mod host_file;
 mod log;
 mod moment;
@@ -26,10 +27,11 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 
-use args::{Command, Globals, Invocation};
+use args::{Command, Globals, Invocation, Wrong};
 use commands::Env;
 use descriptors::Preserved;
 use error::{Error, print};
+use face::Face;
 use kernel::process::{ignore_file_size_signal, notice_children};
 use nix::sys::prctl::set_dumpable;
 use seal::{Origin, Unsealed};
@@ -49,23 +51,52 @@ fn main() -> ExitCode {
     } else {
         Ok(None)
     };
-    let answer = match args::parse(words) {
-        Ok(Invocation::Print(text)) => print(&text).map(|()| ExitCode::SUCCESS),
-        Ok(Invocation::Version) => print(&version()).map(|()| ExitCode::SUCCESS),
-        Ok(Invocation::Command(globals, command)) => execute(&globals, &command, origin),
+    let called = face::called(env::args_os().next().as_deref());
+    let asked = face::asked(&words);
+    let parsed = args::parse(words);
+    let (face, failed) = match &parsed {
+        Ok(Invocation::Command(globals, Command::Run(_))) => {
+            let face = globals.compat.unwrap_or(called);
+            (face, face.statuses.run)
+        }
+        Ok(
+            Invocation::Command(globals, _)
+            | Invocation::Version(globals)
+            | Invocation::Nothing(globals, _),
+        ) => (globals.compat.unwrap_or(called), 1),
+        Ok(Invocation::Print(_)) | Err(_) => (asked.unwrap_or(called), 1),
+    };
+    let answer = match parsed {
+        Ok(Invocation::Nothing(_, help)) if face.statuses.nothing != 0 => {
+            log::explain(face, &format!("please specify a command\n\n{help}"));
+            return ExitCode::from(face.statuses.nothing);
+        }
+        Ok(Invocation::Print(text) | Invocation::Nothing(_, text)) => {
+            print(&text).map(|()| ExitCode::SUCCESS)
+        }
+        Ok(Invocation::Version(globals)) => {
+            let root = Env::new(&globals, face).store_path();
+            print(&face.version(&root)).map(|()| ExitCode::SUCCESS)
+        }
+        Ok(Invocation::Command(globals, command)) => execute(&globals, face, &command, origin),
         Err(misuse) => {
-            log::explain(&misuse.text);
-            return ExitCode::from(misuse.status);
+            log::explain(face, &misuse.text);
+            return ExitCode::from(match misuse.wrong {
+                Wrong::Unknown => face.statuses.unknown,
+                Wrong::Count => face.statuses.miscount,
+                Wrong::Words => face.statuses.misuse,
+            });
         }
     };
     answer.unwrap_or_else(|error| {
-        log::failure(error.code(), &error.chain());
-        ExitCode::FAILURE
+        log::failure(face, error.code(), &error.chain());
+        ExitCode::from(failed)
     })
 }
 
 fn execute(
     globals: &Globals,
+    face: &'static Face,
     command: &Command,
     origin: Result<Option<Origin>, Unsealed>,
 ) -> Result<ExitCode, Error> {
@@ -77,7 +108,7 @@ fn execute(
         Command::Exec(args) => descriptors::asked(args.preserve_fds),
         _ => Ok(Preserved::default()),
     };
-    log::install(globals)?;
+    log::install(globals, face)?;
     let preserved = preserved?;
     // The caller may ignore SIGCHLD.
     notice_children().map_err(Error::Harden)?;
@@ -93,7 +124,7 @@ fn execute(
     if let Some(origin) = origin {
         tracing::debug!("this process runs from {}", origin.as_str());
     }
-    let mut env = Env::new(globals);
+    let mut env = Env::new(globals, face);
     env.preserved = preserved;
     if command.enters_a_container() {
         harden(preserved)?;
@@ -110,13 +141,4 @@ fn harden(preserved: Preserved) -> Result<(), Error> {
         set_dumpable(false).map_err(Error::Harden)?;
     }
     Ok(())
-}
-
-/// The lines that engines parse: the first names the program, the others start with a key.
-fn version() -> String {
-    let commit = option_env!("LOCULE_COMMIT").unwrap_or("unknown");
-    format!(
-        "locule version {}\ncommit: {commit}\nspec: 1.3.0\n",
-        env!("CARGO_PKG_VERSION")
-    )
 }

@@ -7,6 +7,12 @@ pub(crate) fn seconds() -> String {
     format(since_epoch().as_secs(), "")
 }
 
+/// Now, to the microsecond: `2026-01-02T03:04:05.000006Z`.
+pub(crate) fn microseconds() -> String {
+    let now = since_epoch();
+    format(now.as_secs(), &format!(".{:06}", now.subsec_micros()))
+}
+
 /// Now, to the nanosecond: `2026-01-02T03:04:05.000000006Z`.
 pub(crate) fn nanoseconds() -> String {
     let now = since_epoch();

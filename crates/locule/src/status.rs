@@ -114,6 +114,8 @@ pub(crate) enum Action {
     KillAll,
     /// Remove it.
     Delete,
+    /// Remove it, if its program has ended.
+    DeleteStopped,
     /// Kill and remove it.
     ForceDelete,
     /// Freeze its processes.
@@ -163,6 +165,7 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         | (Action::Kill | Action::Update | Action::Watch, Status::Created | Status::Running | Status::Paused)
         // A created container is deleted like a stopped one: engines do this without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
+        | (Action::DeleteStopped, Status::Stopped)
         | (Action::Pause, Status::Created | Status::Running)
         | (Action::Resume, Status::Paused)
         | (Action::Exec, Status::Created | Status::Running)
@@ -184,7 +187,8 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         (Action::Resume, Status::Creating | Status::Created | Status::Running | Status::Stopped) => {
             Err(Refusal::NotPaused)
         }
-        (Action::Delete, Status::Creating | Status::Running | Status::Paused) => {
+        (Action::Delete, Status::Creating | Status::Running | Status::Paused)
+        | (Action::DeleteStopped, Status::Creating | Status::Created | Status::Running | Status::Paused) => {
             Err(Refusal::Delete {
                 id: id.clone(),
                 status,

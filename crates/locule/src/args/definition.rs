@@ -149,9 +149,10 @@ fn define(rows: impl Iterator<Item = &'static Row>) -> clap::Command {
         .after_help(
             "Examples:\n  \
              locule spec --bundle /srv/box; locule run --bundle /srv/box box1\n  \
-             locule --root /run/mine list\n\n\
+             locule --root /run/mine list; locule --compat crun list\n\n\
              Global options stand before the command. `locule COMMAND --help` explains a command.\n\
-             Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program.",
+             Exit status: 0 done, 1 any error, 3 no such command; `run` gives that of the container's program.\n\
+             Called runc, crun or youki, locule has the exit statuses and the printed forms of that program.",
         );
     // `augment_args` sets a description of its own.
     let program = Globals::augment_args(program).about(ABOUT);

@@ -25,6 +25,8 @@ pub(crate) use update::{Kind, Limit, Limits, Update};
 pub(crate) use self::seccomp::{
     Compile, Diff, Lint, ProgramFormat, Seccomp, SeccompCommand, Test, argument,
 };
+use crate::face::{self, Face};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
@@ -64,6 +66,10 @@ pub(crate) struct Globals {
     /// auto decides by the user id and the user namespace
     #[arg(long, value_enum, value_name = "MODE", default_value_t = Rootless::Auto)]
     pub(crate) rootless: Rootless,
+    /// Behave as this program where the three differ: state directory, exit statuses, printed forms
+    /// [default: the name that the program was called by, else locule]
+    #[arg(long, value_name = "NAME", value_parser = compatibility())]
+    pub(crate) compat: Option<&'static Face>,
     /// Print the versions of locule and of the specification, and end
     #[arg(short = 'v', long)]
     pub(crate) version: bool,
@@ -116,6 +122,12 @@ pub(crate) enum Rootless {
     False,
     /// Find out
     Auto,
+}
+
+/// The names of faces.
+fn compatibility() -> impl TypedValueParser<Value = &'static Face> {
+    let names = PossibleValuesParser::new(face::names());
+    names.map(|name| face::named(&name).unwrap_or_else(face::own))
 }
 
 fn log_path(text: &str) -> Result<PathBuf, String> {
@@ -377,9 +389,9 @@ impl Kill {
         word(&self.words, 0)
     }
 
-    /// The signal, as typed; TERM when absent.
-    pub(crate) fn signal(&self) -> &str {
-        self.words.get(1).map_or("TERM", String::as_str)
+    /// The signal, as typed.
+    pub(crate) fn signal(&self) -> Option<&str> {
+        self.words.get(1).map(String::as_str)
     }
 }
 
@@ -468,8 +480,10 @@ impl Command {
 pub(crate) enum Invocation {
     /// Text for stdout: help.
     Print(String),
+    /// No command; the text is the help.
+    Nothing(Globals, String),
     /// `--version`.
-    Version,
+    Version(Globals),
     /// A command.
     Command(Globals, Command),
 }
@@ -479,8 +493,19 @@ pub(crate) enum Invocation {
 pub(crate) struct Misuse {
     /// The whole text for stderr, without `locule: ` in front; the first line says what is wrong.
     pub(crate) text: String,
-    /// 3 for an unknown command, else 1.
-    pub(crate) status: u8,
+    /// The face has an exit status for it.
+    pub(crate) wrong: Wrong,
+}
+
+/// What is wrong with a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// The command does not exist.
+    Unknown,
+    /// Too few or too many words.
+    Count,
+    /// Anything else.
+    Words,
 }
 
 /// Parses the words after the program's name.
@@ -519,11 +544,12 @@ fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
         Err(error) => return refused(&error),
     };
     if globals.version {
-        return Ok(Invocation::Version);
+        return Ok(Invocation::Version(globals));
     }
     let Some(command) = command else {
         definition.build();
-        return Ok(Invocation::Print(definition.render_long_help().to_string()));
+        let help = definition.render_long_help().to_string();
+        return Ok(Invocation::Nothing(globals, help));
     };
     let Some(text) = command.miscounted() else {
         return Ok(Invocation::Command(globals, command));
@@ -535,7 +561,7 @@ fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
         .unwrap_or_default();
     Err(Misuse {
         text: format!("{text}\n\n{usage}"),
-        status: 1,
+        wrong: Wrong::Count,
     })
 }
 
@@ -547,10 +573,9 @@ fn refused(error: &clap::Error) -> Result<Invocation, Misuse> {
         }
         kind => Err(Misuse {
             text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(),
-            status: if kind == ErrorKind::InvalidSubcommand {
-                3
-            } else {
-                1
+            wrong: match kind {
+                ErrorKind::InvalidSubcommand => Wrong::Unknown,
+                _ => Wrong::Words,
             },
         }),
     }

@@ -127,12 +127,15 @@ fn kill_takes_its_options_on_both_sides_and_defaults_to_term() {
         let (_, Command::Kill(kill)) = command(line) else {
             panic!("{line}");
         };
-        assert_eq!((kill.all, kill.id(), kill.signal()), (true, "I", "KILL"));
+        assert_eq!(
+            (kill.all, kill.id(), kill.signal()),
+            (true, "I", Some("KILL"))
+        );
     }
     let (_, Command::Kill(kill)) = command("kill I") else {
         panic!("kill");
     };
-    assert_eq!((kill.all, kill.signal()), (false, "TERM"));
+    assert_eq!((kill.all, kill.signal()), (false, None));
 }
 
 #[test]
@@ -225,34 +228,33 @@ fn a_wrong_number_of_names_is_told_in_known_words_with_the_usage() {
         let misuse = misuse(line);
         assert!(misuse.text.starts_with(words), "{}", misuse.text);
         assert!(misuse.text.contains("Usage: locule "), "{}", misuse.text);
-        assert_eq!(misuse.status, 1);
+        assert_eq!(misuse.wrong, Wrong::Count);
     }
 }
 
 #[test]
 fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
-    for (line, named, status) in [
-        ("frobnicate", "frobnicate", 3),
-        ("--frob list", "--frob", 1),
-        ("list --frob", "--frob", 1),
-        ("list --format xml", "invalid format option", 1),
-        ("--log-format xml list", "xml", 1),
-        ("--log journald:x list", "journald", 1),
-        ("create --preserve-fds -1 I", "-1", 1),
-        ("create --pid-file", "--pid-file", 1),
-        ("events --interval 0s I", "greater than 0", 1),
-        ("events --interval 5x I", "whole seconds", 1),
+    for (line, named, wrong) in [
+        ("frobnicate", "frobnicate", Wrong::Unknown),
+        ("--frob list", "--frob", Wrong::Words),
+        ("list --frob", "--frob", Wrong::Words),
+        ("list --format xml", "invalid format option", Wrong::Words),
+        ("--log-format xml list", "xml", Wrong::Words),
+        ("--log journald:x list", "journald", Wrong::Words),
+        ("create --preserve-fds -1 I", "-1", Wrong::Words),
+        ("create --pid-file", "--pid-file", Wrong::Words),
+        ("events --interval 0s I", "greater than 0", Wrong::Words),
+        ("events --interval 5x I", "whole seconds", Wrong::Words),
     ] {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);
-        assert_eq!(misuse.status, status, "{line}");
+        assert_eq!(misuse.wrong, wrong, "{line}");
     }
 }
 
 #[test]
 fn help_and_version_are_answers() {
     for (line, word) in [
-        ("", "Usage: locule"),
         ("--help", "--cgroup-manager"),
         ("-h", "create"),
         ("help", "features"),
@@ -265,8 +267,26 @@ fn help_and_version_are_answers() {
         assert!(text.contains(word), "{line}: {text}");
         assert!(!text.contains("init "), "{text}");
     }
-    assert_eq!(parsed("--version"), Ok(Invocation::Version));
-    assert_eq!(parsed("-v"), Ok(Invocation::Version));
+    for line in ["--version", "-v", "--version list"] {
+        assert!(matches!(parsed(line), Ok(Invocation::Version(_))), "{line}");
+    }
+    let Ok(Invocation::Nothing(_, text)) = parsed("") else {
+        panic!("no command");
+    };
+    assert!(
+        text.contains("Usage: locule") && !text.contains("init "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_face_is_named_by_an_option() {
+    let face = |line| command(line).0.compat.map(|face| face.name);
+    assert_eq!(face("list"), None);
+    assert_eq!(face("--compat crun list"), Some("crun"));
+    assert_eq!(face("-compat=locule --compat youki list"), Some("youki"));
+    let text = misuse("--compat docker list").text;
+    assert!(text.contains("locule, runc, crun, youki"), "{text}");
 }
 
 #[test]
@@ -335,19 +355,23 @@ fn commands_on_filters_are_explained_and_refuse_other_words() {
         panic!("help");
     };
     assert!(text.contains("Usage: locule seccomp COMMAND"), "{text}");
-    for (line, named, status) in [
-        ("seccomp frob", "frob", 3),
-        ("seccomp lint", "PROFILE", 1),
-        ("seccomp diff a", "<B>", 1),
-        ("seccomp compile --arch vax p", "vax", 1),
-        ("seccomp compile --format json p", "json", 1),
-        ("seccomp test p read 1 2 3 4 5 6 7", "7", 1),
-        ("seccomp test p read 18446744073709551616", "64 bits", 1),
-        ("seccomp test p read x", "expected a number", 1),
+    for (line, named, wrong) in [
+        ("seccomp frob", "frob", Wrong::Unknown),
+        ("seccomp lint", "PROFILE", Wrong::Words),
+        ("seccomp diff a", "<B>", Wrong::Words),
+        ("seccomp compile --arch vax p", "vax", Wrong::Words),
+        ("seccomp compile --format json p", "json", Wrong::Words),
+        ("seccomp test p read 1 2 3 4 5 6 7", "7", Wrong::Words),
+        (
+            "seccomp test p read 18446744073709551616",
+            "64 bits",
+            Wrong::Words,
+        ),
+        ("seccomp test p read x", "expected a number", Wrong::Words),
     ] {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);
-        assert_eq!(misuse.status, status, "{line}");
+        assert_eq!(misuse.wrong, wrong, "{line}");
     }
 }
 

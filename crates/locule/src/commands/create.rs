@@ -218,11 +218,13 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(
         &self,
-        container: Container,
+        mut container: Container,
         config: &[u8],
         start: Start<()>,
         console: Option<ConsoleSocket>,
     ) -> Result<(Record, Created, Result<(), Error>), Error> {
+        let annotations = container.annotations.clone();
+        self.env.annotate(&mut container);
         let request = launch::Request {
             container: &container,
             id: self.reservation.id().as_str(),
@@ -251,6 +253,7 @@ impl Making<'_> {
         }
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
         record.keeps_keyring = self.args.no_new_keyring;
+        record.annotations = annotations;
         // The clone copies the memory in use, and charges it to the container.
         drop(container);
         plan.look_for_others(&handles)?;

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
     let action = if args.force {
         Action::ForceDelete
     } else {
-        Action::Delete
+        env.face.deletion
     };
     match delete(&id, action, env) {
         Err(Error::State(state::Error::Absent { .. })) if args.force => {}
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
 
 pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), Error> {
     let store = env.store(Access::Look)?;
-    if action == Action::Delete {
+    if action != Action::ForceDelete {
         // A running container is refused at once, even if another command holds the lock.
         let entry = store.container(id, Lock::None)?;
         if let Ok(mut record) = entry.record() {

@@ -25,9 +25,6 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The exit status when the command could not be run, the same as runc's.
-const FAILED: u8 = 255;
-
 /// Runs one command.
 pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     match exec(args, env) {
@@ -37,8 +34,8 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
             // Engines show only the last line.
             let lines = chain.lines().map(|line| format!("exec failed: {line}"));
             let text = lines.collect::<Vec<_>>().join("\n");
-            crate::log::failure(error.code(), &text);
-            Ok(ExitCode::from(FAILED))
+            crate::log::failure(env.face, error.code(), &text);
+            Ok(ExitCode::from(env.face.statuses.exec))
         }
     }
 }
@@ -75,7 +72,7 @@ fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
         action: "wait for",
         source,
     })?;
-    Ok(exit_code(exit))
+    Ok(exit_code(exit, env))
 }
 
 /// The way into one container.

@@ -20,7 +20,8 @@ const THAW: Duration = Duration::from_secs(2);
 
 /// Sends one signal.
 pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
-    let number = signal::number(args.signal())?;
+    let given = args.signal().or(env.face.signal);
+    let number = signal::number(given.ok_or(Error::NoSignal)?)?;
     let id = ContainerId::new(args.id())?;
     let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
     let mut record = entry.record()?;

@@ -24,6 +24,7 @@ pub(crate) mod update;
 use crate::args::{self, CgroupManager, Globals, Rootless};
 use crate::descriptors::Preserved;
 use crate::error::Error;
+use crate::face::Face;
 use crate::state::{Access, ContainerId, Record, Store, is_host_root};
 use spec::Container;
 use spec::load::Host;
@@ -38,6 +39,8 @@ pub(crate) fn init(_: &args::Init, _: &Env) -> Result<ExitCode, Error> {
 /// The global options, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Env {
+    /// Whose place the program takes.
+    pub(crate) face: &'static Face,
     /// `--root`, as typed.
     pub(crate) root: Option<PathBuf>,
     /// Who makes cgroups. For an existing container its record decides.
@@ -52,7 +55,7 @@ pub(crate) struct Env {
 
 impl Env {
     /// Resolves what the global options leave open.
-    pub(crate) fn new(globals: &Globals) -> Self {
+    pub(crate) fn new(globals: &Globals, face: &'static Face) -> Self {
         let cgroup_manager = match (globals.cgroup_manager, globals.systemd_cgroup) {
             (Some(CgroupManager::Cgroupfs), _) | (None, false) => cgroup::Manager::Cgroupfs,
             (Some(CgroupManager::Systemd), _) | (None, true) => cgroup::Manager::Systemd,
@@ -64,6 +67,7 @@ impl Env {
             Rootless::Auto => !is_host_root(),
         };
         Self {
+            face,
             root: globals.root.clone(),
             cgroup_manager,
             rootless,
@@ -74,7 +78,20 @@ impl Env {
 
     /// The state directory.
     pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
-        Ok(Store::open(self.root.as_deref(), access)?)
+        Ok(Store::open(self.root.as_deref(), self.face, access)?)
+    }
+
+    /// Adds the annotations that the face has by default.
+    pub(crate) fn annotate(&self, container: &mut Container) {
+        for (name, value) in self.face.annotations {
+            let entry = container.annotations.entry((*name).to_owned());
+            entry.or_insert_with(|| (*value).to_owned());
+        }
+    }
+
+    /// Where the state directory is, or would be.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        Store::place(self.root.as_deref(), self.face).0
     }
 }
 

@@ -44,7 +44,8 @@ pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {
 /// What `create` would do, and the warnings.
 fn of_bundle(args: &args::Plan, env: &Env) -> Result<(Plan, Vec<String>), Error> {
     let facts = args.facts.as_deref().map(read).transpose()?;
-    let loaded = load(args, facts.as_ref())?;
+    let mut loaded = load(args, facts.as_ref())?;
+    env.annotate(&mut loaded.container);
     let rootless = match (env.rootless_option, &facts) {
         (Rootless::Auto, Some(facts)) => !facts.caller.is_host_root(),
         _ => env.rootless,

@@ -3,9 +3,11 @@
 //! The cgroup and its sub-groups say which processes these are. The host's `ps` prints them. Its
 //! standard error is used for an error message only.
 
+use super::list::array;
 use super::{Env, own_group};
 use crate::args::{self, ListFormat};
 use crate::error::{Error, print};
+use crate::face::Processes;
 use crate::state::{Access, ContainerId, Lock};
 use crate::status::observe;
 use std::ffi::OsStr;
@@ -19,10 +21,19 @@ pub(crate) fn run(args: &args::Ps, env: &Env) -> Result<ExitCode, Error> {
     observe(&entry, &mut record)?;
     let pids = own_group(&record, &id, "list the processes of")?.pids()?;
     match args.format {
-        ListFormat::Json => print(&(serde_json::to_string(&pids)? + "\n"))?,
-        ListFormat::Table => print(&table(&listing(&args.options())?, &pids)?)?,
+        ListFormat::Json => print(&array(&pids, env.face)?)?,
+        ListFormat::Table => print(&match env.face.processes {
+            Processes::Listed => table(&listing(&args.options())?, &pids)?,
+            Processes::Numbered => numbers(&pids),
+        })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A heading and the process ids.
+fn numbers(pids: &[i32]) -> String {
+    let lines = pids.iter().map(|pid| format!("{pid}\n"));
+    ["PID\n".to_owned()].into_iter().chain(lines).collect()
 }
 
 /// What the host's `ps` prints.
@@ -94,6 +105,11 @@ mod tests {
             table(LISTING, &[]).unwrap(),
             "UID          PID    PPID CMD\n"
         );
+    }
+
+    #[test]
+    fn numbers_stand_below_a_heading() {
+        assert_eq!(numbers(&[5, 70]), "PID\n5\n70\n");
     }
 
     #[test]

@@ -64,14 +64,14 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
             Err(error) => tracing::error!(code = error.code(), "delete: {}", error.chain()),
         }
     }
-    Ok(exit_code(exit))
+    Ok(exit_code(exit, env))
 }
 
 /// The exit status of a command that represents a program.
-pub(super) fn exit_code(exit: Exit) -> ExitCode {
+pub(super) fn exit_code(exit: Exit, env: &Env) -> ExitCode {
     ExitCode::from(match exit {
         Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        Exit::Signal(signal) => u8::try_from(env.face.statuses.signal + signal).unwrap_or(u8::MAX),
     })
 }
 

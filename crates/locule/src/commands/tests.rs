@@ -12,6 +12,7 @@ use nix::unistd::mkfifo;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ impl Stage {
     fn new() -> Self {
         let directory = Directory::new();
         let env = Env {
+            face: crate::face::own(),
             root: Some(directory.path().join("root")),
             cgroup_manager: cgroup::Manager::Disabled,
             rootless: false,
@@ -315,4 +317,23 @@ fn ids_and_signals_are_checked_before_anything_is_looked_at() {
             .refusal("kill nobody SIGFOO")
             .starts_with("unknown signal \"SIGFOO\"")
     );
+}
+
+#[test]
+fn a_face_adds_the_annotations_that_are_missing() {
+    const SUB_GROUP: &str = "run.oci.systemd.subgroup";
+    let annotated = |name: &str, config: &str| {
+        let mut env = Stage::new().env;
+        env.face = crate::face::named(name).unwrap();
+        let bundle = Path::new("/b");
+        let loaded = spec::load::parse(config.as_bytes(), bundle, Host::Ignore).unwrap();
+        let mut container = loaded.container;
+        env.annotate(&mut container);
+        container.annotations.get(SUB_GROUP).cloned()
+    };
+    let plain = r#"{"ociVersion":"1.0.2","root":{"path":"r"}}"#;
+    let given = r#"{"ociVersion":"1.0.2","root":{"path":"r"},"annotations":{"run.oci.systemd.subgroup":""}}"#;
+    assert_eq!(annotated("locule", plain), None);
+    assert_eq!(annotated("crun", plain), Some("container".to_owned()));
+    assert_eq!(annotated("crun", given), Some(String::new()));
 }

@@ -17,8 +17,9 @@ fn message(text: &str, code: Option<&str>) -> Message {
 
 #[test]
 fn a_json_line_has_the_keys_that_engines_decode() {
-    let line = message("container does not exist: \"x\"\n", Some("not-found")).line(
+    let line = message("container does not exist: \"x\"\n", Some("not-found")).line_at(
         LogFormat::Json,
+        Text::Keyed,
         Level::ERROR,
         TIME,
     );
@@ -27,7 +28,7 @@ fn a_json_line_has_the_keys_that_engines_decode() {
         "{\"level\":\"error\",\"msg\":\"container does not exist: \\\"x\\\"\\n\",\
          \"time\":\"2026-01-02T03:04:05Z\",\"code\":\"not-found\"}\n"
     );
-    let line = message("plain", None).line(LogFormat::Json, Level::WARN, TIME);
+    let line = message("plain", None).line_at(LogFormat::Json, Text::Keyed, Level::WARN, TIME);
     assert_eq!(
         line,
         "{\"level\":\"warning\",\"msg\":\"plain\",\"time\":\"2026-01-02T03:04:05Z\"}\n"
@@ -36,13 +37,17 @@ fn a_json_line_has_the_keys_that_engines_decode() {
 
 #[test]
 fn a_text_line_quotes_what_is_not_one_harmless_word() {
-    let line =
-        message("two \"words\"\n\x1b[31m", Some("c")).line(LogFormat::Text, Level::DEBUG, TIME);
+    let line = message("two \"words\"\n\x1b[31m", Some("c")).line_at(
+        LogFormat::Text,
+        Text::Keyed,
+        Level::DEBUG,
+        TIME,
+    );
     assert_eq!(
         line,
         "time=\"2026-01-02T03:04:05Z\" level=debug msg=\"two \\\"words\\\"\\n\\u{1b}[31m\" code=c\n"
     );
-    let line = message("word", None).line(LogFormat::Text, Level::INFO, TIME);
+    let line = message("word", None).line_at(LogFormat::Text, Text::Keyed, Level::INFO, TIME);
     assert_eq!(line, "time=\"2026-01-02T03:04:05Z\" level=info msg=word\n");
 }
 
@@ -55,6 +60,7 @@ fn events_carry_message_code_and_other_fields() {
             file: Some(open(&path).unwrap()),
             format,
             level: Level::WARN,
+            face: face::own(),
         };
         tracing::subscriber::with_default(log, || {
             tracing::error!(code = "state", id = "box", "no {}", "luck");
@@ -116,11 +122,11 @@ fn the_last_line_about_a_command_line_stands_alone() {
     let text = "invalid value 'xml' for '--log-format <FORMAT>'\n  [possible values: text, json]\n\n\
         For more information, try '--help'.\n";
     assert_eq!(
-        explanation(text),
+        explanation("locule", text),
         "locule: error: invalid value 'xml' for '--log-format <FORMAT>' [possible values: text, json]\n"
     );
     assert_eq!(
-        explanation("two ids\n\nUsage: locule start ID\n"),
+        explanation("locule", "two ids\n\nUsage: locule start ID\n"),
         "Usage: locule start ID\n\nlocule: error: two ids\n"
     );
 }
@@ -132,8 +138,15 @@ fn a_long_message_keeps_its_beginning_and_its_end() {
     assert!(shown.len() < LONGEST + 100, "{}", shown.len());
     assert!(shown.starts_with("aé") && shown.ends_with("éz"));
     assert!(shown.contains(" bytes left out) "), "{shown}");
-    let line = message(&text, None).line(LogFormat::Json, Level::WARN, TIME);
+    let line = message(&text, None).line_at(LogFormat::Json, Text::Keyed, Level::WARN, TIME);
     assert!(line.len() < LONGEST + 200);
     let short = "é".repeat(LONGEST / 2);
     assert_eq!(bounded(&short), short);
+}
+
+#[test]
+fn a_bare_line_is_the_message_alone() {
+    let line =
+        message("two\nlines", Some("c")).line_at(LogFormat::Text, Text::Bare, Level::ERROR, TIME);
+    assert_eq!(line, "two\\nlines\n");
 }

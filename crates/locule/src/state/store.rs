@@ -7,6 +7,7 @@
 
 use super::entry::{Entry, Lock, Reservation};
 use super::{ContainerId, Error, files};
+use crate::face::{Face, RuntimeDirectory};
 use caller::is_in_initial_user_namespace;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -48,22 +49,26 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the root that `--root` names, or the default one.
+    /// Opens the root that `--root` names, or the default one of `face`.
     ///
     /// # Errors
     /// The root is `/`, cannot be made or opened, or (below /tmp) is another user's.
-    pub(crate) fn open(given: Option<&Path>, access: Access) -> Result<Self, Error> {
+    pub(crate) fn open(given: Option<&Path>, face: &Face, access: Access) -> Result<Self, Error> {
+        let (path, trust) = Self::place(given, face);
+        Self::at(path, access, trust)
+    }
+
+    /// Where the root is, whether or not it exists.
+    pub(crate) fn place(given: Option<&Path>, face: &Face) -> (PathBuf, Trust) {
         match given.filter(|path| *path != Path::new("")) {
-            Some(path) => Self::at(path.to_owned(), access, Trust::Caller),
-            None => {
-                let (path, trust) = default_root(
-                    keeper(),
-                    geteuid().as_raw(),
-                    env::var_os("XDG_RUNTIME_DIR"),
-                    |path| stat(path).is_ok_and(|stat| stat.st_uid == geteuid().as_raw()),
-                );
-                Self::at(path, access, trust)
-            }
+            Some(path) => (path.to_owned(), Trust::Caller),
+            None => default_root(
+                face,
+                keeper(),
+                geteuid().as_raw(),
+                env::var_os("XDG_RUNTIME_DIR"),
+                |path| stat(path).is_ok_and(|stat| stat.st_uid == geteuid().as_raw()),
+            ),
         }
     }
 
@@ -179,7 +184,7 @@ impl Store {
 
 /// Whether the root directory can be trusted as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
+pub(crate) enum Trust {
     /// The user has named it, or it is where only root or this user can make it.
     Caller,
     /// It is in /tmp, where any user could have made it first.
@@ -204,35 +209,49 @@ fn keeper() -> Keeper {
 /// with another environment, so it depends on as little as possible. An empty XDG_RUNTIME_DIR
 /// counts as unset.
 fn default_root(
+    face: &Face,
     keeper: Keeper,
     uid: u32,
     runtime_directory: Option<OsString>,
     is_mine: impl Fn(&Path) -> bool,
 ) -> (PathBuf, Trust) {
-    const NAME: &str = "locule";
-    if keeper == Keeper::HostRoot {
-        return (Path::new("/run").join(NAME), Trust::Caller);
+    let name = face.name;
+    let of_host = keeper == Keeper::HostRoot;
+    let counts = !of_host || face.runtime_directory == RuntimeDirectory::OfAll;
+    if let Some(directory) = runtime_directory.filter(|path| counts && !path.is_empty()) {
+        return (Path::new(&directory).join(name), Trust::Caller);
     }
-    if let Some(directory) = runtime_directory.filter(|path| !path.is_empty()) {
-        return (Path::new(&directory).join(NAME), Trust::Caller);
+    if of_host {
+        return (Path::new("/run").join(name), Trust::Caller);
     }
     let own = Path::new("/run/user").join(uid.to_string());
     if is_mine(&own) {
-        return (own.join(NAME), Trust::Caller);
+        return (own.join(name), Trust::Caller);
     }
     // Root in a container, which has its own /run.
     if keeper == Keeper::NamespaceRoot && is_mine(Path::new("/run")) {
-        return (Path::new("/run").join(NAME), Trust::Caller);
+        return (Path::new("/run").join(name), Trust::Caller);
     }
-    (PathBuf::from(format!("/tmp/{NAME}-{uid}")), Trust::Nobody)
+    (PathBuf::from(format!("/tmp/{name}-{uid}")), Trust::Nobody)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face;
 
     fn root(keeper: Keeper, runtime_directory: Option<&str>, mine: &[&str]) -> String {
+        root_of(face::own(), keeper, runtime_directory, mine)
+    }
+
+    fn root_of(
+        face: &Face,
+        keeper: Keeper,
+        runtime_directory: Option<&str>,
+        mine: &[&str],
+    ) -> String {
         let (path, trust) = default_root(
+            face,
             keeper,
             1000,
             runtime_directory.map(OsString::from),
@@ -247,6 +266,21 @@ mod tests {
         for runtime_directory in [None, Some(""), Some("/run/user/0")] {
             let found = root(Keeper::HostRoot, runtime_directory, &["/run/user/1000"]);
             assert_eq!(found, "/run/locule");
+        }
+    }
+
+    #[test]
+    fn a_face_has_a_root_of_its_own() {
+        for (name, given, wanted) in [
+            ("runc", None, "/run/runc"),
+            ("runc", Some("/x"), "/run/runc"),
+            ("crun", None, "/run/crun"),
+            ("crun", Some("/x"), "/x/crun"),
+            ("youki", Some("/x"), "/run/youki"),
+        ] {
+            let face = face::named(name).unwrap();
+            let found = root_of(face, Keeper::HostRoot, given, &[]);
+            assert_eq!(found, wanted, "{name} {given:?}");
         }
     }
 

@@ -11,7 +11,12 @@ fn id(name: &str) -> ContainerId {
 }
 
 fn store(directory: &Directory) -> Store {
-    Store::open(Some(&directory.path().join("root")), Access::Make).unwrap()
+    Store::open(
+        Some(&directory.path().join("root")),
+        crate::face::own(),
+        Access::Make,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -42,7 +47,8 @@ fn the_root_is_made_private_and_is_never_slash() {
     let mode = fs::metadata(store.path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
     for slash in ["/", "//", "/proc/..", "/./"] {
-        let error = Store::open(Some(slash.as_ref()), Access::Make).unwrap_err();
+        let error =
+            Store::open(Some(slash.as_ref()), crate::face::own(), Access::Make).unwrap_err();
         assert!(matches!(error, Error::RootIsSlash { .. }), "{error}");
     }
 }
@@ -51,7 +57,7 @@ fn the_root_is_made_private_and_is_never_slash() {
 fn a_missing_root_holds_nothing() {
     let directory = Directory::new();
     let path = directory.path().join("none");
-    let store = Store::open(Some(&path), Access::Look).unwrap();
+    let store = Store::open(Some(&path), crate::face::own(), Access::Look).unwrap();
     assert!(!store.exists());
     assert!(store.ids().unwrap().is_empty());
     let error = store.container(&id("x"), Lock::Exclusive).unwrap_err();
@@ -359,7 +365,7 @@ fn of_many_commands_on_one_id_one_has_it_at_a_time() {
     drop(store(&directory));
     let (holders, made) = (AtomicU32::new(0), AtomicU32::new(0));
     let create = |ends_well: bool| {
-        let store = Store::open(Some(&path), Access::Look).unwrap();
+        let store = Store::open(Some(&path), crate::face::own(), Access::Look).unwrap();
         for round in 0..400 {
             let reservation = match store.reserve(&id("box")) {
                 Ok(reservation) => reservation,
@@ -383,7 +389,7 @@ fn of_many_commands_on_one_id_one_has_it_at_a_time() {
         }
     };
     let delete = || {
-        let store = Store::open(Some(&path), Access::Look).unwrap();
+        let store = Store::open(Some(&path), crate::face::own(), Access::Look).unwrap();
         for _ in 0..2000 {
             match store.container(&id("box"), Lock::Exclusive) {
                 Ok(entry) => entry.remove().unwrap(),
