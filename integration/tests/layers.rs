@@ -6,12 +6,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
     ("spec", &[]),
     ("caller", &["kernel"]),
     ("namespace", &["kernel", "spec", "caller"]),
+    ("network", &["kernel", "spec", "caller"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec", "caller"]),
     ("seccomp", &["kernel", "spec"]),
@@ -26,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "spec",
             "caller",
             "namespace",
+            "network",
             "rootfs",
             "capability",
             "seccomp",

@@ -19,7 +19,7 @@ pub mod heap; // a guard against allocating in init
 pub mod ids; // users, groups, capabilities
 pub mod keyring; // the session keyring
 pub mod landlock; // rulesets by which a process restricts itself
-pub mod link; // bring a network link up
+pub mod link; // bring a network link up, sockets for netlink
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
 pub mod path; // openat2
 pub mod pipe; // pipes and other streams

@@ -16,7 +16,7 @@ use crate::{Error, Start};
 use kernel::clone::{self, Block, Child, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::errno::{chain, words};
 use kernel::signal::SignalFd;
-use kernel::{Errno, link as network, process, schedule, socket};
+use kernel::{Errno, link, process, schedule, socket};
 use namespace::Kind;
 use namespace::join::Joined;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -43,6 +43,7 @@ pub struct Created {
     child: Child,
     link: Link<Runtime>,
     master: Option<OwnedFd>,
+    moved: Option<network::Moved>,
 }
 
 /// Makes the cgroup and init, and answers init until it is ready. `prepare` is called once with the
@@ -70,13 +71,13 @@ pub fn launch<T>(
         // rights.
         let _lowered = process::prlimit(0, limit.resource, limit.soft, limit.hard);
     }
-    let (plan, opened, child, link) = match made {
+    let (plan, mut opened, child, link) = match made {
         Ok(made) => made,
         Err(error) => return Err(undo_group(&group, error)),
     };
     let mut stage = Stage {
         plan: &plan,
-        opened: &opened,
+        opened: &mut opened,
         group: &mut group,
         link: &link,
         interrupts,
@@ -84,6 +85,7 @@ pub fn launch<T>(
         child,
         deadline: None,
         master: None,
+        moved: None,
     };
     let ready = stage.until_ready(|stage| {
         if let Some(unrestricted) = unrestricted {
@@ -94,7 +96,12 @@ pub fn launch<T>(
         }
         Ok(prepare(stage.child.pid))
     });
-    let Stage { child, master, .. } = stage;
+    let Stage {
+        child,
+        master,
+        moved,
+        ..
+    } = stage;
     match ready {
         Ok(done) => {
             let created = Created {
@@ -103,10 +110,11 @@ pub fn launch<T>(
                 child,
                 link,
                 master,
+                moved,
             };
             Ok((created, done))
         }
-        Err(error) => Err(undo(&child, &group, error)),
+        Err(error) => Err(undo(&child, &group, moved, error)),
     }
 }
 
@@ -176,7 +184,7 @@ fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(failed(errno)),
     }
-    let up = network::loopback_up();
+    let up = link::loopback_up();
     // This comes first: hooks run in the namespace of this process.
     clone::setns(own.fd.as_fd(), NamespaceFlags::NETWORK).map_err(failed)?;
     up.map_err(failed)
@@ -267,10 +275,13 @@ impl Created {
         }
     }
 
-    /// Kills init and removes its cgroup. The error says what is left.
+    /// Kills init, removes its cgroup and takes its network devices back. The error says what is
+    /// left.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
-        Ok(self.group.end(CLEAN_UP)?)
+        let given_back = self.moved.map_or(Ok(()), network::Moved::give_back);
+        self.group.end(CLEAN_UP)?;
+        Ok(given_back?)
     }
 }
 
@@ -353,9 +364,22 @@ pub fn patience(container: &Container) -> Option<Duration> {
     (asks && container.hooks.start_container.is_empty()).then_some(LISTENER)
 }
 
-/// Kills init, waits for it and removes its cgroup. If that fails, both errors are reported.
-fn undo(child: &Child, group: &cgroup::Group, error: Error) -> Error {
+/// Kills init, waits for it, takes its network devices back and removes its cgroup. If that fails,
+/// both errors are reported.
+fn undo(
+    child: &Child,
+    group: &cgroup::Group,
+    moved: Option<network::Moved>,
+    error: Error,
+) -> Error {
     kill(child);
+    let error = match moved.map_or(Ok(()), network::Moved::give_back) {
+        Ok(()) => error,
+        Err(left) => Error::Undo {
+            error: Box::new(error),
+            left: left.to_string(),
+        },
+    };
     undo_group(group, error)
 }
 

@@ -120,6 +120,9 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
         (Call::Scheduler | Call::IoPriority | Call::Affinity | Call::MemoryPolicy, Some(plan)) => {
             plan.describe_attribute(&failure.failed())
         }
+        (Call::Netlink, _) if failure.index == 1 => {
+            format!("/linux/netDevices: make a socket of rtnetlink: {why}")
+        }
         _ => format!("{}: {call}: {why}", pointer(failure.call)),
     }
 }

@@ -52,6 +52,7 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     container.hooks = Hooks::default();
     container.mounts.clear();
     container.devices.clear();
+    container.net_devices.clear();
     container.sysctl.clear();
     container.uid_mappings.clear();
     container.gid_mappings.clear();
@@ -119,6 +120,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
             files: FileHandles::Join { root, procfs },
             process: plan.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
+            network: None,
         }),
     }
 }

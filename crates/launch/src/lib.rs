@@ -55,6 +55,9 @@ pub enum Error {
     /// The namespaces cannot be entered.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
+    /// The network devices cannot move.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// The file system tree cannot be made.
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),

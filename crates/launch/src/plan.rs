@@ -15,8 +15,9 @@ use cgroup::Bus;
 use kernel::Call;
 use kernel::errno::words;
 use lsm::Keyring;
-use namespace::Entry;
 use namespace::entry::{CgroupEntry, Hidden};
+use namespace::join::own_inode;
+use namespace::{Entry, Kind};
 use spec::Container;
 use spec::container::{NumberSet, Rlimit};
 use spec::state::{StateText, Status};
@@ -56,6 +57,7 @@ pub struct Plan {
     pub(crate) state: State,
     pub(crate) outside: Outside,
     pub(crate) loopback: Loopback,
+    pub(crate) network: Option<network::Plan>,
     /// How many descriptors from 3 on stay open.
     pub(crate) keep_fds: u32,
     /// The caller's limit on descriptors, if the runtime has raised it.
@@ -115,6 +117,7 @@ pub struct Handles {
     pub(crate) cgroup: cgroup::Handles,
     pub(crate) process: Option<process::Handles>,
     pub(crate) receiver: Receiver,
+    pub(crate) network: Option<network::Handles>,
 }
 
 impl Handles {
@@ -297,12 +300,18 @@ impl Plan {
                 procfs: None,
             },
         };
+        let namespaces = self.entry.open()?;
+        let network = match &self.network {
+            Some(plan) => Some(plan.open(network_target(&namespaces))?),
+            None => None,
+        };
         Ok(Handles {
             cgroup: self.cgroup.open(bus)?,
-            namespaces: self.entry.open()?,
+            namespaces,
             files,
             process: self.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
+            network,
         })
     }
 
@@ -414,9 +423,10 @@ impl Part<'_> {
             overrides: overrides(&capability),
         };
         let process = container.process.as_ref();
-        let hooks = Hooks::lower(container, &facts.caller)?;
+        let hooks = Hooks::lower(container, caller)?;
         let plan = Plan {
             loopback: Loopback::lower(&entry, &hooks, facts),
+            network: network::Plan::lower(container, caller)?,
             cgroup,
             entry,
             terminal: terminal::Plan::lower(container, &files),
@@ -536,6 +546,15 @@ impl State {
             creating: text(Status::Creating),
             created: text(Status::Created),
         }
+    }
+}
+
+/// Whether the network namespace of the configuration is the one that this process is in.
+fn network_target(handles: &namespace::Handles) -> network::Target {
+    let joined = handles.get(Kind::Network).map(|joined| joined.inode);
+    match joined.is_some() && joined == own_inode(Kind::Network) {
+        true => network::Target::Own,
+        false => network::Target::Other,
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Request {
     TakeListener(i32),
     /// Take the master of my terminal, which comes with the frame.
     Terminal,
+    /// Move the network devices into the network namespace of the socket that comes with the frame.
+    MoveDevices,
     /// Everything is set up and verified; only the start is missing.
     Ready,
     /// The hooks of the start have run: what follows is the container's program.
@@ -48,6 +50,8 @@ pub enum Message {
     Notify(OwnedFd),
     /// [`Request::Terminal`] with its descriptor.
     Terminal(OwnedFd),
+    /// [`Request::MoveDevices`] with its descriptor.
+    MoveDevices(OwnedFd),
     /// Init has reported a failure.
     Failure(Failure),
     /// Init has ended, or has become the container's program.
@@ -169,6 +173,14 @@ impl Link<Init> {
         self.send_with(Request::Terminal, master)
     }
 
+    /// Sends a socket of this network namespace and waits until the devices have moved.
+    ///
+    /// # Errors
+    /// The runtime has ended.
+    pub fn take_devices(&self, socket: OwnedFd) -> Result<(), Lost> {
+        self.send_with(Request::MoveDevices, socket)
+    }
+
     fn send_with(&self, request: Request, fd: OwnedFd) -> Result<(), Lost> {
         let frame = encode(&Message::Request(request));
         socket::send_fds(self.socket.as_fd(), &frame, &[fd.as_fd()]).map_err(|_gone| Lost)?;
@@ -212,7 +224,11 @@ impl Link<Runtime> {
             Ok((FRAME, fd)) => match (decode(&frame).ok_or(Errno::EPROTO)?, fd) {
                 (Message::Request(Request::Notify), Some(fd)) => Ok(Message::Notify(fd)),
                 (Message::Request(Request::Terminal), Some(fd)) => Ok(Message::Terminal(fd)),
-                (Message::Request(Request::Notify | Request::Terminal), None) => Err(Errno::EPROTO),
+                (Message::Request(Request::MoveDevices), Some(fd)) => Ok(Message::MoveDevices(fd)),
+                (
+                    Message::Request(Request::Notify | Request::Terminal | Request::MoveDevices),
+                    None,
+                ) => Err(Errno::EPROTO),
                 // An unexpected descriptor is closed.
                 (message, _) => Ok(message),
             },
@@ -257,7 +273,10 @@ impl Link<Runtime> {
                 Message::Closed => return Ok(end),
                 Message::Request(Request::Exec) => end = End::Program,
                 Message::Failure(failure) => return Ok(End::Failure(failure)),
-                Message::Request(_) | Message::Notify(_) | Message::Terminal(_) => {
+                Message::Request(_)
+                | Message::Notify(_)
+                | Message::Terminal(_)
+                | Message::MoveDevices(_) => {
                     return Err(Errno::EPROTO);
                 }
             }
@@ -294,6 +313,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::Exec => (7, 0),
                 Request::TakeListener(number) => (8, *number),
                 Request::Terminal => (9, 0),
+                Request::MoveDevices => (10, 0),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -314,7 +334,9 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 value,
             )
         }
-        Message::Notify(_) | Message::Terminal(_) | Message::Closed => (0, 0, 0, 0, 0, 0),
+        Message::Notify(_) | Message::Terminal(_) | Message::MoveDevices(_) | Message::Closed => {
+            (0, 0, 0, 0, 0, 0)
+        }
     };
     let (header, tail) = frame.split_at_mut(HEADER);
     let mut put = |at: usize, bytes: &[u8]| {
@@ -354,6 +376,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             7 => Request::Exec,
             8 if value >= 0 => Request::TakeListener(value),
             9 => Request::Terminal,
+            10 => Request::MoveDevices,
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
@@ -433,6 +456,7 @@ mod tests {
             Request::Notify,
             Request::TakeListener(7),
             Request::Terminal,
+            Request::MoveDevices,
             Request::Ready,
             Request::Exec,
         ] {

@@ -29,6 +29,7 @@ impl Plan {
                 "runtime",
                 text(Some(&Runtime(self.loopback, &self.outside))),
             ),
+            ("network", text(self.network.as_ref())),
             ("files", text(Some(&self.files))),
             (
                 "hooks",

@@ -56,6 +56,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
         gid_mappings: Vec::new(),
         time_offsets: TimeOffsets::default(),
         devices: Vec::new(),
+        net_devices: Vec::new(),
         cgroups_path: None,
         resources: Resources::default(),
         rootfs_propagation: None,

@@ -52,6 +52,9 @@ pub struct Container {
     pub time_offsets: TimeOffsets,
     /// `linux.devices`.
     pub devices: Vec<Device>,
+    /// `linux.netDevices`, in order; not empty only with a network namespace of the container's
+    /// own.
+    pub net_devices: Vec<NetDevice>,
     /// `linux.cgroupsPath`.
     pub cgroups_path: Option<String>,
     /// `linux.resources`.
@@ -352,6 +355,16 @@ pub enum DeviceKind {
     Block,
     /// "p".
     Fifo,
+}
+
+/// One member of `linux.netDevices`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// The key: the name in the runtime's network namespace, 1 to 15 bytes.
+    pub host: String,
+    /// `name`: the name in the container, or a template with one `%d`, in whose place the kernel
+    /// sets a number. The key when absent. No two devices have the same name.
+    pub name: String,
 }
 
 /// `linux.rootfsPropagation`. See mount_namespaces(7).

@@ -125,7 +125,7 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     extensions.set_idmap(Some(idmap));
     out.set_mount_extensions(Some(extensions));
     let mut net_devices = oci::NetDevices::default();
-    net_devices.set_enabled(Some(false));
+    net_devices.set_enabled(Some(true));
     out.set_net_devices(Some(net_devices));
     out
 }
@@ -207,6 +207,7 @@ mod tests {
         );
         assert_eq!(answer["linux"]["cgroup"]["systemdUser"], false);
         assert_eq!(answer["linux"]["mountExtensions"]["idmap"]["enabled"], true);
+        assert_eq!(answer["linux"]["netDevices"]["enabled"], true);
         assert_eq!(answer["annotations"]["dev.locule.version"], "0.1.0");
         assert_eq!(answer["potentiallyUnsafeConfigAnnotations"], json!(UNSAFE));
     }
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_said_to_be_off() {
         let linux = &answer(&build())["linux"];
-        for section in ["seccomp", "apparmor", "selinux", "intelRdt", "netDevices"] {
+        for section in ["seccomp", "apparmor", "selinux", "intelRdt"] {
             assert_eq!(linux[section]["enabled"], false, "{section}");
         }
     }

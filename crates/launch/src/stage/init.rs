@@ -97,6 +97,10 @@ fn story(
             .map_err(failed)
             .map_err(Failure::at(Place::Process))?;
     }
+    if plan.network.is_some() {
+        let socket = network::route_socket().map_err(Failed::at(Call::Netlink, 1));
+        link.take_devices(socket.map_err(Failure::at(Place::Process))?)?;
+    }
     let root = match (&plan.files, &mut handles.files) {
         (Files::Make(tree), FileHandles::Make(files)) => {
             make_files(plan, tree, files, link, &thread)?

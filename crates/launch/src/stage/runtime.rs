@@ -38,6 +38,7 @@ pub(crate) struct Opened {
     namespaces: namespace::Handles,
     cgroup: cgroup::Handles,
     receiver: Receiver,
+    network: Option<network::Handles>,
 }
 
 impl Opened {
@@ -46,6 +47,7 @@ impl Opened {
             namespaces: handles.namespaces,
             cgroup: handles.cgroup,
             receiver: handles.receiver,
+            network: handles.network,
         }
     }
 }
@@ -54,7 +56,7 @@ impl Opened {
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) opened: &'a Opened,
+    pub(crate) opened: &'a mut Opened,
     pub(crate) group: &'a mut cgroup::Group,
     pub(crate) link: &'a Link<Runtime>,
     pub(crate) interrupts: &'a SignalFd,
@@ -65,6 +67,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) deadline: Option<u64>,
     /// The master of the terminal, for the caller.
     pub(crate) master: Option<OwnedFd>,
+    /// The network devices that have moved.
+    pub(crate) moved: Option<network::Moved>,
 }
 
 impl Stage<'_> {
@@ -106,6 +110,7 @@ impl Stage<'_> {
             Message::Request(Request::Ready) => return Ok(Progress::Ready),
             Message::Notify(listener) => self.notify(&listener)?,
             Message::Terminal(master) => self.take_terminal(master)?,
+            Message::MoveDevices(socket) => self.move_devices(&socket)?,
             Message::Request(Request::TakeListener(number)) => {
                 let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
                 let listener = listener.map_err(|errno| Error::Listener {
@@ -184,9 +189,11 @@ impl Stage<'_> {
             Request::Relayed(pid) => self.adopt(pid),
             Request::RunHooks => self.run_hooks(),
             // A message of its own, and the end of the conversation.
-            Request::Notify | Request::Terminal | Request::TakeListener(_) | Request::Ready => {
-                Ok(())
-            }
+            Request::Notify
+            | Request::Terminal
+            | Request::MoveDevices
+            | Request::TakeListener(_)
+            | Request::Ready => Ok(()),
             Request::Exec => Err(Error::Link {
                 errno: Errno::EPROTO,
             }),
@@ -219,6 +226,17 @@ impl Stage<'_> {
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
             .map_err(|errno| Error::Link { errno })?;
+        Ok(())
+    }
+
+    /// Moves the network devices to init, once.
+    fn move_devices(&mut self, socket: &OwnedFd) -> Result<(), Error> {
+        let (Some(plan), Some(handles)) = (&self.plan.network, self.opened.network.take()) else {
+            return Err(Error::Link {
+                errno: Errno::EPROTO,
+            });
+        };
+        self.moved = Some(plan.move_to(handles, socket)?);
         Ok(())
     }
 

@@ -122,6 +122,7 @@ pub(crate) fn container(root: &Path) -> Container {
         gid_mappings: Vec::new(),
         time_offsets: spec::container::TimeOffsets::default(),
         devices: Vec::new(),
+        net_devices: Vec::new(),
         cgroups_path: None,
         resources: spec::container::Resources::default(),
         rootfs_propagation: None,

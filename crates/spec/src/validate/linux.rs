@@ -1,13 +1,15 @@
 //! `linux`: the section as a whole. Source: config-linux.md.
 
 use crate::container::{
-    Device, IdMapping, MemoryPolicy, Namespace, Namespaces, Personality, Propagation, Resources,
-    Seccomp, TimeOffsets,
+    Device, IdMapping, MemoryPolicy, Namespace, Namespaces, NetDevice, Personality, Propagation,
+    Resources, Seccomp, TimeOffsets,
 };
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use crate::validate::{attributes, devices, ids, namespaces, resources, seccomp, sysctl};
+use crate::validate::{
+    attributes, devices, ids, namespaces, net_devices, resources, seccomp, sysctl,
+};
 use crate::words::PROPAGATIONS;
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ pub(crate) struct Linux {
     pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) time_offsets: TimeOffsets,
     pub(crate) devices: Vec<Device>,
+    pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) cgroups_path: Option<String>,
     pub(crate) resources: Resources,
     pub(crate) rootfs_propagation: Option<Propagation>,
@@ -37,8 +40,8 @@ pub(crate) fn read(value: &Value<'_>) -> Linux {
 }
 
 fn section(o: &Object<'_>) -> Linux {
-    // These are in the table of unsupported properties.
-    o.ignore(&["intelRdt", "netDevices"]);
+    // It is in the table of unsupported properties.
+    o.ignore(&["intelRdt"]);
     let namespaces = namespaces::read(o);
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
@@ -48,6 +51,7 @@ fn section(o: &Object<'_>) -> Linux {
         gid_mappings,
         time_offsets: namespaces::time_offsets(o, &namespaces),
         devices: devices::nodes(o),
+        net_devices: net_devices::read(o, &namespaces),
         cgroups_path: o.get("cgroupsPath").and_then(|v| cgroups_path(&v)),
         resources: o
             .get("resources")

@@ -9,6 +9,7 @@ mod landlock;
 mod linux;
 mod mounts;
 mod namespaces;
+mod net_devices;
 pub(crate) mod process;
 pub(crate) mod resources;
 pub(crate) mod seccomp;
@@ -79,6 +80,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             gid_mappings: linux.gid_mappings,
             time_offsets: linux.time_offsets,
             devices: linux.devices,
+            net_devices: linux.net_devices,
             cgroups_path: linux.cgroups_path,
             resources: linux.resources,
             rootfs_propagation: linux.rootfs_propagation,

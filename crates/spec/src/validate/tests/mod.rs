@@ -4,6 +4,7 @@
 mod attributes;
 mod linux;
 mod mounts;
+mod net_devices;
 mod process;
 mod resources;
 mod seccomp;
