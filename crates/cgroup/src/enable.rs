@@ -7,7 +7,7 @@ use kernel::Errno;
 use std::path::PathBuf;
 
 use crate::directory::Directory;
-use crate::resources::FileWrite;
+use crate::resources::Limit;
 use crate::{Error, Place};
 
 /// Enabled for every group where possible; a failure is not an error.
@@ -18,15 +18,15 @@ fn controller(file: &str) -> &str {
     file.split('.').next().unwrap_or_default()
 }
 
-/// Makes the controllers that `writes` need, out of `available` ones, work in the group at `place`.
+/// Makes the controllers that `limits` need, out of `available` ones, work in the group at `place`.
 pub(crate) fn enable(
     root: &Directory,
     place: &Place,
     group: &Directory,
     available: &[String],
-    writes: &[&FileWrite],
+    limits: &[&Limit],
 ) -> Result<(), Error> {
-    let needed = writes.iter().map(|write| controller(&write.file));
+    let needed = limits.iter().map(|limit| controller(&limit.file));
     let mut wanted: Vec<&str> = needed.chain(ACCOUNTING.iter().copied()).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -40,13 +40,13 @@ pub(crate) fn enable(
     }
     let refused = walk_down(root, place, &missing)?;
     missing = missing_in(&group.read_named("cgroup.controllers")?, &wanted);
-    let lacking = writes
+    let lacking = limits
         .iter()
-        .find(|write| missing.contains(&controller(&write.file)));
-    let Some(write) = lacking else {
+        .find(|limit| missing.contains(&controller(&limit.file)));
+    let Some(limit) = lacking else {
         return Ok(());
     };
-    let name = controller(&write.file);
+    let name = controller(&limit.file);
     let found = refused
         .into_iter()
         .find(|refusal| refusal.controller == name);
@@ -55,7 +55,7 @@ pub(crate) fn enable(
         |refusal| (refusal.above, refusal.errno),
     );
     Err(Error::NotEnabled {
-        pointer: write.pointer.clone(),
+        pointer: limit.pointer.clone(),
         controller: name.to_owned(),
         group: group.path().to_owned(),
         above,

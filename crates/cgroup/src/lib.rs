@@ -27,7 +27,7 @@ mod location; // what the state remembers
 mod name; // the rules of cgroupsPath
 mod oom; // word of kills for lack of memory
 mod plan; // where the groups will be, and making them
-mod resources; // limits as file writes
+mod resources; // limits, typed, and where they are written
 pub mod stats; // what the group has used
 mod systemd; // groups as systemd's scopes
 mod update; // new limits for a group that is in use
@@ -40,7 +40,6 @@ pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
 pub use plan::{Handles, Plan, Request, Unrestricted};
-pub use resources::{FileWrite, Missing};
 pub use systemd::{Bus, Instance, Systemd, Unit};
 
 use serde::{Deserialize, Serialize};

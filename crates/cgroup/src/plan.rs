@@ -21,7 +21,7 @@ use crate::enable::enable;
 use crate::facts::Facts;
 use crate::hierarchy::{Hierarchy, MOUNT};
 use crate::name::{Base, GroupName};
-use crate::resources::{self, Controllers, FileWrite, Stage, Target};
+use crate::resources::{self, Controllers, Limit, Target, Value};
 use crate::systemd::{Bus, Instance, Scope};
 use crate::{Error, Group, Location, Manager, Place, Version};
 
@@ -59,7 +59,8 @@ impl Request<'_> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     location: Location,
-    writes: Vec<FileWrite>,
+    /// In the order in which they will be written.
+    limits: Vec<Limit>,
     /// Device rules, and the index of the group that they apply to.
     devices: Option<(usize, Devices)>,
     refusal: Refusal,
@@ -167,7 +168,7 @@ impl Plan {
     pub fn join(location: Location) -> Self {
         Self {
             location,
-            writes: Vec::new(),
+            limits: Vec::new(),
             devices: None,
             refusal: Refusal::Fails,
             available: Vec::new(),
@@ -186,7 +187,7 @@ impl Plan {
                 inherited: Vec::new(),
                 unit: None,
             },
-            writes: Vec::new(),
+            limits: Vec::new(),
             devices: None,
             refusal: if request.rootless {
                 Refusal::IsIgnored
@@ -212,11 +213,15 @@ impl Plan {
             available.unwrap_or_default(),
             facts.page_sizes.clone(),
         );
-        let lowered = resources::lower(resources, &controllers, Stage::New)?;
+        let lowered = resources::lower(resources, &controllers)?;
         for warning in &lowered.warnings {
             tracing::warn!("{warning}");
         }
-        self.writes = lowered.writes;
+        self.limits = lowered.limits;
+        // A new group has the out-of-memory killer, and newer kernels warn about this file.
+        let is_default =
+            |limit: &Limit| limit.file == "memory.oom_control" && limit.value == Value::Number(0);
+        self.limits.retain(|limit| !is_default(limit));
         self.devices = self.lower_devices(resources)?;
         self.available = controllers.v2;
         Ok(())
@@ -248,7 +253,7 @@ impl Plan {
                 inherited: inherited.collect(),
                 unit: None,
             },
-            writes: Vec::new(),
+            limits: Vec::new(),
             devices: None,
             refusal: Refusal::Fails,
             available: Vec::new(),
@@ -293,11 +298,6 @@ impl Plan {
     /// common.
     pub fn location(&self) -> &Location {
         &self.location
-    }
-
-    /// The limits, in the order in which they will be written.
-    pub fn writes(&self) -> &[FileWrite] {
-        &self.writes
     }
 
     /// Makes the groups, except for a scope: systemd makes that one around its first process, in
@@ -406,7 +406,7 @@ impl Plan {
             places,
             directories: &directories,
         };
-        resources::apply(&self.writes, target)?;
+        resources::apply(&self.limits, target)?;
         // Do this last: a failed creation must not take over a group.
         for (place, directory) in places.iter().zip(&directories) {
             if let Some(mark) = &place.mark {
@@ -435,12 +435,9 @@ impl Plan {
             Version::V1 => check_v1(place, directory, made)?,
         }
         if place.version == Version::V2 {
-            let writes: Vec<_> = self
-                .writes
-                .iter()
-                .filter(|write| write.group == index)
-                .collect();
-            enable(root, place, directory, &self.available, &writes)?;
+            let limits = self.limits.iter();
+            let limits: Vec<_> = limits.filter(|limit| limit.group == index).collect();
+            enable(root, place, directory, &self.available, &limits)?;
         }
         if place.has_controller("cpuset") {
             inherit_cpuset(root, place.relative())?;

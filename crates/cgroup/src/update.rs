@@ -5,7 +5,7 @@ use spec::container::Resources;
 
 use crate::enable::enable;
 use crate::resources::{
-    self, Controllers, Former, Stage, apply, check_before_update, companions, merge, page_sizes,
+    self, Controllers, Former, apply, check_before_update, companions, merge, page_sizes,
 };
 use crate::systemd::Told;
 use crate::{Error, Location, Version};
@@ -47,35 +47,32 @@ impl Location {
             false => page_sizes(),
         };
         let controllers = Controllers::of(&self.groups, available, page_sizes);
-        let lowered = resources::lower(&change, &controllers, Stage::Running)?;
+        let lowered = resources::lower(&change, &controllers)?;
         for warning in &lowered.warnings {
             tracing::warn!("{warning}");
         }
         if let (Some(true), Some(limit)) = (merged.memory.check_before_update, change.memory.limit)
-            && let Some(write) = lowered
-                .writes
+            && let Some(found) = lowered
+                .limits
                 .iter()
-                .find(|write| is_memory_limit(&write.file))
+                .find(|limit| is_memory_limit(&limit.file))
         {
-            check_before_update(limit, &target.directories[write.group])?;
+            check_before_update(limit, &target.directories[found.group])?;
         }
         for (index, (place, root)) in self.groups.iter().zip(&roots).enumerate() {
             if place.version == Version::V2 {
-                let writes: Vec<_> = lowered
-                    .writes
-                    .iter()
-                    .filter(|write| write.group == index)
-                    .collect();
+                let limits = lowered.limits.iter();
+                let limits: Vec<_> = limits.filter(|limit| limit.group == index).collect();
                 let directory = &target.directories[index];
-                enable(root, place, directory, &controllers.v2, &writes)?;
+                enable(root, place, directory, &controllers.v2, &limits)?;
             }
         }
-        let former = Former::of(&lowered.writes, target);
+        let former = Former::of(&lowered.limits, target);
         let told = match &self.unit {
-            Some(unit) => Some(Told::tell(unit, &lowered.writes)?),
+            Some(unit) => Some(Told::tell(unit, &lowered.limits)?),
             None => None,
         };
-        if let Err(error) = apply(&lowered.writes, target) {
+        if let Err(error) = apply(&lowered.limits, target) {
             if let Some(told) = told {
                 told.take_back();
             }

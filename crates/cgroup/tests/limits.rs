@@ -158,7 +158,6 @@ fn an_update_merges_and_orders_memory_and_swap_both_ways() {
         resources(|r| {
             r.memory.limit = Some(megabytes << 20);
             r.memory.swap = Some(megabytes << 20);
-            r.cpu.shares = Some(0);
         })
     };
     let larger = location.update(&stored, &both(256)).unwrap();

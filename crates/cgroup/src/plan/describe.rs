@@ -20,13 +20,14 @@ impl fmt::Display for Plan {
         if let Some(uid) = self.owner {
             writeln!(f, "given to uid {uid}")?;
         }
-        for write in &self.writes {
-            let group = &self.location.groups[write.group];
+        for limit in &self.limits {
+            let group = &self.location.groups[limit.group];
             let version = match group.version {
                 Version::V1 => "v1 ",
                 Version::V2 => "",
             };
-            writeln!(f, "{version}{} = {:?}", write.file, write.value)?;
+            let value = limit.value.to_string();
+            writeln!(f, "{version}{} = {value:?}", limit.file)?;
         }
         if let Some((_group, devices)) = &self.devices {
             devices.fmt(f)?;

@@ -21,7 +21,7 @@ impl Plan {
         plan.location.unit = Some(scope.unit.clone());
         plan.lower_resources(&request.container.resources, facts)?;
         scope.limit(
-            &plan.writes,
+            &plan.limits,
             plan.devices.as_ref().map(|(_at, devices)| devices),
         );
         plan.scope = Some(scope);
@@ -63,7 +63,7 @@ impl Plan {
             directories.push(directory);
         }
         group.set_directories(directories);
-        resources::apply(&self.writes, group.target())?;
+        resources::apply(&self.limits, group.target())?;
         match &scope.unit.sub_group {
             None => group.join(pid),
             Some(name) => self.enter_sub_group(group, name, pid),

@@ -1,10 +1,10 @@
-//! Carries out file writes in one loop, and explains what the kernel refused.
+//! Writes limits to their files in one loop, and explains what the kernel refused.
 
 use kernel::Errno;
 use spec::{Code, Diagnostic};
 use std::ops::RangeInclusive;
 
-use super::{FileWrite, Missing};
+use super::{Limit, Missing};
 use crate::directory::Directory;
 use crate::{Error, Place};
 
@@ -16,38 +16,38 @@ pub(crate) struct Target<'a> {
 }
 
 /// A refused write: the file that was tried last, its value, the answer.
-type Refusal<'a> = (&'a str, &'a str, Errno);
+type Refusal<'a> = (&'a str, String, Errno);
 
-/// Carries out `writes` in order. A write may fail because a later value must be set first (memory
+/// Writes `limits` in order. A write may fail because a later value must be set first (memory
 /// limits with and without swap; quota, burst and period). Such writes are tried again at the end.
-pub(crate) fn apply(writes: &[FileWrite], target: Target<'_>) -> Result<(), Error> {
+pub(crate) fn apply(limits: &[Limit], target: Target<'_>) -> Result<(), Error> {
     let mut later = Vec::new();
-    for write in writes {
-        let directory = &target.directories[write.group];
-        match carry_out(write, target) {
+    for limit in limits {
+        let directory = &target.directories[limit.group];
+        match carry_out(limit, target) {
             Ok(()) => {}
-            Err((_file, _value, Errno::EINVAL | Errno::EBUSY)) => later.push(write),
-            Err(refusal) => return Err(explain(write, refusal, directory)),
+            Err((_file, _value, Errno::EINVAL | Errno::EBUSY)) => later.push(limit),
+            Err(refusal) => return Err(explain(limit, refusal, directory)),
         }
     }
-    for write in later {
-        let directory = &target.directories[write.group];
-        carry_out(write, target).map_err(|refusal| explain(write, refusal, directory))?;
+    for limit in later {
+        let directory = &target.directories[limit.group];
+        carry_out(limit, target).map_err(|refusal| explain(limit, refusal, directory))?;
     }
     Ok(())
 }
 
-fn carry_out<'a>(write: &'a FileWrite, target: Target<'_>) -> Result<(), Refusal<'a>> {
-    let directory = &target.directories[write.group];
-    let answer = try_write(directory, &write.file, &write.value);
-    match (answer, &write.missing) {
+fn carry_out<'a>(limit: &'a Limit, target: Target<'_>) -> Result<(), Refusal<'a>> {
+    let directory = &target.directories[limit.group];
+    let answer = try_write(directory, &limit.file, limit.value.to_string());
+    match (answer, &limit.missing) {
         (Err((file, value, Errno::EINVAL)), _) if file.starts_with("cpu.rt_") => {
-            lend_realtime(&target.places[write.group], file, value);
+            lend_realtime(&target.places[limit.group], file, &value);
             try_write(directory, file, value)
         }
         (Err((_file, _value, Errno::ENOENT)), Missing::IsFine) => Ok(()),
-        (Err((_file, _value, Errno::ENOENT)), Missing::Otherwise { file, value }) => {
-            try_write(directory, file, value)
+        (Err((_file, _value, Errno::ENOENT)), Missing::Otherwise(file, value)) => {
+            try_write(directory, file, value.to_string())
         }
         (
             Err((file, _value, Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EINVAL)),
@@ -55,7 +55,7 @@ fn carry_out<'a>(write: &'a FileWrite, target: Target<'_>) -> Result<(), Refusal
         ) => {
             tracing::warn!(
                 "{}: this kernel no longer has {file}; ignored",
-                write.pointer
+                limit.pointer
             );
             Ok(())
         }
@@ -63,15 +63,16 @@ fn carry_out<'a>(write: &'a FileWrite, target: Target<'_>) -> Result<(), Refusal
     }
 }
 
-fn try_write<'a>(directory: &Directory, file: &'a str, value: &'a str) -> Result<(), Refusal<'a>> {
-    let kept = directory
-        .write_and_read(file, value)
-        .map_err(|errno| (file, value, errno))?;
-    if matches!(file, "cpuset.cpus" | "cpuset.mems") && !is_in_effect(directory, file, value) {
+fn try_write<'a>(directory: &Directory, file: &'a str, value: String) -> Result<(), Refusal<'a>> {
+    let kept = match directory.write_and_read(file, &value) {
+        Ok(kept) => kept,
+        Err(errno) => return Err((file, value, errno)),
+    };
+    if matches!(file, "cpuset.cpus" | "cpuset.mems") && !is_in_effect(directory, file, &value) {
         return Err((file, value, Errno::ERANGE));
     }
     if let Some(kept) = kept
-        && !is_kept(value, &kept)
+        && !is_kept(&value, &kept)
     {
         tracing::debug!(
             "{:?}: wrote {value:?}, the kernel has {kept:?}",
@@ -139,11 +140,11 @@ fn lend_realtime(place: &Place, file: &str, value: &str) {
     }
 }
 
-fn explain(write: &FileWrite, (file, value, errno): Refusal<'_>, directory: &Directory) -> Error {
+fn explain(limit: &Limit, (file, value, errno): Refusal<'_>, directory: &Directory) -> Error {
     Error::Limit {
-        pointer: write.pointer.clone(),
+        pointer: limit.pointer.clone(),
         file: directory.path().join(file),
-        value: value.to_owned(),
+        value,
         reason: reason(file, errno, directory),
         source: errno,
     }
@@ -189,22 +190,19 @@ fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
 pub(crate) struct Former(Vec<(usize, String, String)>);
 
 impl Former {
-    /// Reads the values that `writes` will change.
-    pub(crate) fn of(writes: &[FileWrite], target: Target<'_>) -> Self {
+    /// Reads the values that `limits` will change.
+    pub(crate) fn of(limits: &[Limit], target: Target<'_>) -> Self {
         let mut former = Vec::new();
-        for write in writes {
-            let mut tried = vec![(&write.file, &write.value)];
-            if let Missing::Otherwise { file, value } = &write.missing {
+        for limit in limits {
+            let mut tried = vec![(&*limit.file, &limit.value)];
+            if let Missing::Otherwise(file, value) = &limit.missing {
                 tried.push((file, value));
             }
-            let directory = &target.directories[write.group];
+            let directory = &target.directories[limit.group];
             for (file, value) in tried {
                 if let Ok(content) = directory.read(file) {
-                    former.push((
-                        write.group,
-                        file.clone(),
-                        self::former(file, value, &content),
-                    ));
+                    let content = self::former(file, &value.to_string(), &content);
+                    former.push((limit.group, file.to_owned(), content));
                     break;
                 }
             }

@@ -21,17 +21,8 @@ pub(super) fn cpu_weight(shares: u64) -> u64 {
 }
 
 /// io.weight (1 to 10000) for `blockIO.weight` (10 to 1000).
-pub(super) fn io_weight(weight: u16) -> u32 {
-    1 + u32::from(weight.saturating_sub(10)) * 9999 / 990
-}
-
-/// A number of bytes in the form of v2: -1 is "max".
-pub(super) fn bytes(limit: i64) -> String {
-    if limit < 0 {
-        "max".to_owned()
-    } else {
-        limit.to_string()
-    }
+pub(super) fn io_weight(weight: u64) -> u64 {
+    1 + weight.saturating_sub(10) * 9999 / 990
 }
 
 /// The name of a huge page size, given in KiB: the largest unit that divides it by 1024.

@@ -1,22 +1,7 @@
-//! An update, field by field: absent fields keep their value, and zero counts as absent where
-//! engines use it that way. Device rules of an update are ignored: engines send a deny-all rule
-//! with every update.
+//! An update, field by field: absent fields keep their value. Device rules of an update are
+//! ignored: engines send a deny-all rule with every update.
 
 use spec::container::{BlockIo, Cpu, Memory, Network, Resources, ThrottleDevice, WeightDevice};
-
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// The newer value if it is given and not zero.
-fn unless_zero<T: Default + PartialEq + Copy>(old: Option<T>, new: Option<T>) -> Option<T> {
-    new.filter(|value| !is_zero(value)).or(old)
-}
-
-fn unless_empty(old: &Option<String>, new: &Option<String>) -> Option<String> {
-    let given = new.as_ref().filter(|value| !value.is_empty());
-    given.or(old.as_ref()).cloned()
-}
 
 /// `old` with the elements of `new`; an element of `new` replaces the one with the same key.
 fn by_key<T: Clone, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -> Vec<T> {
@@ -26,18 +11,17 @@ fn by_key<T: Clone, K: PartialEq>(old: &[T], new: &[T], key: impl Fn(&T) -> K) -
 }
 
 fn memory(old: &Memory, new: &Memory) -> Memory {
-    let limit = unless_zero(old.limit, new.limit);
-    let swap = match (new.limit, unless_zero(None, new.swap)) {
+    let swap = match (new.limit, new.swap) {
         // Without a memory limit, memory and swap together have no limit either.
         (Some(..0), None) => Some(-1),
         (_, swap) => swap.or(old.swap),
     };
     Memory {
-        limit,
+        limit: new.limit.or(old.limit),
         swap,
-        reservation: unless_zero(old.reservation, new.reservation),
-        kernel: unless_zero(old.kernel, new.kernel),
-        kernel_tcp: unless_zero(old.kernel_tcp, new.kernel_tcp),
+        reservation: new.reservation.or(old.reservation),
+        kernel: new.kernel.or(old.kernel),
+        kernel_tcp: new.kernel_tcp.or(old.kernel_tcp),
         swappiness: new.swappiness.or(old.swappiness),
         disable_oom_killer: new.disable_oom_killer.or(old.disable_oom_killer),
         use_hierarchy: new.use_hierarchy.or(old.use_hierarchy),
@@ -47,14 +31,14 @@ fn memory(old: &Memory, new: &Memory) -> Memory {
 
 fn cpu(old: &Cpu, new: &Cpu) -> Cpu {
     Cpu {
-        shares: unless_zero(old.shares, new.shares),
-        quota: unless_zero(old.quota, new.quota),
+        shares: new.shares.or(old.shares),
+        quota: new.quota.or(old.quota),
         burst: new.burst.or(old.burst),
-        period: unless_zero(old.period, new.period),
-        realtime_runtime: unless_zero(old.realtime_runtime, new.realtime_runtime),
-        realtime_period: unless_zero(old.realtime_period, new.realtime_period),
-        cpus: unless_empty(&old.cpus, &new.cpus),
-        mems: unless_empty(&old.mems, &new.mems),
+        period: new.period.or(old.period),
+        realtime_runtime: new.realtime_runtime.or(old.realtime_runtime),
+        realtime_period: new.realtime_period.or(old.realtime_period),
+        cpus: new.cpus.clone().or_else(|| old.cpus.clone()),
+        mems: new.mems.clone().or_else(|| old.mems.clone()),
         idle: new.idle.or(old.idle),
     }
 }
@@ -65,8 +49,8 @@ fn block_io(old: &BlockIo, new: &BlockIo) -> BlockIo {
         by_key(old, new, |device| (device.major, device.minor))
     };
     BlockIo {
-        weight: unless_zero(old.weight, new.weight),
-        leaf_weight: unless_zero(old.leaf_weight, new.leaf_weight),
+        weight: new.weight.or(old.weight),
+        leaf_weight: new.leaf_weight.or(old.leaf_weight),
         weight_device: by_key(&old.weight_device, &new.weight_device, weight_key),
         throttle_read_bps: throttle(&old.throttle_read_bps, &new.throttle_read_bps),
         throttle_write_bps: throttle(&old.throttle_write_bps, &new.throttle_write_bps),
@@ -91,7 +75,7 @@ pub(crate) fn merge(stored: &Resources, update: &Resources) -> Resources {
         block_io: block_io(&stored.block_io, &update.block_io),
         hugepage_limits: by_key(&stored.hugepage_limits, &update.hugepage_limits, size_key),
         network: Network {
-            class_id: unless_zero(stored.network.class_id, update.network.class_id),
+            class_id: update.network.class_id.or(stored.network.class_id),
             priorities: by_key(
                 &stored.network.priorities,
                 &update.network.priorities,
@@ -111,13 +95,12 @@ pub(crate) fn companions(update: &Resources, merged: &Resources) -> Resources {
         ..update.clone()
     };
     let memory = &mut whole.memory;
-    if unless_zero(memory.limit, memory.swap).is_some_and(|value| value != 0) {
+    if memory.limit.or(memory.swap).is_some() {
         memory.limit = merged.memory.limit;
         memory.swap = merged.memory.swap;
     }
     let cpu = &mut whole.cpu;
-    let quota = unless_zero(None, cpu.quota).is_some();
-    if quota || unless_zero(None, cpu.period).is_some() {
+    if cpu.quota.is_some() || cpu.period.is_some() {
         cpu.quota = merged.cpu.quota;
         cpu.period = merged.cpu.period;
     }
@@ -151,17 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_update_and_zeroes_change_nothing() {
+    fn what_an_update_does_not_give_stays() {
         assert_eq!(merge(&stored(), &Resources::default()), stored());
-        // The values that an engine sends to update the quota.
         let mut update = Resources::default();
-        update.memory.limit = Some(0);
-        update.memory.reservation = Some(0);
-        update.memory.kernel = Some(0);
-        update.cpu.shares = Some(0);
         update.cpu.quota = Some(70_000);
-        update.cpu.period = Some(100_000);
-        update.block_io.weight = Some(0);
         let mut expected = stored();
         expected.cpu.quota = Some(70_000);
         assert_eq!(merge(&stored(), &update), expected);

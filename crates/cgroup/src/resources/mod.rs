@@ -1,8 +1,8 @@
-//! Limits: `linux.resources` becomes a flat list of file writes.
+//! Limits: `linux.resources` becomes a flat list of typed limits.
 //!
-//! [`lower`] is a pure function of the configuration and of the places of the controllers. It does
-//! all conversions between the specification's units (those of v1) and v2's. Zero means "no change"
-//! where engines send it for "not set". Device rules are not file writes: see `device`.
+//! [`lower`] is a pure function of the configuration and of the places of the controllers. The
+//! table of `table` has a row for each resource. A limit is written to a file of its group, and told
+//! to systemd as a property. Device rules are not limits: see `device`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,58 +12,51 @@
 mod apply;
 mod convert;
 mod merge;
+mod table;
 mod unified;
-mod v1;
-mod v2;
+mod value;
 
 pub(crate) use apply::{Former, Target, apply, check_before_update};
 pub(crate) use merge::{companions, merge};
+pub(crate) use table::Told;
+#[cfg(test)]
+pub(crate) use unified::limits;
+pub(crate) use value::Value;
 
-use spec::container::Resources;
-use spec::diagnostic::escape;
+use spec::container::{Memory, Resources};
 use spec::{Code, Diagnostic};
 use std::fs;
+use table::{ROWS, Row, Side};
 
 use crate::{Place, Version};
 
-/// One value for one file of a group.
+/// One limit: its value in the file of one group, and as properties of systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileWrite {
+pub(crate) struct Limit {
     /// The index of the group in the location's list.
-    pub group: usize,
+    pub(crate) group: usize,
     /// The file's name.
-    pub file: String,
-    /// One line, in the kernel's form.
-    pub value: String,
+    pub(crate) file: String,
+    pub(crate) value: Value,
     /// JSON pointer of the property that asks for it.
-    pub pointer: String,
+    pub(crate) pointer: String,
     /// The meaning if the kernel has no such file.
-    pub missing: Missing,
+    pub(crate) missing: Missing,
+    /// systemd's properties for it.
+    pub(crate) properties: &'static [Told],
 }
 
 /// What happens if the kernel lacks a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// The limit cannot be set.
     Fails,
     /// There is nothing to limit.
     IsFine,
-    /// Another file does the same.
-    Otherwise {
-        /// Its name.
-        file: String,
-        /// In that file's unit.
-        value: String,
-    },
+    /// This file does the same, with this value.
+    Otherwise(&'static str, Value),
     /// The property has lost its meaning with newer kernels.
     IsObsolete,
-}
-
-/// Whether the groups are new. A new group has the kernel's defaults, which need no write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    New,
-    Running,
 }
 
 /// The container's group for each controller.
@@ -82,44 +75,10 @@ pub(crate) struct Controllers {
 /// The result of lowering `linux.resources`.
 #[derive(Debug, Default)]
 pub(crate) struct Lowered {
-    /// The writes, in an order that new groups accept.
-    pub(crate) writes: Vec<FileWrite>,
+    /// The limits, in an order that new groups accept.
+    pub(crate) limits: Vec<Limit>,
     /// Warnings: properties that engines send to every host and that this host does not support.
     pub(crate) warnings: Vec<Diagnostic>,
-}
-
-/// How the properties of one controller are lowered for one interface.
-pub(crate) struct Sink<'a> {
-    group: usize,
-    stage: Stage,
-    lowered: &'a mut Lowered,
-}
-
-impl Sink<'_> {
-    fn write(&mut self, file: impl Into<String>, value: impl ToString, pointer: impl Into<String>) {
-        self.write_or(file, value, pointer, Missing::Fails);
-    }
-
-    fn write_or(
-        &mut self,
-        file: impl Into<String>,
-        value: impl ToString,
-        pointer: impl Into<String>,
-        missing: Missing,
-    ) {
-        self.lowered.writes.push(FileWrite {
-            group: self.group,
-            file: file.into(),
-            value: value.to_string(),
-            pointer: pointer.into(),
-            missing,
-        });
-    }
-
-    fn warn(&mut self, pointer: &str, message: &str) {
-        let problem = Diagnostic::new(Code::Unsupported, pointer, message);
-        self.lowered.warnings.push(problem);
-    }
 }
 
 impl Controllers {
@@ -144,14 +103,20 @@ impl Controllers {
         found
     }
 
-    fn v1(&self, controller: &str) -> Option<usize> {
-        let found = self.v1.iter().find(|(name, _group)| name == controller);
-        found.map(|(_name, group)| *group)
-    }
-
-    fn v2(&self, controller: &str) -> Option<usize> {
-        let is_there = self.v2.iter().any(|name| name == controller);
-        self.unified.filter(|_group| is_there)
+    /// The group that has the controller with these names on v1 and v2, and its interface.
+    fn find(&self, (v1, v2): (&str, &str)) -> (Option<usize>, Version) {
+        let found = self.v1.iter().find(|(name, _group)| name == v1);
+        if let Some((_name, group)) = found {
+            return (Some(*group), Version::V1);
+        }
+        let unified = self
+            .unified
+            .filter(|_| self.v2.iter().any(|name| name == v2));
+        let is_v2 = self.unified == Some(0) && self.v1.is_empty();
+        match unified.is_some() || is_v2 {
+            true => (unified, Version::V2),
+            false => (None, Version::V1),
+        }
     }
 }
 
@@ -172,22 +137,7 @@ pub(crate) fn page_sizes() -> Vec<String> {
     sizes.collect()
 }
 
-type Lower = fn(&mut Sink<'_>, &Resources) -> Result<(), Diagnostic>;
-
-/// A controller, by its names on both interfaces, and how its properties are written there.
-const CONTROLLERS: &[(&str, &str, Lower, Lower)] = &[
-    ("memory", "memory", v1::memory, v2::memory),
-    ("cpu", "cpu", v1::cpu, v2::cpu),
-    ("cpuset", "cpuset", cpuset, cpuset),
-    ("pids", "pids", pids, pids),
-    ("blkio", "io", v1::block_io, v2::block_io),
-    ("hugetlb", "hugetlb", v1::huge_pages, v2::huge_pages),
-    ("net_cls", "net_cls", v1::class_id, v2::class_id),
-    ("net_prio", "net_prio", v1::priorities, v2::priorities),
-    ("rdma", "rdma", rdma, rdma),
-];
-
-/// Converts limits to writes.
+/// Converts `resources` to limits.
 ///
 /// # Errors
 /// Contradictions, values that have no counterpart on v2, and a controller that the host lacks;
@@ -195,36 +145,70 @@ const CONTROLLERS: &[(&str, &str, Lower, Lower)] = &[
 pub(crate) fn lower(
     resources: &Resources,
     controllers: &Controllers,
-    stage: Stage,
 ) -> Result<Lowered, Diagnostic> {
     let mut lowered = Lowered::default();
+    check_swap(&resources.memory)?;
     check_page_sizes(resources, controllers)?;
-    for (v1_name, v2_name, lower_v1, lower_v2) in CONTROLLERS {
-        let (group, lower) = match (controllers.v1(v1_name), controllers.v2(v2_name)) {
-            (Some(group), _) => (Some(group), lower_v1),
-            (None, Some(group)) => (Some(group), lower_v2),
-            (None, None) if controllers.unified == Some(0) && controllers.v1.is_empty() => {
-                (None, lower_v2)
-            }
-            (None, None) => (None, lower_v1),
-        };
-        let before = lowered.writes.len();
-        let mut sink = Sink {
-            group: group.unwrap_or_default(),
-            stage,
-            lowered: &mut lowered,
-        };
-        lower(&mut sink, resources)?;
-        if group.is_none() {
-            let is_needed = |write: &&FileWrite| write.missing != Missing::IsFine;
-            if let Some(write) = lowered.writes[before..].iter().find(is_needed) {
-                return Err(no_controller(v1_name, v2_name, &write.pointer, controllers));
-            }
-            lowered.writes.truncate(before);
-        }
+    for row in ROWS {
+        lower_row(row, resources, controllers, &mut lowered)?;
     }
     unified::lower(resources, controllers, &mut lowered)?;
     Ok(lowered)
+}
+
+/// The specification requires an error if a property has no counterpart. Engines send some of these
+/// properties to every host, so they cause only warnings.
+fn lower_row(
+    row: &Row,
+    resources: &Resources,
+    controllers: &Controllers,
+    lowered: &mut Lowered,
+) -> Result<(), Diagnostic> {
+    const NOWHERE: &str = "has no counterpart in cgroup v2";
+    let (group, version) = controllers.find(row.controller);
+    let side = match version {
+        Version::V1 => &row.v1,
+        Version::V2 => &row.v2,
+    };
+    for item in (row.of)(resources, version) {
+        let pointer = format!("/linux/resources/{}{}", row.pointer, item.at);
+        let mut value = item.value;
+        let mut missing = (row.missing)(&value);
+        let file = match side {
+            Side::File(file) => file.replace("{}", &item.part),
+            Side::Keyed(file, of_side) => {
+                if let Value::Device { key, .. } = &mut value {
+                    *key = of_side;
+                }
+                (*file).to_owned()
+            }
+            Side::Either(file, other, convert) => {
+                missing = Missing::Otherwise(other, convert(&value));
+                (*file).to_owned()
+            }
+            Side::Ignored => {
+                let message = format!("{NOWHERE} and is ignored");
+                let problem = Diagnostic::new(Code::Unsupported, pointer, message);
+                lowered.warnings.push(problem);
+                break;
+            }
+            Side::Refused => return Err(Diagnostic::new(Code::Unsupported, pointer, NOWHERE)),
+            Side::Elsewhere => continue,
+        };
+        match group {
+            Some(group) => lowered.limits.push(Limit {
+                group,
+                file,
+                value,
+                pointer,
+                missing,
+                properties: row.properties,
+            }),
+            None if missing == Missing::IsFine => {}
+            None => return Err(no_controller(row.controller, &pointer, controllers)),
+        }
+    }
+    Ok(())
 }
 
 /// Whether `resources` set any limit. Device rules do not count: an ordinary user has no permission
@@ -233,21 +217,16 @@ pub(crate) fn is_limited(resources: &Resources) -> bool {
     let sizes = resources.hugepage_limits.iter();
     let everything = Controllers {
         v1: Vec::new(),
-        v2: CONTROLLERS
-            .iter()
-            .map(|(_v1, v2, ..)| (*v2).to_owned())
-            .collect(),
+        v2: ROWS.iter().map(|row| row.controller.1.to_owned()).collect(),
         unified: Some(0),
         page_sizes: sizes.map(|(size, _limit)| size.clone()).collect(),
     };
-    let needs = |write: &FileWrite| write.missing != Missing::IsFine;
-    lower(resources, &everything, Stage::New)
-        .map_or(true, |lowered| lowered.writes.iter().any(needs))
+    let needs = |limit: &Limit| limit.missing != Missing::IsFine;
+    lower(resources, &everything).map_or(true, |lowered| lowered.limits.iter().any(needs))
 }
 
 fn no_controller(
-    v1_name: &str,
-    v2_name: &str,
+    (v1_name, v2_name): (&str, &str),
     pointer: &str,
     controllers: &Controllers,
 ) -> Diagnostic {
@@ -277,52 +256,23 @@ fn check_page_sizes(resources: &Resources, controllers: &Controllers) -> Result<
     Ok(())
 }
 
-/// The same files on both interfaces.
-fn cpuset(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
-    let sets = [
-        ("cpus", "cpuset.cpus", &resources.cpu.cpus),
-        ("mems", "cpuset.mems", &resources.cpu.mems),
-    ];
-    for (name, file, set) in sets {
-        if let Some(list) = set.as_deref().filter(|list| !list.is_empty()) {
-            sink.write(file, list, format!("/linux/resources/cpu/{name}"));
-        }
-    }
-    Ok(())
-}
-
-/// -1 is no limit; 0 becomes the smallest possible limit, since a container has at least one
-/// process.
-fn pids(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
-    let (value, missing) = match resources.pids_limit {
-        None => return Ok(()),
-        Some(..0) => ("max".to_owned(), Missing::IsFine),
-        Some(limit) => (limit.max(1).to_string(), Missing::Fails),
+/// `swap` is memory and swap together, on both interfaces.
+fn check_swap(memory: &Memory) -> Result<(), Diagnostic> {
+    let problem = |message: &str| {
+        let pointer = "/linux/resources/memory/swap";
+        Err(Diagnostic::new(Code::Conflict, pointer, message))
     };
-    sink.write_or("pids.max", value, "/linux/resources/pids/limit", missing);
-    Ok(())
-}
-
-fn rdma(sink: &mut Sink<'_>, resources: &Resources) -> Result<(), Diagnostic> {
-    for (device, limits) in &resources.rdma {
-        let pointer = format!("/linux/resources/rdma/{}", escape(device));
-        if device.is_empty() || device.contains(char::is_whitespace) {
-            let message = format!("{device:?} is not the name of a device");
-            return Err(Diagnostic::new(Code::Range, pointer, message));
+    match (memory.limit, memory.swap) {
+        (_, None | Some(..0)) => Ok(()),
+        (None | Some(..0), Some(_swap)) => {
+            problem("memory and swap together cannot be limited without a limit on memory")
+                .map_err(|problem| problem.hint("set /linux/resources/memory/limit too"))
         }
-        let handles = limits
-            .hca_handles
-            .map(|limit| format!(" hca_handle={limit}"));
-        let objects = limits
-            .hca_objects
-            .map(|limit| format!(" hca_object={limit}"));
-        if handles.is_none() && objects.is_none() {
-            continue;
-        }
-        let (handles, objects) = (handles.unwrap_or_default(), objects.unwrap_or_default());
-        sink.write("rdma.max", format!("{device}{handles}{objects}"), pointer);
+        (Some(limit), Some(swap)) if swap < limit => problem(&format!(
+            "{swap} bytes of memory and swap together are less than the {limit} of memory"
+        )),
+        (Some(_limit), Some(_swap)) => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Each property as the writes of both interfaces, with the specification's own examples.
+//! Each property as the limits of both interfaces, with the specification's own examples.
 
 use super::*;
 use spec::container::{Rdma, ThrottleDevice, WeightDevice};
@@ -31,18 +31,18 @@ fn resources(change: impl FnOnce(&mut Resources)) -> Resources {
     resources
 }
 
-/// The writes as "file=value" words.
+/// The limits as "file=value" words.
 fn on(controllers: &Controllers, resources: &Resources) -> Vec<String> {
-    let lowered = lower(resources, controllers, Stage::New).unwrap();
+    let lowered = lower(resources, controllers).unwrap();
     let words = lowered
-        .writes
+        .limits
         .iter()
-        .map(|write| format!("{}={}", write.file, write.value));
+        .map(|limit| format!("{}={}", limit.file, limit.value));
     words.collect()
 }
 
 fn refused(controllers: &Controllers, resources: &Resources) -> Diagnostic {
-    lower(resources, controllers, Stage::New).unwrap_err()
+    lower(resources, controllers).unwrap_err()
 }
 
 /// config-linux.md#memory: the example.
@@ -67,6 +67,7 @@ fn the_memory_example_on_v1() {
         "memory.kmem.limit_in_bytes=-1",
         "memory.kmem.tcp.limit_in_bytes=-1",
         "memory.swappiness=0",
+        "memory.oom_control=0",
     ];
     assert_eq!(on(&v1(), &memory_example()), expected);
 }
@@ -79,7 +80,7 @@ fn the_memory_example_on_v2() {
         "memory.low=536870912",
     ];
     assert_eq!(on(&v2(), &memory_example()), expected);
-    let lowered = lower(&memory_example(), &v2(), Stage::New).unwrap();
+    let lowered = lower(&memory_example(), &v2()).unwrap();
     let warned: Vec<_> = lowered
         .warnings
         .iter()
@@ -94,20 +95,32 @@ fn the_memory_example_on_v2() {
 
 #[test]
 fn swap_is_memory_and_swap_together() {
-    let cases: [(i64, i64, &[&str]); 6] = [
-        (100, 300, &["memory.swap.max=200", "memory.max=100"]),
-        (100, -1, &["memory.swap.max=max", "memory.max=100"]),
-        (100, 0, &["memory.max=100"]),
-        (-1, -1, &["memory.swap.max=max", "memory.max=max"]),
-        (-1, 0, &["memory.max=max"]),
-        (0, -1, &["memory.swap.max=max"]),
+    let cases: [(Option<i64>, Option<i64>, &[&str]); 6] = [
+        (
+            Some(100),
+            Some(300),
+            &["memory.swap.max=200", "memory.max=100"],
+        ),
+        (
+            Some(100),
+            Some(-1),
+            &["memory.swap.max=max", "memory.max=100"],
+        ),
+        (Some(100), None, &["memory.max=100"]),
+        (
+            Some(-1),
+            Some(-1),
+            &["memory.swap.max=max", "memory.max=max"],
+        ),
+        (Some(-1), None, &["memory.max=max"]),
+        (None, Some(-1), &["memory.swap.max=max"]),
     ];
     for (limit, swap, expected) in cases {
         let asked = resources(|r| {
-            r.memory.limit = Some(limit);
-            r.memory.swap = Some(swap);
+            r.memory.limit = limit;
+            r.memory.swap = swap;
         });
-        assert_eq!(on(&v2(), &asked), expected, "{limit} {swap}");
+        assert_eq!(on(&v2(), &asked), expected, "{limit:?} {swap:?}");
     }
     for (limit, swap) in [(Some(200), 100), (None, 100), (Some(-1), 100)] {
         let asked = resources(|r| {
@@ -125,17 +138,11 @@ fn swap_is_memory_and_swap_together() {
 
 #[test]
 fn an_unlimited_update_of_memory_unlimits_swap() {
-    let asked = resources(|r| r.memory.limit = Some(-1));
-    let files = |controllers: &Controllers| {
-        let lowered = lower(&asked, controllers, Stage::Running).unwrap();
-        lowered
-            .writes
-            .into_iter()
-            .map(|write| write.value)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(files(&v1()), ["-1", "-1"]);
-    assert_eq!(files(&v2()), ["max", "max"]);
+    let change = resources(|r| r.memory.limit = Some(-1));
+    let whole = companions(&change, &merge(&Resources::default(), &change));
+    let expected = ["memory.limit_in_bytes=-1", "memory.memsw.limit_in_bytes=-1"];
+    assert_eq!(on(&v1(), &whole), expected);
+    assert_eq!(on(&v2(), &whole), ["memory.swap.max=max", "memory.max=max"]);
 }
 
 /// config-linux.md#cpu: the example, and the newer properties.
@@ -175,7 +182,7 @@ fn the_cpu_example() {
     ];
     assert_eq!(on(&v1(), &realtime), expected);
     let problem = refused(&v2(), &realtime);
-    assert_eq!(problem.pointer, "/linux/resources/cpu/realtimeRuntime");
+    assert_eq!(problem.pointer, "/linux/resources/cpu/realtimePeriod");
 }
 
 #[test]
@@ -185,7 +192,6 @@ fn quota_and_period_share_a_file_on_v2() {
         (Some(-1), None, "cpu.max=max 100000"),
         (Some(-7), Some(20_000), "cpu.max=max 20000"),
         (None, Some(20_000), "cpu.max=max 20000"),
-        (Some(0), Some(20_000), "cpu.max=max 20000"),
     ];
     for (quota, period, expected) in cases {
         let asked = resources(|r| {
@@ -250,9 +256,9 @@ fn the_block_io_example() {
         r.block_io.throttle_read_bps = throttle(0, 600);
         r.block_io.throttle_write_iops = throttle(16, 300);
     });
-    let lowered = lower(&asked, &v2(), Stage::New).unwrap();
-    let second = |index: usize| match &lowered.writes[index].missing {
-        Missing::Otherwise { file, value } => format!("{file}={value}"),
+    let lowered = lower(&asked, &v2()).unwrap();
+    let second = |index: usize| match &lowered.limits[index].missing {
+        Missing::Otherwise(file, value) => format!("{file}={value}"),
         other => panic!("{other:?}"),
     };
     assert_eq!(second(0), "io.weight=default 1");
@@ -272,8 +278,8 @@ fn the_block_io_example() {
         "blkio.weight=10",
         "blkio.leaf_weight=10",
         "blkio.weight_device=8:0 500",
-        "blkio.leaf_weight_device=8:0 300",
         "blkio.weight_device=8:16 500",
+        "blkio.leaf_weight_device=8:0 300",
         "blkio.throttle.read_bps_device=8:0 600",
         "blkio.throttle.write_iops_device=8:16 300",
     ];
@@ -298,8 +304,8 @@ fn the_huge_page_example() {
     });
     let expected = [
         "hugetlb.2MB.max=209715200",
-        "hugetlb.2MB.rsvd.max=209715200",
         "hugetlb.64KB.max=1000000",
+        "hugetlb.2MB.rsvd.max=209715200",
         "hugetlb.64KB.rsvd.max=1000000",
     ];
     assert_eq!(on(&v2(), &asked), expected);
@@ -328,8 +334,8 @@ fn the_network_example() {
         "net_prio.ifpriomap=eth1 1000",
     ];
     assert_eq!(on(&v1(), &asked), expected);
-    let lowered = lower(&asked, &v2(), Stage::New).unwrap();
-    assert_eq!((lowered.writes.len(), lowered.warnings.len()), (0, 2));
+    let lowered = lower(&asked, &v2()).unwrap();
+    assert_eq!((lowered.limits.len(), lowered.warnings.len()), (0, 2));
 }
 
 /// config-linux.md#rdma: the example.
@@ -373,8 +379,10 @@ fn the_unified_example() {
     });
     let expected = [
         "hugetlb.1GB.max=1073741824",
-        "io.max=259:0 rbps=2097152 wiops=120",
-        "io.max=253:0 rbps=2097152 wiops=120",
+        "io.max=259:0 rbps=2097152",
+        "io.max=259:0 wiops=120",
+        "io.max=253:0 rbps=2097152",
+        "io.max=253:0 wiops=120",
     ];
     assert_eq!(on(&v2(), &asked), expected);
     let problem = refused(&v1(), &asked);
@@ -433,12 +441,10 @@ fn what_engines_send_for_nothing_needs_no_controller() {
     // docker 20.10, without any limit.
     let asked = resources(|r| {
         r.memory.disable_oom_killer = Some(false);
-        r.cpu.shares = Some(0);
-        r.block_io.weight = Some(0);
         r.pids_limit = Some(-1);
     });
     assert!(on(&none, &asked).is_empty());
-    assert_eq!(on(&v1(), &asked), ["pids.max=max"]);
+    assert_eq!(on(&v1(), &asked), ["memory.oom_control=0", "pids.max=max"]);
     assert!(!is_limited(&asked));
     assert!(is_limited(&resources(|r| r.pids_limit = Some(5))));
     assert!(is_limited(&memory_example()));
@@ -481,11 +487,11 @@ fn a_hybrid_host_takes_from_v2_what_v1_lacks() {
         r.hugepage_limits = vec![("2MB".to_owned(), 4 << 20)];
         r.pids_limit = Some(5);
     });
-    let lowered = lower(&asked, &hybrid, Stage::New).unwrap();
+    let lowered = lower(&asked, &hybrid).unwrap();
     let places: Vec<_> = lowered
-        .writes
+        .limits
         .iter()
-        .map(|write| (write.group, &*write.file))
+        .map(|limit| (limit.group, &*limit.file))
         .collect();
     let expected = [
         (0, "pids.max"),
@@ -493,4 +499,39 @@ fn a_hybrid_host_takes_from_v2_what_v1_lacks() {
         (7, "hugetlb.2MB.rsvd.max"),
     ];
     assert_eq!(places, expected);
+}
+
+/// What a user writes for a file is typed where systemd has a property, and stays what it is
+/// elsewhere.
+#[test]
+fn a_line_of_a_user_is_typed_and_written_with_the_same_meaning() {
+    let table = [
+        ("memory.high", "64M", "67108864"),
+        ("memory.high", "max", "max"),
+        ("memory.high", "many", "many"),
+        ("memory.high", "1kB", "1kB"),
+        ("pids.max", "1k", "1k"),
+        ("io.max", "8:0 rbps=1M", "8:0 rbps=1M"),
+        ("cpu.max", "5000 10000", "5000 10000"),
+        ("cpu.max", "5000", "5000"),
+        ("cpu.max", "max", "max"),
+        ("cpu.max", "5 0", "5 0"),
+        ("cpuset.cpus", "0-31:2/4", "0-31:2/4"),
+        ("io.weight", "default 50", "default 50"),
+        ("io.weight", "50", "50"),
+        ("io.weight", "8:0 50", "8:0 50"),
+        ("io.weight", "8:0 default", "8:0 default"),
+        ("io.max", "8:0 riops=max", "8:0 riops=max"),
+        ("io.max", "8:0 rbps=5 odd=6", "8:0 rbps=5 odd=6"),
+        ("io.max", "8:0", "8:0"),
+        ("io.latency", "8:0 target=75", "8:0 target=75"),
+        ("io.bfq.weight", "8:0 7", "8:0 7"),
+    ];
+    for (file, line, written) in table {
+        let values = Value::parse(file, line);
+        let [value] = &values[..] else {
+            panic!("{file} {line}: {values:?}");
+        };
+        assert_eq!(value.to_string(), written, "{file} {line}");
+    }
 }

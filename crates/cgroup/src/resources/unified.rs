@@ -1,11 +1,10 @@
-//! `linux.resources.unified`: files of cgroup v2 by name, written as they are, after everything
-//! else.
+//! `linux.resources.unified`: files of cgroup v2 by name, written after everything else.
 
 use spec::container::Resources;
 use spec::diagnostic::escape;
 use spec::{Code, Diagnostic};
 
-use super::{Controllers, FileWrite, Lowered, Missing};
+use super::{Controllers, Limit, Lowered, Missing, Value, table};
 
 /// Files that act on processes or on the tree and set no limit; only the runtime writes them.
 const RESERVED: &[&str] = &[
@@ -63,15 +62,29 @@ pub(super) fn lower(
             return Err(problem(Code::Host, message)
                 .hint(format!("this host has {:?}", controllers.v2.join(" "))));
         }
-        for line in value.lines().filter(|line| !line.is_empty()) {
-            lowered.writes.push(FileWrite {
-                group,
-                file: file.clone(),
-                value: line.to_owned(),
-                pointer: pointer.clone(),
-                missing: Missing::Fails,
-            });
-        }
+        let lines = value.lines().filter(|line| !line.is_empty());
+        let found = lines.flat_map(|line| limits(group, file, line, &pointer));
+        lowered.limits.extend(found);
     }
     Ok(())
+}
+
+/// The limits in one line for a file.
+pub(crate) fn limits(group: usize, file: &str, line: &str, pointer: &str) -> Vec<Limit> {
+    let values = Value::parse(file, line).into_iter();
+    let limit = |value| {
+        let key = match &value {
+            Value::Device { key, .. } => key,
+            _ => "",
+        };
+        Limit {
+            group,
+            file: file.to_owned(),
+            properties: table::properties(file, key),
+            value,
+            pointer: pointer.to_owned(),
+            missing: Missing::Fails,
+        }
+    };
+    values.map(limit).collect()
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::device::Devices;
 use crate::hierarchy::{membership, read_text};
-use crate::resources::FileWrite;
+use crate::resources::Limit;
 use crate::{Error, name::UnitName};
 use kernel::errno::chain;
 
@@ -206,8 +206,8 @@ impl Scope {
     }
 
     /// Adds the limits and the device rules as properties.
-    pub(crate) fn limit(&mut self, writes: &[FileWrite], devices: Option<&Devices>) {
-        self.limits = properties(writes, self.version);
+    pub(crate) fn limit(&mut self, limits: &[Limit], devices: Option<&Devices>) {
+        self.limits = properties(limits, self.version);
         if let (Instance::System, Some(devices)) = (self.unit.instance, devices) {
             self.limits.extend(device_properties(devices));
         }
@@ -309,10 +309,10 @@ pub(crate) struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// Tells systemd the new values, so that it does not write the former values again later.
-    pub(crate) fn tell(unit: &'a Unit, writes: &[FileWrite]) -> Result<Self, Error> {
+    pub(crate) fn tell(unit: &'a Unit, limits: &[Limit]) -> Result<Self, Error> {
         let mut manager = unit.manager(PATIENCE.answer)?;
         let version = manager.version()?;
-        let mut new = properties(writes, version);
+        let mut new = properties(limits, version);
         // systemd accepts it only with a new unit; locule writes the file.
         new.retain(|property| property.name != "OOMPolicy");
         let former = manager.current(&unit.name, &new)?;

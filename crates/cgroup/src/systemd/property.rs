@@ -1,13 +1,13 @@
 //! Limits as properties of a unit.
 //!
-//! Every value for a cgroup file is also set as a property of systemd, by a table of files and
-//! properties. systemd rewrites the files of its units at every daemon-reload, so only values that
-//! it knows survive. Values without a property are only written to the files. Source:
+//! A limit is written to its file, and set as the properties that its row in the table of resources
+//! names. systemd rewrites the files of its units at every daemon-reload, so only values that it
+//! knows survive. Limits without a property are only written to the files. Source:
 //! org.freedesktop.systemd1(5), systemd.resource-control(5).
 
 use dbus::Value;
 
-use crate::resources::{FileWrite, Missing};
+use crate::resources::{self, Limit, Missing};
 
 /// A property of a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,68 +31,19 @@ impl Property {
 /// The weight of a group that is not idle. See sched_group_set_idle() in Linux.
 const BUSY: u64 = 100;
 
-/// `None`: this value is only written to the file.
-type Convert = fn(&FileWrite) -> Option<Value>;
-
-/// A file, the corresponding property, the first version of systemd that has it, and its value.
-type Row = (&'static str, &'static str, u32, Convert);
-
-const ROWS: &[Row] = &[
-    ("memory.max", "MemoryMax", 231, limit),
-    ("memory.high", "MemoryHigh", 231, limit),
-    ("memory.low", "MemoryLow", 231, limit),
-    ("memory.min", "MemoryMin", 240, limit),
-    ("memory.swap.max", "MemorySwapMax", 232, limit),
-    ("memory.zswap.max", "MemoryZSwapMax", 253, limit),
-    ("memory.oom.group", "OOMPolicy", 253, policy),
-    ("cpu.weight", "CPUWeight", 232, limit),
-    ("cpu.idle", "CPUWeight", 252, idle),
-    ("cpu.max", "CPUQuotaPerSecUSec", 213, quota),
-    ("cpu.max", "CPUQuotaPeriodUSec", 242, period),
-    ("cpuset.cpus", "AllowedCPUs", 244, bits),
-    ("cpuset.mems", "AllowedMemoryNodes", 244, bits),
-    ("pids.max", "TasksMax", 227, limit),
-    ("io.bfq.weight", "IOWeight", 230, |write| {
-        weight(otherwise(write)?)
-    }),
-    ("io.bfq.weight", "IODeviceWeight", 230, |write| {
-        device_weight(otherwise(write)?)
-    }),
-    ("io.weight", "IOWeight", 230, |write| weight(&write.value)),
-    ("io.weight", "IODeviceWeight", 230, |write| {
-        device_weight(&write.value)
-    }),
-    ("io.max", "IOReadBandwidthMax", 230, |write| {
-        device_limit(write, "rbps")
-    }),
-    ("io.max", "IOWriteBandwidthMax", 230, |write| {
-        device_limit(write, "wbps")
-    }),
-    ("io.max", "IOReadIOPSMax", 230, |write| {
-        device_limit(write, "riops")
-    }),
-    ("io.max", "IOWriteIOPSMax", 230, |write| {
-        device_limit(write, "wiops")
-    }),
-    ("io.latency", "IODeviceLatencyTargetUSec", 240, |write| {
-        device_limit(write, "target")
-    }),
-];
-
-/// The properties for `writes` in a systemd of `version`. If a property gets two values the later
+/// The properties for `limits` in a systemd of `version`. If a property gets two values the later
 /// one counts; lists of devices are joined.
-pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
+pub(crate) fn properties(limits: &[Limit], version: u32) -> Vec<Property> {
     let mut found: Vec<Property> = Vec::new();
-    for write in writes {
-        let rows = ROWS.iter().filter(|(file, ..)| *file == write.file);
-        for (_file, name, since, convert) in rows {
-            let Some(value) = convert(write) else {
+    for limit in limits {
+        for (name, since) in limit.properties {
+            let Some(value) = convert(name, limit) else {
                 continue;
             };
             if version < *since {
                 tracing::debug!(
                     "{}: systemd {version} has no property {name}; only the file is written",
-                    write.pointer
+                    limit.pointer
                 );
                 continue;
             }
@@ -101,12 +52,12 @@ pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
                 (Some(Value::Array(element, items)), Value::Array(_, more)) if element != "y" => {
                     items.extend(more);
                 }
-                (Some(_weight), Value::U64(BUSY)) if write.file == "cpu.idle" => {}
+                (Some(_weight), Value::U64(BUSY)) if limit.file == "cpu.idle" => {}
                 (Some(earlier), value) => *earlier = value,
                 (None, value) => found.push(Property {
                     name: (*name).to_owned(),
                     value,
-                    pointer: write.pointer.clone(),
+                    pointer: limit.pointer.clone(),
                 }),
             }
         }
@@ -114,77 +65,64 @@ pub(crate) fn properties(writes: &[FileWrite], version: u32) -> Vec<Property> {
     found
 }
 
-/// The number in `text` as the kernel reads it; it may have a unit (a power of 1024). "max" is the
-/// largest.
-fn number(text: &str) -> Option<u64> {
-    if text == "max" {
-        return Some(u64::MAX);
-    }
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match text.get(digits.len()..)? {
-        "" => 0,
-        "k" | "K" => 10,
-        "m" | "M" => 20,
-        "g" | "G" => 30,
-        "t" | "T" => 40,
-        _ => return None,
+/// The value of the property `name`. `None`: this value is only written to the file.
+fn convert(name: &str, limit: &Limit) -> Option<Value> {
+    use resources::Value::{Device, List, Number, Quota, Text, Unlimited};
+    let value = match &limit.missing {
+        // The weights of io.weight are systemd's.
+        Missing::Otherwise(_file, value) => value,
+        _ => &limit.value,
     };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-fn limit(write: &FileWrite) -> Option<Value> {
-    number(&write.value).map(Value::U64)
-}
-
-/// For systemd a weight of 0 means idle. A group that is no longer idle gets the kernel's default
-/// weight, unless cpu.weight is given.
-fn idle(write: &FileWrite) -> Option<Value> {
-    match &*write.value {
-        "1" => Some(Value::U64(0)),
-        "0" => Some(Value::U64(BUSY)),
-        _ => None,
-    }
-}
-
-fn policy(write: &FileWrite) -> Option<Value> {
-    match &*write.value {
-        "0" => Some(Value::text("continue")),
-        "1" => Some(Value::text("kill")),
-        _ => None,
+    match (name, value) {
+        // For systemd a weight of 0 means idle. A group that is no longer idle gets the kernel's
+        // default weight, unless cpu.weight is given.
+        (_, Number(idle)) if limit.file == "cpu.idle" => match idle {
+            0 => Some(Value::U64(BUSY)),
+            1 => Some(Value::U64(0)),
+            _ => None,
+        },
+        ("OOMPolicy", Number(0)) => Some(Value::text("continue")),
+        ("OOMPolicy", Number(1)) => Some(Value::text("kill")),
+        ("OOMPolicy" | "IODeviceWeight", Number(_) | Unlimited(_)) => None,
+        (_, Number(number)) => Some(Value::U64(*number)),
+        (_, Unlimited(_)) => Some(Value::U64(u64::MAX)),
+        ("CPUQuotaPeriodUSec", Quota { period, .. }) => period.map(Value::U64),
+        (_, Quota { quota, period }) => each_second(*quota, period.unwrap_or(100_000)),
+        (_, List(list)) => bits(list),
+        ("IOWeight", Device { device, value, .. }) => match device {
+            None => value.map(Value::U64),
+            Some(_) => None,
+        },
+        (_, Device { device, value, .. }) => {
+            let (major, minor) = (*device)?;
+            let path = Value::Str(format!("/dev/block/{major}:{minor}"));
+            let pair = Value::Struct(vec![path, Value::U64(value.unwrap_or(u64::MAX))]);
+            Some(Value::Array("(st)".to_owned(), vec![pair]))
+        }
+        (_, Text(_)) => None,
     }
 }
 
 /// Microseconds of each second. systemd keeps whole percents. Other values are rounded up, so that
 /// no group gets less than requested.
-fn quota(write: &FileWrite) -> Option<Value> {
+fn each_second(quota: Option<u64>, period: u64) -> Option<Value> {
     const SECOND: u64 = 1_000_000;
     const PERCENT: u64 = SECOND / 100;
-    let mut words = write.value.split_whitespace();
-    let quota = words.next()?;
-    if quota == "max" {
+    let Some(quota) = quota else {
         return Some(Value::U64(u64::MAX));
-    }
-    let quota: u64 = quota.parse().ok()?;
-    let period: u64 = words
-        .next()
-        .map_or(Some(100_000), |word| word.parse().ok())?;
+    };
     let each_second = quota.checked_mul(SECOND)?.checked_div(period)?;
     Some(Value::U64(
         each_second.next_multiple_of(PERCENT).max(PERCENT),
     ))
 }
 
-fn period(write: &FileWrite) -> Option<Value> {
-    let period = write.value.split_whitespace().nth(1)?;
-    period.parse().ok().map(Value::U64)
-}
-
 /// A list as "0-3,7", as bits: the first is the lowest of the first byte.
-fn bits(write: &FileWrite) -> Option<Value> {
+fn bits(list: &str) -> Option<Value> {
     /// More CPUs than a kernel can have.
     const MOST: usize = 1 << 16;
     let mut bytes: Vec<u8> = Vec::new();
-    for part in write.value.split(',').map(str::trim) {
+    for part in list.split(',').map(str::trim) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
         if first > last || last >= MOST {
@@ -198,66 +136,19 @@ fn bits(write: &FileWrite) -> Option<Value> {
     Some(Value::bytes(&bytes))
 }
 
-/// The value for io.weight of a write to io.bfq.weight.
-fn otherwise(write: &FileWrite) -> Option<&str> {
-    match &write.missing {
-        Missing::Otherwise { file, value } if file == "io.weight" => Some(value),
-        _ => None,
-    }
-}
-
-/// "N" or "default N"
-fn weight(value: &str) -> Option<Value> {
-    let number = value.strip_prefix("default ").unwrap_or(value);
-    number.parse().ok().map(Value::U64)
-}
-
-/// The path of the node of a device such as "8:0".
-fn device(number: &str) -> Option<Value> {
-    let (major, minor) = number.split_once(':')?;
-    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-    Some(Value::Str(format!("/dev/block/{major}:{minor}")))
-}
-
-fn for_device(number: &str, value: u64) -> Option<Value> {
-    let pair = Value::Struct(vec![device(number)?, Value::U64(value)]);
-    Some(Value::Array("(st)".to_owned(), vec![pair]))
-}
-
-/// "8:0 N"
-fn device_weight(value: &str) -> Option<Value> {
-    let (number, weight) = value.split_once(' ')?;
-    for_device(number, weight.parse().ok()?)
-}
-
-/// The part `key` of "8:0 rbps=N wbps=max"
-fn device_limit(write: &FileWrite, key: &str) -> Option<Value> {
-    let mut words = write.value.split_whitespace();
-    let number = words.next()?;
-    let value = words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
-    for_device(number, self::number(value)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn write(file: &str, value: &str) -> FileWrite {
-        FileWrite {
-            group: 0,
-            file: file.to_owned(),
-            value: value.to_owned(),
-            pointer: format!("/{file}"),
-            missing: Missing::Fails,
-        }
+    fn limits(lines: &[(&str, &str)]) -> Vec<Limit> {
+        let lines = lines.iter();
+        lines
+            .flat_map(|(file, line)| resources::limits(0, file, line, "/unified"))
+            .collect()
     }
 
-    fn of(writes: &[(&str, &str)]) -> Vec<(String, Value)> {
-        let writes: Vec<_> = writes
-            .iter()
-            .map(|(file, value)| write(file, value))
-            .collect();
-        let found = properties(&writes, 999).into_iter();
+    fn of(lines: &[(&str, &str)]) -> Vec<(String, Value)> {
+        let found = properties(&limits(lines), 999).into_iter();
         found
             .map(|property| (property.name, property.value))
             .collect()
@@ -396,14 +287,12 @@ mod tests {
 
     #[test]
     fn a_weight_for_bfq_is_told_in_the_other_unit() {
-        let mut write = write("io.bfq.weight", "500");
-        assert_eq!(properties(&[write.clone()], 999), []);
-        write.missing = Missing::Otherwise {
-            file: "io.weight".to_owned(),
-            value: "default 4950".to_owned(),
-        };
-        let found = properties(&[write], 999);
-        assert_eq!(found[0].value, Value::U64(4950));
+        let mut limits = limits(&[("io.bfq.weight", "500")]);
+        assert_eq!(properties(&limits, 999), []);
+        let value = resources::Value::Number(4950);
+        limits[0].missing = Missing::Otherwise("io.weight", value);
+        limits[0].properties = &[("IOWeight", 230)];
+        assert_eq!(properties(&limits, 999)[0].value, Value::U64(4950));
     }
 
     #[test]
@@ -421,25 +310,20 @@ mod tests {
             ("cpuset.cpus", "99999999"),
             ("io.max", "x rbps=5"),
         ] {
-            let found = of(&[(file, value)]);
-            let without_period: Vec<_> = found
-                .iter()
-                .filter(|(name, _)| name != "CPUQuotaPeriodUSec")
-                .collect();
-            assert!(without_period.is_empty(), "{file} {value}: {found:?}");
+            assert_eq!(of(&[(file, value)]), [], "{file} {value}");
         }
     }
 
     #[test]
     fn an_old_systemd_is_told_what_it_knows() {
-        let writes = [
-            write("memory.max", "1"),
-            write("cpuset.cpus", "0"),
-            write("cpu.max", "1000 5000"),
-            write("cpu.idle", "1"),
-        ];
+        let limits = limits(&[
+            ("memory.max", "1"),
+            ("cpuset.cpus", "0"),
+            ("cpu.max", "1000 5000"),
+            ("cpu.idle", "1"),
+        ]);
         let names = |version| -> Vec<String> {
-            properties(&writes, version)
+            properties(&limits, version)
                 .into_iter()
                 .map(|property| property.name)
                 .collect()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::resources::Missing;
+use crate::resources;
 use dbus::fake::{FakeBus, Reaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -107,15 +107,9 @@ fn an_annotation_does_not_change_what_the_configuration_limits() {
         number("TasksMax", 7),
         Property::new("DevicePolicy", Value::text("auto")),
     ];
-    let write = FileWrite {
-        group: 0,
-        file: "memory.max".to_owned(),
-        value: "1".to_owned(),
-        pointer: String::new(),
-        missing: Missing::Fails,
-    };
+    let limits = resources::limits(0, "memory.max", "1", "");
     let devices = Devices::lower_v2(&spec::container::Resources::default());
-    scope.limit(&[write], Some(&devices));
+    scope.limit(&limits, Some(&devices));
     let sent: Vec<_> = scope.properties().collect();
     let of = |name: &str| {
         let mut found = sent.iter().filter(|property| property.name == name);
@@ -176,16 +170,12 @@ fn an_update_does_not_tell_what_only_a_new_unit_takes() {
             _ => vec![Reaction::Reply(vec![])],
         }
     });
-    let write = |file: &str| FileWrite {
-        group: 0,
-        file: file.to_owned(),
-        value: "1".to_owned(),
-        pointer: String::new(),
-        missing: Missing::Fails,
-    };
     let unit = scope(&bus, "/").unit;
-    let writes = [write("memory.max"), write("memory.oom.group")];
-    let told = Told::tell(&unit, &writes).unwrap();
+    let files = ["memory.max", "memory.oom.group"];
+    let limits = files
+        .map(|file| resources::limits(0, file, "1", ""))
+        .concat();
+    let told = Told::tell(&unit, &limits).unwrap();
     assert_eq!(told.former, [Property::new("MemoryMax", Value::U64(1))]);
 }
 

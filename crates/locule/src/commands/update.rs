@@ -353,14 +353,6 @@ mod tests {
             ),
             (
                 Limits {
-                    memory: word("2m"),
-                    memory_swap: word("1m"),
-                    ..base()
-                },
-                "/memory: `swap` 1048576",
-            ),
-            (
-                Limits {
                     cpu_idle: word("2"),
                     cpu_period: word("-1"),
                     ..base()

@@ -395,7 +395,6 @@ fn resources_alone_are_judged_with_pointers_of_their_own() {
             r#"{"memory":{"limit":"1"}}"#,
             "/memory/limit: expected a whole number",
         ),
-        (r#"{"memory":{"limit":5,"swap":4}}"#, "/memory: `swap` 4"),
         ("[]", "expected an object"),
         ("null", "expected an object"),
         ("{", "syntax"),

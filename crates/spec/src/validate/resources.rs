@@ -1,7 +1,9 @@
 //! `linux.resources`: limits of the container's cgroup. Source: config-linux.md#control-groups.
 //!
-//! A 0 counts as absent where 0 is not a meaningful limit: engines written in Go send it for "no
-//! change" (Docker 20.10: `cpu.shares`, `blockIO.weight`).
+//! This is the one place where a 0 or an empty text counts as absent, because it is not a meaningful
+//! limit: engines written in Go send it for "no change" (Docker 20.10: `cpu.shares`,
+//! `blockIO.weight`). Contradictions between limits are judged where an update is merged, too: in
+//! the crate `cgroup`.
 
 use crate::container::{
     BlockIo, Cpu, Memory, Network, Rdma, Resources, ThrottleDevice, WeightDevice,
@@ -24,7 +26,7 @@ pub(crate) fn read(value: &Value<'_>) -> Resources {
             block_io: part(o, "blockIO", block_io),
             hugepage_limits: o.list("hugepageLimits", hugepage_limit),
             network: part(o, "network", network),
-            rdma: pairs(o, "rdma", |_, value| value.object(rdma)),
+            rdma: pairs(o, "rdma", rdma),
             unified: pairs(o, "unified", unified),
         })
         .unwrap_or_default()
@@ -50,7 +52,7 @@ fn pairs<T, M: FromIterator<(String, T)>>(
 
 fn memory(o: &Object<'_>) -> Memory {
     let bytes = |key| o.number(key, -1..=i64::MAX).filter(|bytes| *bytes != 0);
-    let memory = Memory {
+    Memory {
         limit: bytes("limit"),
         reservation: bytes("reservation"),
         swap: bytes("swap"),
@@ -60,14 +62,7 @@ fn memory(o: &Object<'_>) -> Memory {
         disable_oom_killer: o.flag("disableOOMKiller"),
         use_hierarchy: o.flag("useHierarchy"),
         check_before_update: o.flag("checkBeforeUpdate"),
-    };
-    if let (Some(limit @ 1..), Some(swap @ 1..)) = (memory.limit, memory.swap)
-        && swap < limit
-    {
-        let message = format!("`swap` {swap} includes memory and is below `limit` {limit}");
-        o.value.error(Code::Conflict, message);
     }
-    memory
 }
 
 fn cpu(o: &Object<'_>) -> Cpu {
@@ -187,7 +182,7 @@ fn is_page_size(text: &str) -> bool {
 
 fn network(o: &Object<'_>) -> Network {
     Network {
-        class_id: o.number("classID", 0..=u32::MAX),
+        class_id: o.number("classID", 0..=u32::MAX).filter(|id| *id != 0),
         priorities: o.list("priorities", |item| {
             item.object(|o| {
                 let name = o
@@ -200,11 +195,15 @@ fn network(o: &Object<'_>) -> Network {
     }
 }
 
-fn rdma(o: &Object<'_>) -> Rdma {
-    Rdma {
+fn rdma(device: &str, value: &Value<'_>) -> Option<Rdma> {
+    if device.is_empty() || device.contains(char::is_whitespace) {
+        let message = format!("{} is not the name of a device", quote(device));
+        value.error(Code::Range, message);
+    }
+    value.object(|o| Rdma {
         hca_handles: o.number("hcaHandles", 0..=u32::MAX),
         hca_objects: o.number("hcaObjects", 0..=u32::MAX),
-    }
+    })
 }
 
 /// The name becomes a file name, so it must be the file of a controller, such as "memory.high".

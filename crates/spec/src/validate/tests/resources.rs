@@ -41,8 +41,6 @@ fn limits_of_the_cgroup_are_in_range() {
             -> range /linux/resources/memory/limit : -2
         /linux/resources = {"memory": {"limit": "1G"}}
             -> type /linux/resources/memory/limit : "1G"
-        /linux/resources = {"memory": {"limit": 10, "swap": 9}}
-            -> conflict /linux/resources/memory : below `limit`
         /linux/resources = {"memory": {"swappiness": 101}}
             -> range /linux/resources/memory/swappiness : 100
         /linux/resources = {"cpu": {"cpus": "0-x"}}
@@ -69,6 +67,10 @@ fn limits_of_the_cgroup_are_in_range() {
             -> range /linux/resources/hugepageLimits/0/pageSize : 2MB
         /linux/resources = {"network": {"priorities": [{"name": "eth0"}]}}
             -> missing /linux/resources/network/priorities/0 : `priority`
+        /linux/resources = {"rdma": {"m x": {}}}
+            -> range /linux/resources/rdma/m x : not the name
+        /linux/resources = {"rdma": {"": {}}}
+            -> range /linux/resources/rdma/ : not the name
         /linux/resources = {"rdma": {"mlx": {"hcaHandles": -1}}}
             -> range /linux/resources/rdma/mlx/hcaHandles : -1
         /linux/resources = {"unified": {"../memory.max": "1"}}
@@ -105,6 +107,16 @@ fn limits_of_the_cgroup_are_in_range() {
     );
     assert_eq!(found.hugepage_limits, [("64KB".to_owned(), 5)]);
     assert_eq!(found.unified["memory.high"], "max");
+}
+
+/// Engines written in Go send zeroes for what they do not limit.
+#[test]
+fn a_zero_that_limits_nothing_is_absent() {
+    let zeroes = "{\"memory\": {\"limit\": 0, \"reservation\": 0, \"swap\": 0, \"kernel\": 0, \"kernelTCP\": 0},
+        \"cpu\": {\"shares\": 0, \"quota\": 0, \"period\": 0, \"realtimeRuntime\": 0, \"realtimePeriod\": 0, \"cpus\": \"\", \"mems\": \"\"},
+        \"blockIO\": {\"weight\": 0, \"leafWeight\": 0}, \"network\": {\"classID\": 0}}";
+    let found = accepted(&[("/linux/resources", zeroes)]).resources;
+    assert_eq!(found, accepted(&[("/linux/resources", "{}")]).resources);
 }
 
 #[test]
