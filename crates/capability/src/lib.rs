@@ -11,7 +11,5 @@
 )]
 
 pub mod plan;
-pub mod set;
 
 pub use plan::{Plan, Refused};
-pub use set::CapSet;

@@ -1,11 +1,10 @@
 //! The bounding drops, the final capset and the ambient raises of one container.
 
-use crate::set::CapSet;
 use caller::Caller;
 use kernel::ids::{self, CapabilitySets};
 use kernel::{Call, Errno, Failed};
 use spec::Container;
-use spec::container::Capabilities;
+use spec::container::{CapSet, Capabilities};
 use std::fmt;
 
 /// The changes of the capability sets.
@@ -65,8 +64,8 @@ impl Plan {
 
     fn from_lists(lists: Capabilities, available: Available) -> (Self, Vec<Refused>) {
         let mut refused = Vec::new();
-        let mut within = |pointer, list: u64, bound: CapSet, reason| {
-            let capabilities = CapSet(list).without(bound);
+        let mut within = |pointer, list: CapSet, bound: CapSet, reason| {
+            let capabilities = list.without(bound);
             if capabilities != CapSet::default() {
                 refused.push(Refused {
                     pointer,
@@ -74,7 +73,7 @@ impl Plan {
                     reason,
                 });
             }
-            CapSet(list).and(bound)
+            list.and(bound)
         };
         let host = "the runtime does not have it";
         let bounding = within(
@@ -230,9 +229,9 @@ mod tests {
     #[test]
     fn inheritable_is_filled_by_its_own_list_only() {
         let (plan, _) = lower(Capabilities {
-            permitted: 3,
-            effective: 3,
-            bounding: 3,
+            permitted: CapSet(3),
+            effective: CapSet(3),
+            bounding: CapSet(3),
             ..Default::default()
         });
         assert_eq!(plan.sets.inheritable, 0);
@@ -241,7 +240,7 @@ mod tests {
     #[test]
     fn what_the_runtime_lacks_is_left_out_and_told() {
         let (plan, refused) = lower(Capabilities {
-            bounding: 0x81,
+            bounding: CapSet(0x81),
             ..Default::default()
         });
         assert_eq!(plan.bounding, CapSet(1));
@@ -253,9 +252,9 @@ mod tests {
     #[test]
     fn ambient_needs_permitted_and_inheritable() {
         let lists = Capabilities {
-            ambient: 7,
-            permitted: 3,
-            inheritable: 6,
+            ambient: CapSet(7),
+            permitted: CapSet(3),
+            inheritable: CapSet(6),
             ..Default::default()
         };
         let (plan, refused) = lower(lists);
@@ -266,8 +265,8 @@ mod tests {
     #[test]
     fn effective_needs_permitted() {
         let (plan, _) = lower(Capabilities {
-            effective: 7,
-            permitted: 3,
+            effective: CapSet(7),
+            permitted: CapSet(3),
             ..Default::default()
         });
         assert_eq!(plan.sets.effective, 3);

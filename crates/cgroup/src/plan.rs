@@ -10,7 +10,7 @@
 
 use kernel::Errno;
 use kernel::attribute::random;
-use spec::container::{Namespace, Resources};
+use spec::container::{Namespace, NamespaceKind, Resources};
 use spec::{Code, Container, Diagnostic};
 use std::fs;
 
@@ -600,7 +600,7 @@ fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
 /// user and a cgroup namespace, and a writable cgroup mount.
 fn owner(request: &Request<'_>) -> Option<u32> {
     let container = request.container;
-    if !request.writable || container.namespaces.cgroup != Namespace::New {
+    if !request.writable || container.namespaces[NamespaceKind::Cgroup] != Namespace::New {
         return None;
     }
     let root = container

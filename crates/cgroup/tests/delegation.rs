@@ -10,7 +10,7 @@ use cgroup::{Error, Location, Request};
 use fixture::{DEADLINE, Name, Ready, Sleeper, container, in_v2_view, request};
 use kernel::attribute::set_attribute;
 use nix::unistd::{Uid, chown, setresuid};
-use spec::container::{IdMapping, Namespace};
+use spec::container::{IdMapping, Namespace, NamespaceKind};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -159,7 +159,7 @@ fn a_container_owns_its_group_only_with_both_namespaces_and_a_writable_mount() {
             let name = Name::new();
             let mut asked = container();
             asked.cgroups_path = Some(name.path());
-            asked.namespaces.cgroup = namespace;
+            asked.namespaces[NamespaceKind::Cgroup] = namespace;
             asked.uid_mappings = maps;
             let request = Request {
                 writable,

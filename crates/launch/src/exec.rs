@@ -58,7 +58,7 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     container.gid_mappings.clear();
     container.namespaces = Namespaces::default();
     if running.inode(Kind::User).is_some() {
-        container.namespaces.user = Namespace::New;
+        container.namespaces[Kind::User] = Namespace::New;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{Error, Request};
 use caller::Caller;
 use cgroup::Bus;
 use landlock::Abi;
+use namespace::Kind;
 use serde::{Deserialize, Serialize};
 use spec::Container;
 use spec::container::Namespace;
@@ -79,7 +80,7 @@ impl Facts {
             process.is_some_and(|process| process.apparmor_profile.is_some())
                 || contexts.iter().any(Option::is_some)
                 // They decide who brings up its loopback link.
-                || container.namespaces.network == Namespace::New
+                || container.namespaces[Kind::Network] == Namespace::New
         });
         let contexts = contexts.into_iter().flatten();
         let needs_seccomp = container.is_none_or(|container| container.seccomp.is_some());

@@ -15,6 +15,7 @@ use kernel::fs::{self, FileKind};
 use kernel::path::OpenFlags;
 use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed, ids, pipe, schedule};
+use namespace::Kind;
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
@@ -616,7 +617,7 @@ impl User {
 /// Whether setgroups(2) is denied in the container's user namespace. A new one inherits a denial.
 pub fn setgroups(container: &Container, denied_by_maps: bool, caller: &Caller) -> Setgroups {
     let may_set = caller.user_namespace.setgroups;
-    match container.namespaces.user {
+    match container.namespaces[Kind::User] {
         Namespace::New if denied_by_maps || !may_set => Setgroups::Denied,
         Namespace::Inherit if !may_set => Setgroups::Denied,
         Namespace::New | Namespace::Inherit => Setgroups::Allowed,

@@ -14,6 +14,7 @@ use kernel::fs::{self, FileKind};
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::terminal::{self, Size};
 use kernel::{Call, Errno, Failed, pipe, process, socket};
+use namespace::Kind;
 use nix::unistd::{Uid, fchown};
 use rootfs::RootFd;
 use spec::Container;
@@ -131,7 +132,7 @@ impl Plan {
         Some(Self {
             uid: process.user.uid,
             size,
-            console: matches!(files, Files::Make(_)) && container.namespaces.mount.is_own(),
+            console: matches!(files, Files::Make(_)) && container.namespaces[Kind::Mount].is_own(),
         })
     }
 

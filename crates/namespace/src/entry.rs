@@ -14,7 +14,7 @@
 
 use crate::join::Joined;
 use crate::running::{self, Running};
-use crate::{Error, Facts, IdMaps, Kind, timens};
+use crate::{Error, Facts, IdMaps, Kind, kind, timens};
 use caller::Caller;
 use kernel::clone::NamespaceFlags;
 use kernel::path::{self, OpenFlags, Resolve};
@@ -103,7 +103,7 @@ impl Handles {
 
     fn join(&self, kind: Kind) -> Result<(), Errno> {
         let joined = self.get(kind).ok_or(Errno::EBADF)?;
-        clone::setns(joined.fd.as_fd(), kind.flag())
+        clone::setns(joined.fd.as_fd(), kind::flag(kind))
     }
 }
 
@@ -130,9 +130,9 @@ impl Entry {
         let mut joins = Vec::new();
         let mut new = NamespaceFlags::empty();
         for kind in Kind::ALL {
-            match kind.of(&container.namespaces) {
+            match &container.namespaces[kind] {
                 Namespace::Inherit => {}
-                Namespace::New => new |= kind.flag(),
+                Namespace::New => new |= kind::flag(kind),
                 // No process may join the user namespace that it is in: setns(2) EINVAL.
                 Namespace::Join(_) if kind == Kind::User && facts.joins_own_user_namespace => {}
                 Namespace::Join(path) => joins.push(Join {
@@ -412,7 +412,7 @@ impl Entry {
         for kind in Kind::ALL {
             let joined = handles.get(kind).map(|joined| joined.inode);
             let expected = joined.or_else(|| self.running.inode(kind));
-            let is_new = self.new.contains(kind.flag());
+            let is_new = self.new.contains(kind::flag(kind));
             if expected.is_none() && !is_new {
                 continue;
             }
@@ -495,7 +495,7 @@ impl fmt::Display for Entry {
 fn names(flags: NamespaceFlags) -> String {
     let kinds = Kind::ALL
         .into_iter()
-        .filter(|kind| flags.contains(kind.flag()));
+        .filter(|kind| flags.contains(kind::flag(*kind)));
     kinds.map(Kind::name).collect::<Vec<_>>().join(", ")
 }
 

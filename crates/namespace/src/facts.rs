@@ -1,5 +1,6 @@
 //! The facts that this room needs of the host, before anything is decided.
 
+use crate::Kind;
 use crate::idmap::{find_program, needs_helpers};
 use caller::Caller;
 use serde::{Deserialize, Serialize};
@@ -30,11 +31,11 @@ impl Facts {
     /// depend on one.
     pub fn probe(container: Option<&Container>, caller: &Caller) -> Self {
         let needs_helpers = container.is_none_or(|container| {
-            container.namespaces.user == Namespace::New
+            container.namespaces[Kind::User] == Namespace::New
                 && needs_helpers(&container.uid_mappings, &container.gid_mappings, caller)
         });
         let find = |name| needs_helpers.then(|| find_program(name)).flatten();
-        let user = container.map(|container| &container.namespaces.user);
+        let user = container.map(|container| &container.namespaces[Kind::User]);
         Self {
             joins_own_user_namespace: matches!(
                 user,

@@ -5,7 +5,7 @@
 //! be denied first, or the set-id programs newuidmap and newgidmap write the ranges of /etc/subuid
 //! and /etc/subgid. See user_namespaces(7).
 
-use crate::{Error, Facts};
+use crate::{Error, Facts, Kind};
 use caller::Caller;
 use kernel::Errno;
 use spec::Container;
@@ -73,7 +73,7 @@ impl IdMaps {
         facts: &Facts,
         caller: &Caller,
     ) -> Result<Option<Self>, Error> {
-        if container.namespaces.user != Namespace::New {
+        if container.namespaces[Kind::User] != Namespace::New {
             return Ok(None);
         }
         let (uid, gid) = (

@@ -1,6 +1,6 @@
 //! Namespaces given by path: opened once, checked on the handle, joined by the handle.
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, kind};
 use kernel::Errno;
 use kernel::clone::namespace_type;
 use std::fs::File;
@@ -45,8 +45,8 @@ impl Joined {
                 });
             }
         };
-        if found != kind.flag() {
-            let found = Kind::from_flag(found).map_or_else(
+        if found != kind::flag(kind) {
+            let found = kind::from_flag(found).map_or_else(
                 || format!("{:#x}", found.bits()),
                 |kind| kind.name().to_owned(),
             );

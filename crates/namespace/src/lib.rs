@@ -15,15 +15,15 @@ pub mod entry;
 mod facts;
 pub mod idmap;
 pub mod join;
-pub mod kind;
+mod kind;
 pub mod running;
 pub mod timens;
 
 pub use entry::{Entry, Handles, Hop};
 pub use facts::Facts;
 pub use idmap::IdMaps;
-pub use kind::Kind;
 pub use running::Running;
+pub use spec::container::NamespaceKind as Kind;
 
 use kernel::Errno;
 use kernel::errno::words;

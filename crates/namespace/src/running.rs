@@ -5,7 +5,7 @@
 //! is read before anything is decided, and the identities are compared again afterwards.
 
 use crate::join::{inode_of, own_inode};
-use crate::{Error, Kind};
+use crate::{Error, Kind, kind};
 use kernel::clone::{self, NamespaceFlags};
 use kernel::{Call, Errno, Failed};
 use serde::{Deserialize, Serialize};
@@ -66,7 +66,7 @@ impl Running {
         self.namespaces
             .iter()
             .fold(NamespaceFlags::empty(), |flags, (kind, _)| {
-                flags | kind.flag()
+                flags | kind::flag(*kind)
             })
     }
 
@@ -118,11 +118,11 @@ pub(crate) fn enter(process: &OwnedFd, flags: NamespaceFlags, index: usize) -> R
     }
     let mut refused = NamespaceFlags::empty();
     for kind in Kind::ALL {
-        if kind == Kind::User || !flags.contains(kind.flag()) {
+        if kind == Kind::User || !flags.contains(kind::flag(kind)) {
             continue;
         }
-        match clone::setns(process, kind.flag()) {
-            Err(Errno::EPERM) => refused |= kind.flag(),
+        match clone::setns(process, kind::flag(kind)) {
+            Err(Errno::EPERM) => refused |= kind::flag(kind),
             answer => answer.map_err(&at)?,
         }
     }

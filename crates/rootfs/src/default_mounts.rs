@@ -14,7 +14,7 @@ use crate::options::Param;
 use crate::root::Form;
 use crate::tree::{Bind, Role, Source, Tree};
 use kernel::mount::{Depth, Follow, MountAttr};
-use spec::container::{IdMapping, Namespace};
+use spec::container::{IdMapping, Namespace, NamespaceKind};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
@@ -161,11 +161,11 @@ enum StandIn {
 fn host_stand_in(context: &MountContext<'_>, kind: &str) -> StandIn {
     let namespaces = &context.request.container.namespaces;
     let needed = match kind {
-        "sysfs" => &namespaces.network,
-        "proc" => &namespaces.pid,
+        "sysfs" => &namespaces[NamespaceKind::Network],
+        "proc" => &namespaces[NamespaceKind::Pid],
         _ => return StandIn::Never,
     };
-    match (needed, namespaces.user.is_own()) {
+    match (needed, namespaces[NamespaceKind::User].is_own()) {
         (Namespace::Inherit, true) => StandIn::Always,
         (Namespace::Join(_), true) => StandIn::WhenRefused,
         // The runtime is in a user namespace that another program made: the owner of the other
@@ -232,7 +232,7 @@ fn host_view(
 /// The group map for a devpts; `None`: every group exists, or the map is not known.
 fn group_map(context: &MountContext<'_>) -> Option<Vec<IdMapping>> {
     let container = context.request.container;
-    if container.namespaces.user.is_own() {
+    if container.namespaces[NamespaceKind::User].is_own() {
         let map = &container.gid_mappings;
         return (!map.is_empty()).then(|| map.clone());
     }
@@ -305,7 +305,7 @@ fn one_cgroup2(
     destination: &Path,
     group: &Path,
 ) -> Result<(), Error> {
-    let action = if context.request.container.namespaces.cgroup == Namespace::New {
+    let action = if context.request.container.namespaces[NamespaceKind::Cgroup] == Namespace::New {
         let source = element
             .mount
             .source
@@ -397,11 +397,12 @@ fn cgroup_v1(
     } in hierarchies
     {
         let destination = element.destination.join(name);
-        let action = if context.request.container.namespaces.cgroup == Namespace::New {
-            hierarchy_mount(context, element, options)?
-        } else {
-            group_bind(context, element, group)?
-        };
+        let action =
+            if context.request.container.namespaces[NamespaceKind::Cgroup] == Namespace::New {
+                hierarchy_mount(context, element, options)?
+            } else {
+                group_bind(context, element, group)?
+            };
         context.push_at(element, &destination, action, form, MountAttr::empty())?;
         for controller in name.split(',').filter(|controller| *controller != name) {
             let destination = element.destination.join(controller);

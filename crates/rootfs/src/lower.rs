@@ -16,7 +16,7 @@ use kernel::Errno;
 use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
 use spec::container::{
-    Container, Device, DeviceKind, IdMapping, Namespace, PropagationKind, clean,
+    Container, Device, DeviceKind, IdMapping, Namespace, NamespaceKind, PropagationKind, clean,
 };
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
@@ -195,7 +195,7 @@ impl Plan {
     pub fn lower(request: &Request<'_>) -> Result<Self, Error> {
         let container = request.container;
         check(container)?;
-        let own_mounts = container.namespaces.mount.is_own();
+        let own_mounts = container.namespaces[NamespaceKind::Mount].is_own();
         let elements = elements(container)?;
         let mut context = MountContext::new(request, &elements);
         // This comes first: the runtime compares it with the directory at its path.
@@ -208,7 +208,7 @@ impl Plan {
         }
         let (steps, dev, mut taken) = context.finish();
         let bind_nodes = request.host.user_namespace
-            || container.namespaces.user.is_own()
+            || container.namespaces[NamespaceKind::User].is_own()
             || !request.host.makes_nodes;
         let mut devices = Devices {
             request,
@@ -264,7 +264,7 @@ fn ground(request: &Request<'_>, steps: &[Step], taken: &Shared) -> Ground {
         &hooks.create_container,
     ];
     let binds_group = taken.sources.iter().any(|tree| tree.role == Role::Group);
-    let why = if container.namespaces.mount != Namespace::New {
+    let why = if container.namespaces[NamespaceKind::Mount] != Namespace::New {
         Why::NotNew
     } else if !(host.privileged && host.enters_mounts) {
         Why::Unprivileged
@@ -307,7 +307,7 @@ fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Open
         return Ok(Opener::Init);
     }
     // The kernel locks its mounts, but not the trees of the runtime.
-    let user = container.namespaces.user.is_own();
+    let user = container.namespaces[NamespaceKind::User].is_own();
     let is_new = !matches!(ground, Ground::Host(Why::NotNew | Why::Unprivileged));
     // The offsets are written through /proc.
     let offsets = container.time_offsets != spec::container::TimeOffsets::default();
@@ -316,7 +316,7 @@ fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Open
     if is_new && (user || many || needs_proc) {
         return Ok(Opener::Staged);
     }
-    if !user || container.namespaces.mount == Namespace::Inherit {
+    if !user || container.namespaces[NamespaceKind::Mount] == Namespace::Inherit {
         return Ok(Opener::Runtime);
     }
     let mapped = taken.sources.iter().find_map(|tree| match &tree.role {
@@ -335,14 +335,14 @@ fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Open
 
 /// The error for a property that needs a mount namespace, in a container without one.
 fn check(container: &Container) -> Result<(), Diagnostic> {
-    if container.namespaces.mount != Namespace::Inherit {
+    if container.namespaces[NamespaceKind::Mount] != Namespace::Inherit {
         return Ok(());
     }
     let wanted = [
         // Its own user namespace has no capabilities over an existing mount namespace.
         (
             "/mounts",
-            !container.mounts.is_empty() && container.namespaces.user.is_own(),
+            !container.mounts.is_empty() && container.namespaces[NamespaceKind::User].is_own(),
         ),
         ("/root/readonly", container.root.readonly),
         ("/linux/maskedPaths", !container.masked_paths.is_empty()),
@@ -585,7 +585,7 @@ impl Devices<'_> {
     /// `linux.devices`.
     fn configured(&mut self) -> Result<Vec<Node>, Error> {
         let mut nodes = Vec::new();
-        let linked = self.request.container.namespaces.mount.is_own();
+        let linked = self.request.container.namespaces[NamespaceKind::Mount].is_own();
         for (index, device) in self.request.container.devices.iter().enumerate() {
             if linked && is_ptmx(&device.path) {
                 // The link to the container's own terminals uses that name.

@@ -12,7 +12,7 @@ use crate::path::{relative, split};
 use crate::root::Form;
 use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
-use spec::container::{Mount, Namespace, clean};
+use spec::container::{Mount, Namespace, NamespaceKind, clean};
 use spec::{Code, Container, Diagnostic};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -239,7 +239,9 @@ impl<'a> MountContext<'a> {
     /// The changes of a bind mount of the configuration.
     fn flag_changes(&self, element: &Element<'_>, depth: Depth) -> (Vec<Change>, Vec<Change>) {
         let (mut changes, after) = self.bind_changes(&element.options, depth);
-        if element.options.names_flags && !self.request.container.namespaces.user.is_own() {
+        if element.options.names_flags
+            && !self.request.container.namespaces[NamespaceKind::User].is_own()
+        {
             clear_what_is_not_named(&mut changes, &element.options);
         }
         (changes, after)
@@ -357,7 +359,7 @@ impl<'a> MountContext<'a> {
         } else {
             (&element.mount.uid_mappings, &element.mount.gid_mappings)
         };
-        let wanted = match &container.namespaces.user {
+        let wanted = match &container.namespaces[NamespaceKind::User] {
             Namespace::Join(path) if uids.is_empty() => Maps::Joined(path.clone()),
             _ if uids.is_empty() || gids.is_empty() => {
                 let message = "an id-mapped mount needs uidMappings and gidMappings, its own or the container's";

@@ -6,10 +6,13 @@
 //! container are as written, and the code that uses them resolves them below the root.
 
 use crate::landlock::Landlock;
+use crate::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
 use std::path::{Component, Path, PathBuf};
 
+pub use crate::capability::CapSet;
 pub use crate::numbers::NumberSet;
 /// `process.ioPriority.class`.
 pub use oci_spec::runtime::IOPriorityClass as IoClass;
@@ -241,19 +244,19 @@ pub struct User {
     pub additional_gids: Vec<u32>,
 }
 
-/// The five lists of `process.capabilities`: bit n is capability number n of linux/capability.h.
+/// The five lists of `process.capabilities`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// `bounding`.
-    pub bounding: u64,
+    pub bounding: CapSet,
     /// `effective`.
-    pub effective: u64,
+    pub effective: CapSet,
     /// `inheritable`.
-    pub inheritable: u64,
+    pub inheritable: CapSet,
     /// `permitted`.
-    pub permitted: u64,
+    pub permitted: CapSet,
     /// `ambient`.
-    pub ambient: u64,
+    pub ambient: CapSet,
 }
 
 /// One element of `process.rlimits`.
@@ -267,25 +270,68 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+/// A kind of namespace, in the order in which several are joined: the mount namespace last, since
+/// joining it changes the root directory. The user namespace has its own place in the route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the name says it")]
+pub enum NamespaceKind {
+    User,
+    Ipc,
+    Uts,
+    Network,
+    Pid,
+    Cgroup,
+    Time,
+    Mount,
+}
+
+impl NamespaceKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Ipc,
+        Self::Uts,
+        Self::Network,
+        Self::Pid,
+        Self::Cgroup,
+        Self::Time,
+        Self::Mount,
+    ];
+
+    /// The specification's word.
+    pub fn name(self) -> &'static str {
+        words::of(self)
+    }
+
+    /// The file below /proc/PID/ns.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Mount => "mnt",
+            Self::User | Self::Ipc | Self::Uts | Self::Pid | Self::Cgroup | Self::Time => {
+                self.name()
+            }
+        }
+    }
+}
+
 /// `linux.namespaces`: what happens with each kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Namespaces {
-    /// CLONE_NEWUSER.
-    pub user: Namespace,
-    /// CLONE_NEWPID.
-    pub pid: Namespace,
-    /// CLONE_NEWNET.
-    pub network: Namespace,
-    /// CLONE_NEWNS.
-    pub mount: Namespace,
-    /// CLONE_NEWIPC.
-    pub ipc: Namespace,
-    /// CLONE_NEWUTS.
-    pub uts: Namespace,
-    /// CLONE_NEWCGROUP.
-    pub cgroup: Namespace,
-    /// CLONE_NEWTIME.
-    pub time: Namespace,
+pub struct Namespaces([Namespace; NamespaceKind::ALL.len()]);
+
+impl Index<NamespaceKind> for Namespaces {
+    type Output = Namespace;
+
+    fn index(&self, kind: NamespaceKind) -> &Namespace {
+        &self.0[kind as usize]
+    }
+}
+
+impl IndexMut<NamespaceKind> for Namespaces {
+    fn index_mut(&mut self, kind: NamespaceKind) -> &mut Namespace {
+        &mut self.0[kind as usize]
+    }
 }
 
 /// What happens with one kind of namespace.

@@ -11,6 +11,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+mod capability;
 pub mod container;
 pub mod diagnostic;
 pub mod features;

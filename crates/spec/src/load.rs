@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Namespace, Process, Resources, Seccomp};
+use crate::container::{Container, Namespace, NamespaceKind, Process, Resources, Seccomp};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -298,39 +298,36 @@ fn inspect(container: &Container, notes: &Notes) {
 /// Settings for a joined namespace must not change the caller's own namespace.
 fn inspect_joined(container: &Container, notes: &Notes) {
     const DOMAIN_NAME: &str = "kernel.domainname";
-    let set = &container.namespaces;
     let sysctl = |ours: fn(&str) -> bool| container.sysctl.iter().any(|(key, _)| ours(key));
     let named = container.hostname.is_some() || container.domainname.is_some();
     let rows = [
         // The container's root would become the root of the caller and of all other processes
         // there.
-        (&set.mount, "mnt", "/root", true),
+        (NamespaceKind::Mount, "/root", true),
         (
-            &set.network,
-            "net",
+            NamespaceKind::Network,
             "/linux/sysctl",
             sysctl(|key| key.starts_with("net.")),
         ),
         (
-            &set.ipc,
-            "ipc",
+            NamespaceKind::Ipc,
             "/linux/sysctl",
             sysctl(|key| {
                 !key.starts_with("net.") && !key.starts_with("user.") && key != DOMAIN_NAME
             }),
         ),
         (
-            &set.uts,
-            "uts",
+            NamespaceKind::Uts,
             "/hostname",
             named || sysctl(|key| key == DOMAIN_NAME),
         ),
     ];
     let inode = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino())).ok();
-    for (namespace, file, pointer, changes) in rows {
-        let Namespace::Join(path) = namespace else {
+    for (kind, pointer, changes) in rows {
+        let Namespace::Join(path) = &container.namespaces[kind] else {
             continue;
         };
+        let file = kind.file();
         let own = inode(&Path::new("/proc/self/ns").join(file));
         if changes && own.is_some() && inode(path) == own {
             notes.error(|| {

@@ -372,7 +372,7 @@ mod tests {
     use oci_spec::runtime::Spec as OciSpec;
 
     use super::*;
-    use crate::container::{IdMapping, Namespace};
+    use crate::container::{IdMapping, Namespace, NamespaceKind};
     use crate::diagnostic::Code;
     use crate::load::{Host, parse};
 
@@ -399,7 +399,10 @@ mod tests {
                 let container = loaded.container;
                 assert_eq!(container.hostname.as_deref(), Some("locule"));
                 assert!(container.root.readonly);
-                assert_eq!(container.namespaces.cgroup.is_own(), cgroups == Cgroups::V2);
+                assert_eq!(
+                    container.namespaces[NamespaceKind::Cgroup].is_own(),
+                    cgroups == Cgroups::V2
+                );
                 let oracle: OciSpec = serde_json::from_str(&text).unwrap();
                 assert_eq!(oracle.version(), VERSION);
                 assert!(
@@ -432,8 +435,11 @@ mod tests {
                 size: 1
             }]
         );
-        assert_eq!(container.namespaces.user, Namespace::New);
-        assert_eq!(container.namespaces.network, Namespace::Inherit);
+        assert_eq!(container.namespaces[NamespaceKind::User], Namespace::New);
+        assert_eq!(
+            container.namespaces[NamespaceKind::Network],
+            Namespace::Inherit
+        );
         assert!(
             !text.contains("gid=5") && !text.contains("\"cgroup\","),
             "{text}"

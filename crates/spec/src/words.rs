@@ -135,14 +135,19 @@ pub(crate) const SCHEDULER_FLAGS: [(&str, u64); 7] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::{Personality, SeccompArch, SeccompFlag, SeccompOp};
+    use crate::container::{NamespaceKind, Personality, SeccompArch, SeccompFlag, SeccompOp};
     use oci_spec::runtime::{LinuxNamespaceType, LinuxSchedulerPolicy, LinuxSeccompAction};
 
     /// The number of words in config-linux.md and config.md.
     #[test]
     fn the_crate_has_every_word_of_the_specification() {
+        let kinds = NamespaceKind::ALL.map(NamespaceKind::name);
+        assert_eq!(all::<NamespaceKind>(), kinds);
+        for word in all::<LinuxNamespaceType>() {
+            assert!(kinds.contains(word), "{word}");
+        }
         let counts = [
-            (all::<LinuxNamespaceType>().len(), 8),
+            (all::<LinuxNamespaceType>().len(), kinds.len()),
             (all::<PosixRlimitType>().len(), 16),
             (all::<LinuxSeccompAction>().len(), 9),
             (all::<SeccompOp>().len(), 7),

@@ -19,7 +19,7 @@ use launch::exec::{Request, Target, lower, open, reduce};
 use launch::terminal::ConsoleSocket;
 use launch::{Facts, Keyring, Plan, Start, Started};
 use namespace::Running;
-use spec::container::Process;
+use spec::container::{CapSet, Process};
 use spec::{Container, Diagnostic};
 use std::ffi::OsString;
 use std::path::Path;
@@ -271,14 +271,14 @@ fn from_options(args: &args::Exec, saved: Option<Process>) -> Result<Process, Er
     }
     process.user.additional_gids.extend(&args.additional_gids);
     for capability in &args.cap {
-        let capability = 1 << capability;
+        let capability = CapSet::of(*capability);
         let sets = &mut process.capabilities;
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-            *set |= capability;
+            *set = set.or(capability);
         }
         // The inheritable set is never widened (CVE-2022-29162); without it there is no ambient
         // one.
-        sets.ambient |= capability & sets.inheritable;
+        sets.ambient = sets.ambient.or(capability.and(sets.inheritable));
     }
     process.no_new_privileges |= args.no_new_privs;
     if let Some(label) = &args.process_label {

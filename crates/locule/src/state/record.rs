@@ -11,7 +11,7 @@ use kernel::Errno;
 use rootfs::HostMount;
 use serde::{Deserialize, Serialize};
 use spec::Container;
-use spec::container::{Namespace, Resources};
+use spec::container::{Namespace, NamespaceKind, Resources};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +137,7 @@ impl Record {
             boot_id: boot_id().unwrap_or_default(),
             pid: None,
             start_time: None,
-            own_pid_namespace: container.namespaces.pid == Namespace::New,
+            own_pid_namespace: container.namespaces[NamespaceKind::Pid] == Namespace::New,
             cgroup_manager: cgroup.manager,
             cgroup: Some(cgroup.clone()),
             cgroup_paths: groups
@@ -146,7 +146,7 @@ impl Record {
             namespace_paths: BTreeMap::new(),
             resources: None,
             program: process.and_then(|process| process.args.first().cloned()),
-            host_mounts: match container.namespaces.mount {
+            host_mounts: match container.namespaces[NamespaceKind::Mount] {
                 Namespace::Inherit => {
                     let before = rootfs::mounts_below(&container.root.path);
                     before.ok().map(|before| HostMounts { before, made: None })

@@ -6,7 +6,7 @@ use crate::stage::{
 };
 use kernel::clone::{NamespaceFlags, unshare};
 use rootfs::{CgroupHierarchy, CgroupView, Host, Plan, Request};
-use spec::container::{Device, DeviceKind, IdMapping, Namespace};
+use spec::container::{Device, DeviceKind, IdMapping, Namespace, NamespaceKind};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 
@@ -326,7 +326,7 @@ fn cgroup_v1() {
     let root = scratch().join("root");
     for namespace in [Namespace::Inherit, Namespace::New] {
         let mut container = container(&root);
-        container.namespaces.cgroup = namespace.clone();
+        container.namespaces[NamespaceKind::Cgroup] = namespace.clone();
         container.mounts = default_mounts();
         let hierarchy = |name: &str, options: &str, group: &str| CgroupHierarchy {
             name: name.to_owned(),
@@ -437,8 +437,8 @@ fn remount() {
 fn user_namespace() {
     let root = scratch().join("root");
     let mut container = template(&root);
-    container.namespaces.user = Namespace::New;
-    container.namespaces.network = Namespace::Inherit;
+    container.namespaces[NamespaceKind::User] = Namespace::New;
+    container.namespaces[NamespaceKind::Network] = Namespace::Inherit;
     let only_root = IdMapping {
         container: 0,
         host: 0,
@@ -463,7 +463,7 @@ fn user_namespace() {
     fs::write("/proc/self/gid_map", "0 0 1").unwrap();
     // The PID namespace is not of this user namespace: take the host's view of /proc along too.
     let mut inherited = container.clone();
-    inherited.namespaces.pid = Namespace::Inherit;
+    inherited.namespaces[NamespaceKind::Pid] = Namespace::Inherit;
     request.container = &inherited;
     let host = Host {
         privileged: false,

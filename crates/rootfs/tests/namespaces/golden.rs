@@ -8,7 +8,8 @@ use crate::stage::{HOST, container, default_mounts, mount, request, scratch, tem
 use rootfs::{CgroupHierarchy, CgroupView, Host, Plan, Request};
 use spec::Container;
 use spec::container::{
-    Device, DeviceKind, Hook, IdMapping, Mount, Namespace, Propagation, PropagationKind,
+    Device, DeviceKind, Hook, IdMapping, Mount, Namespace, NamespaceKind, Propagation,
+    PropagationKind,
 };
 use std::fs;
 
@@ -88,7 +89,7 @@ fn says_its_ground() {
     let root = scratch().join("root");
     let plain = template(&root);
     let mut user = plain.clone();
-    user.namespaces.user = Namespace::New;
+    user.namespaces[NamespaceKind::User] = Namespace::New;
     let mut many = plain.clone();
     for number in 0..200 {
         let destination = format!("/mnt/{number}");
@@ -130,7 +131,7 @@ fn says_why_not_the_base() {
     let mut hooked = plain.clone();
     hooked.hooks.create_container.push(hook());
     let mut hooked_user = plain.clone();
-    hooked_user.namespaces.user = Namespace::New;
+    hooked_user.namespaces[NamespaceKind::User] = Namespace::New;
     hooked_user.hooks.prestart.push(hook());
     let mut overlay = plain.clone();
     let layers = &["lowerdir=/a:/b"];
@@ -138,9 +139,9 @@ fn says_why_not_the_base() {
         .mounts
         .push(mount("/mnt", "overlay", "overlay", layers));
     let mut joined = plain.clone();
-    joined.namespaces.mount = Namespace::Join("/proc/1/ns/mnt".into());
+    joined.namespaces[NamespaceKind::Mount] = Namespace::Join("/proc/1/ns/mnt".into());
     let mut joined_user = joined.clone();
-    joined_user.namespaces.user = Namespace::New;
+    joined_user.namespaces[NamespaceKind::User] = Namespace::New;
     let hooks = "hooks run before the pivot";
     for (container, ground, opener) in [
         (&hooked, hooks, "the runtime"),
@@ -152,7 +153,7 @@ fn says_why_not_the_base() {
         says(container, &with_base(), ground, opener);
     }
     let mut group = plain;
-    group.namespaces.cgroup = Namespace::Inherit;
+    group.namespaces[NamespaceKind::Cgroup] = Namespace::Inherit;
     let late = Host {
         has_groups: false,
         ..with_base()
@@ -257,7 +258,7 @@ fn of_docker() {
     container
         .mounts
         .extend(engine_files(&["rbind", "rprivate"]));
-    container.namespaces.cgroup = Namespace::Inherit;
+    container.namespaces[NamespaceKind::Cgroup] = Namespace::Inherit;
     container.sysctl = vec![(
         "net.ipv4.ip_unprivileged_port_start".to_owned(),
         "0".to_owned(),
@@ -339,8 +340,8 @@ fn of_pod() {
     let root = scratch().join("root");
     let mut container = template(&root);
     container.root.readonly = true;
-    container.namespaces.user = Namespace::Join("/proc/1/ns/user".into());
-    container.namespaces.network = Namespace::Join("/proc/1/ns/net".into());
+    container.namespaces[NamespaceKind::User] = Namespace::Join("/proc/1/ns/user".into());
+    container.namespaces[NamespaceKind::Network] = Namespace::Join("/proc/1/ns/net".into());
     container.uid_mappings = big_map();
     container.gid_mappings = big_map();
     for mut element in engine_files(&["rbind", "rprivate", "rw"]) {
@@ -359,8 +360,8 @@ fn of_pod() {
 fn of_rootless() {
     let root = scratch().join("root");
     let mut container = podman(&root);
-    container.namespaces.user = Namespace::New;
-    container.namespaces.network = Namespace::Inherit;
+    container.namespaces[NamespaceKind::User] = Namespace::New;
+    container.namespaces[NamespaceKind::Network] = Namespace::Inherit;
     container.uid_mappings = vec![IdMapping {
         container: 0,
         host: 1000,

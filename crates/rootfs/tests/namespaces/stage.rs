@@ -6,7 +6,7 @@ use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
 use kernel::path::CWD;
 use rootfs::{CgroupView, Handles, Host, Pivot, Place, Plan, Request};
 use spec::Container;
-use spec::container::{Mount, Namespace, Namespaces, Root};
+use spec::container::{Mount, Namespace, NamespaceKind, Namespaces, Root};
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsFd;
@@ -97,15 +97,12 @@ pub(crate) fn default_mounts() -> Vec<Mount> {
 
 /// A container with all namespaces of its own, no mounts and an empty root.
 pub(crate) fn container(root: &Path) -> Container {
-    let namespaces = Namespaces {
-        pid: Namespace::New,
-        network: Namespace::New,
-        mount: Namespace::New,
-        ipc: Namespace::New,
-        uts: Namespace::New,
-        cgroup: Namespace::New,
-        ..Namespaces::default()
-    };
+    let mut namespaces = Namespaces::default();
+    for kind in NamespaceKind::ALL {
+        if !matches!(kind, NamespaceKind::User | NamespaceKind::Time) {
+            namespaces[kind] = Namespace::New;
+        }
+    }
     Container {
         bundle: root.parent().unwrap().into(),
         version: "1.3.0".to_owned(),

@@ -9,7 +9,7 @@ use kernel::clone::{NamespaceFlags, setns, unshare};
 use kernel::mount::Depth;
 use kernel::path::CWD;
 use rootfs::{CgroupView, Pivot, Plan};
-use spec::container::{Namespace, Propagation, PropagationKind};
+use spec::container::{Namespace, NamespaceKind, Propagation, PropagationKind};
 use std::fs;
 use std::os::fd::AsFd;
 
@@ -160,7 +160,7 @@ fn moved_root() {
 fn chroot() {
     let root = scratch().join("root");
     let mut container = container(&root);
-    container.namespaces.mount = Namespace::Inherit;
+    container.namespaces[NamespaceKind::Mount] = Namespace::Inherit;
     fs::write(root.join("here"), "").unwrap();
     start(&container);
     assert!(fs::exists("/here").unwrap());

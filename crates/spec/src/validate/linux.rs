@@ -1,8 +1,8 @@
 //! `linux`: the section as a whole. Source: config-linux.md.
 
 use crate::container::{
-    Device, IdMapping, MemoryPolicy, Namespace, Namespaces, NetDevice, Personality, Propagation,
-    Resources, Seccomp, TimeOffsets,
+    Device, IdMapping, MemoryPolicy, Namespace, NamespaceKind, Namespaces, NetDevice, Personality,
+    Propagation, Resources, Seccomp, TimeOffsets,
 };
 use crate::diagnostic::Code;
 use crate::quote::quote;
@@ -80,7 +80,7 @@ fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
     ];
     let any = given.iter().any(|(_, given)| *given);
     for (key, given) in given {
-        match &namespaces.user {
+        match &namespaces[NamespaceKind::User] {
             Namespace::Inherit if given => {
                 if let Some(value) = o.get(key) {
                     namespaces::needs(&value, "user");

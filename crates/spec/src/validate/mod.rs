@@ -20,7 +20,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::container::{Container, Root};
+use crate::container::{Container, NamespaceKind, Root};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Notes, Object, Value};
@@ -45,7 +45,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
         let linux = o.get("linux").map(|v| linux::read(&v)).unwrap_or_default();
         let root = o.required("root").and_then(|v| {
             let root = v.object(|o| root(o, bundle))??;
-            if root.readonly && !linux.namespaces.mount.is_own() {
+            if root.readonly && !linux.namespaces[NamespaceKind::Mount].is_own() {
                 v.error(
                     Code::Conflict,
                     "a read-only root needs a mount namespace of its own",
@@ -57,7 +57,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
         if let Some(process) = &process {
             ids::refuse_unmapped(process, &linux.uid_mappings, &linux.gid_mappings, notes);
         }
-        let own_uts = linux.namespaces.uts.is_own();
+        let own_uts = linux.namespaces[NamespaceKind::Uts].is_own();
         let name = |key| uts_name(o, key, own_uts);
         let (hostname, domainname) = (name("hostname"), name("domainname"));
         let mounts = mounts::read(o, bundle);

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use oci_spec::runtime::LinuxNamespaceType as Kind;
-
-use crate::container::{Namespace, Namespaces, TimeOffsets};
+use crate::container::{Namespace, NamespaceKind, Namespaces, TimeOffsets};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
@@ -25,7 +23,7 @@ pub(crate) fn read(o: &Object<'_>) -> Namespaces {
                 Some(value) => value.absolute().map(Namespace::Join),
                 None => Some(Namespace::New),
             };
-            let slot = slot(&mut out, kind?);
+            let slot: &mut Namespace = &mut out[kind?];
             if slot.is_own() {
                 item.error(
                     Code::Conflict,
@@ -37,19 +35,6 @@ pub(crate) fn read(o: &Object<'_>) -> Namespaces {
         })?
     });
     out
-}
-
-fn slot(namespaces: &mut Namespaces, kind: Kind) -> &mut Namespace {
-    match kind {
-        Kind::User => &mut namespaces.user,
-        Kind::Pid => &mut namespaces.pid,
-        Kind::Network => &mut namespaces.network,
-        Kind::Mount => &mut namespaces.mount,
-        Kind::Ipc => &mut namespaces.ipc,
-        Kind::Uts => &mut namespaces.uts,
-        Kind::Cgroup => &mut namespaces.cgroup,
-        Kind::Time => &mut namespaces.time,
-    }
 }
 
 /// Reads `linux.timeOffsets`, which need a new time namespace.
@@ -71,7 +56,7 @@ pub(crate) fn time_offsets(o: &Object<'_>, namespaces: &Namespaces) -> TimeOffse
         *place = value.object(offset)?;
         Some(())
     });
-    if !given.is_empty() && namespaces.time != Namespace::New {
+    if !given.is_empty() && namespaces[NamespaceKind::Time] != Namespace::New {
         let hint = "add {\"type\": \"time\"} without a path to `linux.namespaces`";
         value.error_hint(
             Code::Conflict,
@@ -100,7 +85,7 @@ pub(crate) fn sealed_paths(
         return Vec::new();
     };
     let paths = value.list(|item| item.absolute());
-    if !paths.is_empty() && !namespaces.mount.is_own() {
+    if !paths.is_empty() && !namespaces[NamespaceKind::Mount].is_own() {
         needs(&value, "mount");
     }
     paths

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::container::{Namespace, Namespaces, NetDevice};
+use crate::container::{Namespace, NamespaceKind, Namespaces, NetDevice};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
@@ -29,7 +29,7 @@ pub(super) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<NetDevice> {
             name,
         })
     });
-    if !devices.is_empty() && namespaces.network == Namespace::Inherit {
+    if !devices.is_empty() && namespaces[NamespaceKind::Network] == Namespace::Inherit {
         namespaces::needs(&value, "network");
     }
     devices

@@ -3,7 +3,7 @@
 use caps::Capability;
 use std::collections::HashSet;
 
-use crate::container::{Capabilities, Process, Rlimit, User};
+use crate::container::{CapSet, Capabilities, Process, Rlimit, User};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
@@ -166,12 +166,12 @@ fn capabilities(value: &Value<'_>) -> Option<Capabilities> {
 
 /// A name that does not exist is a warning: config.md requires that the container starts without
 /// it.
-fn capability_set(o: &Object<'_>, key: &'static str) -> u64 {
-    let mut set = 0;
+fn capability_set(o: &Object<'_>, key: &'static str) -> CapSet {
+    let mut set = CapSet::default();
     o.list(key, |item| {
         let name = item.text()?;
         match name.parse::<Capability>() {
-            Ok(capability) => set |= capability.bitmask(),
+            Ok(capability) => set = set.or(CapSet::of(capability.index())),
             Err(_unknown) => {
                 let quoted = quote(name);
                 let message = format!("the capability {quoted} does not exist and is ignored");

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use crate::container::{Namespace, Namespaces};
+use crate::container::{NamespaceKind, Namespaces};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
@@ -85,26 +85,26 @@ fn permit(value: &Value<'_>, name: &str, namespaces: &Namespaces) -> Option<()> 
         value.error_hint(Code::Conflict, message, "use the property `hostname`");
         return None;
     }
-    let (kind, namespace): (_, &Namespace) =
-        if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
-            ("ipc", &namespaces.ipc)
-        } else if name.starts_with("net.") {
-            ("network", &namespaces.network)
-        } else if name == "kernel.domainname" {
-            ("uts", &namespaces.uts)
-        } else if name.starts_with("user.") {
-            ("user", &namespaces.user)
-        } else {
-            let message = format!(
-                "{} belongs to no namespace: setting it would change the host",
-                quote(name)
-            );
-            value.error(Code::Conflict, message);
-            return None;
-        };
-    if namespace.is_own() {
+    let kind = if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
+        NamespaceKind::Ipc
+    } else if name.starts_with("net.") {
+        NamespaceKind::Network
+    } else if name == "kernel.domainname" {
+        NamespaceKind::Uts
+    } else if name.starts_with("user.") {
+        NamespaceKind::User
+    } else {
+        let message = format!(
+            "{} belongs to no namespace: setting it would change the host",
+            quote(name)
+        );
+        value.error(Code::Conflict, message);
+        return None;
+    };
+    if namespaces[kind].is_own() {
         return Some(());
     }
+    let kind = kind.name();
     let message = format!(
         "{} needs a {kind} namespace of the container's own",
         quote(name)

@@ -1,6 +1,6 @@
 //! Rules of the configuration: namespaces, id maps, clocks, kernel parameters.
 
-use crate::container::Namespace;
+use crate::container::{Namespace, NamespaceKind};
 use crate::diagnostic::Code;
 use crate::validate::tests::{accepted, document, judge, refuses};
 
@@ -23,10 +23,10 @@ fn namespaces_are_known_and_given_once() {
     let all = "[{\"type\":\"pid\",\"path\":\"/p\"},{\"type\":\"network\",\"path\":\"\"},{\"type\":\"cgroup\"},
         {\"type\":\"mount\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"time\"}]";
     let found = accepted(&[("/linux/namespaces", all)]).namespaces;
-    assert_eq!(found.pid, Namespace::Join("/p".into()));
-    assert_eq!(found.network, Namespace::New);
-    assert_eq!(found.cgroup, Namespace::New);
-    assert_eq!(found.user, Namespace::Inherit);
+    assert_eq!(found[NamespaceKind::Pid], Namespace::Join("/p".into()));
+    assert_eq!(found[NamespaceKind::Network], Namespace::New);
+    assert_eq!(found[NamespaceKind::Cgroup], Namespace::New);
+    assert_eq!(found[NamespaceKind::User], Namespace::Inherit);
 }
 
 const USER: (&str, &str) = ("/linux/namespaces", "[{\"type\": \"user\"}]");

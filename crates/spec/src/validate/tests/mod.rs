@@ -12,7 +12,7 @@ mod seccomp;
 use std::path::Path;
 
 use crate::VERSION;
-use crate::container::{Container, Namespace};
+use crate::container::{Capabilities, Container, Namespace, NamespaceKind};
 use crate::diagnostic::{Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -142,9 +142,9 @@ fn a_small_document_gets_the_defaults() {
     let process = found.process.unwrap();
     assert_eq!(process.user.umask, 0o022);
     assert_eq!(process.oom_score_adj, None);
-    assert_eq!(process.capabilities.bounding, 0);
-    assert_eq!(found.namespaces.user, Namespace::Inherit);
-    assert_eq!(found.namespaces.pid, Namespace::New);
+    assert_eq!(process.capabilities, Capabilities::default());
+    assert_eq!(found.namespaces[NamespaceKind::User], Namespace::Inherit);
+    assert_eq!(found.namespaces[NamespaceKind::Pid], Namespace::New);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Rules of the configuration: `process` and `hooks`.
 
+use crate::container::CapSet;
 use crate::validate::tests::{accepted, refuses, warns};
 
 #[test]
@@ -124,7 +125,7 @@ fn an_unknown_capability_is_a_warning() {
     let found = accepted(&[(place, sets)]).process.unwrap().capabilities;
     assert_eq!(
         (found.bounding, found.permitted, found.ambient),
-        (1 << 40 | 1, 0, 0)
+        (CapSet(1 << 40 | 1), CapSet(0), CapSet(0))
     );
 }
 
