@@ -88,6 +88,10 @@ const EXAMPLES: &[(&str, Before)] = &[
         Before::Ending,
     ),
     (
+        "locule checkpoint --image-path /run/image box1",
+        Before::Running,
+    ),
+    (
         "locule spec --bundle /srv/box --rootless",
         Before::Directory,
     ),
@@ -169,6 +173,15 @@ fn prepare(s: &Sandbox) -> Bundle {
         fs::write(bin.join(name), text).expect("script");
         fs::set_permissions(bin.join(name), Permissions::from_mode(0o755)).expect("chmod");
     }
+    fs::write(s.dir.join("criu.py"), include_str!("criu.py")).expect("criu");
+    let log = s.dir.join("criu-log");
+    let criu = format!(
+        "#!/bin/sh\nCRIU_LOG={} exec python3 {} \"$@\"\n",
+        log.display(),
+        s.dir.join("criu.py").display()
+    );
+    fs::write(bin.join("criu"), criu).expect("script");
+    fs::set_permissions(bin.join("criu"), Permissions::from_mode(0o755)).expect("chmod");
     let filter = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"],
@@ -234,7 +247,12 @@ fn every_example_of_the_help_works() {
             shell(s, &bundle.path, &format!("{before}\n{example}")).ok();
             shell(s, &bundle.path, "locule delete --force box1");
         }
-        shell(s, &bundle.path, "rm -r /run/mine /run/box.pid /run/p.pid").ok();
+        shell(
+            s,
+            &bundle.path,
+            "rm -r /run/mine /run/box.pid /run/p.pid /run/image",
+        )
+        .ok();
     });
 }
 

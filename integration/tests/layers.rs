@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
     ("spec", &[]),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("lsm", &["kernel", "spec"]),
     ("landlock", &["kernel", "spec"]),
     ("dbus", &["kernel"]),
+    ("criu", &["kernel"]),
     ("cgroup", &["kernel", "spec", "dbus"]),
     (
         "launch",
@@ -52,6 +53,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "cgroup",
             "launch",
             "seal",
+            "criu",
         ],
     ),
     ("integration", &[]),

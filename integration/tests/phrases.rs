@@ -77,6 +77,8 @@ fn of_the_lifecycle(said: &mut Said<'_>) {
     said.add(&["container with given ID already exists"]);
     container.wait_for("stopped");
     said.of("container not running", &["kill", &container.id]);
+    let phrase = "Container cannot be checkpointed in stopped state";
+    said.of(phrase, &["checkpoint", &container.id]);
     container.remove();
 }
 

@@ -1,11 +1,11 @@
 //! Process calls that nix does not have: limits, actions of signals, descriptors by number,
 //! execution, time.
 
-use crate::errno::{Errno, ret, ret_number};
+use crate::errno::{Errno, ret, ret_fd, ret_number};
 use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 use std::{mem, ptr};
 
@@ -111,6 +111,17 @@ pub fn is_open(number: u32) -> bool {
     // SAFETY: the request reads a flag of the descriptor; the kernel refuses a number that is not
     // open.
     RawFd::try_from(number).is_ok_and(|number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1)
+}
+
+/// Makes another descriptor, close-on-exec, for what `number` refers to. The caller of this process
+/// has opened `number`.
+///
+/// # Errors
+/// EBADF: it is not open. EMFILE: too many descriptors.
+pub fn duplicate(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the request makes a new descriptor; the kernel refuses a number that is not open.
+    let made = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+    ret_fd(made.into())
 }
 
 /// Makes `number` a copy of `fd` that stays open over exec. If `number` is `fd` already, only the

@@ -6,11 +6,13 @@
 //! decides how many descriptors this process may open.
 
 use kernel::Errno;
-use kernel::process::{Closing, DESCRIPTORS, close_range, is_open, prlimit, rlimit};
+use kernel::process::{Closing, DESCRIPTORS, close_range, duplicate, is_open, prlimit, rlimit};
+use nix::unistd::close;
 use spec::Container;
 use spec::container::Rlimit;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 
 /// The first number that is not one of stdin, stdout and stderr.
 const FIRST: u32 = 3;
@@ -90,6 +92,20 @@ fn listening(own: u32, pid: Option<&OsStr>, count: Option<&OsStr>) -> Result<u32
     number(count).ok_or_else(|| Unpreserved::Number {
         value: count.to_owned(),
     })
+}
+
+/// Takes a descriptor that an option names; it is then closed under its number. Call it before
+/// anything is opened.
+///
+/// # Errors
+/// EBADF: it is not open.
+pub(crate) fn take(number: u32) -> Result<OwnedFd, Errno> {
+    let number = i32::try_from(number).map_err(|_too_large| Errno::EBADF)?;
+    let own = duplicate(number)?;
+    if number > 2 {
+        let _it_was_open = close(number);
+    }
+    Ok(own)
 }
 
 fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpreserved> {

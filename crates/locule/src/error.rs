@@ -163,6 +163,52 @@ pub(crate) enum Error {
         "cannot use console socket if runc will not detach or allocate tty: leave out --console-socket, or set /process/terminal to true and detach"
     )]
     UnwantedConsoleSocket,
+    #[error(transparent)]
+    External(#[from] rootfs::ExternalError),
+    #[error(transparent)]
+    CriuUnusable(#[from] criu::Error),
+    #[error("{failure}{said}; CRIU's log is {log:?}")]
+    Criu {
+        failure: criu::Error,
+        said: String,
+        log: PathBuf,
+    },
+    #[error("CRIU needs the rights of the host's root: run the command as root")]
+    CriuNeedsRoot,
+    #[error(
+        "/annotations/org.criu.config: {given:?}: CRIU runs programs that such a file names, so it must be a regular file below /etc/criu, without links"
+    )]
+    CriuConfig {
+        given: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{option}: {action} the directory {path:?}")]
+    ImageDirectory {
+        option: &'static str,
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("--parent-path must be relative to --image-path, found {path:?}")]
+    AbsoluteParent { path: PathBuf },
+    #[error("invalid --parent-path: {path:?} is no directory relative to --image-path")]
+    ParentPath {
+        path: PathBuf,
+        #[source]
+        source: Errno,
+    },
+    #[error(
+        "invalid --status-fd argument {number}: the caller has not opened this descriptor for writing"
+    )]
+    StatusFd {
+        number: u32,
+        #[source]
+        source: Errno,
+    },
+    #[error("look at the namespaces of the container")]
+    Look(#[source] io::Error),
     #[error("`init` is an internal command; make a container with `locule create` or `locule run`")]
     InitByHand,
 }
@@ -196,7 +242,13 @@ impl Error {
             Self::Launch(_) => "launch",
             Self::Notify { .. } => "notify",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
+            Self::Criu { .. } | Self::CriuUnusable(_) | Self::CriuNeedsRoot => "criu",
+            Self::External(_) | Self::ImageDirectory { .. } | Self::Look(_) => "image",
+            Self::CriuConfig { .. } => "config",
             Self::InitByHand
+            | Self::AbsoluteParent { .. }
+            | Self::ParentPath { .. }
+            | Self::StatusFd { .. }
             | Self::Unpreserved(_)
             | Self::NoCommand
             | Self::NoSignal

@@ -37,7 +37,11 @@ impl HostFile {
         Self::below(AT_FDCWD, path)
     }
 
-    fn below(from: impl AsFd, path: &Path) -> Result<Self, Errno> {
+    /// The same for a path that starts at an open directory.
+    ///
+    /// # Errors
+    /// As for [`Self::at`].
+    pub(crate) fn below(from: impl AsFd, path: &Path) -> Result<Self, Errno> {
         let name = path.file_name().ok_or(Errno::EISDIR)?.to_owned();
         let above = match path.parent() {
             Some(above) if above != Path::new("") => above,

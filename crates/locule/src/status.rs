@@ -130,6 +130,8 @@ pub(crate) enum Action {
     Exec,
     /// Run another process in it, which may have to wait until it is resumed.
     ExecPaused,
+    /// Save its processes.
+    Checkpoint,
 }
 
 /// A command that the status forbids.
@@ -152,6 +154,8 @@ pub(crate) enum Refusal {
     ExecStopped,
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     ExecFrozen,
+    #[error("Container cannot be checkpointed in {status} state: it must be running or paused")]
+    Checkpoint { status: Status },
     #[error("container not paused")]
     NotPaused,
     #[error("cannot delete container {id} that is not stopped: {status}")]
@@ -170,9 +174,13 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         | (Action::Resume, Status::Paused)
         | (Action::Exec, Status::Created | Status::Running)
         | (Action::ExecPaused, Status::Created | Status::Running | Status::Paused)
+        | (Action::Checkpoint, Status::Running | Status::Paused)
         | (Action::ForceDelete, _) => Ok(()),
         (Action::KillAll, Status::Created | Status::Running | Status::Paused | Status::Stopped) => {
             Ok(())
+        }
+        (Action::Checkpoint, Status::Creating | Status::Created | Status::Stopped) => {
+            Err(Refusal::Checkpoint { status })
         }
         (Action::Exec, Status::Paused) => Err(Refusal::ExecFrozen),
         (Action::Exec | Action::ExecPaused, Status::Stopped) => Err(Refusal::ExecStopped),
@@ -291,6 +299,20 @@ mod tests {
             let answer = permit(action, status, &id);
             let said = answer.map_or_else(|refusal| refusal.to_string(), |()| String::new());
             assert_eq!(said, words, "{action:?} when {status}");
+        }
+    }
+
+    #[test]
+    fn only_what_runs_or_is_paused_can_be_saved() {
+        use Status::{Created, Creating, Paused, Running, Stopped};
+        let id = ContainerId::new("box").unwrap();
+        for status in [Running, Paused] {
+            assert_eq!(permit(Action::Checkpoint, status, &id), Ok(()));
+        }
+        for status in [Creating, Created, Stopped] {
+            let refusal = permit(Action::Checkpoint, status, &id).unwrap_err();
+            let words = format!("Container cannot be checkpointed in {status} state");
+            assert!(refusal.to_string().starts_with(&words), "{refusal}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod copyup; // tmpcopyup
 mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
+mod external; // the mounts that a checkpoint does not save
 mod ground; // which mount namespace init starts in, and what is staged there
 mod handles; // what is opened before a plan is carried out
 mod host_mounts; // mounts in the namespace of the container's maker
@@ -37,6 +38,7 @@ mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 
 pub use base::Refused;
+pub use external::{External, ExternalError, ExternalSource, external_mounts, externals};
 pub use ground::Away;
 pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, remove_mounts};

@@ -4,8 +4,8 @@
 //! pay for the options of other commands. Help and error texts use the whole definition.
 
 use super::{
-    Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Pause, Plan, Ps,
-    Resume, Run, Seccomp, Spec, Start, State, Update,
+    Checkpoint, Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Pause,
+    Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
 };
 use crate::commands::{self, Env};
 use crate::error::Error;
@@ -95,6 +95,8 @@ commands! {
         "Change the limits of a container";
     Events "events" 1..=1, commands::events::run,
         "Print what resources a container uses, and when it runs out of memory";
+    Checkpoint "checkpoint" 1..=1, commands::checkpoint::run,
+        "Save the processes of a container as image files";
     Spec "spec" 0..=0, commands::template::run,
         "Write a config.json to start from";
     Features "features" 0..=0, commands::features::run,

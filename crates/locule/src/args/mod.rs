@@ -5,6 +5,7 @@
 //! and the command checks ids and signals. [`spelling`] first rewrites the single-dash and `=true`
 //! spellings of Go programs.
 
+mod checkpoint;
 mod definition;
 mod exec;
 mod group;
@@ -15,6 +16,7 @@ mod seccomp;
 mod spelling;
 mod update;
 
+pub(crate) use checkpoint::{Checkpoint, Images};
 pub(crate) use definition::Command;
 use definition::{Arity, read};
 pub(crate) use exec::Exec;

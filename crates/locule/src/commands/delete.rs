@@ -98,6 +98,20 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     Ok(entry.remove()?)
 }
 
+/// Deletes a container whose processes were saved and killed. The caller holds the lock.
+///
+/// # Errors
+/// What cannot be removed; the container is then stopped.
+pub(super) fn delete_saved(entry: Entry, mut record: Record) -> Result<(), Error> {
+    let observed = observe(&entry, &mut record)?;
+    let record = &record;
+    end(entry.id(), record, &observed)?;
+    remove_mounts(record)?;
+    remove_groups(record, &observed)?;
+    hooks::poststop(|| entry.config().unwrap_or_default(), record);
+    Ok(entry.remove()?)
+}
+
 /// What remains when the record is damaged: the journal, else the configuration, which at least
 /// says where the cgroup is.
 fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {

@@ -1,11 +1,13 @@
 //! One file for each command: `pub fn run(args, env) -> Result<ExitCode, Error>`.
 
+pub(crate) mod checkpoint;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod hooks;
+mod image;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;

@@ -1,0 +1,242 @@
+//! The mounts of an image.
+//!
+//! An image is a directory of files that CRIU has written, or anyone else. `mountpoints-*.img`
+//! say what CRIU will mount at a restore, and where; so the caller can check that first.
+
+use crate::wire::Reader;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The first word of image files since CRIU 2.
+const COMMON: u32 = 0x5456_4319;
+
+/// The word of the image file of mounts.
+const MOUNTS: u32 = 0x5563_3928;
+
+/// The longest image file that is read.
+const LONGEST: u64 = 16 << 20;
+
+/// The numbers of the kinds of file systems.
+#[allow(missing_docs, reason = "the names say it")]
+pub mod mount_kind {
+    pub const PROC: u32 = 1;
+    pub const SYSFS: u32 = 2;
+    pub const TMPFS: u32 = 5;
+    pub const DEVPTS: u32 = 6;
+    pub const CGROUP: u32 = 12;
+    pub const MQUEUE: u32 = 14;
+    pub const CGROUP2: u32 = 23;
+}
+
+/// An image that cannot be read, or is not what CRIU writes.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The kernel refused.
+    #[error("read {file:?} of the image: {}", kernel::errno::words(*errno))]
+    Read {
+        /// A file of the image.
+        file: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// Something else than an image file.
+    #[error("{file:?} of the image is {found}, so it was not written by CRIU")]
+    Foreign {
+        /// A file of the image.
+        file: String,
+        /// What it is.
+        found: &'static str,
+    },
+}
+
+/// One mount of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountEntry {
+    /// The kind of file system: see [`mount_kind`].
+    pub kind: u32,
+    /// Which part of the file system is mounted.
+    pub root: String,
+    /// Where, below the root of its mount namespace.
+    pub point: String,
+    /// The name of a mount that CRIU does not make.
+    pub external: Option<String>,
+}
+
+/// The directory of an image.
+#[derive(Debug)]
+pub struct Image<'fd>(BorrowedFd<'fd>);
+
+impl<'fd> Image<'fd> {
+    /// Uses an open directory.
+    pub fn new(directory: BorrowedFd<'fd>) -> Self {
+        Self(directory)
+    }
+
+    /// Reads a file of the image. Links are not followed; only a regular file of at most 16 MiB is
+    /// read.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no such file.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, ImageError> {
+        let failed = |errno| ImageError::Read {
+            file: name.to_owned(),
+            errno,
+        };
+        let foreign = |found| ImageError::Foreign {
+            file: name.to_owned(),
+            found,
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match openat(self.0, name, flags, Mode::empty()) {
+            Err(Errno::ELOOP) => return Err(foreign("a link")),
+            answer => answer.map_err(failed)?,
+        };
+        let found = fstat(&file).map_err(failed)?;
+        if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Err(foreign("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        let read = File::from(file).take(LONGEST + 1).read_to_end(&mut bytes);
+        read.map_err(|error| failed(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(foreign("longer than 16 MiB"));
+        }
+        Ok(bytes)
+    }
+
+    /// All mounts of all mount namespaces of the image. None: the processes have no mount namespace
+    /// of their own.
+    ///
+    /// # Errors
+    /// The directory has a link other than `parent`, which CRIU itself makes: it would lead CRIU to
+    /// another file. A file of mounts is damaged.
+    pub fn mounts(&self) -> Result<Vec<MountEntry>, ImageError> {
+        let mut mounts = Vec::new();
+        for name in self.names()? {
+            if let Some(number) = name.strip_prefix("mountpoints-")
+                && number.ends_with(".img")
+            {
+                let bytes = self.read(&name)?;
+                let read = entries(&bytes).ok_or(ImageError::Foreign {
+                    file: name,
+                    found: "damaged",
+                })?;
+                mounts.extend(read);
+            }
+        }
+        Ok(mounts)
+    }
+
+    fn names(&self) -> Result<Vec<String>, ImageError> {
+        let failed = |errno| ImageError::Read {
+            file: ".".to_owned(),
+            errno,
+        };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let own = openat(self.0.as_fd(), ".", flags, Mode::empty()).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(own).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type() == Some(nix::dir::Type::Symlink) && name != "parent" {
+                let found = "a link";
+                return Err(ImageError::Foreign { file: name, found });
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+/// The entries of a file of mounts: two words, then messages, each after its length.
+fn entries(bytes: &[u8]) -> Option<Vec<MountEntry>> {
+    let (common, rest) = word(bytes)?;
+    let (kind, mut rest) = word(rest)?;
+    if (common, kind) != (COMMON, MOUNTS) {
+        return None;
+    }
+    let mut mounts = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = word(rest)?;
+        let (message, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
+        mounts.push(entry(message)?);
+        rest = after;
+    }
+    Some(mounts)
+}
+
+fn word(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (word, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*word), rest))
+}
+
+fn entry(message: &[u8]) -> Option<MountEntry> {
+    let mut mount = MountEntry::default();
+    for field in Reader::new(message) {
+        let (number, value) = field.ok()?;
+        // Text that is not UTF-8 would not be what CRIU uses.
+        let text = || str::from_utf8(value.bytes()).ok().map(str::to_owned);
+        match number {
+            1 => mount.kind = u32::try_from(value.number()).ok()?,
+            6 => mount.root = text()?,
+            7 => mount.point = text()?,
+            13 if value.number() != 0 => mount.external = mount.external.or(Some(String::new())),
+            18 => mount.external = Some(text()?),
+            _ => {}
+        }
+    }
+    Some(mount)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+
+    fn file(messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = [COMMON.to_le_bytes(), MOUNTS.to_le_bytes()].concat();
+        for message in messages {
+            bytes.extend(u32::try_from(message.len()).unwrap().to_le_bytes());
+            bytes.extend(message);
+        }
+        bytes
+    }
+
+    #[test]
+    fn mounts_are_read_as_criu_writes_them() {
+        let mut writer = Writer::default();
+        writer.number(1, 5);
+        writer.number(2, 71);
+        writer.text(6, "/");
+        writer.text(7, "/data");
+        writer.text(8, "tmpfs");
+        writer.text(18, "mount-0");
+        let wanted = MountEntry {
+            kind: mount_kind::TMPFS,
+            root: "/".to_owned(),
+            point: "/data".to_owned(),
+            external: Some("mount-0".to_owned()),
+        };
+        assert_eq!(entries(&file(&[writer.finish()])), Some(vec![wanted]));
+    }
+
+    #[test]
+    fn a_damaged_file_of_mounts_is_refused() {
+        let whole = file(&[vec![0x3a, 2, b'/', b'a']]);
+        assert!(entries(&whole).is_some());
+        for end in 1..whole.len() {
+            if end != 8 {
+                assert_eq!(entries(&whole[..end]), None, "{end}");
+            }
+        }
+        assert_eq!(entries(&file(&[vec![0x3a, 1, 0xff]])), None);
+        let mut other = whole;
+        other[0] = 0;
+        assert_eq!(entries(&other), None);
+    }
+}

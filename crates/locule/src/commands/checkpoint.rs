@@ -1,0 +1,211 @@
+//! `checkpoint`: saves the processes of a container as image files, by CRIU.
+//!
+//! The lock is held meanwhile. CRIU freezes the container's cgroup itself; if it dies, the cgroup
+//! is thawed here.
+
+#![expect(clippy::disallowed_methods, reason = "the host's /proc")]
+
+use super::image::{self, DESCRIPTORS, Directories};
+use super::{Env, delete, kept_container, own_group};
+use crate::args;
+use crate::descriptors::{mark_leaked, take};
+use crate::error::Error;
+use crate::host_file::HostFile;
+use crate::state::{self, ContainerId, Lock, Record};
+use crate::status::{Action, Refusal, Status, observe, permit};
+use criu::{Notice, Options, Task, Worker};
+use kernel::path::{OpenFlags, Resolve, openat2};
+use kernel::{Errno, fs};
+use namespace::join::inode_of;
+use spec::Container;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The notice that memory can be asked for.
+const STATUS_READY: &str = "status-ready";
+
+/// Saves one container.
+pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error> {
+    // Before this process opens a descriptor, which could get the number.
+    let mut status = args.status_fd.map(status_fd).transpose()?;
+    mark_leaked(env.preserved).map_err(Error::Harden)?;
+    let id = ContainerId::new(args.id())?;
+    let entry = env
+        .store(state::Access::Look)?
+        .container(&id, Lock::Exclusive)?;
+    let mut record = entry.record()?;
+    let observed = observe(&entry, &mut record)?;
+    permit(Action::Checkpoint, observed.status, &id)?;
+    let Some(process) = observed.process else {
+        return Err(Refusal::NotRunning.into());
+    };
+    let container = kept_container(&entry.config()?, &record)?;
+    let directories = Directories::make(&args.images, "dump.log")?;
+    let task = match args.pre_dump {
+        true => Task::PreDump,
+        false => Task::Dump,
+    };
+    let parent = args.parent_path.as_deref();
+    let parent = parent
+        .map(|path| parent_path(path, &directories))
+        .transpose()?;
+    image::require(&args.images, task, parent.is_some())?;
+    let mut options = directories.options(&args.images, &container)?;
+    options.pid = Some(process.pid());
+    options.root = record.rootfs.to_string_lossy().into_owned();
+    options.leave_running = args.leave_running;
+    options.tcp_skip_in_flight = args.tcp_skip_in_flight;
+    options.link_remap = args.link_remap;
+    options.page_server.clone_from(&args.page_server);
+    options.track_memory = parent.is_some() || args.pre_dump;
+    options.parent_images = parent;
+    options.freeze_cgroup = freezer(&record);
+    if task == Task::Dump {
+        describe(&mut options, &container, process.pid())?;
+        let names = streams(&mut options, process.pid())?;
+        save_streams(&directories, &names)?;
+    }
+    let worker = Worker::start(&[])?;
+    let asked = worker.ask(task, &options, None, |notice, _fd| {
+        tell(notice, &mut status);
+        Ok::<_, criu::Error>(())
+    });
+    if let Err(failure) = asked {
+        thaw(&record, observed.status, &id);
+        return Err(directories.explain(failure));
+    }
+    if task == Task::Dump && !args.leave_running {
+        delete::delete_saved(entry, record)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the descriptor that is told when memory can be asked for.
+fn status_fd(number: u32) -> Result<OwnedFd, Error> {
+    let failed = |source| Error::StatusFd { number, source };
+    let fd = take(number).map_err(failed)?;
+    // A write of nothing: EBADF if it is open only for reading.
+    match fs::write(fd.as_fd(), b"") {
+        Ok(_) => Ok(fd),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// Tells once, and closes the descriptor.
+fn tell(notice: &Notice, status: &mut Option<OwnedFd>) {
+    tracing::debug!("criu: {}", notice.script);
+    if notice.script == STATUS_READY
+        && let Some(fd) = status.take()
+        && let Err(errno) = fs::write(fd.as_fd(), b"\0")
+    {
+        tracing::warn!("--status-fd: {errno}");
+    }
+}
+
+/// The directory of an earlier image. CRIU takes it relative to that of this image.
+fn parent_path(path: &Path, directories: &Directories) -> Result<String, Error> {
+    let failed = |source| Error::ParentPath {
+        path: path.to_owned(),
+        source,
+    };
+    if path.is_absolute() {
+        return Err(Error::AbsoluteParent {
+            path: path.to_owned(),
+        });
+    }
+    let text = path.to_str().ok_or_else(|| failed(Errno::EILSEQ))?;
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| failed(Errno::EINVAL))?;
+    let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+    let images = directories.images.as_fd();
+    openat2(images, &name, flags, 0, Resolve::empty()).map_err(failed)?;
+    Ok(text.to_owned())
+}
+
+/// The group whose processes CRIU freezes. Without one it stops them one by one.
+fn freezer(record: &Record) -> Option<String> {
+    let groups = &record.groups()?.groups;
+    let has_freezer = |place: &&cgroup::Place| place.controllers.split(',').any(|c| c == "freezer");
+    let unified = |place: &&cgroup::Place| place.version == cgroup::Version::V2;
+    let group = groups.iter().find(has_freezer);
+    let group = group.or_else(|| groups.iter().find(unified))?;
+    Some(group.host_path().to_string_lossy().into_owned())
+}
+
+/// Names what CRIU does not save.
+fn describe(options: &mut Options, container: &Container, pid: i32) -> Result<(), Error> {
+    options.external_mounts = rootfs::external_mounts(container, pid)?;
+    for (kind, name, _path) in image::external_namespaces(container) {
+        // Of the process: the path may lead to another namespace by now.
+        let inode = inode_of(&pid.to_string(), kind).map_err(Error::Look)?;
+        options
+            .external
+            .push(format!("{}[{inode}]:{name}", kind.file()));
+    }
+    Ok(())
+}
+
+/// Names the standard streams: pipes by themselves, files and devices that the container has no
+/// mount of by mount and inode. A restore gives the process its own streams for these names.
+fn streams(options: &mut Options, pid: i32) -> Result<Vec<String>, Error> {
+    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let name = |number| {
+        let path = format!("/proc/{pid}/fd/{number}");
+        let Ok(target) = std::fs::read_link(&path) else {
+            return String::new();
+        };
+        if !target.is_absolute() {
+            return target.to_string_lossy().into_owned();
+        }
+        match outside(&table, pid, number) {
+            Some((mount, inode)) => format!("file[{mount:x}:{inode:x}]"),
+            None => target.to_string_lossy().into_owned(),
+        }
+    };
+    let names: Vec<String> = (0..3).map(name).collect();
+    let files = names.iter().filter(|name| name.starts_with("file["));
+    options.external.extend(files.cloned());
+    Ok(names)
+}
+
+/// The mount and the inode of an open file, if the mount is not in this table.
+fn outside(table: &str, pid: i32, number: i32) -> Option<(u64, u64)> {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    let mount = mount.trim();
+    let is_own = |line: &str| line.split(' ').next() == Some(mount);
+    if table.lines().any(is_own) {
+        return None;
+    }
+    let inode = std::fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
+    Some((mount.parse().ok()?, inode.ino()))
+}
+
+/// Saves the names of the standard streams with the image.
+fn save_streams(directories: &Directories, names: &[String]) -> Result<(), Error> {
+    let text = serde_json::to_vec(names)?;
+    let failed = |source: io::Error| Error::Write {
+        path: DESCRIPTORS.into(),
+        source,
+    };
+    let file = HostFile::below(directories.images.as_fd(), Path::new(DESCRIPTORS));
+    file.map_err(|errno| failed(errno.into()))?
+        .replace(&text)
+        .map_err(failed)
+}
+
+/// Lets the container run on after a failure. CRIU does so itself, unless it was killed.
+fn thaw(record: &Record, before: Status, id: &ContainerId) {
+    if before != Status::Running {
+        return;
+    }
+    let group = own_group(record, id, "thaw").ok();
+    let frozen = group.and_then(|group| Some((group, group.is_frozen().ok()?)));
+    if let Some((_, true)) = frozen {
+        super::kill::thaw(record);
+    }
+}

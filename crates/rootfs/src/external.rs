@@ -1,0 +1,335 @@
+//! The mounts that a checkpoint does not save: binds, masks, device nodes of the host, cgroups.
+//!
+//! CRIU calls them external: at a checkpoint each mount point gets a name, at a restore each name
+//! gets a source. The names come from the configuration, never from a path of the container, whose
+//! links may lead a path to another mount by now (CVE-2026-119101). So a mount is looked up by the
+//! destination, and is accepted only if it shows the configured source; no mount gets two names.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc, and sources as the configuration names them"
+)]
+
+use crate::device::DEFAULT_NODES;
+use crate::host_mounts::number_of;
+use crate::lower::errno_of;
+use crate::options;
+use crate::root::RootFd;
+use kernel::Errno;
+use kernel::errno::words;
+use kernel::fs::FileKind;
+use kernel::mount::{Depth, unescape};
+use kernel::path::OpenFlags;
+use spec::Container;
+use spec::container::{Mount, NamespaceKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Why the mounts of a running container cannot be named.
+#[derive(Debug, thiserror::Error)]
+pub enum ExternalError {
+    /// Something cannot be read.
+    #[error("{pointer}: {action} {path:?}: {}", words(*errno))]
+    Read {
+        /// The element of the configuration.
+        pointer: String,
+        /// What was tried.
+        action: &'static str,
+        /// A path of the host or of the container.
+        path: PathBuf,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// The container has replaced a directory or a link of the destination, or the host its source.
+    #[error(
+        "{pointer}: what the container has at {destination:?} is not the bind mount of {source_path:?}: the container or the host has changed the names on the way there, and a restore could bind the wrong directory"
+    )]
+    Moved {
+        /// The element of the configuration.
+        pointer: String,
+        /// As configured.
+        destination: PathBuf,
+        /// As configured.
+        source_path: PathBuf,
+    },
+    /// CRIU takes text.
+    #[error("the container has a mount at {point:?}, which is not UTF-8")]
+    NotText {
+        /// Its mount point.
+        point: PathBuf,
+    },
+}
+
+/// A line of /proc/PID/mountinfo.
+#[derive(Debug)]
+struct Line {
+    point: PathBuf,
+    kind: String,
+}
+
+/// The mounts of one container, and their names.
+struct Names {
+    root: RootFd,
+    table: BTreeMap<u64, Line>,
+    named: BTreeMap<u64, String>,
+}
+
+/// Names the external mounts of the container that process `pid` runs in: pairs of a mount point as
+/// the container sees it and a name.
+///
+/// # Errors
+/// A mount is not what the configuration says, or cannot be read.
+pub fn external_mounts(
+    container: &Container,
+    pid: i32,
+) -> Result<Vec<(String, String)>, ExternalError> {
+    let mut names = Names::of(pid)?;
+    for (index, mount) in container.mounts.iter().enumerate() {
+        if is_bind(mount) {
+            names.bind(index, mount)?;
+        }
+    }
+    for (index, path) in container.masked_paths.iter().enumerate() {
+        names.mask(index, path)?;
+    }
+    names.devices(container);
+    if !container.namespaces[NamespaceKind::Cgroup].is_own() {
+        names.cgroups();
+    }
+    let pairs = names.named.iter().map(|(id, name)| {
+        let point = &names.table[id].point;
+        let text = point.to_str().map(|point| (point.to_owned(), name.clone()));
+        let point = point.clone();
+        text.ok_or(ExternalError::NotText { point })
+    });
+    pairs.collect()
+}
+
+impl Names {
+    fn of(pid: i32) -> Result<Self, ExternalError> {
+        let path = PathBuf::from(format!("/proc/{pid}/mountinfo"));
+        let failed = |path: &Path, errno| ExternalError::Read {
+            pointer: "/mounts".to_owned(),
+            action: "read",
+            path: path.to_owned(),
+            errno,
+        };
+        let text = fs::read(&path).map_err(|error| failed(&path, errno_of(&error)))?;
+        let text = String::from_utf8_lossy(&text);
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let fd = File::open(&root).map_err(|error| failed(&root, errno_of(&error)))?;
+        Ok(Self {
+            root: RootFd::new(fd.into()),
+            table: text.lines().filter_map(line).collect(),
+            named: BTreeMap::new(),
+        })
+    }
+
+    fn bind(&mut self, index: usize, mount: &Mount) -> Result<(), ExternalError> {
+        let pointer = format!("/mounts/{index}");
+        let source = mount.source.as_deref().unwrap_or(Path::new(""));
+        let failed = |action, path: &Path, errno| ExternalError::Read {
+            pointer: pointer.clone(),
+            action,
+            path: path.to_owned(),
+            errno,
+        };
+        let wanted = fs::metadata(source)
+            .map_err(|error| failed("look at the source", source, errno_of(&error)))?;
+        let destination = &mount.destination;
+        let found = self
+            .open(destination)
+            .map_err(|errno| failed("open the destination", destination, errno))?;
+        let id = number_of(found.as_fd());
+        let shown = found
+            .metadata()
+            .map_err(|error| failed("look at the destination", destination, errno_of(&error)))?;
+        let same = (wanted.dev(), wanted.ino()) == (shown.dev(), shown.ino());
+        match id.filter(|id| same && self.table.contains_key(id) && !self.named.contains_key(id)) {
+            Some(id) => {
+                self.named.insert(id, bind_name(index));
+                Ok(())
+            }
+            None => Err(ExternalError::Moved {
+                pointer,
+                destination: destination.clone(),
+                source_path: source.to_owned(),
+            }),
+        }
+    }
+
+    /// A path that was absent at the creation has no mask.
+    fn mask(&mut self, index: usize, path: &Path) -> Result<(), ExternalError> {
+        let failed = |errno| ExternalError::Read {
+            pointer: format!("/linux/maskedPaths/{index}"),
+            action: "open",
+            path: path.to_owned(),
+            errno,
+        };
+        let found = match self.open(path) {
+            Ok(found) => found,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let shown = found.metadata().map_err(|error| failed(errno_of(&error)))?;
+        let Some(id) = number_of(found.as_fd()) else {
+            return Ok(());
+        };
+        let is_cover = |line: &Line| matches!(&*line.kind, "tmpfs" | "devtmpfs");
+        if self.table.get(&id).is_some_and(is_cover) && !self.named.contains_key(&id) {
+            self.named.insert(id, mask_name(index, shown.is_dir()));
+        }
+        Ok(())
+    }
+
+    /// Nodes that could not be made, so the host's are bound.
+    fn devices(&mut self, container: &Container) {
+        for path in device_paths(container) {
+            let point = |(id, line): (&u64, &Line)| (line.point == path).then_some(*id);
+            if let Some(id) = self.table.iter().find_map(point) {
+                self.named.entry(id).or_insert_with(|| device_name(&path));
+            }
+        }
+    }
+
+    /// Without a cgroup namespace they show parts of the host's hierarchies.
+    fn cgroups(&mut self) {
+        for (id, line) in &self.table {
+            if let ("cgroup" | "cgroup2", Some(name)) = (&*line.kind, line.point.file_name()) {
+                let name = cgroup_name(&name.to_string_lossy());
+                self.named.entry(*id).or_insert(name);
+            }
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<File, Errno> {
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
+        Ok(self.root.open(&path, OpenFlags::PATH)?.into())
+    }
+}
+
+/// The number of a mount, its point, and the kind of its file system.
+fn line(text: &str) -> Option<(u64, Line)> {
+    let (before, after) = text.split_once(" - ")?;
+    let mut fields = before.split(' ');
+    let id = fields.next()?.parse().ok()?;
+    let point = std::ffi::OsStr::from_bytes(&unescape(fields.nth(3)?)).into();
+    let kind = after.split(' ').next()?.to_owned();
+    Some((id, Line { point, kind }))
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let binds = |word: &String| word == "bind" || word == "rbind";
+    mount.kind.as_deref() == Some("bind") || mount.options.iter().any(binds)
+}
+
+fn bind_name(index: usize) -> String {
+    format!("mount-{index}")
+}
+
+fn mask_name(index: usize, is_directory: bool) -> String {
+    match is_directory {
+        true => format!("mask-directory-{index}"),
+        false => format!("mask-file-{index}"),
+    }
+}
+
+fn device_name(path: &Path) -> String {
+    format!("device-{}", path.display())
+}
+
+fn cgroup_name(directory: &str) -> String {
+    format!("cgroup-{directory}")
+}
+
+fn device_paths(container: &Container) -> BTreeSet<PathBuf> {
+    let default = DEFAULT_NODES.iter();
+    let default = default.map(|(name, _, _)| Path::new("/dev").join(name));
+    let own = container.devices.iter().map(|device| device.path.clone());
+    default.chain(own).collect()
+}
+
+/// What a name stands for at a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct External {
+    /// The name, the same as at the checkpoint.
+    pub name: String,
+    /// What is bound.
+    pub source: ExternalSource,
+    /// Whether it must be mounted read-only.
+    pub is_read_only: bool,
+}
+
+/// What is bound for an external mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExternalSource {
+    /// A path of the host, as the configuration names it, with or without what is mounted below.
+    Host(PathBuf, Depth),
+    /// A null device.
+    Null,
+    /// An empty directory.
+    Empty,
+}
+
+/// The names that an image of this configuration can have, and their sources. `cgroups` are the
+/// names of the hierarchies' mount points and the container's groups.
+pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<External> {
+    let external = |name, source, is_read_only| External {
+        name,
+        source,
+        is_read_only,
+    };
+    let host = |path: &Path| ExternalSource::Host(path.to_owned(), Depth::Top);
+    let binds = container.mounts.iter().enumerate();
+    let binds = binds.filter(|(_, mount)| is_bind(mount)).map(|(i, mount)| {
+        let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
+        external(bind_name(i), source, is_read_only(mount))
+    });
+    let masks = (0..container.masked_paths.len()).flat_map(|index| {
+        [
+            external(mask_name(index, false), ExternalSource::Null, true),
+            external(mask_name(index, true), ExternalSource::Empty, true),
+        ]
+    });
+    let devices = device_paths(container);
+    let devices = devices
+        .iter()
+        .map(|path| external(device_name(path), host(path), false));
+    let cgroups = cgroups
+        .iter()
+        .map(|(directory, group)| external(cgroup_name(directory), host(group), false));
+    binds.chain(masks).chain(devices).chain(cgroups).collect()
+}
+
+fn is_read_only(mount: &Mount) -> bool {
+    let read = options::read(&mount.options);
+    read.is_ok_and(|options| {
+        let read_only = kernel::mount::MountAttr::RDONLY;
+        options.attributes().contains(read_only)
+    })
+}
+
+/// A directory of the host that bind mounts of an image can be below, or the container's root.
+impl RootFd {
+    /// Opens the mount point `path`, and makes what is missing of it. A link is an error: CRIU would
+    /// follow it, out of the root (CVE-2026-119614).
+    ///
+    /// # Errors
+    /// ELOOP: a link is on the way. EROFS and others: it is missing and cannot be made.
+    pub fn make_mount_point(&self, path: &std::ffi::CStr, kind: FileKind) -> Result<(), Errno> {
+        use crate::root::{Form, NO_LINKS, make};
+        let form = match kind {
+            FileKind::Directory => Form::Directory,
+            _ => Form::File,
+        };
+        match make(self.as_fd(), path, form, OpenFlags::NOFOLLOW, NO_LINKS) {
+            Ok(_made) => Ok(()),
+            Err(fault) => Err(fault.errno),
+        }
+    }
+}

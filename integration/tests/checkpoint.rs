@@ -1,0 +1,500 @@
+//! `checkpoint`: what CRIU is asked, and what becomes of the container. A program in the place of
+//! CRIU writes the requests down; where CRIU itself is installed, a container survives.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use integration::{Bundle, Container, Outcome, Sandbox, sandbox};
+use serde_json::{Value, json};
+
+/// A program in the place of CRIU.
+struct Criu<'a> {
+    s: &'a Sandbox,
+    bin: PathBuf,
+    log: PathBuf,
+}
+
+impl<'a> Criu<'a> {
+    fn make(s: &'a Sandbox) -> Self {
+        let bin = s.dir.join("criu-bin");
+        fs::create_dir(&bin).expect("bin");
+        let program = bin.join("criu");
+        fs::write(&program, include_str!("criu.py")).expect("criu");
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("chmod");
+        let log = s.dir.join("criu-log");
+        Self { s, bin, log }
+    }
+
+    /// The runtime's command line with this CRIU in PATH.
+    fn command(&self, mode: &str) -> Command {
+        let mut command = self.s.command();
+        command.env("PATH", path(&self.bin));
+        command.env("CRIU_LOG", &self.log).env("CRIU_MODE", mode);
+        command
+    }
+
+    fn checkpoint(&self, mode: &str, container: &Container<'_>, options: &[&str]) -> Outcome {
+        let mut command = self.command(mode);
+        command.arg("checkpoint").args(options).arg(&container.id);
+        self.s.finish(command, None)
+    }
+
+    /// All requests, and the answers to notices.
+    fn heard(&self) -> Vec<Value> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let parsed = log.lines().map(serde_json::from_str);
+        parsed.collect::<Result<_, _>>().expect("JSON")
+    }
+
+    /// The last request of this type, with its options.
+    fn request(&self, kind: &str) -> Value {
+        let of_kind = |entry: &Value| entry["type"] == kind && entry["options"].is_object();
+        let heard = self.heard();
+        let found = heard.iter().rfind(|entry| of_kind(entry));
+        found
+            .unwrap_or_else(|| panic!("{kind} in {heard:?}"))
+            .clone()
+    }
+}
+
+/// PATH with this directory before the others.
+fn path(first: &Path) -> String {
+    format!(
+        "{}:{}",
+        first.display(),
+        std::env::var("PATH").unwrap_or_default()
+    )
+}
+
+/// A container that waits, with a volume.
+fn waiting(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    let volume = s.dir.join("volume");
+    fs::create_dir_all(&volume).expect("volume");
+    bundle.args(&["sleep", "1000"]);
+    bundle.bind(&volume, "/data", &["bind", "ro"]);
+    bundle
+}
+
+/// The request has what the command line asks for; the container is deleted, as with runc.
+#[test]
+fn a_checkpoint_asks_for_a_dump_and_deletes_the_container() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let bundle = waiting(s);
+        let container = s.started(&bundle);
+        let pid = container.pid();
+        criu.checkpoint(
+            "",
+            &container,
+            &["--image-path", "image", "--work-path", "work"],
+        )
+        .ok();
+        let request = criu.request("DUMP");
+        let options = &request["options"];
+        assert_eq!(options["pid"], pid);
+        assert_eq!(options["root"], bundle.root().to_str().expect("UTF-8"));
+        assert_eq!(options["log_file"], "dump.log");
+        assert_eq!(options["notify_scripts"], 1);
+        assert_eq!(options["manage_cgroups"], 1);
+        assert_eq!(options["cgroup_mode"], 6);
+        assert_eq!(options["orphan_pts_master"], 1);
+        assert_eq!(options["empty_namespaces"], 0x4000_0000);
+        for absent in [
+            "leave_running",
+            "tcp_established",
+            "lazy_pages",
+            "parent_images",
+            "shell_job",
+        ] {
+            assert_eq!(options[absent], Value::Null, "{absent}");
+        }
+        let mounts = options["external_mounts"].as_array().expect("mounts");
+        let index = bundle.config["mounts"].as_array().expect("mounts").len() - 1;
+        assert!(
+            mounts.contains(&json!(["/data", format!("mount-{index}")])),
+            "{mounts:?}"
+        );
+        assert!(
+            mounts.iter().any(|pair| pair[0] == "/proc/keys"),
+            "{mounts:?}"
+        );
+        assert_eq!(
+            request["images"],
+            s.dir.join("image").to_str().expect("UTF-8")
+        );
+        for directory in ["image", "work"] {
+            let mode = fs::metadata(s.dir.join(directory))
+                .expect("made")
+                .permissions();
+            assert_eq!(mode.mode() & 0o777, 0o700, "{directory}");
+        }
+        let streams = fs::read_to_string(s.dir.join("image/descriptors.json")).expect("streams");
+        let streams: Vec<String> = serde_json::from_str(&streams).expect("JSON");
+        assert_eq!(streams.len(), 3);
+        assert!(
+            streams.iter().all(|name| name.starts_with("file[")),
+            "{streams:?}"
+        );
+        assert_eq!(options["external"], json!(streams));
+        container
+            .command(&["state"])
+            .fails_with(&["does not exist"]);
+    });
+}
+
+/// Each option reaches CRIU.
+#[test]
+fn every_option_reaches_criu() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        fs::create_dir_all(s.dir.join("first")).expect("first");
+        let options = [
+            "--leave-running",
+            "--tcp-established",
+            "--tcp-skip-in-flight",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--file-locks",
+            "--link-remap",
+            "--auto-dedup",
+            "--lazy-pages",
+            "--page-server",
+            "[::1]:27",
+            "--manage-cgroups-mode",
+            "strict",
+            "--empty-ns",
+            "network",
+            "--parent-path",
+            "../first",
+            "--image-path",
+            "second",
+        ];
+        criu.checkpoint("", &container, &options).ok();
+        let found = &criu.request("DUMP")["options"];
+        for flag in [
+            "leave_running",
+            "tcp_established",
+            "tcp_skip_in_flight",
+            "ext_unix_sk",
+            "shell_job",
+            "file_locks",
+            "link_remap",
+            "auto_dedup",
+            "lazy_pages",
+            "track_memory",
+        ] {
+            assert_eq!(found[flag], 1, "{flag}");
+        }
+        assert_eq!(found["page_server"], json!(["::1", 27]));
+        assert_eq!(found["cgroup_mode"], 5);
+        assert_eq!(found["parent_images"], "../first");
+        assert_eq!(container.status(), "running");
+        for (mode, number) in [("soft", 3), ("full", 4), ("ignore", 0)] {
+            let options = ["--leave-running", "--manage-cgroups-mode", mode];
+            criu.checkpoint("", &container, &options).ok();
+            assert_eq!(
+                criu.request("DUMP")["options"]["cgroup_mode"],
+                number,
+                "{mode}"
+            );
+        }
+        container.remove();
+    });
+}
+
+/// A pre-dump saves memory only. The container runs on.
+#[test]
+fn a_pre_dump_leaves_the_container_alone() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        criu.checkpoint("", &container, &["--pre-dump"]).ok();
+        let request = criu.request("PRE_DUMP");
+        assert_eq!(request["options"]["track_memory"], 1);
+        assert_eq!(request["options"]["external_mounts"], Value::Null);
+        assert_eq!(
+            request["images"],
+            s.dir.join("checkpoint").to_str().expect("UTF-8")
+        );
+        assert!(!s.dir.join("checkpoint/descriptors.json").exists());
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
+/// With --lazy-pages a byte of 0 on the status descriptor says that memory can be asked for.
+#[test]
+fn the_status_descriptor_is_told_once() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let told = s.dir.join("told");
+        let script = format!(
+            "exec \"$@\" --lazy-pages --leave-running --status-fd 7 {} 7> {}",
+            container.id,
+            told.display()
+        );
+        let runtime = criu.command("");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script, "sh"])
+            .arg(runtime.get_program());
+        command.args(runtime.get_args()).arg("checkpoint");
+        command.current_dir(&s.dir);
+        for (name, value) in runtime.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        s.finish(command, None).ok();
+        assert_eq!(fs::read(&told).expect("told"), [0]);
+        for (number, words) in [
+            ("77", "invalid --status-fd argument 77"),
+            ("x", "--status-fd"),
+        ] {
+            let options = ["--lazy-pages", "--leave-running", "--status-fd", number];
+            let outcome = criu.checkpoint("", &container, &options).fails();
+            assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+        }
+        container.remove();
+    });
+}
+
+/// A failure of CRIU is told in runc's words, with the last error of its log and where the log is.
+/// The container runs on.
+#[test]
+fn a_failure_of_criu_is_explained() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let options = ["--image-path", "image", "--work-path", "work"];
+        criu.checkpoint("fails", &container, &options).fails_with(&[
+            "criu failed: type DUMP errno 95",
+            "Error (criu/a.c:7): no such thing",
+            "\"work/dump.log\"",
+        ]);
+        criu.checkpoint("dies", &container, &[]).fails_with(&[
+            "criu failed: type DUMP",
+            "ended without an answer",
+            "signal: 9",
+        ]);
+        criu.checkpoint("foreign", &container, &[])
+            .fails_with(&["criu failed: type DUMP", "not one of its protocol"]);
+        criu.checkpoint("old", &container, &["--pre-dump"])
+            .fails_with(&["--pre-dump needs the tracking of changed memory"]);
+        criu.checkpoint("old", &container, &["--lazy-pages"])
+            .fails_with(&["--lazy-pages needs userfaultfd"]);
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
+/// CRIU that dies has left the container frozen: it is thawed.
+#[test]
+fn a_container_is_not_left_frozen() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let mut command = criu.command("dies");
+        // The second start, after the question for the version, freezes as CRIU would.
+        let script = format!(
+            "#!/bin/sh\nif test -e asked; then cd {}; echo FROZEN > freezer.state || echo 1 > cgroup.freeze; fi\n\
+             touch asked; exec {} \"$@\"\n",
+            freezer(container.pid()),
+            criu.bin.join("criu").display(),
+        );
+        let bin = s.dir.join("freezing");
+        fs::create_dir(&bin).expect("bin");
+        fs::write(bin.join("criu"), script).expect("criu");
+        fs::set_permissions(bin.join("criu"), Permissions::from_mode(0o755)).expect("chmod");
+        command
+            .env("PATH", path(&bin))
+            .args(["checkpoint", &container.id]);
+        s.finish(command, None)
+            .fails_with(&["ended without an answer"]);
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
+/// The group of the container that has its freezer.
+fn freezer(pid: i64) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("groups");
+    let of = |wanted: &str| {
+        text.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            (controllers == wanted).then(|| path.to_owned())
+        })
+    };
+    match of("freezer") {
+        Some(path) => format!("/sys/fs/cgroup/freezer{path}"),
+        None => format!("/sys/fs/cgroup{}", of("").expect("a v2 group")),
+    }
+}
+
+/// CRIU must be installed, and not older than 3.16.
+#[test]
+fn criu_must_be_there_and_new_enough() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let mut command = s.command();
+        command.env("PATH", "/nowhere");
+        command.args(["checkpoint", &container.id]);
+        s.finish(command, None)
+            .fails_with(&["`criu` is not in PATH", "3.16"]);
+        let mut command = criu.command("");
+        command
+            .env("CRIU_VERSION", "3.15.9")
+            .args(["checkpoint", &container.id]);
+        s.finish(command, None)
+            .fails_with(&["version 3.15.9", "3.16", "update"]);
+        container.remove();
+    });
+}
+
+/// Only what runs can be saved, and only to a directory; nothing is asked of CRIU otherwise.
+#[test]
+fn wrong_uses_are_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.create(&waiting(s));
+        criu.checkpoint("", &container, &[])
+            .fails_with(&["Container cannot be checkpointed in created state"]);
+        container.start().ok();
+        fs::write(s.dir.join("file"), "").expect("file");
+        for (options, words) in [
+            (&["--image-path", "file"][..], &["--image-path", "file"][..]),
+            (
+                &["--parent-path", "/abs"],
+                &["--parent-path must be relative"],
+            ),
+            (
+                &["--parent-path", "../none"],
+                &["invalid --parent-path", "none"],
+            ),
+            (&["--manage-cgroups-mode", "hard"], &[]),
+            (&["--empty-ns", "mount"], &[]),
+            (&["--page-server", "1.2.3.4"], &[]),
+            (&["--status-fd", "1"], &[]),
+        ] {
+            let outcome = criu.checkpoint("", &container, options).fails();
+            for word in words {
+                assert!(
+                    outcome.last_line().contains(word),
+                    "{}",
+                    outcome.describe(word)
+                );
+            }
+        }
+        assert!(criu.heard().iter().all(|entry| entry["type"] == "VERSION"));
+        let mut other = criu.command("");
+        other.args(["checkpoint", "nobody"]);
+        s.finish(other, None).fails_with(&["does not exist"]);
+        container.remove();
+    });
+}
+
+/// A file with options of CRIU can have programs that CRIU runs as root (R20): only those below
+/// /etc/criu count.
+#[test]
+fn options_of_criu_come_from_its_directory_only() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let evil = s.dir.join("evil.conf");
+        fs::write(&evil, "action-script /bin/evil\n").expect("evil");
+        s.tool("mount", &["-t", "tmpfs", "tmpfs", "/etc"]);
+        symlink("/proc/self/mounts", "/etc/mtab").expect("link");
+        fs::create_dir("/etc/criu").expect("etc");
+        symlink(&evil, "/etc/criu/link.conf").expect("link");
+        fs::write("/etc/criu/own.conf", "").expect("conf");
+        fs::write("/etc/criu/runc.conf", "").expect("conf");
+        for (annotations, wanted) in [
+            (
+                json!({"org.criu.config": "/etc/criu/own.conf"}),
+                json!("/etc/criu/own.conf"),
+            ),
+            (json!({"org.criu.config": ""}), Value::Null),
+            (json!({}), json!("/etc/criu/runc.conf")),
+        ] {
+            let mut bundle = waiting(s);
+            bundle.set("/annotations", annotations);
+            let container = s.started(&bundle);
+            criu.checkpoint("", &container, &[]).ok();
+            assert_eq!(criu.request("DUMP")["options"]["config_file"], wanted);
+        }
+        let count = criu.heard().len();
+        for given in [
+            evil.to_str().expect("UTF-8"),
+            "evil.conf",
+            "/etc/criu/link.conf",
+            "/etc/criu/none.conf",
+            "/etc/criu/../criu/../passwd",
+            "/etc/criu",
+            "/etc/criu/",
+        ] {
+            let mut bundle = waiting(s);
+            bundle.set("/annotations", json!({"org.criu.config": given}));
+            let container = s.started(&bundle);
+            criu.checkpoint("", &container, &[])
+                .fails_with(&["/annotations/org.criu.config", "/etc/criu"]);
+            container.remove();
+        }
+        let asked = &criu.heard()[count..];
+        assert!(
+            asked.iter().all(|entry| entry["type"] == "VERSION"),
+            "{asked:?}"
+        );
+        s.tool("umount", &["/etc"]);
+    });
+}
+
+/// CVE-2026-119101: the container moves the directories above a volume, so that its destination
+/// leads to another volume. A name would then stand for the wrong directory of the host.
+#[test]
+fn cve_2026_119101_a_moved_destination_is_not_named() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut bundle = s.bundle();
+        bundle.writable();
+        let root = bundle.root();
+        for (index, name) in ["one", "two"].into_iter().enumerate() {
+            let volume = s.dir.join(name);
+            fs::create_dir_all(&volume).expect("volume");
+            fs::create_dir_all(root.join(format!("v{index}/x"))).expect("mount point");
+        }
+        symlink("/v0", root.join("way")).expect("link");
+        bundle.bind(&s.dir.join("one"), "/way/x", &["bind", "ro"]);
+        bundle.bind(&s.dir.join("two"), "/v1/x", &["bind"]);
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        // A link on the way is fine as long as it leads to the right mount.
+        criu.checkpoint("", &container, &["--leave-running"]).ok();
+        let mounts = criu.request("DUMP")["options"]["external_mounts"].clone();
+        let last = bundle.config["mounts"].as_array().expect("mounts").len() - 1;
+        let wanted = json!(["/v0/x", format!("mount-{}", last - 1)]);
+        assert!(
+            mounts.as_array().expect("mounts").contains(&wanted),
+            "{mounts}"
+        );
+        let count = criu.heard().len();
+        container
+            .exec(&[], &["sh", "-c", "rm /way && ln -s /v1 /way"])
+            .ok();
+        criu.checkpoint("", &container, &["--leave-running"])
+            .fails_with(&[
+                &format!("/mounts/{}", last - 1),
+                "/way/x",
+                "wrong directory",
+            ]);
+        assert!(
+            criu.heard()[count..]
+                .iter()
+                .all(|entry| entry["type"] == "VERSION")
+        );
+        container.remove();
+    });
+}
