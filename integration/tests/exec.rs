@@ -6,7 +6,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::{Bundle, Container, Outcome, Sandbox, sandbox};
+use integration::runtime::Running;
+use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::{Value, json};
 
 /// A bundle whose program waits.
@@ -466,15 +467,36 @@ fn landlock_restricts_it_too() {
     });
 }
 
-/// The session keyring of the caller stays outside.
+/// `exec` from a caller with a session keyring that has a name, as a user who only sees keys that are its own.
+fn keys_of_user(s: &Sandbox, container: &Container<'_>) -> String {
+    let number = match cfg!(target_arch = "x86_64") {
+        true => 250,
+        false => 219,
+    };
+    let script = format!("$n = \"outer\"; syscall({number}, 1, $n) > 0 or die $!; exec @ARGV");
+    let exec = container.exec_command(&["--user", "1000:1000"], &["cat", "/proc/keys"]);
+    let mut perl = Command::new("perl");
+    perl.args(["-e", &script]).arg(exec.get_program());
+    perl.args(exec.get_args());
+    s.finish(perl, None).ok().stdout
+}
+
+/// The session keyring of the caller stays outside, unless the container was made with its creator's.
 #[test]
 fn the_session_keyring_is_not_the_callers() {
     sandbox::host(|s| {
-        let container = s.started(&waiting(s));
-        let keys = container.exec(&[], &["cat", "/proc/keys"]).ok();
-        let init = fs::read_to_string(format!("/proc/{}/status", container.pid()));
-        assert!(init.is_ok());
-        assert!(!keys.stdout.contains("_ses."), "{}", keys.stdout);
+        let mut bundle = waiting(s);
+        bundle.set("/linux/maskedPaths", json!([]));
+        let container = s.started(&bundle);
+        let keys = keys_of_user(s, &container);
+        assert!(!keys.contains("outer"), "{keys}");
+        container.remove();
+        if !s.subject.is_locule() {
+            return;
+        }
+        let container = s.create_with(&bundle, &["--no-new-keyring"]);
+        let keys = keys_of_user(s, &container);
+        assert!(keys.contains("outer"), "{keys}");
         container.remove();
     });
 }
@@ -682,6 +704,51 @@ fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {
             container.wait_for("stopped");
             container.delete().ok();
         }
+    });
+}
+
+/// A command that cannot wait for its process any longer kills it: the caller takes the end of the command for that of the process.
+#[test]
+fn a_command_that_cannot_wait_kills_its_process() {
+    sandbox::host(|s| {
+        if s.is_control("how locule ends its own") {
+            return;
+        }
+        // Its next wait fails. SIGURG is no signal for the process, and ends the present wait.
+        let fails = |mut running: Running| {
+            let pid = running.pid().to_string();
+            let mut strace = Command::new("strace");
+            let inject = "inject=poll:error=ENOMEM:when=1";
+            strace.args(["-e", inject, "-o", "/dev/null", "-p", &pid]);
+            let strace = s.spawn(strace, None);
+            let is_over = || {
+                s.tool("kill", &["-URG", &pid]);
+                running.is_over()
+            };
+            assert!(sandbox::eventually(is_over));
+            let outcome = running.wait().fails_with(&["wait for", "out of memory"]);
+            strace.wait();
+            outcome
+        };
+        let container = s.started(&waiting(s));
+        let before = leak::processes();
+        let command = container.exec_command(&[], &["sh", "-c", "echo on; sleep 900"]);
+        let running = s.spawn(command, None);
+        assert!(sandbox::eventually(|| running.stdout() == "on\n"));
+        fails(running).exits(255);
+        assert!(sandbox::eventually(|| leak::processes() == before));
+        container.remove();
+
+        let mut bundle = s.bundle();
+        bundle.shell("echo on; sleep 900");
+        let mut run = s.command();
+        run.args(["run", "--bundle"])
+            .arg(bundle.write())
+            .arg(s.id());
+        let running = s.spawn(run, Some(&bundle));
+        assert!(sandbox::eventually(|| running.stdout() == "on\n"));
+        fails(running).exits(1);
+        assert_eq!(s.runtime(&["list", "-q"]).ok().stdout, "");
     });
 }
 

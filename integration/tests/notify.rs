@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration::runtime::Running;
 use integration::{Bundle, Sandbox, sandbox};
@@ -237,5 +237,44 @@ fn a_wait_for_readiness_can_be_interrupted() {
             .fails_with(&["wait for the container", "interrupted"]);
         assert!(is_running());
         s.runtime(&["delete", "--force", &id]).ok();
+    });
+}
+
+/// A unit that reads nothing holds nothing up: the command forwards signals all the same, and the message when there is room for it.
+#[test]
+fn a_unit_that_does_not_read_holds_nothing_up() {
+    sandbox::host(|s| {
+        if s.is_control("runc waits for the unit") {
+            return;
+        }
+        let unit = Unit::make(s);
+        let full = UnixDatagram::unbound().expect("a socket");
+        full.set_nonblocking(true).expect("nonblocking");
+        let fill = || while full.send_to(b"X", &unit.path).is_ok() {};
+        let mut bundle = s.bundle();
+        speaks(&mut bundle, &["READY=1"]);
+        let bundle_path = bundle.write().to_owned();
+        let start = || {
+            fill();
+            let id = s.id();
+            let mut run = unit.command(s);
+            run.args(["run", "--bundle"]).arg(&bundle_path).arg(&id);
+            let run = s.spawn(run, Some(&bundle));
+            let is_running = || s.runtime(&["state", &id]).stdout.contains("\"running\"");
+            assert!(sandbox::eventually(is_running));
+            thread::sleep(Duration::from_millis(500));
+            run
+        };
+        let run = start();
+        let before = Instant::now();
+        s.tool("kill", &["-TERM", &run.pid().to_string()]);
+        run.wait().exits(7);
+        assert!(before.elapsed() < Duration::from_secs(15));
+
+        let run = start();
+        let other = std::iter::repeat_with(|| unit.next()).find(|text| text != "X");
+        assert_eq!(other, Some(format!("MAINPID={}\nREADY=1\n", run.pid())));
+        s.tool("kill", &["-TERM", &run.pid().to_string()]);
+        run.wait().exits(7);
     });
 }

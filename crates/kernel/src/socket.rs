@@ -29,8 +29,20 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// # Errors
 /// EPIPE: the other end is closed. EMSGSIZE: the frame was cut.
 pub fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> Result<(), Errno> {
+    send_with(socket, frame, MsgFlags::empty())
+}
+
+/// Sends one whole frame as [`send`] does, and never waits.
+///
+/// # Errors
+/// EAGAIN: the receiver's queue is full. EPIPE, EMSGSIZE: as for [`send`].
+pub fn send_now(socket: BorrowedFd<'_>, frame: &[u8]) -> Result<(), Errno> {
+    send_with(socket, frame, MsgFlags::MSG_DONTWAIT)
+}
+
+fn send_with(socket: BorrowedFd<'_>, frame: &[u8], flags: MsgFlags) -> Result<(), Errno> {
     let number = socket.as_raw_fd();
-    match again(|| socket::send(number, frame, MsgFlags::MSG_NOSIGNAL))? {
+    match again(|| socket::send(number, frame, flags | MsgFlags::MSG_NOSIGNAL))? {
         count if count == frame.len() => Ok(()),
         _cut => Err(Errno::EMSGSIZE),
     }

@@ -9,16 +9,17 @@
 
 use crate::commands::create::INTERRUPTS;
 use crate::error::Error;
+use kernel::process::{PollFd, poll_in, poll_out};
 use kernel::signal::SignalFd;
 use kernel::{Errno, pipe, socket};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{self, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use spec::Container;
 use spec::container::Mount;
 use std::env;
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, absolute};
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub(crate) struct Proxy {
     unit: OwnedFd,
     /// The container's.
     container: OwnedFd,
+    /// Whether the container has said that it is ready.
+    is_ready: bool,
 }
 
 impl Host {
@@ -146,19 +149,42 @@ impl Proxy {
             host,
             unit,
             container,
+            is_ready: false,
         }))
     }
 
-    /// Where a message of the container arrives.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.container.as_fd()
+    /// What [`Proxy::advance`] waits for: a message of the container, then room for that to the
+    /// unit.
+    pub(crate) fn awaits(&self) -> PollFd {
+        match self.is_ready {
+            false => poll_in(self.container.as_raw_fd()),
+            true => poll_out(self.unit.as_raw_fd()),
+        }
+    }
+
+    /// Forwards the message that the container is ready, as far as that is possible without a wait:
+    /// the caller of `run` must not wait for a unit that does not read. `pid` is the process that
+    /// the unit shall watch. Returns whether the message is sent.
+    ///
+    /// # Errors
+    /// As [`Proxy::takes_ready`] and [`Proxy::tell`].
+    pub(crate) fn advance(&mut self, pid: u32) -> Result<bool, Error> {
+        self.is_ready = self.is_ready || self.takes_ready()?;
+        if !self.is_ready {
+            return Ok(false);
+        }
+        match socket::send_now(self.unit.as_fd(), message(pid).as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EAGAIN) => Ok(false),
+            Err(errno) => Err(self.host.failed(REPORT)(errno)),
+        }
     }
 
     /// Reads one message, if there is one. Returns whether it says that the container is ready.
     ///
     /// # Errors
     /// The message cannot be read.
-    pub(crate) fn takes_ready(&self) -> Result<bool, Error> {
+    fn takes_ready(&self) -> Result<bool, Error> {
         let mut message = [0; LONGEST];
         match socket::receive(self.container.as_fd(), &mut message) {
             Ok(length) => Ok(message.get(..length).is_some_and(says_ready)),
@@ -170,11 +196,9 @@ impl Proxy {
     /// Reports to the unit that the container is ready, and that `pid` is the process to watch.
     ///
     /// # Errors
-    /// The caller's socket does not accept the message.
-    pub(crate) fn tell(&self, pid: u32) -> Result<(), Error> {
-        let message = format!("MAINPID={pid}\nREADY=1\n");
-        socket::send(self.unit.as_fd(), message.as_bytes())
-            .map_err(self.host.failed("report that the container is ready"))
+    /// The caller's socket does not accept the message in time.
+    fn tell(&self, pid: u32) -> Result<(), Error> {
+        socket::send(self.unit.as_fd(), message(pid).as_bytes()).map_err(self.host.failed(REPORT))
     }
 
     /// Waits until the container is ready or `process`, whose pid is `pid`, has ended. Reports
@@ -188,8 +212,8 @@ impl Proxy {
         // `run` has blocked these signals while it made the container.
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         loop {
-            let mut fds = [self.socket(), process, interrupts.as_fd()]
-                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            let mut fds = [self.container.as_fd(), process, interrupts.as_fd()]
+                .map(|fd| poll::PollFd::new(fd, PollFlags::POLLIN));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(self.host.failed("wait for the container")(errno)),
@@ -216,13 +240,20 @@ impl Proxy {
             .map_err(&failed)?;
         drop(pipe.write);
         let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(pipe.read.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [poll::PollFd::new(pipe.read.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
             Ok(0) => Err(failed(Errno::ETIMEDOUT)),
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(failed(errno)),
         }
     }
+}
+
+/// What is done with the message, for an error.
+const REPORT: &str = "report that the container is ready";
+
+fn message(pid: u32) -> String {
+    format!("MAINPID={pid}\nREADY=1\n")
 }
 
 /// Whether one of the assignments is that the service is ready.

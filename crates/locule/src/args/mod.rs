@@ -199,7 +199,8 @@ pub(crate) struct Start {
 #[command(
     override_usage = "locule run [OPTIONS] ID",
     after_help = "Example:\n  locule run --bundle /srv/box box1; echo $?\n\n\
-        The exit status is the program's, or 128 and the number of the signal that killed it."
+        The exit status is the program's, or 128 and the number of the signal that killed it. With a \
+        terminal, the caller's is raw until the end; if KILL ends this command, `stty sane` restores it."
 )]
 pub(crate) struct Run {
     /// What `create` takes.

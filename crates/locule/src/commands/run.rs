@@ -52,11 +52,17 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = until_end(&mut started, &signals, proxy).map_err(|source| Error::Process {
-        id: entry.id().clone(),
-        action: "wait for",
-        source,
-    })?;
+    let exit = match until_end(&mut started, &signals, proxy) {
+        Ok(exit) => exit,
+        Err(source) => {
+            let id = entry.id().clone();
+            if !args.keep {
+                delete_failed(&id, env)?;
+            }
+            let action = "wait for";
+            return Err(Error::Process { id, action, source });
+        }
+    };
     if !args.keep {
         match delete::delete_ended(entry, &record) {
             Ok(()) | Err(Error::State(state::Error::Absent { .. })) => {}
@@ -83,9 +89,22 @@ fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     }
 }
 
-/// Forwards signals and the bytes of the terminal, and reaps processes, until the container's first
-/// process has ended. Reports once that the container is ready.
+/// Forwards signals and the bytes of the terminal, and reaps processes, until the process has
+/// ended. Reports once that the container is ready. If it cannot go on, it kills the process: the
+/// caller would take it for one that has ended.
 pub(super) fn until_end(
+    started: &mut Started,
+    signals: &SignalFd,
+    proxy: Option<Proxy>,
+) -> Result<Exit, Errno> {
+    let ended = represent(started, signals, proxy);
+    if ended.is_err() {
+        let _ended = clone::pidfd_send_signal(started.pidfd.as_fd(), kernel::process::SIGKILL);
+    }
+    ended
+}
+
+fn represent(
     started: &mut Started,
     signals: &SignalFd,
     mut proxy: Option<Proxy>,
@@ -103,11 +122,7 @@ pub(super) fn until_end(
             None => ([-1; 3].map(poll_in), None),
         };
         let [input, master, output] = events;
-        let news = poll_in(
-            proxy
-                .as_ref()
-                .map_or(-1, |proxy| proxy.socket().as_raw_fd()),
-        );
+        let news = proxy.as_ref().map_or(poll_in(-1), Proxy::awaits);
         let mut fds = [
             poll_in(signals.as_fd().as_raw_fd()),
             news,
@@ -120,7 +135,7 @@ pub(super) fn until_end(
             Err(errno) => return Err(errno),
         }
         let [_, _, input, master, output] = fds;
-        proxy = proxy.filter(|proxy| !is_told(proxy));
+        proxy.take_if(is_told);
         while let Some(signal) = signals.next()? {
             if !OWN.contains(&signal) {
                 // ESRCH: it has ended; the next round finds that.
@@ -136,14 +151,10 @@ pub(super) fn until_end(
     }
 }
 
-/// Forwards the message that the container is ready, if it is. Returns whether nothing remains but
-/// to wait for its end. The unit watches this process.
-fn is_told(proxy: &Proxy) -> bool {
-    let told = proxy.takes_ready().and_then(|is_ready| match is_ready {
-        true => proxy.tell(std::process::id()).map(|()| true),
-        false => Ok(false),
-    });
-    told.unwrap_or_else(|error| {
+/// Forwards the message that the container is ready, if it is. Returns whether nothing remains to
+/// be forwarded. The unit watches this process.
+fn is_told(proxy: &mut Proxy) -> bool {
+    proxy.advance(std::process::id()).unwrap_or_else(|error| {
         tracing::error!(code = error.code(), "{}", error.chain());
         true
     })
