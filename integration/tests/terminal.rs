@@ -5,10 +5,11 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use integration::canary::Canary;
 use integration::runtime::{Outcome, Running};
-use integration::{Bundle, Sandbox, sandbox};
+use integration::{Bundle, Sandbox, leak, sandbox};
 use serde_json::{Value, json};
 
 /// Takes one terminal at a socket, writes what it was sent, and does what its last argument says.
@@ -508,6 +509,16 @@ fn bad_console_sockets_are_errors() {
         .ok();
         s.runtime(&["delete", "--force", &id]).ok();
         drop(silent);
+        // One that closes the connection before the terminal is sent.
+        let hasty = UnixListener::bind(place("hasty")).expect("bind");
+        let closing = thread::spawn(move || drop(hasty.accept().expect("accept")));
+        create_at(s, &place("hasty")).exits(1).fails_with(&[
+            "--console-socket",
+            "hasty",
+            "send the terminal",
+            "pipe",
+        ]);
+        closing.join().expect("join");
         assert_eq!(s.runtime(&["list", "-q"]).ok().stdout, "");
     });
 }
@@ -580,6 +591,66 @@ fn what_stands_at_dev_console_is_covered() {
         fs::create_dir(dev(&mut with_folder)).expect("mkdir");
         s.run(&with_folder)
             .fails_with(&["/process/terminal", "/dev/console", "directory"]);
+    });
+}
+
+/// Where /dev of the container is a directory of the host, and mounts propagate to the host, the terminal does not appear on the
+/// host's console.
+#[test]
+fn the_console_does_not_propagate_to_the_host() {
+    sandbox::host(|s| {
+        if s.is_control("runc mounts over the host's file") {
+            return;
+        }
+        let dev = s.dir.join("dev");
+        let folder = |name: &str| {
+            let path = dev.join(name);
+            fs::create_dir(&path).expect("mkdir");
+            path.to_str().expect("UTF-8").to_owned()
+        };
+        fs::create_dir(&dev).expect("mkdir");
+        let place = dev.to_str().expect("UTF-8");
+        s.tool("mount", &["-t", "tmpfs", "dev", place]);
+        s.tool(
+            "mount",
+            &[
+                "-t",
+                "devpts",
+                "-o",
+                "newinstance,ptmxmode=666",
+                "pts",
+                &folder("pts"),
+            ],
+        );
+        File::create(dev.join("console")).expect("a file");
+        let mut on_dev = bundle(s, "stat -c %F /dev/console");
+        for point in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
+            on_dev.unmount(point);
+        }
+        let mut on_console = bundle(s, "stat -c %F /dev/console");
+        on_dev
+            .bind(&dev, "/dev", &["rbind", "rshared"])
+            .set("/linux/rootfsPropagation", json!("shared"));
+        on_console
+            .bind(&dev.join("console"), "/dev/console", &["bind", "shared"])
+            .set("/linux/rootfsPropagation", json!("shared"));
+        for bundle in [&on_dev, &on_console] {
+            let before = leak::mounts();
+            let outcome = s.run(bundle).ok();
+            assert_eq!(leak::mounts(), before);
+            assert_eq!(outcome.text(), "regular empty file");
+            let warned = outcome.stderr.contains("not placed at /dev/console");
+            assert!(warned, "{}", outcome.stderr);
+        }
+        // With a /dev of its own the container has its console.
+        let mut fresh = bundle(s, "stat -c %F /dev/console");
+        fresh
+            .bind(&dev, "/mnt", &["rbind", "rshared"])
+            .set("/linux/rootfsPropagation", json!("shared"));
+        let before = leak::mounts();
+        assert_eq!(s.run(&fresh).ok().text(), "character special file");
+        assert_eq!(leak::mounts(), before);
+        s.tool("umount", &["-R", place]);
     });
 }
 

@@ -424,12 +424,16 @@ impl Part<'_> {
         };
         let process = container.process.as_ref();
         let hooks = Hooks::lower(container, caller)?;
+        let terminal = terminal::Plan::lower(container, &files);
+        let off_console = terminal
+            .as_ref()
+            .and_then(|_| terminal::Plan::warning(container, &files));
         let plan = Plan {
             loopback: Loopback::lower(&entry, &hooks, facts),
             network: network::Plan::lower(container, caller)?,
             cgroup,
             entry,
-            terminal: terminal::Plan::lower(container, &files),
+            terminal,
             files,
             capability,
             process: process::Plan::lower(container, options)?,
@@ -460,7 +464,8 @@ impl Part<'_> {
                 .unwrap_or_default(),
         };
         let refused = refused.iter().map(describe::left_out);
-        Ok((plan, refused.chain(warnings).collect()))
+        let warnings = refused.chain(warnings).chain(off_console);
+        Ok((plan, warnings.collect()))
     }
 
     /// The system call filter.

@@ -35,7 +35,8 @@ pub(crate) struct Plan {
     /// Its owner; the group stays that of the devpts.
     uid: u32,
     size: Option<Size>,
-    /// Whether it is at /dev/console too: in a mount namespace that the container does not share.
+    /// Whether it is at /dev/console too: in a mount namespace that the container does not share,
+    /// where the mount does not propagate to the host.
     console: bool,
 }
 
@@ -132,8 +133,25 @@ impl Plan {
         Some(Self {
             uid: process.user.uid,
             size,
-            console: matches!(files, Files::Make(_)) && container.namespaces[Kind::Mount].is_own(),
+            console: match files {
+                Files::Make(tree) => {
+                    container.namespaces[Kind::Mount].is_own() && !tree.console_could_propagate()
+                }
+                Files::Join => false,
+            },
         })
+    }
+
+    /// What the caller should know: why the terminal is not at /dev/console.
+    pub(crate) fn warning(container: &Container, files: &Files) -> Option<String> {
+        let is_own = container.namespaces[Kind::Mount].is_own();
+        match files {
+            Files::Make(tree) if is_own && tree.console_could_propagate() => Some(
+                "/process/terminal: the terminal is not placed at /dev/console, because mounts propagate to the host there; mount a tmpfs on /dev, or change /linux/rootfsPropagation"
+                    .to_owned(),
+            ),
+            Files::Make(_) | Files::Join => None,
+        }
     }
 
     /// Makes the terminal the controlling one of this session, and its peer the standard streams.

@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// All decisions about the container's files: plain data, the same for the same input.
 /// [`Plan::lower`] makes it in the parent, and init applies it without allocating.
@@ -85,6 +86,30 @@ impl Plan {
             | mount::Action::Symlink { .. }
             | mount::Action::Remount(_) => false,
         })
+    }
+
+    /// Whether a mount at /dev/console could appear on the host: mounts propagate there, and what
+    /// is at /dev is or may be of the host. An image could have a link at /dev, so any volume counts
+    /// where the plan makes no /dev.
+    pub fn console_could_propagate(&self) -> bool {
+        let is_of_host = |step: &Step| match step.action {
+            mount::Action::Bind { .. } | mount::Action::BindInside { .. } => true,
+            mount::Action::New(_) | mount::Action::Symlink { .. } | mount::Action::Remount(_) => {
+                false
+            }
+        };
+        let mut steps = self.steps.iter();
+        let at = |path: &str| {
+            let mut steps = self.steps.iter().rev();
+            steps.find(|step| {
+                let is_mount = !matches!(step.action, mount::Action::Remount(_));
+                is_mount && step.destination == Path::new(path)
+            })
+        };
+        let propagates = self.final_propagation == Some(Propagation::Shared);
+        let is_fresh = at("/dev").is_some_and(|step| !is_of_host(step));
+        let is_covered = at("/dev/console").is_some_and(is_of_host);
+        propagates && (is_covered || !is_fresh && steps.any(is_of_host))
     }
 
     /// Prepares the new mount namespace of this process: opens the sources that the parent could
