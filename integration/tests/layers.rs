@@ -6,13 +6,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
     ("spec", &[]),
     ("caller", &["kernel"]),
     ("namespace", &["kernel", "spec", "caller"]),
     ("network", &["kernel", "spec", "caller"]),
+    ("resctrl", &["kernel", "spec"]),
     ("rootfs", &["kernel", "spec"]),
     ("capability", &["kernel", "spec", "caller"]),
     ("seccomp", &["kernel", "spec"]),
@@ -29,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "caller",
             "namespace",
             "network",
+            "resctrl",
             "rootfs",
             "capability",
             "seccomp",
@@ -45,6 +47,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "caller",
             "caller",
             "namespace",
+            "resctrl",
             "rootfs",
             "capability",
             "seccomp",

@@ -44,13 +44,14 @@ pub struct Created {
     link: Link<Runtime>,
     master: Option<OwnedFd>,
     moved: Option<network::Moved>,
+    shares: Option<resctrl::Groups>,
 }
 
 /// Makes the cgroup and init, and answers init until it is ready. `prepare` is called once with the
 /// pid of init, while init works.
 pub fn launch<T>(
     plan: Plan,
-    handles: Handles,
+    mut handles: Handles,
     start: Start<BorrowedFd<'_>>,
     interrupts: &SignalFd,
     prepare: impl FnOnce(i32) -> T,
@@ -64,6 +65,10 @@ pub fn launch<T>(
         ),
     };
     let (mut group, unrestricted) = make_group(&plan, &handles)?;
+    let shares = match make_shares(&plan, handles.resctrl.take()) {
+        Ok(shares) => shares,
+        Err(error) => return Err(undo_group(&group, error.into())),
+    };
     let own_limit = plan.own_limit;
     let made = make_init(plan, handles, start, &group, &thread);
     if let Some(limit) = own_limit {
@@ -73,7 +78,7 @@ pub fn launch<T>(
     }
     let (plan, mut opened, child, link) = match made {
         Ok(made) => made,
-        Err(error) => return Err(undo_group(&group, error)),
+        Err(error) => return Err(undo_groups(&group, None, shares, error)),
     };
     let mut stage = Stage {
         plan: &plan,
@@ -94,6 +99,9 @@ pub fn launch<T>(
         if plan.loopback == Loopback::ByRuntime {
             loopback_up(stage.child.pidfd.as_fd())?;
         }
+        if let Some(shares) = &shares {
+            shares.admit(stage.child.pid)?;
+        }
         Ok(prepare(stage.child.pid))
     });
     let Stage {
@@ -111,11 +119,24 @@ pub fn launch<T>(
                 link,
                 master,
                 moved,
+                shares,
             };
             Ok((created, done))
         }
-        Err(error) => Err(undo(&child, &group, moved, error)),
+        Err(error) => {
+            kill(&child);
+            Err(undo_groups(&group, moved, shares, error))
+        }
     }
+}
+
+/// Makes the groups of resctrl, if the plan has any.
+fn make_shares(
+    plan: &Plan,
+    handles: Option<resctrl::Handles>,
+) -> Result<Option<resctrl::Groups>, resctrl::Error> {
+    let both = plan.resctrl.as_ref().zip(handles);
+    both.map(|(plan, handles)| plan.create(handles)).transpose()
 }
 
 /// Makes the cgroup. Its limits are set while init works, unless init runs hooks or opens devices
@@ -275,13 +296,13 @@ impl Created {
         }
     }
 
-    /// Kills init, removes its cgroup and takes its network devices back. The error says what is
+    /// Kills init, removes its groups and takes its network devices back. The error says what is
     /// left.
     pub fn discard(self) -> Result<(), Error> {
         kill(&self.child);
-        let given_back = self.moved.map_or(Ok(()), network::Moved::give_back);
+        let taken_back = take_back(self.moved, self.shares);
         self.group.end(CLEAN_UP)?;
-        Ok(given_back?)
+        taken_back
     }
 }
 
@@ -364,23 +385,29 @@ pub fn patience(container: &Container) -> Option<Duration> {
     (asks && container.hooks.start_container.is_empty()).then_some(LISTENER)
 }
 
-/// Kills init, waits for it, takes its network devices back and removes its cgroup. If that fails,
-/// both errors are reported.
-fn undo(
-    child: &Child,
+/// Takes the network devices back and removes the groups. If that fails, both errors are reported.
+fn undo_groups(
     group: &cgroup::Group,
     moved: Option<network::Moved>,
+    shares: Option<resctrl::Groups>,
     error: Error,
 ) -> Error {
-    kill(child);
-    let error = match moved.map_or(Ok(()), network::Moved::give_back) {
+    let error = match take_back(moved, shares) {
         Ok(()) => error,
         Err(left) => Error::Undo {
             error: Box::new(error),
-            left: left.to_string(),
+            left: chain(&left),
         },
     };
     undo_group(group, error)
+}
+
+/// Moves the network devices back and removes the groups of resctrl.
+fn take_back(moved: Option<network::Moved>, shares: Option<resctrl::Groups>) -> Result<(), Error> {
+    let given_back = moved.map_or(Ok(()), network::Moved::give_back);
+    let removed = shares.map_or(Ok(()), |shares| shares.remove());
+    given_back?;
+    Ok(removed?)
 }
 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {

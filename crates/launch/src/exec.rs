@@ -28,6 +28,8 @@ pub struct Request<'a> {
     pub pid: i32,
     /// The cgroups that the process joins; without groups it stays in the caller's.
     pub groups: cgroup::Location,
+    /// The groups of resctrl that the process joins.
+    pub resctrl: Option<resctrl::Location>,
     /// The namespaces of the container's first process.
     pub running: Running,
     /// The session keyring.
@@ -53,6 +55,7 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     container.mounts.clear();
     container.devices.clear();
     container.net_devices.clear();
+    container.intel_rdt = None;
     container.sysctl.clear();
     container.uid_mappings.clear();
     container.gid_mappings.clear();
@@ -82,6 +85,7 @@ pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>)
         own_limit: None,
         denies_setgroups: request.running.denies_setgroups,
         first: Some(request.pid),
+        resctrl: request.resctrl.clone(),
     };
     let entry = Entry::into_running(request.container, request.running.clone(), cgroup_entry);
     let cgroup = cgroup::Plan::join(request.groups.clone());
@@ -121,6 +125,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
             process: plan.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
             network: None,
+            resctrl: plan.open_resctrl()?,
         }),
     }
 }

@@ -37,6 +37,9 @@ pub struct Facts {
     /// The version of Landlock's interface; 0: the kernel has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landlock: Option<u32>,
+    /// Caches and memory bandwidth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<resctrl::Facts>,
 }
 
 impl Facts {
@@ -84,6 +87,7 @@ impl Facts {
         });
         let contexts = contexts.into_iter().flatten();
         let needs_seccomp = container.is_none_or(|container| container.seccomp.is_some());
+        let needs_resctrl = container.is_none_or(|container| container.intel_rdt.is_some());
         let needs_landlock = container.is_none_or(|container| container.landlock.is_some());
         Ok(Self {
             namespace: namespace::Facts::probe(container, &caller),
@@ -92,6 +96,7 @@ impl Facts {
             security: needs_security.then(|| lsm::Facts::probe(contexts)),
             seccomp: needs_seccomp.then(seccomp::Facts::probe),
             landlock: needs_landlock.then(|| Abi::probe().0),
+            resctrl: needs_resctrl.then(resctrl::Facts::probe),
             caller,
         })
     }

@@ -55,6 +55,9 @@ pub enum Error {
     /// The namespaces cannot be entered.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
+    /// The groups of resctrl cannot be used.
+    #[error(transparent)]
+    Resctrl(#[from] resctrl::Error),
     /// The network devices cannot move.
     #[error(transparent)]
     Network(#[from] network::Error),

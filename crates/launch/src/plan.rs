@@ -58,6 +58,7 @@ pub struct Plan {
     pub(crate) outside: Outside,
     pub(crate) loopback: Loopback,
     pub(crate) network: Option<network::Plan>,
+    pub(crate) resctrl: Option<resctrl::Plan>,
     /// How many descriptors from 3 on stay open.
     pub(crate) keep_fds: u32,
     /// The caller's limit on descriptors, if the runtime has raised it.
@@ -118,6 +119,7 @@ pub struct Handles {
     pub(crate) process: Option<process::Handles>,
     pub(crate) receiver: Receiver,
     pub(crate) network: Option<network::Handles>,
+    pub(crate) resctrl: Option<resctrl::Handles>,
 }
 
 impl Handles {
@@ -125,6 +127,11 @@ impl Handles {
     /// [`crate::Started`].
     pub fn send_terminal_to(&mut self, socket: ConsoleSocket) {
         self.receiver = Receiver::Socket(socket);
+    }
+
+    /// Where the container's groups of resctrl will be: for the journal, before anything is made.
+    pub fn resctrl(&self) -> Option<&resctrl::Location> {
+        self.resctrl.as_ref().map(resctrl::Handles::location)
     }
 
     /// Where the container's cgroup will be: for the journal, before anything is made.
@@ -273,6 +280,7 @@ impl Plan {
             own_limit: request.own_limit,
             denies_setgroups,
             first: None,
+            resctrl: None,
         };
         part.lower(facts, cgroup, entry, Files::Make(rootfs))
     }
@@ -312,7 +320,13 @@ impl Plan {
             process: self.process.as_ref().map(process::Plan::open),
             receiver: Receiver::default(),
             network,
+            resctrl: self.open_resctrl()?,
         })
+    }
+
+    pub(crate) fn open_resctrl(&self) -> Result<Option<resctrl::Handles>, Error> {
+        let opened = self.resctrl.as_ref().map(resctrl::Plan::open);
+        Ok(opened.transpose()?)
     }
 
     /// How long init may take from its release to its program: see [`crate::create::patience`].
@@ -377,6 +391,8 @@ pub(crate) struct Part<'a> {
     pub(crate) denies_setgroups: bool,
     /// The first process of the container to enter.
     pub(crate) first: Option<i32>,
+    /// Its groups of resctrl.
+    pub(crate) resctrl: Option<resctrl::Location>,
 }
 
 impl Part<'_> {
@@ -431,6 +447,7 @@ impl Part<'_> {
         let plan = Plan {
             loopback: Loopback::lower(&entry, &hooks, facts),
             network: network::Plan::lower(container, caller)?,
+            resctrl: self.shares(facts)?,
             cgroup,
             entry,
             terminal,
@@ -466,6 +483,15 @@ impl Part<'_> {
         let refused = refused.iter().map(describe::left_out);
         let warnings = refused.chain(warnings).chain(off_console);
         Ok((plan, warnings.collect()))
+    }
+
+    /// The shares of caches and memory bandwidth.
+    fn shares(&self, facts: &Facts) -> Result<Option<resctrl::Plan>, Error> {
+        let joined = self.resctrl.clone().map(resctrl::Plan::join);
+        match (joined, &self.container.intel_rdt) {
+            (None, Some(asked)) => Ok(Some(resctrl::Plan::lower(asked, self.id, facts.resctrl)?)),
+            (joined, _) => Ok(joined),
+        }
     }
 
     /// The system call filter.

@@ -29,6 +29,7 @@ impl Plan {
                 "runtime",
                 text(Some(&Runtime(self.loopback, &self.outside))),
             ),
+            ("resctrl", text(self.resctrl.as_ref())),
             ("network", text(self.network.as_ref())),
             ("files", text(Some(&self.files))),
             (

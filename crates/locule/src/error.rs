@@ -30,6 +30,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    Resctrl(#[from] resctrl::Error),
+    #[error(transparent)]
     Misgiven(#[from] Misgiven),
     #[error("cannot {action} container {id}: it has no cgroup of its own")]
     NoGroup {
@@ -225,6 +227,7 @@ impl Error {
             | Self::NoGroup { .. }
             | Self::NoSubGroup { .. }
             | Self::SubGroup { .. } => "cgroup",
+            Self::Resctrl(_) => "resctrl",
             Self::Misgiven(_) => "limit",
             Self::Ps(_) | Self::PsFailed { .. } | Self::PsOdd { .. } => "ps",
             Self::Process { .. } => "process",

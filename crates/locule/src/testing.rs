@@ -57,6 +57,7 @@ pub(crate) fn record(id: &str) -> Record {
         has_poststart: false,
         has_poststop: false,
         keeps_keyring: false,
+        resctrl: None,
     }
 }
 

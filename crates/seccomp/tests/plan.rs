@@ -68,6 +68,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
         mount_label: None,
         personality: None,
         memory_policy: None,
+        intel_rdt: None,
         hooks: Hooks::default(),
         annotations: BTreeMap::new(),
     }

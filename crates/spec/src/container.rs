@@ -82,6 +82,8 @@ pub struct Container {
     pub personality: Option<Personality>,
     /// `linux.memoryPolicy`.
     pub memory_policy: Option<MemoryPolicy>,
+    /// `linux.intelRdt`; present even if it is empty.
+    pub intel_rdt: Option<IntelRdt>,
     /// `hooks`.
     pub hooks: Hooks,
     /// `annotations`.
@@ -229,6 +231,22 @@ pub struct MemoryPolicy {
     pub nodes: NumberSet,
     /// `flags`.
     pub flags: Vec<MemoryFlag>,
+}
+
+/// `linux.intelRdt`. No line is empty or has a newline; `l3_cache_schema` may be several lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IntelRdt {
+    /// `closID`: the name of a group, or "/" for the root group. Absent: a group with the
+    /// container's id.
+    pub clos_id: Option<String>,
+    /// `l3CacheSchema`.
+    pub l3_cache_schema: Option<String>,
+    /// `memBwSchema`: begins with "MB:".
+    pub mem_bw_schema: Option<String>,
+    /// `schemata`, in order.
+    pub schemata: Vec<String>,
+    /// `enableMonitoring`.
+    pub monitoring: bool,
 }
 
 /// `process.user`, ids as seen in the container. No id is 2^32-1, which would mean "no change".

@@ -112,7 +112,10 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     selinux.set_enabled(Some(build.selinux));
     out.set_selinux(Some(selinux));
     let mut intel_rdt = oci::IntelRdt::default();
-    intel_rdt.set_enabled(Some(false));
+    intel_rdt
+        .set_enabled(Some(true))
+        .set_schemata(Some(true))
+        .set_monitoring(Some(true));
     out.set_intel_rdt(Some(intel_rdt));
     let mut memory_policy = oci::MemoryPolicy::default();
     memory_policy
@@ -208,6 +211,8 @@ mod tests {
         assert_eq!(answer["linux"]["cgroup"]["systemdUser"], false);
         assert_eq!(answer["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(answer["linux"]["netDevices"]["enabled"], true);
+        let rdt = json!({"enabled": true, "schemata": true, "monitoring": true});
+        assert_eq!(answer["linux"]["intelRdt"], rdt);
         assert_eq!(answer["annotations"]["dev.locule.version"], "0.1.0");
         assert_eq!(answer["potentiallyUnsafeConfigAnnotations"], json!(UNSAFE));
     }
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_said_to_be_off() {
         let linux = &answer(&build())["linux"];
-        for section in ["seccomp", "apparmor", "selinux", "intelRdt"] {
+        for section in ["seccomp", "apparmor", "selinux"] {
             assert_eq!(linux[section]["enabled"], false, "{section}");
         }
     }

@@ -27,7 +27,6 @@ mod samples;
 pub mod state;
 mod suggestion;
 pub mod template;
-mod unsupported;
 mod validate;
 pub mod words;
 

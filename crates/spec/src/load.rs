@@ -19,7 +19,7 @@ use crate::container::{Container, Namespace, NamespaceKind, Process, Resources, 
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
-use crate::{locate, unsupported, validate};
+use crate::{locate, validate};
 
 /// The largest document that is read, in bytes.
 pub const LARGEST: u64 = 16 << 20;
@@ -166,7 +166,6 @@ pub fn parse_process(
     let document = node::parse(bytes).map_err(Report::of)?;
     let notes = Notes::default();
     let mut process = validate::process::read(&Value::root(&document, &notes));
-    unsupported::refuse_in_process(&document, &notes);
     if let (Some(process), Some(first)) = (&mut process, first) {
         if matches!(document.get("capabilities"), None | Some(Node::Null)) {
             process.capabilities = first.capabilities;
@@ -267,7 +266,6 @@ fn judge(bytes: &[u8], bundle: &Path, host: Host) -> Result<Judged, Report> {
         return finish(None, notes, bytes);
     }
     let container = validate::container(&Value::root(&document, &notes), bundle, &notes);
-    unsupported::refuse(&document, &notes);
     if let Some(container) = container.as_ref().filter(|_| host == Host::Inspect) {
         inspect(container, &notes);
     }

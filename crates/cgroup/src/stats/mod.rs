@@ -235,9 +235,38 @@ pub struct Hugetlb {
     pub failcnt: u64,
 }
 
-/// `intel_rdt`: an empty object.
+/// `intel_rdt`. This crate does not read it; an empty field is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IntelRdt {
+    /// The lines of the container's `schemata` for caches.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub l3_cache_schema: String,
+    /// Its line for memory bandwidth.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mem_bw_schema: String,
+    /// For each cache, bytes of memory traffic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mbm_stats: Vec<MemoryTraffic>,
+    /// For each cache, bytes in use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cmt_stats: Vec<CacheUse>,
+}
+
+/// One element of `mbm_stats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct IntelRdt {}
+pub struct MemoryTraffic {
+    /// All bytes so far.
+    pub mbm_total_bytes: u64,
+    /// Those of the same memory node.
+    pub mbm_local_bytes: u64,
+}
+
+/// One element of `cmt_stats`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CacheUse {
+    /// Bytes of the cache.
+    pub llc_occupancy: u64,
+}
 
 /// One interface's counters, named as engines know them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

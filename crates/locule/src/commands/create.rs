@@ -252,6 +252,7 @@ impl Making<'_> {
             handles.send_terminal_to(socket);
         }
         let mut record = Record::of(self.reservation.id(), &container, handles.cgroup());
+        record.resctrl = handles.resctrl().cloned();
         record.keeps_keyring = self.args.no_new_keyring;
         record.annotations = annotations;
         // The clone copies the memory in use, and charges it to the container.

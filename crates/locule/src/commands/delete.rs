@@ -70,6 +70,7 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         // Its processes cannot be looked up once its cgroups are gone.
         remove_mounts(record)?;
         remove_groups(record, &observed)?;
+        remove_shares(record)?;
         // What an init has made that was not dead yet: now it is.
         remove_mounts(record)?;
         hooks::poststop(|| entry.config().unwrap_or_default(), record);
@@ -94,6 +95,7 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
         end(entry.id(), record, &ended)?;
         remove_groups(record, &ended)?;
     }
+    remove_shares(record)?;
     hooks::poststop(|| entry.config().unwrap_or_default(), record);
     Ok(entry.remove()?)
 }
@@ -240,6 +242,21 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
         }
         answer => Ok(answer?),
     }
+}
+
+/// Removes the container's groups of resctrl. Keeps those that its creation has not made, and logs a
+/// warning.
+fn remove_shares(record: &Record) -> Result<(), Error> {
+    let left = record
+        .shares()
+        .map_or(Ok(Vec::new()), |shares| shares.remove())?;
+    if !left.is_empty() {
+        tracing::warn!(
+            "{left:?} left alone: another program has made these groups of {} anew",
+            resctrl::MOUNT
+        );
+    }
+    Ok(())
 }
 
 fn wait(id: &ContainerId, process: &Process) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use crate::error::{Error, Reader, print_part};
 use crate::process::Process;
 use crate::state::{Access, ContainerId, Lock};
 use crate::status::{Action, observe, permit};
-use cgroup::stats::Stats;
+use cgroup::stats::{CacheUse, IntelRdt, MemoryTraffic, Stats};
 use cgroup::{Location, News, OomWatch};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -49,11 +49,12 @@ pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
     let mut watch = Watch {
         id: id.as_str(),
         group,
+        shares: record.shares(),
         process: observed.process,
         oom: None,
     };
     if args.stats {
-        watch.tell_stats(&group.stats()?)?;
+        watch.tell_stats(&watch.stats()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     watch.oom = group.watch_oom().unwrap_or_else(|error| {
@@ -69,11 +70,34 @@ pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The counters in the form that engines parse. A counter that the processor lacks is 0.
+fn intel_rdt(counters: &resctrl::Counters) -> IntelRdt {
+    let domains = counters.domains.iter();
+    IntelRdt {
+        l3_cache_schema: counters.l3_schema.clone(),
+        mem_bw_schema: counters.memory_schema.clone(),
+        mbm_stats: domains
+            .clone()
+            .map(|domain| MemoryTraffic {
+                mbm_total_bytes: domain.total_bytes.unwrap_or_default(),
+                mbm_local_bytes: domain.local_bytes.unwrap_or_default(),
+            })
+            .collect(),
+        cmt_stats: domains
+            .map(|domain| CacheUse {
+                llc_occupancy: domain.occupancy.unwrap_or_default(),
+            })
+            .collect(),
+    }
+}
+
 /// A container that is followed.
 #[derive(Debug)]
 struct Watch<'a> {
     id: &'a str,
     group: &'a Location,
+    /// Its groups of resctrl.
+    shares: Option<&'a resctrl::Location>,
     /// The first process, until it has ended.
     process: Option<Process>,
     /// `None` when no more events can come.
@@ -97,14 +121,23 @@ impl Watch<'_> {
                 continue;
             }
             due = now.max(due + interval);
-            match self.group.stats() {
+            match self.stats() {
                 Ok(stats) if self.tell_stats(&stats)? == Reader::Gone => return Ok(()),
                 Ok(_) => {}
                 // The group was removed after the check above.
                 Err(_gone) if self.has_ended()? => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What the container uses now.
+    fn stats(&self) -> Result<Stats, Error> {
+        let mut stats = self.group.stats()?;
+        if let Some(shares) = self.shares {
+            stats.intel_rdt = intel_rdt(&shares.counters()?);
+        }
+        Ok(stats)
     }
 
     /// Waits until something may have happened, `due` at the latest.
@@ -202,6 +235,7 @@ mod tests {
                 groups: Vec::new(),
                 inherited: Vec::new(),
             },
+            shares: None,
             process: None,
             oom: None,
         };

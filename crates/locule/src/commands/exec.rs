@@ -127,6 +127,7 @@ impl<'a> Way<'a> {
             id: &self.record.id,
             pid: self.first.pid(),
             groups: groups(self.args, &self.record, &self.first)?,
+            resctrl: self.record.shares().cloned(),
             running,
             keyring: match self.record.keeps_keyring {
                 true => Keyring::Inherit,

@@ -7,7 +7,7 @@
 use super::{Env, kept_container, own_group};
 use crate::args::{self, Kind, Limit, Limits};
 use crate::error::Error;
-use crate::state::{Access, ContainerId, Lock};
+use crate::state::{Access, ContainerId, Lock, Record};
 use crate::status::{Action, observe, permit};
 use serde_json::{Map, Number, Value, json};
 use spec::container::Resources;
@@ -38,6 +38,14 @@ pub(crate) enum Misgiven {
         "{option}: the container was made without linux.intelRdt, so it has no schemata to change"
     )]
     NoIntelRdt { option: &'static str },
+    #[error(
+        "{option} {line:?}: expected a line that begins with {start:?}, as in the file schemata"
+    )]
+    Schema {
+        option: &'static str,
+        line: String,
+        start: &'static str,
+    },
 }
 
 /// Changes the limits of one container.
@@ -46,13 +54,7 @@ pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
     let mut record = entry.record()?;
     permit(Action::Update, observe(&entry, &mut record)?.status, &id)?;
-    let schemata = [
-        ("--l3-cache-schema", &args.l3_cache_schema),
-        ("--mem-bw-schema", &args.mem_bw_schema),
-    ];
-    if let Some((option, _)) = schemata.iter().find(|(_, word)| word.is_some()) {
-        return Err(Misgiven::NoIntelRdt { option }.into());
-    }
+    let schemata = schemata(args, &record)?;
     let (change, warnings) = match args.resources.as_deref() {
         None => typed(&args.limits)?,
         Some(path) if path == Path::new("-") => read(io::stdin().lock())?,
@@ -65,10 +67,56 @@ pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
         Some(resources) => resources.clone(),
         None => kept_container(&entry.config()?, &record)?.resources,
     };
-    let merged = own_group(&record, &id, "update")?.update(&stored, &change)?;
+    let group = own_group(&record, &id, "update")?;
+    // First: the old lines can be written again if a later limit is refused.
+    let before = match &schemata {
+        Some((shares, lines)) => Some((shares, shares.set_schemata(lines)?)),
+        None => None,
+    };
+    let merged = match group.update(&stored, &change) {
+        Ok(merged) => merged,
+        Err(error) => {
+            if let Some((shares, lines)) = before
+                && let Err(left) = shares.set_schemata(&lines)
+            {
+                tracing::error!("{left}");
+            }
+            return Err(error.into());
+        }
+    };
     record.resources = Some(merged);
     entry.save(&record)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The lines for the container's file `schemata`, caches first.
+fn schemata<'r>(
+    args: &args::Update,
+    record: &'r Record,
+) -> Result<Option<(&'r resctrl::Location, String)>, Misgiven> {
+    let options = [
+        ("--l3-cache-schema", "L3", &args.l3_cache_schema),
+        ("--mem-bw-schema", "MB:", &args.mem_bw_schema),
+    ];
+    let mut lines = Vec::new();
+    for (option, start, word) in options {
+        let Some(word) = word.as_deref().filter(|word| !word.is_empty()) else {
+            continue;
+        };
+        if record.shares().is_none() {
+            return Err(Misgiven::NoIntelRdt { option });
+        }
+        if let Some(line) = word.lines().find(|line| !line.starts_with(start)) {
+            return Err(Misgiven::Schema {
+                option,
+                line: line.to_owned(),
+                start,
+            });
+        }
+        lines.push(word);
+    }
+    let shares = record.shares().filter(|_| !lines.is_empty());
+    Ok(shares.map(|shares| (shares, lines.join("\n"))))
 }
 
 type Judged = (Resources, Vec<Diagnostic>);

@@ -87,6 +87,9 @@ pub(crate) struct Record {
     /// mount namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host_mounts: Option<HostMounts>,
+    /// Its groups of resctrl; absent without `linux.intelRdt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<resctrl::Location>,
     /// Whether the container's process has kept the session keyring of its creator.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
@@ -153,6 +156,7 @@ impl Record {
                 }
                 Namespace::New | Namespace::Join(_) => None,
             },
+            resctrl: None,
             keeps_keyring: false,
             has_poststart: !container.hooks.poststart.is_empty(),
             has_poststop: !container.hooks.poststop.is_empty(),
@@ -231,6 +235,12 @@ impl Record {
     pub(crate) fn groups(&self) -> Option<&cgroup::Location> {
         let own = self.cgroup.as_ref().filter(|cgroup| !cgroup.is_empty())?;
         (!self.is_of_another_boot()).then_some(own)
+    }
+
+    /// Its groups of resctrl, unless they are from an earlier boot.
+    pub(crate) fn shares(&self) -> Option<&resctrl::Location> {
+        let shares = self.resctrl.as_ref()?;
+        (!self.is_of_another_boot()).then_some(shares)
     }
 
     /// Whether the host has rebooted since: nothing that the record names exists any more.

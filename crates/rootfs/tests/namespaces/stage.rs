@@ -131,6 +131,7 @@ pub(crate) fn container(root: &Path) -> Container {
         mount_label: None,
         personality: None,
         memory_policy: None,
+        intel_rdt: None,
         hooks: spec::container::Hooks::default(),
         annotations: std::collections::BTreeMap::new(),
     }

@@ -1,14 +1,14 @@
 //! `linux`: the section as a whole. Source: config-linux.md.
 
 use crate::container::{
-    Device, IdMapping, MemoryPolicy, Namespace, NamespaceKind, Namespaces, NetDevice, Personality,
-    Propagation, Resources, Seccomp, TimeOffsets,
+    Device, IdMapping, IntelRdt, MemoryPolicy, Namespace, NamespaceKind, Namespaces, NetDevice,
+    Personality, Propagation, Resources, Seccomp, TimeOffsets,
 };
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
 use crate::validate::{
-    attributes, devices, ids, namespaces, net_devices, resources, seccomp, sysctl,
+    attributes, devices, ids, intel_rdt, namespaces, net_devices, resources, seccomp, sysctl,
 };
 use crate::words::PROPAGATIONS;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ pub(crate) struct Linux {
     pub(crate) mount_label: Option<String>,
     pub(crate) personality: Option<Personality>,
     pub(crate) memory_policy: Option<MemoryPolicy>,
+    pub(crate) intel_rdt: Option<IntelRdt>,
 }
 
 /// Reads `linux`.
@@ -40,8 +41,6 @@ pub(crate) fn read(value: &Value<'_>) -> Linux {
 }
 
 fn section(o: &Object<'_>) -> Linux {
-    // It is in the table of unsupported properties.
-    o.ignore(&["intelRdt"]);
     let namespaces = namespaces::read(o);
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
@@ -67,6 +66,7 @@ fn section(o: &Object<'_>) -> Linux {
         memory_policy: o
             .get("memoryPolicy")
             .and_then(|v| attributes::memory_policy(&v)),
+        intel_rdt: o.get("intelRdt").and_then(|v| intel_rdt::read(&v)),
         namespaces,
     }
 }

@@ -5,6 +5,7 @@ mod attributes;
 mod devices;
 mod hooks;
 mod ids;
+mod intel_rdt;
 mod landlock;
 mod linux;
 mod mounts;
@@ -92,6 +93,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             mount_label: linux.mount_label,
             personality: linux.personality,
             memory_policy: linux.memory_policy,
+            intel_rdt: linux.intel_rdt,
             hooks,
             annotations,
         })

@@ -2,6 +2,7 @@
 //! (or warning) that it causes.
 
 mod attributes;
+mod intel_rdt;
 mod linux;
 mod mounts;
 mod net_devices;
