@@ -48,14 +48,6 @@ pub fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
     })
 }
 
-/// The inside id that `id` of the host is, by `maps`.
-pub fn to_container(maps: &[IdMapping], id: u32) -> Option<u32> {
-    maps.iter().find_map(|map| {
-        let offset = id.checked_sub(map.host)?;
-        (offset < map.size).then(|| map.container.checked_add(offset))?
-    })
-}
-
 /// The text of a map, as uid_map and gid_map expect it.
 pub fn text(maps: &[IdMapping]) -> String {
     maps.iter()
@@ -366,6 +358,15 @@ pub(crate) mod tests {
         );
     }
 
+    /// The inside id that `id` of the host is.
+    fn to_container(maps: &[IdMapping], id: u32) -> Option<u32> {
+        let (_, inside) = maps
+            .iter()
+            .flat_map(|map| (0..map.size).map(|n| (map.host + n, map.container + n)))
+            .find(|(outside, _)| *outside == id)?;
+        Some(inside)
+    }
+
     proptest! {
         #[test]
         fn translation_there_and_back_is_the_same_id(
@@ -389,7 +390,7 @@ pub(crate) mod tests {
 
         #[test]
         fn extreme_extents_never_overflow(a: u32, b: u32, size: u32, id: u32) {
-            let _any = (to_host(&[map(a, b, size)], id), to_container(&[map(a, b, size)], id));
+            let _any = to_host(&[map(a, b, size)], id);
         }
     }
 }

@@ -110,20 +110,12 @@ pub enum Host {
     Ignore,
 }
 
-/// Reads and checks `config.json` of `bundle`.
-///
-/// # Errors
-/// The file cannot be read, or everything that is wrong with it.
-pub fn load(bundle: &Path) -> Result<Loaded, LoadError> {
-    load_file(bundle, CONFIG)
-}
-
 /// Reads and checks the file `name` (relative to `bundle`, or absolute) as the configuration of
 /// `bundle`.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_file(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> {
+/// The file cannot be read, or everything that is wrong with it.
+pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> {
     let path = bundle.join(name);
     let bundle = path::absolute(bundle).map_err(|source| LoadError::Open {
         path: bundle.to_owned(),

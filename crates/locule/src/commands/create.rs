@@ -69,7 +69,7 @@ impl Made {
             .config
             .as_deref()
             .unwrap_or(Path::new(spec::load::CONFIG));
-        let mut loaded = spec::load::load_file(&args.bundle, config)?;
+        let mut loaded = spec::load::load(&args.bundle, config)?;
         for warning in &loaded.warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
         }

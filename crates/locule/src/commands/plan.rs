@@ -103,7 +103,7 @@ fn read(path: &Path) -> Result<Facts, Error> {
 fn load(args: &args::Plan, facts: Option<&Facts>) -> Result<Loaded, Error> {
     let name = args.config.as_deref().unwrap_or(Path::new(load::CONFIG));
     if facts.is_none() {
-        return Ok(load::load_file(&args.bundle, name)?);
+        return Ok(load::load(&args.bundle, name)?);
     }
     let config = args.bundle.join(name);
     let failed = |source| Error::Facts {

@@ -39,7 +39,7 @@ impl Bundle {
     /// The error message; the error must come at once.
     fn refusal(&self) -> String {
         let start = Instant::now();
-        let error = load(&self.0).expect_err("refused");
+        let error = load(&self.0, CONFIG).expect_err("refused");
         assert!(start.elapsed() < Duration::from_secs(5));
         error.to_string()
     }
@@ -54,7 +54,7 @@ impl Drop for Bundle {
 #[test]
 fn a_sound_bundle_is_loaded_with_the_bytes_as_read() {
     let bundle = Bundle::with(SOUND);
-    let loaded = load(&bundle.0).unwrap();
+    let loaded = load(&bundle.0, CONFIG).unwrap();
     assert_eq!(loaded.bytes, SOUND.as_bytes());
     assert_eq!(loaded.container.bundle, bundle.0);
     assert_eq!(loaded.container.root.path, bundle.0.join("rootfs"));
@@ -65,19 +65,25 @@ fn a_sound_bundle_is_loaded_with_the_bytes_as_read() {
 fn another_file_can_be_the_configuration() {
     let bundle = Bundle::new();
     fs::write(bundle.0.join("other.json"), SOUND).unwrap();
-    assert!(load_file(&bundle.0, "other.json").is_ok());
-    assert!(load_file(&bundle.0, bundle.0.join("other.json")).is_ok());
-    assert!(load(&bundle.0).is_err());
+    assert!(load(&bundle.0, "other.json").is_ok());
+    assert!(load(&bundle.0, bundle.0.join("other.json")).is_ok());
+    assert!(load(&bundle.0, CONFIG).is_err());
 }
 
 #[test]
 fn a_relative_bundle_becomes_absolute() {
-    let error = load(Path::new("no/such/bundle")).expect_err("absent");
+    let error = load(Path::new("no/such/bundle"), CONFIG).expect_err("absent");
     assert!(matches!(error, LoadError::Absent { .. }));
     let bundle = Bundle::with(SOUND);
     let upwards = "../".repeat(env::current_dir().unwrap().components().count());
     let relative = Path::new(&upwards).join(bundle.0.strip_prefix("/").unwrap());
-    assert!(load(&relative).unwrap().container.bundle.is_absolute());
+    assert!(
+        load(&relative, CONFIG)
+            .unwrap()
+            .container
+            .bundle
+            .is_absolute()
+    );
 }
 
 #[test]
@@ -93,7 +99,7 @@ fn a_symlink_to_a_file_is_followed() {
     let bundle = Bundle::new();
     fs::write(bundle.0.join("real"), SOUND).unwrap();
     symlink("real", bundle.config()).unwrap();
-    assert!(load(&bundle.0).is_ok());
+    assert!(load(&bundle.0, CONFIG).is_ok());
 }
 
 #[test]
@@ -173,7 +179,7 @@ fn the_root_is_a_directory_of_the_host() {
     assert!(text.contains("found regular file"), "{text}");
     symlink(env::temp_dir(), bundle.0.join("link")).unwrap();
     fs::write(bundle.config(), SOUND.replace("rootfs", "link")).unwrap();
-    assert!(load(&bundle.0).is_ok());
+    assert!(load(&bundle.0, CONFIG).is_ok());
 }
 
 #[test]
@@ -196,10 +202,10 @@ fn the_namespaces_of_the_caller_stay_as_they_are() {
         assert!(text.contains(&words), "{text}");
         // Here a different file stands for a different namespace.
         let other = Bundle::with(config(kind, "user", more, sysctl));
-        assert!(load(&other.0).is_ok());
+        assert!(load(&other.0, CONFIG).is_ok());
     }
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
-        assert!(load(&Bundle::with(config(kind, file, "", "")).0).is_ok());
+        assert!(load(&Bundle::with(config(kind, file, "", "")).0, CONFIG).is_ok());
     }
 }
 
