@@ -1,9 +1,13 @@
-//! Files below a directory descriptor: the *at calls, reads and writes.
+//! Files below a directory descriptor, reads and writes: the calls that nix lacks, allocates for, or
+//! does not repeat after a signal.
 
-use crate::errno::{Errno, ret, ret_number};
-use crate::mount::MountAttr;
+use crate::errno::{Errno, ret};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{self, Mode, SFlag, fstatat, mknodat};
+use nix::sys::statfs::fstatfs;
+use nix::sys::uio::pread;
+use nix::unistd;
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The type of a file.
@@ -81,23 +85,11 @@ impl FileStat {
 /// The status of `path` below `directory`. A link as the last component is not followed; an empty
 /// path means `directory` itself.
 pub fn stat_at(directory: BorrowedFd<'_>, path: &CStr) -> Result<FileStat, Errno> {
-    let mut flags = libc::AT_SYMLINK_NOFOLLOW;
+    let mut flags = AtFlags::AT_SYMLINK_NOFOLLOW;
     if path.is_empty() {
-        flags |= libc::AT_EMPTY_PATH;
+        flags |= AtFlags::AT_EMPTY_PATH;
     }
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the path is a C string and the buffer is a whole `stat`.
-    ret(unsafe {
-        libc::fstatat(
-            directory.as_raw_fd(),
-            path.as_ptr(),
-            stat.as_mut_ptr(),
-            flags,
-        )
-    }
-    .into())?;
-    // SAFETY: a successful fstatat(2) has filled the whole buffer.
-    Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
+    fstatat(directory, path, flags).map(|stat| FileStat::of(&stat))
 }
 
 /// The status of the file behind the descriptor.
@@ -112,11 +104,8 @@ pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat, Errno> {
 /// ENOENT, ENOTDIR: the file does not exist. EACCES: this process' effective ids may not search a
 /// directory of the path.
 pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the path is a C string and the buffer is a whole `stat`.
-    ret(unsafe { libc::stat(path.as_ptr(), stat.as_mut_ptr()) }.into())?;
-    // SAFETY: a successful stat(2) has filled the whole buffer.
-    Ok(FileStat::of(unsafe { stat.assume_init_ref() }))
+    #[expect(clippy::disallowed_methods, reason = "callers are in the container")]
+    stat::stat(path).map(|stat| FileStat::of(&stat))
 }
 
 /// The magic number of a procfs, as [`filesystem_magic`] returns it.
@@ -130,46 +119,7 @@ pub const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// The magic number of the file system that `fd` is on. See statfs(2).
 pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
-    let mut stat = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the buffer is a whole `statfs`.
-    ret(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
-    // SAFETY: a successful fstatfs(2) has filled the whole buffer.
-    Ok(unsafe { stat.assume_init() }.f_type)
-}
-
-/// The flags of the mount that `fd` is on: those of [`MountAttr`] except access times. RDONLY also
-/// stands for a read-only file system. See statfs(2).
-///
-/// # Errors
-/// EBADF, EIO.
-pub fn mount_flags(fd: BorrowedFd<'_>) -> Result<MountAttr, Errno> {
-    const ST_NOSYMFOLLOW: libc::c_ulong = 0x2000;
-    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the buffer is a whole `statvfs`.
-    ret(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) }.into())?;
-    // SAFETY: a successful fstatvfs(3) has filled the whole buffer.
-    let flags = unsafe { stat.assume_init() }.f_flag;
-    let table = [
-        (libc::ST_RDONLY, MountAttr::RDONLY),
-        (libc::ST_NOSUID, MountAttr::NOSUID),
-        (libc::ST_NODEV, MountAttr::NODEV),
-        (libc::ST_NOEXEC, MountAttr::NOEXEC),
-        (ST_NOSYMFOLLOW, MountAttr::NOSYMFOLLOW),
-    ];
-    Ok(table
-        .into_iter()
-        .filter(|(bit, _)| flags & bit != 0)
-        .map(|(_, attribute)| attribute)
-        .collect())
-}
-
-/// Makes a directory. The umask reduces `mode`.
-///
-/// # Errors
-/// EEXIST: the name exists (even as a dangling link).
-pub fn mkdir_at(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Errno> {
-    // SAFETY: the name is a C string.
-    ret(unsafe { libc::mkdirat(directory.as_raw_fd(), name.as_ptr(), mode) }.into())
+    fstatfs(fd).map(|stat| stat.filesystem_type().0)
 }
 
 /// The type of node that [`mknod_at`] makes.
@@ -195,25 +145,17 @@ pub fn mknod_at(
     mode: u32,
 ) -> Result<(), Errno> {
     let (kind, device) = match kind {
-        NodeKind::Char => (libc::S_IFCHR, libc::makedev(major, minor)),
-        NodeKind::Block => (libc::S_IFBLK, libc::makedev(major, minor)),
-        NodeKind::Fifo => (libc::S_IFIFO, 0),
+        NodeKind::Char => (SFlag::S_IFCHR, libc::makedev(major, minor)),
+        NodeKind::Block => (SFlag::S_IFBLK, libc::makedev(major, minor)),
+        NodeKind::Fifo => (SFlag::S_IFIFO, 0),
     };
-    let mode = kind | (mode & 0o7777);
-    // SAFETY: the name is a C string.
-    ret(unsafe { libc::mknodat(directory.as_raw_fd(), name.as_ptr(), mode, device) }.into())
-}
-
-/// Makes a symbolic link `name` to `target`.
-pub fn symlink_at(target: &CStr, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    // SAFETY: both are C strings.
-    ret(unsafe { libc::symlinkat(target.as_ptr(), directory.as_raw_fd(), name.as_ptr()) }.into())
-}
-
-/// Removes a name that is not a directory.
-pub fn unlink_at(directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    // SAFETY: the name is a C string.
-    ret(unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) }.into())
+    mknodat(
+        directory,
+        name,
+        kind,
+        Mode::from_bits_truncate(mode),
+        device,
+    )
 }
 
 /// Reads the target of the symbolic link into `buffer`; returns its length. A longer target is cut,
@@ -238,28 +180,6 @@ pub fn readlink_at(
     usize::try_from(length).map_err(|_negative| Errno::last())
 }
 
-/// Changes owner and group of the file behind the descriptor (which may be O_PATH).
-pub fn chown(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
-    // SAFETY: the empty path is a static C string.
-    ret(
-        unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) }
-            .into(),
-    )
-}
-
-/// Changes owner and group of `name` itself, link or not.
-pub fn chown_at(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
-    let flags = libc::AT_SYMLINK_NOFOLLOW;
-    // SAFETY: the name is a C string.
-    ret(unsafe { libc::fchownat(directory.as_raw_fd(), name.as_ptr(), uid, gid, flags) }.into())
-}
-
-/// Changes the permission bits of an open file (not O_PATH).
-pub fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }.into())
-}
-
 /// Sets access and modification time of `name` (a link is not followed; empty: `directory` itself,
 /// which must then not be O_PATH before Linux 5.8).
 pub fn set_times_at(
@@ -280,63 +200,30 @@ pub fn set_times_at(
     )
 }
 
-/// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
-pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+/// Repeats a call that a signal has interrupted.
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
-        // SAFETY: the pointer and the length are those of one slice.
-        let got = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        match usize::try_from(got) {
-            Ok(length) => return Ok(length),
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
         }
     }
+}
+
+/// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
+pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    again(|| unistd::read(fd, buffer))
 }
 
 /// Reads at most `buffer.len()` bytes from the beginning of the file, at any offset of the
 /// descriptor. Tries again on EINTR.
 pub fn read_start(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the pointer and the length are those of one slice.
-        let got =
-            unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        match usize::try_from(got) {
-            Ok(length) => return Ok(length),
-            Err(_negative) if Errno::last() == Errno::EINTR => {}
-            Err(_negative) => return Err(Errno::last()),
-        }
-    }
-}
-
-/// Sets an extended attribute of an open file (not O_PATH). See fsetxattr(2).
-///
-/// # Errors
-/// EOPNOTSUPP: the file system or the security module does not accept it.
-pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the name is a C string; the pointer and the length are those of one slice.
-    ret(unsafe {
-        libc::fsetxattr(
-            fd.as_raw_fd(),
-            name.as_ptr(),
-            value.as_ptr().cast(),
-            value.len(),
-            0,
-        )
-    }
-    .into())
+    again(|| pread(fd, buffer, 0))
 }
 
 /// Writes in one call, and returns the number of written bytes. Tries again on EINTR.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the pointer and the length are those of one slice.
-        let put = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-        match ret_number(put as libc::c_long) {
-            Ok(count) => return usize::try_from(count).map_err(|_too_large| Errno::EOVERFLOW),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+    again(|| unistd::write(fd, bytes))
 }
 
 /// Reads entries of a directory into `buffer`; returns the length of the entries, 0 at the end.
@@ -373,12 +260,6 @@ impl<'buffer> Iterator for Entries<'buffer> {
             }
         }
     }
-}
-
-/// Changes the working directory to an open directory (which may be O_PATH).
-pub fn fchdir(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    ret(unsafe { libc::fchdir(directory.as_raw_fd()) }.into())
 }
 
 /// Changes the working directory.

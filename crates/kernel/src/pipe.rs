@@ -1,10 +1,12 @@
 //! Pipes and other streams.
 
-use crate::errno::{Errno, ret};
+use crate::errno::Errno;
 use crate::fs;
 use crate::path::{self, OpenFlags, Resolve};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::pipe2;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The two ends of a pipe, close-on-exec.
 #[derive(Debug)]
@@ -17,20 +19,13 @@ pub struct Pipe {
 
 /// Makes a pipe. See pipe(7).
 pub fn pipe() -> Result<Pipe, Errno> {
-    let mut fds = [-1; 2];
-    // SAFETY: the array has room for both descriptors.
-    ret(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
-    // SAFETY: the call has just made both, and no other owner exists.
-    let read = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    // SAFETY: as above.
-    let write = unsafe { OwnedFd::from_raw_fd(fds[1]) };
-    Ok(Pipe { read, write })
+    pipe2(OFlag::O_CLOEXEC).map(|(read, write)| Pipe { read, write })
 }
 
 /// Makes reads and writes through this open file fail with EAGAIN instead of waiting.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: no memory is passed. A new pipe end has no other status flags to keep.
-    ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }.into())
+    // A new pipe end has no other status flags to keep.
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map(drop)
 }
 
 /// Standard input, output and error. std's own handles allocate a buffer at their first use.

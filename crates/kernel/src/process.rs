@@ -2,6 +2,7 @@
 //! execution, time.
 
 use crate::errno::{Errno, ret, ret_fd, ret_number};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
@@ -94,9 +95,9 @@ pub fn close_range(first: u32, last: u32, closing: Closing) -> Result<(), Errno>
 
 /// Sets or clears close-on-exec.
 pub fn set_close_on_exec(fd: BorrowedFd<'_>, set: bool) -> Result<(), Errno> {
-    let flags = if set { libc::FD_CLOEXEC } else { 0 };
-    // SAFETY: the descriptor is open for the call.
-    ret(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, flags) }.into())
+    let mut flags = FdFlag::empty();
+    flags.set(FdFlag::FD_CLOEXEC, set);
+    fcntl(fd, FcntlArg::F_SETFD(flags)).map(drop)
 }
 
 /// Marks `number` close-on-exec, if it is open.

@@ -13,7 +13,7 @@ use kernel::process::{self, CStringArray, Closing};
 use kernel::signal::SignalFd;
 use kernel::{Errno, fs};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, setpgid};
+use nix::unistd::{Pid, fchdir, setpgid};
 use spec::container::{Hook, Rlimit};
 use spec::state::StateText;
 use std::convert::Infallible;
@@ -369,7 +369,7 @@ impl Prepared {
         process::place_at(output.write.as_fd(), 2)?;
         match around.directory {
             Directory::Named(path) => fs::chdir(path)?,
-            Directory::Opened(handle) => fs::fchdir(handle)?,
+            Directory::Opened(handle) => fchdir(handle)?,
         }
         process::reset_signals()?;
         hide_descriptors()?;

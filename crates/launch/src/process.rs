@@ -19,7 +19,7 @@ use namespace::Kind;
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs};
 use nix::sys::stat::{Mode, SFlag, fstat, umask};
-use nix::unistd::{Uid, fchown, sethostname, setsid};
+use nix::unistd::{Uid, fchdir, fchown, sethostname, setsid};
 use rootfs::RootFd;
 use spec::Container;
 use spec::container::{
@@ -367,7 +367,7 @@ impl Plan {
         let cwd = root
             .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
             .map_err(Failed::at(Call::Openat2, 0))?;
-        fs::fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))?;
+        fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))?;
         let mut text = [0; 4096];
         // Outside of the root the kernel returns "(unreachable)". The check is here, since a filter
         // may forbid the call later.

@@ -24,8 +24,8 @@ use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::Pid;
+use nix::sys::stat::{Mode, mkdirat, umask};
+use nix::unistd::{Pid, fchdir};
 use std::ffi::{CStr, CString};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -190,11 +190,12 @@ fn empty(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
     Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
     let root = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
     for name in [c"root", c"proc", c"sys"] {
-        fs::mkdir_at(root.as_fd(), name, 0o755).map_err(Fault::of(Call::Mkdir))?;
+        mkdirat(root.as_fd(), name, Mode::from_bits_truncate(0o755))
+            .map_err(Fault::of(Call::Mkdir))?;
     }
     Change::set(Depth::Top, MountAttr::RDONLY).apply(root.as_fd())?;
     attach(root.as_fd(), CWD, path)?;
-    fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+    fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
     mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
     mount::detach(c".").map_err(Fault::of(Call::Umount))?;
     own.current()

@@ -11,9 +11,11 @@ use crate::mount::Change;
 use crate::options::Param;
 use crate::place::Fault;
 use crate::root::RootFd;
+use kernel::Call;
 use kernel::mount::{self, Depth, Follow, MountAttr, SuperblockFlags};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, fs};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::fchdir;
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -93,14 +95,14 @@ impl Classic {
             .map_err(Fault::of(Call::Openat2))?;
         let ground = ground()?;
         mount::move_mount(ground.as_fd(), root.as_fd()).map_err(Fault::of(Call::MoveMount))?;
-        let made = fs::fchdir(ground.as_fd())
+        let made = fchdir(ground.as_fd())
             .map_err(Fault::of(Call::Chdir))
             .and_then(|()| self.make_here(kind));
         // The working directory is the root of the ground, which names the ground itself.
-        let gone = fs::fchdir(ground.as_fd())
+        let gone = fchdir(ground.as_fd())
             .map_err(Fault::of(Call::Chdir))
             .and_then(|()| mount::detach(c".").map_err(Fault::of(Call::Umount)));
-        fs::fchdir(here.as_fd()).map_err(Fault::of(Call::Chdir))?;
+        fchdir(here.as_fd()).map_err(Fault::of(Call::Chdir))?;
         let made = made?;
         gone?;
         Change::set(Depth::Top, attributes).apply(made.as_fd())?;
@@ -154,6 +156,7 @@ fn ground() -> Result<OwnedFd, Fault> {
     mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     let ground = mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))?;
-    fs::mkdir_at(ground.as_fd(), POINT, 0o700).map_err(Fault::of(Call::Mkdir))?;
+    mkdirat(ground.as_fd(), POINT, Mode::from_bits_truncate(0o700))
+        .map_err(Fault::of(Call::Mkdir))?;
     Ok(ground)
 }

@@ -11,6 +11,9 @@ use kernel::fs::{self, Entries, FileKind, FileStat};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -84,7 +87,7 @@ fn copy_entry(
     match stat.kind {
         FileKind::Directory => {
             let depth = depth.checked_sub(1).ok_or(Errno::ELOOP).map_err(&fault)?;
-            fs::mkdir_at(to, name, 0o700).map_err(&fault)?;
+            mkdirat(to, name, Mode::from_bits_truncate(0o700)).map_err(&fault)?;
             let from = open(handle, c".", OpenFlags::DIRECTORY)?;
             let to = open(to, name, OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)?;
             copy_entries(from.as_fd(), to.as_fd(), depth)?;
@@ -109,8 +112,15 @@ fn copy_entry(
                 .and_then(|text| CStr::from_bytes_with_nul(text).ok())
                 .ok_or(Errno::ENAMETOOLONG)
                 .map_err(&fault)?;
-            fs::symlink_at(text, to, name).map_err(&fault)?;
-            fs::chown_at(to, name, stat.uid, stat.gid).map_err(&fault)?;
+            symlinkat(text, to, name).map_err(&fault)?;
+            fchownat(
+                to,
+                name,
+                Some(Uid::from_raw(stat.uid)),
+                Some(Gid::from_raw(stat.gid)),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )
+            .map_err(&fault)?;
             fs::set_times_at(to, name, stat.accessed, stat.modified).map_err(&fault)
         }
         FileKind::Char | FileKind::Block | FileKind::Fifo | FileKind::Socket => Ok(()),
@@ -138,9 +148,16 @@ fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Fault
     let fault = Fault::of(Call::Copy);
     let uid = if given.uid { UNCHANGED } else { stat.uid };
     let gid = if given.gid { UNCHANGED } else { stat.gid };
-    fs::chown(to, uid, gid).map_err(&fault)?;
+    fchownat(
+        to,
+        c"",
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        AtFlags::AT_EMPTY_PATH,
+    )
+    .map_err(&fault)?;
     if !given.mode {
-        fs::chmod(to, stat.mode).map_err(&fault)?;
+        fchmod(to, Mode::from_bits_truncate(stat.mode)).map_err(&fault)?;
     }
     fs::set_times_at(to, c"", stat.accessed, stat.modified).map_err(&fault)
 }

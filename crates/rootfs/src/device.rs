@@ -14,6 +14,8 @@ use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount;
 use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno};
+use nix::fcntl::AtFlags;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -167,7 +169,14 @@ impl Node {
         if (stat.kind, stat.node) != (file_kind(self.kind), self.numbers) {
             return Err(Fault::of(Call::Verify)(Errno::ENXIO));
         }
-        fs::chown(node.as_fd(), uid, gid).map_err(Fault::of(Call::Chown))
+        fchownat(
+            node.as_fd(),
+            c"",
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::AT_EMPTY_PATH,
+        )
+        .map_err(Fault::of(Call::Chown))
     }
 }
 
@@ -177,11 +186,12 @@ impl Link {
     pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();
-        let name = &self.spot.name;
-        match fs::symlink_at(&self.text, parent, name) {
-            Err(Errno::EEXIST) if name.as_c_str() == c"ptmx" => {
-                fs::unlink_at(parent, name).map_err(Fault::of(Call::Symlink))?;
-                fs::symlink_at(&self.text, parent, name).map_err(Fault::of(Call::Symlink))
+        let (text, name) = (self.text.as_c_str(), self.spot.name.as_c_str());
+        match symlinkat(text, parent, name) {
+            Err(Errno::EEXIST) if name == c"ptmx" => {
+                unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
+                    .map_err(Fault::of(Call::Symlink))?;
+                symlinkat(text, parent, name).map_err(Fault::of(Call::Symlink))
             }
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(errno) => Err(Fault::of(Call::Symlink)(errno)),

@@ -25,6 +25,7 @@ use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::fchdir;
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -119,9 +120,9 @@ impl Own {
 
     pub(crate) fn back(&self) -> Result<(), Fault> {
         setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))?;
-        fs::fchdir(self.root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+        fchdir(self.root.as_fd()).map_err(Fault::of(Call::Chdir))?;
         fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
-        fs::fchdir(self.directory.as_fd()).map_err(Fault::of(Call::Chdir))
+        fchdir(self.directory.as_fd()).map_err(Fault::of(Call::Chdir))
     }
 }
 

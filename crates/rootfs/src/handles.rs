@@ -13,10 +13,13 @@ use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
-use kernel::fs::{FileKind, NodeKind, chown_at, fchdir, mkdir_at, mknod_at, stat};
+use kernel::fs::{FileKind, NodeKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr, unescape};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, fchdir, fchownat};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -232,7 +235,7 @@ impl Handles {
             let name = Name::of(index);
             let name = name.as_c_str()?;
             match stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?.kind {
-                FileKind::Directory => mkdir_at(stage, name, 0o755),
+                FileKind::Directory => mkdirat(stage, name, Mode::from_bits_truncate(0o755)),
                 _ => mknod_at(stage, name, NodeKind::Fifo, (0, 0), 0o600),
             }
             .map_err(Fault::of(Call::Mknod))?;
@@ -322,13 +325,20 @@ fn make_node(
         FileKind::Block => NodeKind::Block,
         _ => NodeKind::Char,
     };
-    mkdir_at(stage, place, 0o700).map_err(Fault::of(Call::Mkdir))?;
+    mkdirat(stage, place, Mode::from_bits_truncate(0o700)).map_err(Fault::of(Call::Mkdir))?;
     let files = tmpfs(MountAttr::NOSUID | MountAttr::NOEXEC)?;
     attach(files.as_fd(), stage, place)?;
     let (files, name) = (files.as_fd(), c"node");
     mknod_at(files, name, kind, *numbers, form.mode).map_err(Fault::of(Call::Mknod))?;
     let (uid, gid) = form.owner;
-    chown_at(files, name, uid, gid).map_err(Fault::of(Call::Chown))?;
+    fchownat(
+        files,
+        name,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        AtFlags::AT_SYMLINK_NOFOLLOW,
+    )
+    .map_err(Fault::of(Call::Chown))?;
     clone_tree(files, name, Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))
 }
 

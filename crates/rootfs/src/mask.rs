@@ -16,6 +16,7 @@ use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::OpenFlags;
 use kernel::{Call, Errno};
+use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -58,7 +59,8 @@ impl Covers {
         let attributes = MountAttr::NOSUID | MountAttr::NOEXEC;
         let ground =
             mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))?;
-        fs::mkdir_at(ground.as_fd(), c"empty", 0o555).map_err(Fault::of(Call::Mkdir))?;
+        mkdirat(ground.as_fd(), c"empty", Mode::from_bits_truncate(0o555))
+            .map_err(Fault::of(Call::Mkdir))?;
         if self.null.is_none() {
             fs::mknod_at(ground.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)
                 .map_err(Fault::of(Call::Mknod))?;

@@ -12,10 +12,12 @@ use crate::options::Param;
 use crate::place::Fault;
 use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
 use crate::tree::{Shown, Source};
+use kernel::attribute::set_attribute;
 use kernel::fs::{self, FileKind};
 use kernel::mount::{self, AttrChange, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno};
+use nix::unistd::symlinkat;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -314,7 +316,7 @@ fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
 
 /// Makes a symbolic link, or accepts an equal one.
 fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
-    match fs::symlink_at(text, parent, name) {
+    match symlinkat(text, parent, name) {
         Err(Errno::EEXIST) => {
             let mut there = [0_u8; 4096];
             match fs::readlink_at(parent, name, &mut there) {
@@ -445,7 +447,7 @@ fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Fault> {
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_XDEV;
     let root = root::look_up(mount, c".", OpenFlags::DIRECTORY, resolve)
         .map_err(Fault::of(Call::Openat2))?;
-    fs::set_attribute(root.as_fd(), c"security.selinux", label.to_bytes())
+    set_attribute(root.as_fd(), c"security.selinux", label.to_bytes())
         .map_err(Fault::of(Call::Setxattr))
 }
 

@@ -16,6 +16,7 @@ use kernel::fs;
 use kernel::mount::{self, Depth, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
+use nix::unistd::fchdir;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -142,7 +143,7 @@ impl Attached {
                     ),
                     false => None,
                 };
-                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
                 if let Some(old) = old {
                     // Else the unmount would propagate to the host's own mounts.
@@ -160,7 +161,7 @@ impl Attached {
                         ..fault
                     })?;
                 }
-                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 mount::move_mount_over_root(root.as_fd()).map_err(Fault::of(Call::MoveMount))?;
                 fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
             }
@@ -204,7 +205,7 @@ impl Way {
         match self {
             Self::Attached(attached) => attached.pivot(handles, root),
             Self::Chroot(_) => {
-                fs::fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
+                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
                 fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
                 fs::chdir(c"/").map_err(Fault::of(Call::Chdir))
             }

@@ -10,6 +10,7 @@ use crate::place::Fault;
 use kernel::fs;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
+use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -219,7 +220,7 @@ pub(crate) fn make_one(
 ) -> Result<Option<OwnedFd>, Fault> {
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
     match form {
-        Form::Directory => match fs::mkdir_at(parent, name, 0o755) {
+        Form::Directory => match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
             Ok(()) => {
                 let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW | OpenFlags::DIRECTORY;
                 look_up(parent, name, flags, resolve)

@@ -20,7 +20,7 @@ use namespace::Hop;
 use namespace::entry::Hidden;
 use nix::sys::prctl::{set_dumpable, set_pdeathsig};
 use nix::sys::signal::Signal;
-use nix::unistd::getpid;
+use nix::unistd::{fchdir, getpid};
 use rootfs::RootFd;
 use std::convert::Infallible;
 use std::mem;
@@ -214,7 +214,7 @@ fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), En
 fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
     let at = |call| move |errno| Failure::at(Place::Rootfs)(Failed::at(call, 0)(errno));
     if let Some(root) = root {
-        fs::fchdir(root.as_fd()).map_err(at(Call::Chdir))?;
+        fchdir(root.as_fd()).map_err(at(Call::Chdir))?;
         fs::chroot_here().map_err(at(Call::Chroot))?;
     }
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
