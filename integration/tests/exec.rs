@@ -93,7 +93,10 @@ fn a_command_that_cannot_be_run_is_told_in_the_words_of_engines() {
                 &["exec: \"/opt/missing\": ", "no such file or directory"],
             ),
             ("/opt/plain", &["exec: \"/opt/plain\": permission denied"]),
-            ("/opt", &["exec: \"/opt\": is a directory"]),
+            (
+                "/opt",
+                &["exec: \"/opt\": is a directory: permission denied"],
+            ),
         ];
         for (program, words) in cases {
             for options in [&[][..], &["--detach"]] {

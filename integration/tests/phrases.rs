@@ -167,7 +167,7 @@ fn of_the_program(said: &mut Said<'_>) {
         ("absent", "executable file not found in $PATH"),
         ("/bin/absent", "no such file or directory"),
         ("/etc/passwd", "permission denied"),
-        ("/etc", "is a directory"),
+        ("/etc", "is a directory: permission denied"),
     ] {
         said.of_create(&[phrase], |bundle| {
             bundle.args(&[program]);
