@@ -1,6 +1,7 @@
 //! `linux.sysctl`: config-linux.md "Sysctl".
 
 use std::fs;
+use std::path::Path;
 
 use integration::sandbox;
 use serde_json::json;
@@ -145,5 +146,19 @@ fn cve_2019_16884_a_false_proc_takes_no_parameter() {
         container.remove();
         assert_eq!(value, "1\n");
         assert_eq!(fs::read_to_string(&planted).expect("read"), "planted");
+    });
+}
+
+/// The kernel gives no new procfs for a PID namespace that belongs to another user namespace: an engine's `--pid host`
+/// for a user, with the engine's own parameter for ping.
+#[test]
+fn a_user_namespace_in_the_callers_pid_namespace_sets_parameters() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.inherit("pid").unmount("/proc");
+        bundle.bind(Path::new("/proc"), "/proc", &["rbind"]);
+        bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
+        bundle.args(&["cat", "/proc/sys/net/ipv4/ip_forward"]);
+        s.run(&bundle).prints("1");
     });
 }

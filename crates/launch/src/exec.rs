@@ -7,15 +7,15 @@
 use crate::plan::{FileHandles, Files, Handles, Part, Plan};
 use crate::terminal::Receiver;
 use crate::{Error, Facts, Keyring, process};
+use kernel::Errno;
 use kernel::clone::pidfd_send_signal;
-use kernel::{Errno, fs};
 use namespace::entry::CgroupEntry;
 use namespace::{Entry, Kind, Running};
 use spec::Container;
 use spec::container::{Hooks, Namespace, Namespaces, Process};
 use spec::state::Status;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What `exec` is asked for.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
         }
     };
     let procfs = match plan.lsm.needs_procfs() {
-        true => Some(procfs().map_err(failed("open /proc"))?),
+        true => Some(rootfs::own_procfs().map_err(failed("open /proc"))?),
         false => None,
     };
     let process = target
@@ -138,14 +138,4 @@ fn directory(path: &str) -> Result<OwnedFd, Errno> {
     let file = File::open(path);
     file.map(OwnedFd::from)
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
-}
-
-/// The runtime's own procfs, which the container cannot reach. A process in any PID namespace finds
-/// its own entry in it.
-fn procfs() -> Result<OwnedFd, Errno> {
-    let procfs = directory("/proc")?;
-    match fs::filesystem_magic(procfs.as_fd())? {
-        fs::PROC_MAGIC => Ok(procfs),
-        _ => Err(Errno::ENOTDIR),
-    }
 }

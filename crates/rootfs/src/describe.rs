@@ -244,6 +244,9 @@ impl fmt::Display for Plan {
         if let Some(kind) = self.final_propagation {
             writeln!(f, "root at the end {kind:?}")?;
         }
+        if self.own_procfs {
+            writeln!(f, "sysctls and labels through the runtime's own /proc")?;
+        }
         for sysctl in &self.sysctls {
             let value = String::from_utf8_lossy(&sysctl.value);
             writeln!(f, "sysctl {:?} = {value:?}", sysctl.path)?;

@@ -115,7 +115,10 @@ impl Plan {
             stage: None,
             id_maps,
             placed: self.steps.iter().map(|_| None).collect(),
-            procfs: None,
+            procfs: match self.own_procfs {
+                true => Some(procfs::own().map_err(|errno| Error::Procfs(Reason(errno)))?),
+                false => None,
+            },
             exposed: match &self.way {
                 Way::Attached(way) if way.pivot == Pivot::Move => exposed(&way.path),
                 Way::Attached(_) | Way::Chroot(_) => Vec::new(),
@@ -279,12 +282,12 @@ impl Handles {
         }
     }
 
-    /// The private procfs, if there is one.
+    /// The procfs that is trusted, if there is one.
     pub fn procfs(&self) -> Option<BorrowedFd<'_>> {
         self.procfs.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Makes the private procfs, once.
+    /// Makes the private procfs if there is none yet.
     pub(crate) fn make_procfs(&mut self) -> Result<(), Fault> {
         if self.procfs.is_none() {
             self.procfs = Some(procfs::make()?);

@@ -48,6 +48,7 @@ pub use options::{has_writable_cgroup, option_names};
 pub use pivot::Pivot;
 pub use place::{List, Place};
 pub use plan::Plan;
+pub use procfs::own as own_procfs;
 pub use root::RootFd;
 
 use kernel::Errno;

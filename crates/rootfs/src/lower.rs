@@ -137,6 +137,9 @@ pub enum Error {
         #[source]
         source: Reason,
     },
+    /// The runtime's own procfs cannot be opened.
+    #[error("open /proc, to write sysctls and labels")]
+    Procfs(#[source] Reason),
     /// A user namespace for an id map cannot be made.
     #[error("mount on {destination:?}")]
     IdMap {
@@ -246,6 +249,9 @@ impl Plan {
                 Some(PropagationKind::Private | PropagationKind::Slave) | None => None,
             },
             sysctls: sysctls(container)?,
+            // The PID namespace that init stays in belongs to another user namespace.
+            own_procfs: request.host.user_namespace
+                && container.namespaces.pid == Namespace::Inherit,
         })
     }
 }

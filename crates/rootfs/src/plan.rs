@@ -40,6 +40,9 @@ pub struct Plan {
     /// The root's own propagation type, which is set late because pivot_root(2) would refuse it.
     pub(crate) final_propagation: Option<Propagation>,
     pub(crate) sysctls: Vec<Sysctl>,
+    /// Whether the runtime's own procfs takes the place of the private one, which the kernel does
+    /// not give.
+    pub(crate) own_procfs: bool,
 }
 
 /// Who opens what is taken from the host.
@@ -156,8 +159,9 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes the private procfs, at the first call: in init, when it is in its PID namespace and
-    /// nothing is masked yet. The container's own /proc may be covered, or be something else.
+    /// Makes the private procfs, at the first call and if the runtime has not opened its own: in
+    /// init, when it is in its PID namespace and nothing is masked yet. The container's own /proc
+    /// may be covered, or be something else.
     ///
     /// # Errors
     /// As for [`Plan::attach`].

@@ -1,14 +1,15 @@
-//! A private procfs. Sysctls and labels are written through it.
+//! A trusted procfs. Sysctls and labels are written through it.
 //!
 //! The container's /proc may be covered or be something else (CVE-2025-52881). This instance is
 //! made in init, in its own PID namespace, and never attached; names in it are looked up without
 //! links and without crossing mounts. In a user namespace the kernel gives a new procfs only while
-//! a complete one is visible, so it is made before anything is masked.
+//! a complete one is visible, so it is made before anything is masked. It gives none for a PID
+//! namespace of another user namespace: then the runtime opens its own /proc before the clone.
 
 use crate::place::Fault;
 use kernel::fs;
 use kernel::mount::{self, MountAttr};
-use kernel::path::{OpenFlags, Resolve};
+use kernel::path::{self, OpenFlags, Resolve};
 use kernel::{Call, Errno};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,20 @@ pub(crate) fn make() -> Result<OwnedFd, Fault> {
     mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))
+}
+
+/// Opens this process' own /proc, which the container cannot reach. A process in any PID namespace
+/// below finds its own entry in it.
+///
+/// # Errors
+/// ENOTDIR: it is not a procfs. Those of open(2).
+pub fn own() -> Result<OwnedFd, Errno> {
+    let flags = OpenFlags::DIRECTORY;
+    let procfs = path::openat2(path::CWD, c"/proc", flags, 0, Resolve::empty())?;
+    match fs::filesystem_magic(procfs.as_fd())? {
+        fs::PROC_MAGIC => Ok(procfs),
+        _ => Err(Errno::ENOTDIR),
+    }
 }
 
 /// One value to be written.
