@@ -17,7 +17,7 @@ pub fn loopback_up() -> Result<(), Errno> {
     // SAFETY: a C structure for which all zeroes are valid.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
-        *place = byte.cast_signed();
+        *place = *byte as libc::c_char;
     }
     // SAFETY: the request is a whole ifreq with a name that ends with a NUL.
     ret(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) }.into())?;

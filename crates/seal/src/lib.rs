@@ -5,7 +5,7 @@
 //! first executes the program again from a file that no process can write. The first choice is a
 //! detached read-only clone of the file's mount, which costs two more calls than the exec itself.
 //! Without CAP_SYS_ADMIN it is a sealed copy in memory, or the installed file if the container's
-//! ids cannot write it anyway. On x86_64 [`entry`] makes the clone before the C library starts.
+//! ids cannot write it anyway. [`entry`] makes the clone before the C library starts.
 //!
 //! Besides `kernel` the only crate with unsafe code: the entry point and the auxiliary values.
 
@@ -14,7 +14,14 @@
     reason = "the runtime's own program, through its own /proc"
 )]
 
-mod entry; // before the C library: execute a read-only clone of the own file
+// Before the C library: execute a read-only clone of the own file. build.rs of locule has the same
+// list of processors.
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+mod entry;
 
 use kernel::Errno;
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
@@ -29,6 +36,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::{env, io, ptr};
+
+/// The commands that enter a container.
+const WORDS: [&str; 3] = ["create", "run", "exec"];
 
 /// Together these seals make a file in memory read-only for every process.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -77,7 +87,7 @@ pub fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
     words
         .into_iter()
         .take_while(|word| *word != "--")
-        .any(|word| entry::WORDS.iter().any(|known| word == *known))
+        .any(|word| WORDS.iter().any(|known| word == *known))
 }
 
 /// Executes this program again from a file that cannot be written. Returns if it already runs from
