@@ -20,6 +20,11 @@ release:
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
 
+# the workspace compiles for the other processors
+check-targets:
+    rustup target add aarch64-unknown-linux-gnu riscv64gc-unknown-linux-gnu
+    cargo check --workspace --target aarch64-unknown-linux-gnu --target riscv64gc-unknown-linux-gnu
+
 # completion for bash, zsh and fish, and a man page for each command: into target/pages
 pages:
     LOCULE_PAGES={{ justfile_directory() }}/target/pages cargo test --package locule args::pages
@@ -43,6 +48,10 @@ vm-test *chapter:
 # the OCI validation suite, which go fetches: just validate [PROGRAM...]; see docs/conformance.md
 validate *programs: build
     integration/validate.sh target/debug/locule {{ programs }}
+
+# container engines with locule and with a control: just engines [--quick] [ENGINE...]; see docs/testing.md
+engines *options: build
+    integration/engines/run.sh {{ options }}
 
 # the integration tests against another runtime, to prove the tests: just control crun
 control runtime="runc":

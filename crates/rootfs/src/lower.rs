@@ -251,7 +251,7 @@ impl Plan {
             sysctls: sysctls(container)?,
             // The PID namespace that init stays in belongs to another user namespace.
             own_procfs: request.host.user_namespace
-                && container.namespaces.pid == Namespace::Inherit,
+                && container.namespaces[NamespaceKind::Pid] == Namespace::Inherit,
         })
     }
 }

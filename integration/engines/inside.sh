@@ -1,0 +1,142 @@
+#!/bin/bash
+# One engine with one runtime, in namespaces of its own (run.sh makes them): inside.sh ENGINE RUNTIME.
+#
+# Prepares what every engine needs, then reads ENGINE.sh, which states the facts. What the engine writes goes to
+# file systems in memory, and all processes end with this one. Control groups cannot be private: engines are told to
+# make theirs below $parent, and those are removed at the end.
+set -uo pipefail
+engine=$1 program=$2
+# `podman-as-crun` is podman, with the program under the name crun.
+name=$(basename "$program")
+if [[ $engine == *-as-* ]]; then name=${engine#*-as-}; fi
+here=$(realpath "$(dirname "$0")")
+project=$(realpath "$here/../..")
+user=42042
+parent=locule-engines-$(basename "$program")-$$-$RANDOM
+
+prepare() {
+    # The program is copied first: it may be below one of the directories that are hidden.
+    local copy=/usr/local/bin
+    mount -t tmpfs -o mode=755 tmpfs /mnt
+    cp "$program" "/mnt/$name"
+    mount --bind /mnt "$copy"
+    runtime=$copy/$name
+    umount /mnt
+    local directory
+    for directory in /run /var/tmp /tmp /var/lib/containers /var/lib/containerd /var/lib/docker; do
+        test ! -d "$directory" || mount -t tmpfs -o mode="$(stat -c %a "$directory")" tmpfs "$directory"
+    done
+    mkdir -p /run/lock
+    # Podman asks for more, which a machine without CAP_SYS_RESOURCE refuses.
+    limits="default_ulimits = [\"nofile=$(ulimit -Hn | limit)\", \"nproc=$(ulimit -Hu | limit)\"]"
+    hide_control_group_root
+    add_users
+    ip link set lo up
+    HOME=/run/home
+    mkdir "$HOME"
+    cd "$HOME" || return 1
+    export HOME PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    unset XDG_RUNTIME_DIR
+}
+
+# Users of this sandbox only: an ordinary one, and the one that owns the ids of `--userns=auto`.
+add_users() {
+    local file
+    for file in passwd group subuid subgid; do
+        touch "/etc/$file"
+        cp "/etc/$file" "/run/$file"
+        mount --bind "/run/$file" "/etc/$file"
+    done
+    echo "engines:x:$user:$user::/run/home:/bin/sh" >> /etc/passwd
+    echo "engines:x:$user:" >> /etc/group
+    printf 'engines:4200000:65536\ncontainers:5000000:1000000\n' | tee -a /etc/subuid >> /etc/subgid
+}
+
+limit() { sed 's/unlimited/-1/; s/.*/&:&/'; }
+
+# With cgroup v1, conmon makes plain directories for the controllers it misses: let it make them in a tmpfs of ours.
+hide_control_group_root() {
+    local directory
+    test "$(stat -fc %T /sys/fs/cgroup)" != cgroup2fs || return 0
+    mkdir /run/cgroup
+    mount -t tmpfs -o mode=755 tmpfs /run/cgroup
+    for directory in /sys/fs/cgroup/*/; do
+        directory=$(basename "$directory")
+        # crun refuses cgroup v2 beside v1.
+        test "$name $directory" != 'crun unified' || continue
+        mkdir "/run/cgroup/$directory"
+        mount --bind "/sys/fs/cgroup/$directory" "/run/cgroup/$directory"
+    done
+    mount --rbind /run/cgroup /sys/fs/cgroup
+}
+
+# Ends all processes of this pid namespace first, daemons too.
+remove_control_groups() {
+    local directory try
+    kill -KILL -1 2> /dev/null
+    for try in 1 2 3 4 5; do
+        for directory in /sys/fs/cgroup/"$parent"* /sys/fs/cgroup/*/"$parent"*; do
+            test ! -d "$directory" || find "$directory" -depth -type d -exec rmdir {} + 2> /dev/null
+        done
+        test -n "$(find /sys/fs/cgroup -maxdepth 2 -name "$parent*" -print -quit)" || return 0
+        sleep 0.2
+    done
+    echo "FAILED	the control groups of the engine can be removed"
+}
+
+# A root file system of one static program, in $1.
+make_root() {
+    mkdir -p "$1"/{bin,dev,etc,proc,sys,tmp,data}
+    cp "$(command -v busybox)" "$1/bin/busybox"
+    chroot "$1" /bin/busybox --install -s /bin
+    printf 'root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n' > "$1/etc/passwd"
+    printf 'root:x:0:\nuser:x:1000:\nextra:x:1001:user\n' > "$1/etc/group"
+    printf 'no program\n' > "$1/etc/text"
+}
+
+# An image named bb of the root file system in $1, as the file $2 that every engine can load.
+make_archive() {
+    local parts=$2.parts digest
+    mkdir "$parts"
+    tar -C "$1" -c . > "$parts/layer.tar"
+    digest=$(sha256sum < "$parts/layer.tar")
+    printf '{"architecture": "%s", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:%s"]}}\n' "$(dpkg --print-architecture)" "${digest%% *}" > "$parts/config.json"
+    echo '[{"Config": "config.json", "RepoTags": ["docker.io/library/bb:latest"], "Layers": ["layer.tar"]}]' > "$parts/manifest.json"
+    tar -C "$parts" -c manifest.json config.json layer.tar > "$2"
+}
+
+# fact WORDS STATUS PATTERN COMMAND...: the command exits with STATUS, and what it writes matches the extended regular
+# expression.
+fact() {
+    local words=$1 wanted=$2 pattern=$3 status=0 output
+    shift 3
+    output=$("$@" 2>&1 < /dev/null) || status=$?
+    if [ "$status" -eq "$wanted" ] && [[ $output =~ $pattern ]]; then
+        printf 'ok\t%s\n' "$words"
+        return
+    fi
+    printf 'FAILED\t%s\n' "$words"
+    {
+        printf '\n== %s: %s\n$ %s\n' "$engine" "$words" "$*"
+        printf 'status %s, wanted %s; output, wanted /%s/:\n%s\n' "$status" "$wanted" "$pattern" "$output"
+    } >&2
+}
+
+# skip WORDS REASON
+skip() { printf 'skipped\t%s (%s)\n' "$1" "$2"; }
+
+# until_true COMMAND...: tries for ten seconds.
+until_true() {
+    local try
+    for try in $(seq 100); do
+        "$@" > /dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+prepare || exit 1
+# shellcheck source=/dev/null
+. "$here/${engine%-as-*}.sh"
+remove_control_groups
