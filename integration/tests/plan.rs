@@ -23,8 +23,15 @@ fn bundle(s: &Sandbox) -> Bundle {
     bundle
 }
 
+/// The runtime with the usual limits on descriptors, which a creation raises.
+fn runtime(s: &Sandbox) -> Command {
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=1024:4096").arg(&s.subject.program);
+    command
+}
+
 fn plan(s: &Sandbox, bundle: &Bundle, options: &[&str]) -> Command {
-    let mut command = Command::new(&s.subject.program);
+    let mut command = runtime(s);
     command
         .arg("plan")
         .arg("--bundle")
@@ -39,7 +46,7 @@ const OPTIONS: &[(&[&str], &str)] = &[];
 /// The messages that the command logs at level debug.
 fn logged(s: &Sandbox, bundle: &Bundle, words: &[&str]) -> Vec<String> {
     let log = s.dir.join(format!("{}.log", s.id()));
-    let mut command = Command::new(&s.subject.program);
+    let mut command = runtime(s);
     command.arg("--root").arg(&s.state).arg("--log").arg(&log);
     command.args(["--log-level", "debug", "--log-format", "json"]);
     command.args(words);
@@ -70,7 +77,8 @@ fn a_creation_logs_the_lines_of_its_plan() {
         if s.is_control("the command plan") {
             return;
         }
-        let bundle = bundle(s);
+        let mut bundle = bundle(s);
+        bundle.set("/process/rlimits", json!([]));
         bundle.write();
         let id = s.id();
         let printed = s.finish(plan(s, &bundle, &[&id]), Some(&bundle)).ok();
@@ -78,6 +86,8 @@ fn a_creation_logs_the_lines_of_its_plan() {
         let messages = logged(s, &bundle, &["create", "--bundle", path, &id]);
         s.runtime(&["delete", "--force", &id]).ok();
         has_lines_of(&messages, &printed.stdout, 20);
+        let limit = "rlimit 7 soft 1024 hard 4096";
+        assert!(printed.stdout.contains(limit), "{}", printed.stdout);
     });
 }
 

@@ -13,6 +13,7 @@
 use kernel::Errno;
 use kernel::clone::namespace_owner;
 use kernel::ids;
+use kernel::process::{DESCRIPTORS, rlimit};
 use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use std::env;
@@ -43,6 +44,9 @@ pub struct Caller {
     /// Whether the mount namespace belongs to the user namespace: only then does CAP_SYS_ADMIN
     /// apply there.
     pub owns_mounts: bool,
+    /// Its soft and hard limit on descriptors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub descriptors: Option<(u64, u64)>,
 }
 
 /// Sets of capabilities: bit n is capability number n.
@@ -99,6 +103,7 @@ impl Caller {
             capabilities: Capabilities::probe()?,
             path: env::var_os("PATH").map(PathBuf::from),
             owns_mounts: mounts_owner() == Some(user_namespace.inode),
+            descriptors: rlimit(DESCRIPTORS).ok(),
             user_namespace,
         })
     }

@@ -226,8 +226,6 @@ pub struct Request<'a> {
     pub keep_fds: u32,
     /// How many of them belong to socket activation.
     pub listen_fds: u32,
-    /// The caller's limit on descriptors, if this process has raised it. Hooks get it.
-    pub own_limit: Option<Rlimit>,
     /// Whether a failure of cgroups is only a warning.
     pub rootless: bool,
 }
@@ -277,7 +275,7 @@ impl Plan {
             keyring: request.keyring,
             keep_fds: request.keep_fds,
             listen_fds: request.listen_fds,
-            own_limit: request.own_limit,
+            own_limit: own_limit(caller),
             denies_setgroups,
             first: None,
             resctrl: None,
@@ -301,6 +299,10 @@ impl Plan {
     /// # Errors
     /// An object that does not exist or has another type, with its JSON pointer.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
+        if let Some(Rlimit { resource, hard, .. }) = self.own_limit {
+            // If this fails, the call that lacks a descriptor says so.
+            let _raised = kernel::process::prlimit(0, resource, hard, hard);
+        }
         let files = match &self.files {
             Files::Make(tree) => FileHandles::Make(open_tree(tree)?),
             Files::Join => FileHandles::Join {
@@ -377,6 +379,18 @@ impl Plan {
     }
 }
 
+/// The caller's limit on descriptors, if it is below the hard limit. Every bind mount needs a
+/// descriptor for a while, so the runtime raises it; hooks and the program get the caller's.
+fn own_limit(caller: &Caller) -> Option<Rlimit> {
+    let (soft, hard) = caller.descriptors?;
+    let resource = kernel::process::DESCRIPTORS;
+    (soft < hard).then_some(Rlimit {
+        resource,
+        soft,
+        hard,
+    })
+}
+
 /// The common input for a new container and for a process of a running one.
 pub(crate) struct Part<'a> {
     pub(crate) container: &'a Container,
@@ -386,7 +400,7 @@ pub(crate) struct Part<'a> {
     pub(crate) keyring: Keyring,
     pub(crate) keep_fds: u32,
     pub(crate) listen_fds: u32,
-    /// As in [`Request`].
+    /// The caller's limit on descriptors, if this process raises it.
     pub(crate) own_limit: Option<Rlimit>,
     pub(crate) denies_setgroups: bool,
     /// The first process of the container to enter.
@@ -439,6 +453,7 @@ impl Part<'_> {
             overrides: overrides(&capability),
         };
         let process = container.process.as_ref();
+        let rlimits = self.rlimits();
         let hooks = Hooks::lower(container, caller)?;
         let terminal = terminal::Plan::lower(container, &files);
         let off_console = terminal
@@ -453,7 +468,7 @@ impl Part<'_> {
             terminal,
             files,
             capability,
-            process: process::Plan::lower(container, options)?,
+            process: process::Plan::lower(container, &rlimits, options)?,
             lsm,
             seccomp,
             locks,
@@ -463,10 +478,10 @@ impl Part<'_> {
                 oom_score_adj: process
                     .and_then(|process| process.oom_score_adj)
                     .map(|score| score.to_string()),
-                rlimits: process
-                    .filter(|_| limits == Limits::ByRuntime)
-                    .map(|process| process.rlimits.iter().map(process::during_set_up).collect())
-                    .unwrap_or_default(),
+                rlimits: match limits {
+                    Limits::ByInit => Vec::new(),
+                    Limits::ByRuntime => rlimits.iter().map(process::during_set_up).collect(),
+                },
                 attributes: process
                     .map(|process| Attributes::lower(process, setter, Setter::Runtime))
                     .unwrap_or_default(),
@@ -492,6 +507,20 @@ impl Part<'_> {
             (None, Some(asked)) => Ok(Some(resctrl::Plan::lower(asked, self.id, facts.resctrl)?)),
             (joined, _) => Ok(joined),
         }
+    }
+
+    /// The limits of the program. Without one for descriptors it gets the caller's, not the raised
+    /// one.
+    fn rlimits(&self) -> Vec<Rlimit> {
+        let Some(process) = &self.container.process else {
+            return Vec::new();
+        };
+        let mut rlimits = process.rlimits.clone();
+        let own = self.own_limit.into_iter();
+        let is_absent = |own: &Rlimit| !rlimits.iter().any(|limit| limit.resource == own.resource);
+        let added: Vec<_> = own.filter(is_absent).collect();
+        rlimits.extend(added);
+        rlimits
     }
 
     /// The system call filter.

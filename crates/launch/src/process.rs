@@ -203,7 +203,11 @@ pub enum Cwd {
 
 impl Plan {
     /// The plan; `None` for a container without a process, which can be created but not started.
-    pub fn lower(container: &Container, options: Options) -> Result<Option<Self>, Error> {
+    pub fn lower(
+        container: &Container,
+        rlimits: &[Rlimit],
+        options: Options,
+    ) -> Result<Option<Self>, Error> {
         let Some(process) = &container.process else {
             return Ok(None);
         };
@@ -252,11 +256,10 @@ impl Plan {
             args: CStringArray::new(args),
             env,
             limits: match options.limits {
-                Limits::ByInit => process.rlimits.iter().map(during_set_up).collect(),
+                Limits::ByInit => rlimits.iter().map(during_set_up).collect(),
                 Limits::ByRuntime => Vec::new(),
             },
-            late_limit: process
-                .rlimits
+            late_limit: rlimits
                 .iter()
                 .enumerate()
                 .find(|(_, limit)| during_set_up(limit) != **limit)

@@ -77,7 +77,6 @@ fn lower(document: &Value, host: &str) -> Result<(Plan, Vec<String>), String> {
         keyring: Keyring::New,
         keep_fds: 0,
         listen_fds: 0,
-        own_limit: None,
         rootless: !facts.caller.is_host_root(),
     };
     let _looks = fs::metadata(BEGIN);

@@ -2,14 +2,11 @@
 //!
 //! Engines leak descriptors: containerd's shim leaves a listening socket at 3, conmon a pipe.
 //! Decides which descriptors reach the container's program (those that `--preserve-fds` and socket
-//! activation ask for) and marks all others close-on-exec, before anything else is opened. Also
-//! decides how many descriptors this process may open.
+//! activation ask for) and marks all others close-on-exec, before anything else is opened.
 
 use kernel::Errno;
-use kernel::process::{Closing, DESCRIPTORS, close_range, duplicate, is_open, prlimit, rlimit};
+use kernel::process::{Closing, close_range, duplicate, is_open};
 use nix::unistd::close;
-use spec::Container;
-use spec::container::Rlimit;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -127,34 +124,6 @@ fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpr
         });
     }
     Ok(())
-}
-
-/// Raises the limit on descriptors to the hard limit: every bind mount needs one for a while. The
-/// container's program gets the limit of its configuration, or that of the caller. Returns the
-/// limit of the caller if it was changed, for hooks.
-///
-/// # Errors
-/// The limit cannot be read or set.
-pub(crate) fn raise_limit(container: &mut Container) -> Result<Option<Rlimit>, Errno> {
-    let (soft, hard) = rlimit(DESCRIPTORS)?;
-    if soft >= hard {
-        return Ok(None);
-    }
-    let own = Rlimit {
-        resource: DESCRIPTORS,
-        soft,
-        hard,
-    };
-    prlimit(0, DESCRIPTORS, hard, hard)?;
-    if let Some(process) = &mut container.process
-        && !process
-            .rlimits
-            .iter()
-            .any(|limit| limit.resource == DESCRIPTORS)
-    {
-        process.rlimits.push(own);
-    }
-    Ok(Some(own))
 }
 
 /// Marks every descriptor after the preserved ones close-on-exec.

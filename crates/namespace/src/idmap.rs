@@ -301,6 +301,7 @@ pub(crate) mod tests {
             },
             path: None,
             owns_mounts: true,
+            descriptors: None,
         }
     }
 

@@ -6,7 +6,6 @@
 use super::told::{Role, Told};
 use super::{Env, delete, hooks, plan};
 use crate::args;
-use crate::descriptors::raise_limit;
 use crate::error::Error;
 use crate::notify::{self, Proxy};
 use crate::process::start_time;
@@ -16,7 +15,6 @@ use kernel::signal::SignalFd;
 use launch::terminal::ConsoleSocket;
 use launch::{Created, Facts, Keyring, Plan, Start, Started};
 use spec::Container;
-use spec::container::Rlimit;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -82,7 +80,6 @@ impl Made {
             terminal == Terminal::Sent,
             args.console_socket.as_deref(),
         )?;
-        let own_limit = raise_limit(&mut loaded.container).map_err(Error::Harden)?;
         let store = env.store(Access::Make)?;
         let reservation = store.reserve(&id)?;
         let proxy = match proxy(&reservation, &store, &mut loaded.container, start) {
@@ -97,7 +94,6 @@ impl Made {
             env,
             interrupts: &interrupts,
             reservation: &reservation,
-            own_limit,
         };
         match making.make(loaded.container, &loaded.bytes, start, console) {
             Ok((record, created, prepared)) => Ok(Self {
@@ -211,8 +207,6 @@ struct Making<'a> {
     env: &'a Env,
     interrupts: &'a SignalFd,
     reservation: &'a Reservation,
-    /// The caller's limit on descriptors, if this process has raised it.
-    own_limit: Option<Rlimit>,
 }
 
 impl Making<'_> {
@@ -242,7 +236,6 @@ impl Making<'_> {
             },
             keep_fds: self.env.preserved.count(),
             listen_fds: self.env.preserved.listening,
-            own_limit: self.own_limit,
         };
         let (facts, bus) = Facts::probe_for(&request)?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;

@@ -59,7 +59,6 @@ fn of_bundle(args: &args::Plan, env: &Env) -> Result<(Plan, Vec<String>), Error>
         keyring: Keyring::New,
         keep_fds: 0,
         listen_fds: 0,
-        own_limit: None,
         rootless,
     };
     let facts = match facts {
