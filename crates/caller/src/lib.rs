@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The inode of the initial user namespace: PROC_USER_INIT_INO of linux/proc_ns.h. A full identity
 /// map does not turn another namespace into the initial one.
@@ -156,9 +157,11 @@ pub fn is_in_initial_user_namespace() -> bool {
     own_user_namespace() == INITIAL_USER_NAMESPACE
 }
 
+/// Asked once: this program never enters another one without a clone.
 #[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
 fn own_user_namespace() -> u64 {
-    fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino())
+    static INODE: OnceLock<u64> = OnceLock::new();
+    *INODE.get_or_init(|| fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino()))
 }
 
 impl UserNamespace {

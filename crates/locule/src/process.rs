@@ -12,6 +12,7 @@ use kernel::clone::{pidfd_open, pidfd_send_signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A living process that is the recorded one.
@@ -105,9 +106,13 @@ fn field_of(stat: &[u8], number: usize) -> Option<u64> {
 }
 
 /// The id of this boot; `None` if /proc does not have it.
-pub(crate) fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim_end().to_owned())
+pub(crate) fn boot_id() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim_end().to_owned())
+    });
+    boot.as_deref()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) fn record(id: &str) -> Record {
         created: "2026-01-02T03:04:05.000000006Z".to_owned(),
         owner: 0,
         annotations: BTreeMap::new(),
-        boot_id: process::boot_id().unwrap_or_default(),
+        boot_id: process::boot_id().unwrap_or_default().to_owned(),
         pid: None,
         start_time: None,
         own_pid_namespace: true,

@@ -13,7 +13,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Which namespaces a process does not share with the runtime, and what its user namespace permits.
+/// Which namespaces a process does not share with the runtime, and what its user namespace permits
+/// if that is one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Running {
@@ -52,12 +53,20 @@ impl Running {
                 namespaces.push((kind, inode));
             }
         }
+        if !namespaces.iter().any(|(kind, _)| *kind == Kind::User) {
+            // Its maps are the caller's own.
+            return Ok(Self {
+                namespaces,
+                ..Self::default()
+            });
+        }
         let read = |file: &str| own_file(&name, file);
+        let uid_map = read("uid_map");
         Ok(Self {
             namespaces,
-            root: (first_id(&read("uid_map")), first_id(&read("gid_map"))),
+            root: (first_id(&uid_map), first_id(&read("gid_map"))),
             denies_setgroups: read("setgroups").starts_with("deny"),
-            uid_map: caller::extents(read("uid_map").as_bytes()),
+            uid_map: caller::extents(uid_map.as_bytes()),
         })
     }
 

@@ -56,11 +56,14 @@ pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
     // Non-blocking: the open of a FIFO in its place would block for ever.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = File::from(openat(directory, name, flags, Mode::empty())?);
-    let kind = SFlag::from_bits_truncate(fstat(&file)?.st_mode) & SFlag::S_IFMT;
+    let stat = fstat(&file)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if kind != SFlag::S_IFREG {
         return Err(Errno::EINVAL);
     }
-    let mut bytes = Vec::new();
+    // Some bytes more: a full buffer would grow before the end of the file is found.
+    let expected = u64::try_from(stat.st_size).map_or(0, |size| size.min(LONGEST)) + 64;
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     file.take(LONGEST + 1)
         .read_to_end(&mut bytes)
         .map_err(errno)?;

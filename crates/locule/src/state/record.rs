@@ -137,7 +137,7 @@ impl Record {
             created: moment::nanoseconds(),
             owner: nix::unistd::geteuid().as_raw(),
             annotations: container.annotations.clone(),
-            boot_id: boot_id().unwrap_or_default(),
+            boot_id: boot_id().unwrap_or_default().to_owned(),
             pid: None,
             start_time: None,
             own_pid_namespace: container.namespaces[NamespaceKind::Pid] == Namespace::New,
