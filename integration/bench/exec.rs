@@ -3,17 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
-
-use crate::measure::{median, timed};
+use crate::measure::{Costs, timed};
 use crate::subject::Subject;
 use crate::table::Row;
 
-/// Wall time, and the processor time of the command and of all its children, of an `exec` of /bin/true. `floor` is the program of exec.c: it
-/// enters the container of the first runtime.
+/// The costs of an `exec` of /bin/true. `floor` is the program of exec.c: it enters the container of the first runtime.
 pub(crate) fn rows(subjects: &[Subject], long: &Path, floor: &Path, count: usize) -> Vec<Row> {
     let containers: Vec<_> = subjects
         .iter()
@@ -37,15 +32,16 @@ pub(crate) fn rows(subjects: &[Subject], long: &Path, floor: &Path, count: usize
         command.arg(first.to_string()).arg(&group).arg("/bin/true");
         command
     };
-    let mut wall = vec![Vec::new(); subjects.len()];
-    let mut busy = vec![Vec::new(); subjects.len()];
+    let mut all = vec![Costs::default(); subjects.len()];
     for round in 0..count + 5 {
-        for index in 0..subjects.len() {
-            let before = processor_time();
-            let elapsed = timed(&mut command(index));
-            if round >= 5 {
-                wall[index].push(elapsed);
-                busy[index].push(processor_time() - before);
+        for (index, costs) in all.iter_mut().enumerate() {
+            let mut command = command(index);
+            let mut work = || {
+                timed(&mut command);
+            };
+            match round < 5 {
+                true => work(),
+                false => costs.sample(work),
             }
         }
     }
@@ -54,22 +50,8 @@ pub(crate) fn rows(subjects: &[Subject], long: &Path, floor: &Path, count: usize
             timed(&mut subject.command(&["delete", "--force", id]));
         }
     }
-    let mean = |samples: &Vec<Duration>| {
-        let sum: Duration = samples.iter().sum();
-        sum.as_secs_f64() * 1e6 / f64::from(u32::try_from(samples.len()).unwrap_or(u32::MAX))
-    };
-    vec![
-        (
-            "exec of /bin/true",
-            "us",
-            wall.iter().map(|samples| median(samples)).collect(),
-        ),
-        (
-            "processor time of that exec, all processes (mean)",
-            "us",
-            busy.iter().map(mean).collect(),
-        ),
-    ]
+    let names = ["exec of /bin/true", "its processor time", "its page faults"];
+    Costs::rows(&all, names)
 }
 
 /// The directory of a process' cgroup, of version 2.
@@ -77,16 +59,4 @@ fn group_of(pid: u32) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
     let path = text.lines().find_map(|line| line.strip_prefix("0::"));
     format!("/sys/fs/cgroup{}", path.expect("a v2 group"))
-}
-
-/// What the children of this process, and theirs, have used: those that were waited for.
-fn processor_time() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
-    let usage = usage.expect("getrusage");
-    let time = |value: TimeVal| {
-        let seconds = u64::try_from(value.tv_sec()).expect("seconds");
-        let rest = u64::try_from(value.tv_usec()).expect("microseconds");
-        Duration::from_secs(seconds) + Duration::from_micros(rest)
-    };
-    time(usage.user_time()) + time(usage.system_time())
 }

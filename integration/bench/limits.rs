@@ -36,7 +36,8 @@ pub(crate) fn measure(options: &Options) {
     let mut subjects = vec![Subject::floor(&floor, &["--limits"])];
     subjects.extend(runtimes(options, &work));
     subjects.retain(|subject| works(subject, &bundle));
-    let mut rows = runs("run with limits", &subjects, &bundle, options.count);
+    let what = ["run with limits", "its processor time", "its page faults"];
+    let mut rows = runs(what, &subjects, &bundle, options.count);
     rows.push(smallest(&subjects, options, &work));
     table::print(&names(&subjects), &rows);
     fs::remove_dir_all(&work).expect("clean up");

@@ -20,7 +20,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration::bundle::busybox;
-use measure::{median, peak, timed};
+use measure::{Costs, median, peak, timed, timed_on_terminal};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use subject::Subject;
 use table::Row;
@@ -133,14 +136,19 @@ fn inside(options: &Options) {
     symlink("busybox", long.join("rootfs/bin/true")).expect("applet");
     let filtered = work.join("filtered");
     make_bundle(options, &filtered, "true", &filter::with_profile);
+    let terminal = work.join("terminal");
+    make_bundle(options, &terminal, "true", &|config| {
+        config["process"]["terminal"] = json!(true);
+    });
     let [floor, exec_floor, peak_program] =
         ["floor", "exec", "peak"].map(|name| compile(&work, name));
     let mut subjects = vec![Subject::floor(&floor, &[])];
     subjects.extend(runtimes(options, &work));
     subjects.retain(|subject| works(subject, &bundle));
     let rows = [
-        runs("run of /bin/true", &subjects, &bundle, options.count),
+        runs(RUN, &subjects, &bundle, options.count),
         phases(&subjects, &bundle, options.count.div_ceil(2)),
+        lives(&subjects, &long, options.count.div_ceil(2)),
         queries(&subjects, &long, options.count.div_ceil(2)),
         exec::rows(&subjects, &long, &exec_floor, options.count),
         parallel(&subjects, &bundle),
@@ -149,8 +157,17 @@ fn inside(options: &Options) {
     ];
     table::print(&names(&subjects), &rows.concat());
     subjects.retain(|subject| !subject.is_floor);
-    let rows = filter::rows(&subjects, &bundle, &filtered, options.count);
-    table::print(&names(&subjects), &rows);
+    let names = names(&subjects);
+    let rows = filter::rows(&subjects, [&bundle, &filtered], options.count);
+    table::print(&names, &rows);
+    let what = [
+        "run without a terminal",
+        "run with a terminal",
+        "with against without",
+    ];
+    let bundles = [&*bundle, &terminal];
+    let rows = filter::compared(what, &subjects, bundles, options.count, timed_on_terminal);
+    table::print(&names, &rows);
     fs::remove_dir_all(&work).expect("clean up");
 }
 
@@ -230,17 +247,51 @@ fn name() -> String {
     format!("bench-{}-{}", id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn runs(what: &'static str, subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
-    let mut samples = vec![Vec::new(); subjects.len()];
+const RUN: [&str; 3] = ["run of /bin/true", "its processor time", "its page faults"];
+
+/// Whole runs; `names` are those of their wall time, processor time and page faults.
+fn runs(names: [&'static str; 3], subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
+    let mut all = vec![Costs::default(); subjects.len()];
     for round in 0..count + 5 {
-        for (subject, samples) in subjects.iter().zip(&mut samples) {
-            let elapsed = timed(&mut subject.run(bundle, &name()));
-            if round >= 5 {
-                samples.push(elapsed);
+        for (subject, costs) in subjects.iter().zip(&mut all) {
+            let mut command = subject.run(bundle, &name());
+            let mut work = || {
+                timed(&mut command);
+            };
+            match round < 5 {
+                true => work(),
+                false => costs.sample(work),
             }
         }
     }
-    vec![(what, "us", samples.iter().map(|s| median(s)).collect())]
+    Costs::rows(&all, names)
+}
+
+/// What an engine does with a container that works until it is stopped: create, start and delete --force. This process adopts the container's
+/// first process, whose own costs count too.
+fn lives(subjects: &[Subject], long: &Path, count: usize) -> Vec<Row> {
+    set_child_subreaper(true).expect("prctl");
+    let mut all = vec![Costs::default(); subjects.len()];
+    for _ in 0..count {
+        for (subject, costs) in subjects.iter().zip(&mut all).filter(|(s, _)| !s.is_floor) {
+            costs.sample(|| live(subject, long, &name()));
+        }
+    }
+    set_child_subreaper(false).expect("prctl");
+    let names = [
+        "create, start, delete --force of a sleeping container",
+        "its processor time",
+        "its page faults",
+    ];
+    Costs::rows(&all, names)
+}
+
+fn live(subject: &Subject, bundle: &Path, id: &str) {
+    timed(&mut subject.create(bundle, id));
+    let first = i32::try_from(subject.pid(id)).expect("pid");
+    timed(&mut subject.command(&["start", id]));
+    timed(&mut subject.command(&["delete", "--force", id]));
+    waitpid(Pid::from_raw(first), None).expect("waitpid");
 }
 
 /// Mounts that a full Kubernetes node has and this machine has not.
@@ -252,7 +303,12 @@ fn beside_mounts(subjects: &[Subject], bundle: &Path, work: &Path, count: usize)
     let script = "set -e; mkdir $1; mount -t tmpfs more $1
         for n in $(seq $2); do mkdir $1/$n; mount -t tmpfs more $1/$n; done";
     shell(script, &folder);
-    let rows = runs("run beside 2,000 more mounts", subjects, bundle, count);
+    let names = [
+        "run beside 2,000 more mounts",
+        "its processor time",
+        "its page faults",
+    ];
+    let rows = runs(names, subjects, bundle, count);
     shell("umount -R $1; rmdir $1", &folder);
     rows
 }
