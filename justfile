@@ -2,7 +2,7 @@
 
 # Flags of the release build, in this one place.
 release_flags := "-C target-feature=+crt-static"
-target := arch() + "-unknown-linux-gnu"
+target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
 once := "attributes|bad_input|capabilities|checkpoint|cli|config_root|examples|exec_attack|exec_bad_input|faces|idmap|labels|landlock|layers|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|rows|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|terminal|tracing|user|verify"
@@ -17,6 +17,7 @@ build:
 
 # build the static program of a release and say where it is
 release:
+    @test -d "$(rustc --print target-libdir --target {{ target }})" || rustup target add {{ target }}
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
 

@@ -156,7 +156,7 @@ pub fn setns(fd: BorrowedFd<'_>, kind: NamespaceFlags) -> Result<(), Errno> {
 
 /// The type of the namespace that `fd` refers to, as one flag. See ioctl_ns(2).
 pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<NamespaceFlags, Errno> {
-    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
     // SAFETY: this request takes no argument.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     let bits = u64::try_from(answer).map_err(|_negative| Errno::last())?;
@@ -168,7 +168,7 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<NamespaceFlags, Errno> {
 /// # Errors
 /// EPERM: it is neither this process' own user namespace nor below it.
 pub fn namespace_owner(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
     // SAFETY: this request takes no argument.
     ret_fd(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_USERNS) }.into())
 }

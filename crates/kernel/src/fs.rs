@@ -119,7 +119,7 @@ pub const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// The magic number of the file system that `fd` is on. See statfs(2).
 pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
-    fstatfs(fd).map(|stat| stat.filesystem_type().0)
+    fstatfs(fd).map(|stat| stat.filesystem_type().0 as _)
 }
 
 /// The type of node that [`mknod_at`] makes.

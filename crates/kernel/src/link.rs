@@ -20,12 +20,26 @@ pub fn loopback_up() -> Result<(), Errno> {
         *place = *byte as libc::c_char;
     }
     // SAFETY: the request is a whole ifreq with a name that ends with a NUL.
-    ret(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) }.into())?;
+    ret(unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS as _,
+            &raw mut request,
+        )
+    }
+    .into())?;
     // SAFETY: the call above has filled in this member of the union.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
     request.ifr_ifru.ifru_flags = flags | IFF_UP;
     // SAFETY: as above.
-    ret(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
+    ret(unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    }
+    .into())
 }
 
 /// A socket for messages of [rtnetlink(7)] about the network namespace of this process;

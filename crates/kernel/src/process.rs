@@ -1,14 +1,12 @@
-//! Process calls that nix does not have: limits, actions of signals, descriptors by number,
-//! execution, time.
+//! Process calls that nix does not have: limits, descriptors by number, execution, time.
 
 use crate::errno::{Errno, ret, ret_fd, ret_number};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::SigSet;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
-use std::{mem, ptr};
 
 /// The number of CPUs in a mask: more than any kernel supports (CONFIG_NR_CPUS, at most 8192).
 const CPUS: usize = 8192;
@@ -71,7 +69,7 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64), Errno> {
 }
 
 /// The number of RLIMIT_NOFILE, the limit on descriptors.
-pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE;
+pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as _;
 
 /// What close_range(2) does with the descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,50 +131,6 @@ pub fn place_at(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
     }
     // SAFETY: callers own the number: it is 0, 1 or 2 in a process that is about to exec.
     ret(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into())
-}
-
-/// Sets every signal to its default action and unblocks all, as a new program expects.
-pub fn reset_signals() -> Result<(), Errno> {
-    reset_actions()?;
-    unblock_signals()
-}
-
-/// Sets every signal to its default action.
-pub fn reset_actions() -> Result<(), Errno> {
-    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
-    let action: libc::sigaction = unsafe { mem::zeroed() };
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
-            continue;
-        }
-        // SAFETY: the action is a whole structure; the old one is not requested.
-        ret(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }.into())?;
-    }
-    Ok(())
-}
-
-/// Unblocks every signal.
-pub fn unblock_signals() -> Result<(), Errno> {
-    SigSet::empty().thread_set_mask()
-}
-
-/// Sets SIGCHLD to its default action, so that this process can wait for the end of its children.
-/// Exec keeps an ignored SIGCHLD, and with it the kernel reaps children at once. See waitid(2).
-pub fn notice_children() -> Result<(), Errno> {
-    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
-    let action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: the action is a whole structure; the old one is not requested.
-    ret(unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, ptr::null_mut()) }.into())
-}
-
-/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See
-/// setrlimit(2).
-pub fn ignore_file_size_signal() -> Result<(), Errno> {
-    // SAFETY: a C structure for which all zeroes are "default action, no flags, empty mask".
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    action.sa_sigaction = libc::SIG_IGN;
-    // SAFETY: the action is a whole structure; the old one is not requested.
-    ret(unsafe { libc::sigaction(libc::SIGXFSZ, &raw const action, ptr::null_mut()) }.into())
 }
 
 /// A vector of C strings that ends with a null pointer, as execve(2) requires.

@@ -1,8 +1,126 @@
-//! Signals that are read from a descriptor. See signalfd(2).
+//! Signals: their actions, which are blocked, and which are read from a descriptor. See
+//! signal(7), signalfd(2).
+//!
+//! With the kernel's own calls: C libraries keep two or three signals for their threads, and not
+//! all the same ones, but a container's program may use each signal of the kernel.
 
 use crate::errno::{Errno, ret, ret_fd};
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
+
+/// The last signal: the kernel's _NSIG.
+const LAST: i32 = 64;
+
+/// A set of the kernel: bit n is signal n + 1.
+#[derive(Debug, Clone, Copy, Default)]
+struct Set(u64);
+
+impl Set {
+    /// The kernel's sigsetsize.
+    const SIZE: usize = size_of::<u64>();
+
+    fn of(signals: &[i32]) -> Result<Self, Errno> {
+        let mut set = Self::default();
+        for signal in signals {
+            if !(1..=LAST).contains(signal) {
+                return Err(Errno::EINVAL);
+            }
+            set.0 |= 1 << (signal - 1);
+        }
+        Ok(set)
+    }
+
+    /// Blocks these signals, or these alone. See sigprocmask(2).
+    fn block(self, how: libc::c_int) -> Result<(), Errno> {
+        let old = ptr::null_mut::<u64>();
+        // SAFETY: the set has the size that is passed; the old one is not requested.
+        ret(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                how,
+                &raw const self.0,
+                old,
+                Self::SIZE,
+            )
+        })
+    }
+}
+
+/// What happens at a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// The signal's own default.
+    Default,
+    /// Nothing.
+    Ignored,
+}
+
+fn set_action(signal: i32, action: Action) -> Result<(), Errno> {
+    let handler = match action {
+        Action::Default => libc::SIG_DFL,
+        Action::Ignored => libc::SIG_IGN,
+    };
+    // The kernel's `struct sigaction`: the handler, then flags, restorer and mask in the order of
+    // the architecture, all "nothing".
+    let action = [handler as u64, 0, 0, 0];
+    let old = ptr::null_mut::<u64>();
+    // SAFETY: the action is a whole structure without a handler to call; the old one is not
+    // requested.
+    ret(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            action.as_ptr(),
+            old,
+            Set::SIZE,
+        )
+    })
+}
+
+/// Sets every signal to its default action and unblocks all, as a new program expects.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn reset_signals() -> Result<(), Errno> {
+    reset_actions()?;
+    unblock_signals()
+}
+
+/// Sets every signal to its default action.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn reset_actions() -> Result<(), Errno> {
+    (1..=LAST)
+        .filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP))
+        .try_for_each(|signal| set_action(signal, Action::Default))
+}
+
+/// Unblocks every signal.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn unblock_signals() -> Result<(), Errno> {
+    Set::default().block(libc::SIG_SETMASK)
+}
+
+/// Sets SIGCHLD to its default action, so that this process can wait for the end of its children.
+/// Exec keeps an ignored SIGCHLD, and with it the kernel reaps children at once. See waitid(2).
+///
+/// # Errors
+/// The kernel's answer.
+pub fn notice_children() -> Result<(), Errno> {
+    set_action(libc::SIGCHLD, Action::Default)
+}
+
+/// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See
+/// setrlimit(2).
+///
+/// # Errors
+/// The kernel's answer.
+pub fn ignore_file_size_signal() -> Result<(), Errno> {
+    set_action(libc::SIGXFSZ, Action::Ignored)
+}
 
 /// Signals that no longer interrupt this process but wait to be read.
 #[derive(Debug)]
@@ -10,19 +128,17 @@ pub struct SignalFd(OwnedFd);
 
 impl SignalFd {
     /// Blocks `signals` and makes them readable; close-on-exec, reads never wait.
+    ///
+    /// # Errors
+    /// EINVAL: not a signal. EMFILE, ENFILE.
     pub fn block(signals: &[i32]) -> Result<Self, Errno> {
-        // SAFETY: an empty set is all zeroes.
-        let mut set: libc::sigset_t = unsafe { mem::zeroed() };
-        for signal in signals {
-            // SAFETY: the set is a whole structure; an invalid number is refused.
-            ret(unsafe { libc::sigaddset(&raw mut set, *signal) }.into())?;
-        }
-        let old = std::ptr::null_mut();
-        // SAFETY: the set is a whole structure; the old one is not requested.
-        ret(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, old) }.into())?;
+        let set = Set::of(signals)?;
+        set.block(libc::SIG_BLOCK)?;
         let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
-        // SAFETY: the set is a whole structure.
-        ret_fd(unsafe { libc::signalfd(-1, &raw const set, flags) }.into()).map(Self)
+        // SAFETY: the set has the size that is passed.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, Set::SIZE, flags) };
+        ret_fd(fd).map(Self)
     }
 
     /// The next signal that has arrived, if any.
@@ -56,7 +172,20 @@ pub fn catchable() -> impl Iterator<Item = i32> {
         libc::SIGTRAP,
         libc::SIGSYS,
     ];
-    (1..=64).filter(move |signal| {
-        !faults.contains(signal) && !matches!(*signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33)
+    (1..=LAST).filter(move |signal| {
+        !faults.contains(signal) && !matches!(*signal, libc::SIGKILL | libc::SIGSTOP)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_kernel_is_a_signal_and_no_other() {
+        let set = Set::of(&[1, 32, 34, 64]).map(|set| set.0);
+        assert_eq!(set, Ok(1 | 1 << 31 | 1 << 33 | 1 << 63));
+        assert_eq!(Set::of(&[0]).map(|set| set.0), Err(Errno::EINVAL));
+        assert_eq!(Set::of(&[65]).map(|set| set.0), Err(Errno::EINVAL));
+    }
 }

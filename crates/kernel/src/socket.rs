@@ -86,7 +86,7 @@ pub fn receive_with_fd(
     header.msg_iov = &raw mut iov;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control);
+    header.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
     let length = again(|| {
         // SAFETY: the header points to two live buffers and has their lengths.

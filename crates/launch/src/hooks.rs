@@ -10,7 +10,7 @@ use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
 use kernel::errno::words;
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
-use kernel::signal::SignalFd;
+use kernel::signal::{self, SignalFd};
 use kernel::{Errno, fs};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, fchdir, setpgid};
@@ -371,7 +371,7 @@ impl Prepared {
             Directory::Named(path) => fs::chdir(path)?,
             Directory::Opened(handle) => fchdir(handle)?,
         }
-        process::reset_signals()?;
+        signal::reset_signals()?;
         hide_descriptors()?;
         if let Some(limit) = around.limit {
             process::prlimit(0, limit.resource, limit.soft, limit.hard)?;

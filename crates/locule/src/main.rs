@@ -32,7 +32,7 @@ use commands::Env;
 use descriptors::Preserved;
 use error::{Error, print};
 use face::Face;
-use kernel::process::{ignore_file_size_signal, notice_children};
+use kernel::signal::{ignore_file_size_signal, notice_children};
 use nix::sys::prctl::set_dumpable;
 use seal::{Origin, Unsealed};
 use std::env;

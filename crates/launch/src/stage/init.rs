@@ -15,7 +15,7 @@ use crate::protocol::{Init, Link, Lost, Request};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::process::Closing;
-use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, socket};
+use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, signal, socket};
 use namespace::Hop;
 use namespace::entry::Hidden;
 use nix::sys::prctl::{set_dumpable, set_pdeathsig};
@@ -168,7 +168,7 @@ fn story(
 
 /// Gives each signal its default action.
 fn reset_signals() -> Result<(), Failure> {
-    own::reset_actions().map_err(at_exec(Call::Prctl))
+    signal::reset_actions().map_err(at_exec(Call::Prctl))
 }
 
 /// Makes the tree, runs the hooks of the creation, and makes the tree's root `/`.
@@ -422,7 +422,7 @@ fn become_program(
     mut locks: Locks<'_>,
     link: &Link<Init>,
 ) -> Result<Infallible, End> {
-    own::unblock_signals().map_err(at_exec(Call::Prctl))?;
+    signal::unblock_signals().map_err(at_exec(Call::Prctl))?;
     let (Some(process), Some(its)) = (&plan.process, &handles.process) else {
         return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
     };
