@@ -32,6 +32,7 @@ use commands::Env;
 use descriptors::Preserved;
 use error::{Error, print};
 use face::Face;
+use kernel::heap::Heap;
 use kernel::signal::{ignore_file_size_signal, notice_children};
 use nix::sys::prctl::set_dumpable;
 use seal::{Origin, Unsealed};
@@ -39,9 +40,8 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-#[cfg(debug_assertions)]
 #[global_allocator]
-static ALLOCATOR: kernel::heap::Guarded = kernel::heap::Guarded;
+static HEAP: Heap = Heap::new();
 
 fn main() -> ExitCode {
     // The standard library has already opened /dev/null for a missing descriptor 0, 1 or 2.
