@@ -76,6 +76,34 @@ impl Listener {
     }
 }
 
+/// crun's annotation names a socket in the same way; the option comes first.
+#[test]
+fn the_annotation_names_a_receiver() {
+    sandbox::host(|s| {
+        if s.is_control("an annotation of crun's") {
+            return;
+        }
+        let folder = s.dir.join("receiver");
+        fs::create_dir(&folder).expect("mkdir");
+        let listener = Listener::start(s, &folder);
+        let mut bundle = waiting(s);
+        let annotation = "/annotations/run.oci.pidfd_receiver";
+        bundle.set(annotation, json!(listener.socket));
+        let container = s.create(&bundle);
+        let pid = container.pid();
+        listener.has_got("standard", Some(pid));
+        container.remove();
+        let listener = Listener::start(s, &folder);
+        bundle.set(annotation, json!("/nowhere/socket"));
+        let container = s.create_with(&bundle, &listener.option());
+        let pid = container.pid();
+        listener.has_got("standard", Some(pid));
+        container.remove();
+        s.try_create(&bundle, &s.id(), &[])
+            .fails_with(&["/nowhere/socket"]);
+    });
+}
+
 fn waiting(s: &Sandbox) -> Bundle {
     let mut bundle = s.bundle();
     bundle.args(&["sleep", "1000"]);

@@ -186,6 +186,25 @@ fn the_listener_is_told_of_further_processes() {
     });
 }
 
+/// crun's annotation names the listener of a filter that names none.
+#[test]
+fn the_annotation_names_a_listener() {
+    sandbox::host(|s| {
+        if s.is_control("an annotation of crun's") {
+            return;
+        }
+        let listener = Listener::start(s, "refuse");
+        let mut bundle = bundle(s, &listener.socket);
+        bundle.remove("/linux/seccomp/listenerPath");
+        bundle.set(
+            "/annotations/run.oci.seccomp.receiver",
+            json!(listener.socket),
+        );
+        s.run(&bundle).exits(1);
+        assert_eq!(listener.finish()["mode"], json!(0o777));
+    });
+}
+
 /// Row S43: the listener's answer is the call's.
 #[test]
 fn the_listener_decides_about_the_call() {

@@ -94,6 +94,9 @@ pub struct Container {
 /// value but `0` counts.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// The annotation that names a socket which gets a pidfd of the container's process: crun's.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+
 impl Container {
     /// Whether the annotations have [`KEEP_GROUPS`] with such a value.
     pub fn keeps_groups(&self) -> bool {

@@ -23,13 +23,22 @@ const HOOKS: [&str; 6] = [
 ];
 
 /// Annotations by which an unprivileged user could change what happens on the host. A trailing dot
-/// means every annotation with this prefix. For `run.oci.`, the annotations that the runtime reads
-/// are listed too.
-const UNSAFE: [&str; 8] = [
+/// means every annotation with this prefix. For `run.oci.`, the annotations that the runtime
+/// knows are listed too.
+const UNSAFE: [&str; 17] = [
     "run.oci.",
+    "run.oci.delegate-cgroup",
+    "run.oci.handler",
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
     "run.oci.keep_original_groups",
     "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.plugins",
+    "run.oci.seccomp.receiver",
+    "run.oci.seccomp_bpf_data",
     "run.oci.seccomp_fail_unknown_syscall",
+    "run.oci.systemd.force_cgroup_v1",
     "run.oci.systemd.subgroup",
     "org.criu.",
     "org.systemd.property.",

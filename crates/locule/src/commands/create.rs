@@ -15,6 +15,7 @@ use kernel::signal::SignalFd;
 use launch::terminal::ConsoleSocket;
 use launch::{Created, Facts, Keyring, Plan, Start, Started};
 use spec::Container;
+use spec::container::PIDFD_RECEIVER;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,7 +63,6 @@ impl Made {
     ) -> Result<Self, Error> {
         let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
         let id = ContainerId::new(args.id())?;
-        let told = Told::of(args.pid_file.as_deref(), args.pidfd_socket.as_deref())?;
         let config = args
             .config
             .as_deref()
@@ -74,6 +74,9 @@ impl Made {
         if start == Start::ByRuntime && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }
+        let annotated = loaded.container.annotations.get(PIDFD_RECEIVER);
+        let receiver = args.pidfd_socket.as_deref().or(annotated.map(Path::new));
+        let told = Told::of(args.pid_file.as_deref(), receiver)?;
         let process = loaded.container.process.as_ref();
         let console = console_socket(
             process.is_some_and(|process| process.terminal),

@@ -11,7 +11,7 @@ use crate::validate::{
     attributes, devices, ids, intel_rdt, namespaces, net_devices, resources, seccomp, sysctl,
 };
 use crate::words::PROPAGATIONS;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The content of `linux`, before it is combined with the other sections.
 #[derive(Debug, Default)]
@@ -35,12 +35,12 @@ pub(crate) struct Linux {
     pub(crate) intel_rdt: Option<IntelRdt>,
 }
 
-/// Reads `linux`.
-pub(crate) fn read(value: &Value<'_>) -> Linux {
-    value.object(section).unwrap_or_default()
+/// Reads `linux`. A seccomp filter without `listenerPath` has this `receiver`.
+pub(crate) fn read(value: &Value<'_>, receiver: Option<&Path>) -> Linux {
+    value.object(|o| section(o, receiver)).unwrap_or_default()
 }
 
-fn section(o: &Object<'_>) -> Linux {
+fn section(o: &Object<'_>, receiver: Option<&Path>) -> Linux {
     let namespaces = namespaces::read(o);
     let uid_mappings = ids::map(o, "uidMappings");
     let gid_mappings = ids::map(o, "gidMappings");
@@ -60,7 +60,7 @@ fn section(o: &Object<'_>) -> Linux {
         masked_paths: namespaces::sealed_paths(o, "maskedPaths", &namespaces),
         readonly_paths: namespaces::sealed_paths(o, "readonlyPaths", &namespaces),
         sysctl: sysctl::read(o, &namespaces),
-        seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v)),
+        seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v, receiver)),
         mount_label: o.label("mountLabel"),
         personality: o.get("personality").and_then(|v| personality(&v)),
         memory_policy: o

@@ -1,6 +1,7 @@
 //! From the tree to a [`Container`]: one module per section. The rules for several sections are in
 //! this file. Source: config.md.
 
+mod annotations;
 mod attributes;
 mod devices;
 mod hooks;
@@ -18,7 +19,6 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::container::{Container, NamespaceKind, Root};
@@ -43,7 +43,13 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
             );
         }
         let version = o.required("ociVersion").and_then(|v| version(&v));
-        let linux = o.get("linux").map(|v| linux::read(&v)).unwrap_or_default();
+        let annotations = o.get("annotations");
+        let annotations = annotations
+            .map(|v| annotations::read(&v))
+            .unwrap_or_default();
+        let receiver = annotations.seccomp_receiver.as_deref();
+        let linux = o.get("linux");
+        let linux = linux.map(|v| linux::read(&v, receiver)).unwrap_or_default();
         let root = o.required("root").and_then(|v| {
             let root = v.object(|o| root(o, bundle))??;
             if root.readonly && !linux.namespaces[NamespaceKind::Mount].is_own() {
@@ -63,10 +69,7 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Opti
         let (hostname, domainname) = (name("hostname"), name("domainname"));
         let mounts = mounts::read(o, bundle);
         let hooks = o.get("hooks").map(|v| hooks::read(&v)).unwrap_or_default();
-        let annotations = o
-            .get("annotations")
-            .map(|v| annotations(&v))
-            .unwrap_or_default();
+        let annotations = annotations.all;
         let landlock = landlock::read(&annotations, notes);
         Some(Container {
             bundle: bundle.to_owned(),
@@ -183,14 +186,4 @@ fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> 
         namespaces::needs(&value, "uts");
     }
     Some(text.to_owned())
-}
-
-fn annotations(value: &Value<'_>) -> BTreeMap<String, String> {
-    let pairs = value.map(|key, item| {
-        if key.is_empty() {
-            item.error(Code::Range, "an annotation with an empty key");
-        }
-        Some((key.to_owned(), item.verbatim()?.to_owned()))
-    });
-    pairs.into_iter().collect()
 }

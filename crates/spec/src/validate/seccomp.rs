@@ -5,6 +5,8 @@
 
 use oci_spec::runtime::LinuxSeccompAction as Action;
 
+use std::path::Path;
+
 use crate::container::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompFlag, SeccompRule};
 use crate::diagnostic::Code;
 use crate::reader::{Object, Value};
@@ -26,7 +28,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static s
         }
         let filter = |key: &str, value: &Value<'_>| {
             let present = key == "seccomp" && !value.is_null();
-            present.then(|| read(value))
+            present.then(|| read(value, None))
         };
         Some(value.map(filter))
     });
@@ -37,7 +39,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static s
         return None;
     }
     if !whole {
-        return Some((read(document)?, ""));
+        return Some((read(document, None)?, ""));
     }
     let filter = inner.into_iter().flatten().next();
     if filter.is_none() {
@@ -49,18 +51,22 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static s
     Some((filter??, "/linux/seccomp"))
 }
 
-/// Reads `linux.seccomp`.
-pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
+/// Reads `linux.seccomp`. Without `listenerPath` the listener is at `receiver`.
+pub(crate) fn read(value: &Value<'_>, receiver: Option<&Path>) -> Option<Seccomp> {
     value.object(|o| {
         let default_action = action(o, "defaultAction", "defaultErrnoRet");
         let architectures = architectures(o);
         let flags = o.get("flags").map(|value| value.list(|item| item.word()));
         let listener = o.get("listenerPath").filter(|_| !o.absent("listenerPath"));
-        let listener_path = listener.and_then(|value| value.absolute());
+        let listener_path = match listener {
+            Some(value) => value.absolute(),
+            None => receiver.map(Path::to_owned),
+        };
+        let has_listener = listener.is_some() || receiver.is_some();
         let syscalls = o.list("syscalls", rule);
         let metadata = o
             .get("listenerMetadata")
-            .and_then(|value| metadata(&value, listener));
+            .and_then(|value| metadata(&value, has_listener));
         if default_action == Some(SeccompAction::Notify) {
             // The socket to the listener needs system calls before the listener is there.
             o.value.error(
@@ -71,7 +77,7 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
         let notifies = syscalls
             .iter()
             .any(|rule| rule.action == SeccompAction::Notify);
-        if notifies && listener.is_none() {
+        if notifies && !has_listener {
             o.value
                 .error(Code::Conflict, "SCMP_ACT_NOTIFY needs `listenerPath`");
         }
@@ -93,12 +99,12 @@ pub(crate) fn read(value: &Value<'_>) -> Option<Seccomp> {
     })?
 }
 
-fn metadata(value: &Value<'_>, listener: Option<Value<'_>>) -> Option<String> {
+fn metadata(value: &Value<'_>, has_listener: bool) -> Option<String> {
     let text = value.verbatim()?;
     if text.is_empty() {
         return None;
     }
-    if listener.is_none() {
+    if !has_listener {
         value.error(Code::Conflict, "`listenerMetadata` needs `listenerPath`");
     }
     Some(text.to_owned())

@@ -1,6 +1,7 @@
 //! Every rule of the configuration, one row each: a change to a valid document, and the only error
 //! (or warning) that it causes.
 
+mod annotations;
 mod attributes;
 mod intel_rdt;
 mod linux;
