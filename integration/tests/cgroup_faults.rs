@@ -486,6 +486,56 @@ fn leaves_the_next(s: &Sandbox) {
     }
 }
 
+/// An ordinary user's container that owns its group can change the group's mark. The record still says whose the group is.
+#[test]
+fn a_container_that_changes_its_mark_is_not_lost() {
+    sandbox::user(|s| {
+        if s.is_control("locule's mark") {
+            return;
+        }
+        let mount = Path::new("/sys/fs/cgroup");
+        let unified = mount.join("unified");
+        let root = if unified.exists() { &unified } else { mount };
+        let above = root.join(format!("{}-above", s.token));
+        let own = above.join("own");
+        fs::create_dir_all(&own).expect("group");
+        for group in [&above, &own] {
+            s.give(group);
+            s.give(&group.join("cgroup.procs"));
+        }
+        let memberships = fs::read_to_string("/proc/self/cgroup").expect("groups");
+        let former = memberships
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"));
+        let enter = |group: &Path| fs::write(group.join("cgroup.procs"), "0").expect("enter");
+        enter(&own);
+        for value in ["b'other/0'", "None"] {
+            let mut bundle = s.bundle();
+            bundle.set("/linux/cgroupsPath", json!("box"));
+            bundle.args(&["sleep", "1000"]);
+            let container = s.started(&bundle);
+            let group = above.join("box");
+            let script = format!(
+                "import os; v={value}; p={group:?}\n\
+                 os.setxattr(p, 'user.locule', v) if v else os.removexattr(p, 'user.locule')"
+            );
+            s.tool("python3", &["-c", &script]);
+            container.command(&["pause"]).ok();
+            assert_eq!(container.status(), "paused", "{value}");
+            container.command(&["resume"]).ok();
+            s.runtime(&["kill", "--all", &container.id, "KILL"]).ok();
+            container.wait_for("stopped");
+            container.delete().ok();
+            assert!(value != "None" || !group.exists(), "{value}");
+            let _left_alone = fs::remove_dir(&group);
+        }
+        enter(&root.join(former.unwrap_or_default()));
+        for group in [&own, &above] {
+            fs::remove_dir(group).expect("rmdir");
+        }
+    });
+}
+
 /// A process that another program has put into the group of a stopped container lives on, and so does the group.
 #[test]
 fn a_deletion_leaves_a_foreign_process() {

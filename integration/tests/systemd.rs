@@ -356,6 +356,24 @@ fn annotations_are_properties() {
     });
 }
 
+/// What the configuration limits stays as it is, also after a reload, when systemd writes its limits again.
+#[test]
+fn an_annotation_does_not_change_a_limit() {
+    sandbox::systemd(|s| {
+        let (mut bundle, id) = bundle(s, "system.slice");
+        bundle.set("/linux/resources/memory", json!({ "limit": 100_663_296 }));
+        bundle.set(
+            "/annotations",
+            json!({ "org.systemd.property.MemoryMax": "uint64 1073741824" }),
+        );
+        let scope = started(s, &bundle, &id);
+        systemctl(s, &["daemon-reload"]).ok();
+        scope.shows(&[("MemoryMax", "100663296")]);
+        scope.has(&[("memory.max", "100663296")]);
+        scope.remove();
+    });
+}
+
 /// What systemd does not take is told with the annotation that asks for it, if systemd names it, and undone.
 #[test]
 fn properties_that_systemd_refuses_make_nothing() {
