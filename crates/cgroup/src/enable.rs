@@ -19,14 +19,14 @@ fn controller(file: &str) -> &str {
 }
 
 /// Makes the controllers that `limits` need, out of `available` ones, work in the group at `place`.
-pub(crate) fn enable(
+pub(crate) fn enable<'a>(
     root: &Directory,
     place: &Place,
     group: &Directory,
     available: &[String],
-    limits: &[&Limit],
+    limits: impl Iterator<Item = &'a Limit> + Clone,
 ) -> Result<(), Error> {
-    let needed = limits.iter().map(|limit| controller(&limit.file));
+    let needed = limits.clone().map(|limit| controller(&limit.file));
     let mut wanted: Vec<&str> = needed.chain(ACCOUNTING.iter().copied()).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -40,9 +40,8 @@ pub(crate) fn enable(
     }
     let refused = walk_down(root, place, &missing)?;
     missing = missing_in(&group.read_named("cgroup.controllers")?, &wanted);
-    let lacking = limits
-        .iter()
-        .find(|limit| missing.contains(&controller(&limit.file)));
+    let mut limits = limits;
+    let lacking = limits.find(|limit| missing.contains(&controller(&limit.file)));
     let Some(limit) = lacking else {
         return Ok(());
     };

@@ -3,21 +3,13 @@
 //! Lowering decides with the host's facts. Creating makes one directory for each hierarchy, refuses
 //! a group that is in use or frozen, and removes what it made if a step fails.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a list that the kernel publishes"
-)]
-
 use kernel::Errno;
 use kernel::attribute::random;
 use spec::container::{Namespace, NamespaceKind, Resources};
 use spec::{Code, Container, Diagnostic};
-use std::fs;
 
-use crate::control;
 use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
-use crate::enable::enable;
 use crate::facts::Facts;
 use crate::hierarchy::{Hierarchy, MOUNT};
 use crate::name::{Base, GroupName};
@@ -26,7 +18,10 @@ use crate::systemd::{Bus, Instance, Scope};
 use crate::{Error, Group, Location, Manager, Place, Version};
 
 mod describe;
+mod prepare;
 mod scope;
+
+use prepare::{check_v1, check_v2};
 
 /// The input of [`Plan::lower`].
 #[derive(Debug, Clone, Copy)]
@@ -429,32 +424,6 @@ impl Plan {
         let (at, devices) = self.devices.as_ref()?;
         (*at == index).then_some(devices)
     }
-
-    /// Prepares a group before its device rules and limits are set.
-    fn prepare(
-        &self,
-        index: usize,
-        (place, root): (&Place, &Directory),
-        directory: &Directory,
-        made: Made,
-    ) -> Result<(), Error> {
-        match place.version {
-            Version::V2 => check_v2(directory, made)?,
-            Version::V1 => check_v1(place, directory, made)?,
-        }
-        if place.version == Version::V2 {
-            let limits = self.limits.iter();
-            let limits: Vec<_> = limits.filter(|limit| limit.group == index).collect();
-            enable(root, place, directory, &self.available, &limits)?;
-        }
-        if place.has_controller("cpuset") {
-            inherit_cpuset(root, place.relative())?;
-        }
-        if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
-            delegate(directory, uid)?;
-        }
-        Ok(())
-    }
 }
 
 /// The path of the group `name` in `hierarchy`.
@@ -521,89 +490,6 @@ fn make(
     Ok((parent.open_below(name).map_err(failed)?, made))
 }
 
-/// The controllers that work on threads: a group with processes may pass them on. Source:
-/// cgroup-v2.rst, "Threads".
-const THREADED: &[&str] = &["cpu", "cpuset", "perf_event", "pids"];
-
-/// Refuses a group that init could not run in. A new group may be frozen too, by one above it.
-fn check_v2(group: &Directory, made: Made) -> Result<(), Error> {
-    let kind = group.read_named("cgroup.type")?;
-    if kind.trim_end() != "domain" && kind.trim_end() != "domain threaded" {
-        return Err(Error::Threaded {
-            group: group.path().to_owned(),
-            kind: kind.trim_end().to_owned(),
-        });
-    }
-    let events = group.read_named("cgroup.events")?;
-    if events.lines().any(|line| line == "frozen 1") {
-        return Err(Error::Frozen {
-            group: group.path().to_owned(),
-        });
-    }
-    if made == Made::New {
-        return Ok(());
-    }
-    if events.lines().any(|line| line == "populated 1") {
-        return Err(occupied(group));
-    }
-    let control = group.read_named("cgroup.subtree_control")?;
-    let passed_on = control.split_whitespace();
-    let domain: Vec<&str> = passed_on.filter(|name| !THREADED.contains(name)).collect();
-    if !domain.is_empty() {
-        return Err(Error::PassesOn {
-            group: group.path().to_owned(),
-            controllers: domain.join(" "),
-        });
-    }
-    Ok(())
-}
-
-fn check_v1(place: &Place, group: &Directory, made: Made) -> Result<(), Error> {
-    if place.has_controller("freezer") {
-        let state = group.read_named("freezer.state")?;
-        if state.trim_end() != "THAWED" {
-            return Err(Error::Frozen {
-                group: group.path().to_owned(),
-            });
-        }
-    }
-    if made == Made::Existing && !control::is_empty(group)? {
-        return Err(occupied(group));
-    }
-    Ok(())
-}
-
-fn occupied(group: &Directory) -> Error {
-    Error::Occupied {
-        group: group.path().to_owned(),
-        pids: control::some_pids(group),
-    }
-}
-
-/// A new v1 cpuset has no CPUs and no memory nodes, and accepts no process until it has them: each
-/// level gets those of the level above.
-fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
-    let mut path = String::new();
-    let mut above = [
-        root.read_named("cpuset.cpus")?,
-        root.read_named("cpuset.mems")?,
-    ];
-    for name in relative.split('/') {
-        path.push_str(name);
-        let group = root.open_below(&path).map_err(root.failed("open"))?;
-        for (file, value) in ["cpuset.cpus", "cpuset.mems"].into_iter().zip(&mut above) {
-            let own = group.read_named(file)?;
-            if own.trim_end().is_empty() {
-                group.write_named(file, value.trim_end())?;
-            } else {
-                *value = own;
-            }
-        }
-        path.push('/');
-    }
-    Ok(())
-}
-
 /// The host's uid of the container's root, if the container manages its own sub-groups: it has a
 /// user and a cgroup namespace, and a writable cgroup mount.
 fn owner(request: &Request<'_>) -> Option<u32> {
@@ -616,30 +502,6 @@ fn owner(request: &Request<'_>) -> Option<u32> {
         .iter()
         .find(|map| map.container == 0)?;
     (root.host != 0).then_some(root.host)
-}
-
-/// The files whose owner changes with that of a group, as the kernel lists them.
-fn delegated_files() -> Vec<String> {
-    match fs::read_to_string("/sys/kernel/cgroup/delegate") {
-        Ok(list) => list.lines().map(str::to_owned).collect(),
-        Err(_absent) => ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
-            .map(str::to_owned)
-            .to_vec(),
-    }
-}
-
-fn delegate(group: &Directory, uid: u32) -> Result<(), Error> {
-    group
-        .chown("", uid)
-        .map_err(group.failed("change the owner of"))?;
-    for file in delegated_files() {
-        match group.chown(&file, uid) {
-            // The list has the files of every controller.
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(group.failed("change the owner of files of")(errno)),
-        }
-    }
-    Ok(())
 }
 
 fn no_access() -> Diagnostic {

@@ -61,10 +61,9 @@ impl Location {
         }
         for (index, (place, root)) in self.groups.iter().zip(&roots).enumerate() {
             if place.version == Version::V2 {
-                let limits = lowered.limits.iter();
-                let limits: Vec<_> = limits.filter(|limit| limit.group == index).collect();
+                let limits = lowered.limits.iter().filter(|limit| limit.group == index);
                 let directory = &target.directories[index];
-                enable(root, place, directory, &controllers.v2, &limits)?;
+                enable(root, place, directory, &controllers.v2, limits)?;
             }
         }
         let former = Former::of(&lowered.limits, target);

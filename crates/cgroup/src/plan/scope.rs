@@ -1,7 +1,8 @@
 //! A group that systemd makes: planned like any other, and made around the container's first
 //! process.
 
-use super::{Handles, Plan, Request, delegate};
+use super::prepare::delegate;
+use super::{Handles, Plan, Request};
 use crate::directory::{Directory, Made};
 use crate::facts::Facts;
 use crate::group::Begun;
