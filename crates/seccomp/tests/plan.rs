@@ -8,69 +8,21 @@ mod common;
 use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
 use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
-use spec::container::{
-    Capabilities, Container, ExecCpuAffinity, Hooks, Namespaces, Process, Resources, Root, Seccomp,
-    SeccompAction, SeccompFlag, SeccompOp, TimeOffsets, User,
-};
+use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag, SeccompOp};
 use spec::state::Status;
-use std::collections::BTreeMap;
+use spec::{Host, parse};
+use std::path::Path;
 
 const ALLOW: SeccompAction = SeccompAction::Allow;
 const EPERM: SeccompAction = SeccompAction::Errno(1);
 
 fn container(seccomp: Option<Seccomp>) -> Container {
+    let document = br#"{"ociVersion": "1.3.0", "root": {"path": "rootfs"},
+        "process": {"cwd": "/", "args": ["true"]}}"#;
+    let loaded = parse(document, Path::new("/bundle"), Host::Ignore).unwrap();
     Container {
-        bundle: "/bundle".into(),
-        version: "1.3.0".into(),
-        root: Root {
-            path: "/bundle/rootfs".into(),
-            readonly: false,
-        },
-        hostname: None,
-        domainname: None,
-        mounts: Vec::new(),
-        process: Some(Process {
-            terminal: false,
-            console_size: None,
-            cwd: "/".into(),
-            env: Vec::new(),
-            args: vec!["true".into()],
-            rlimits: Vec::new(),
-            user: User {
-                uid: 0,
-                gid: 0,
-                umask: 0o022,
-                additional_gids: Vec::new(),
-            },
-            capabilities: Capabilities::default(),
-            no_new_privileges: false,
-            apparmor_profile: None,
-            selinux_label: None,
-            oom_score_adj: None,
-            scheduler: None,
-            io_priority: None,
-            exec_cpu_affinity: ExecCpuAffinity::default(),
-        }),
-        namespaces: Namespaces::default(),
-        uid_mappings: Vec::new(),
-        gid_mappings: Vec::new(),
-        time_offsets: TimeOffsets::default(),
-        devices: Vec::new(),
-        net_devices: Vec::new(),
-        cgroups_path: None,
-        resources: Resources::default(),
-        rootfs_propagation: None,
-        masked_paths: Vec::new(),
-        readonly_paths: Vec::new(),
-        sysctl: Vec::new(),
         seccomp,
-        landlock: None,
-        mount_label: None,
-        personality: None,
-        memory_policy: None,
-        intel_rdt: None,
-        hooks: Hooks::default(),
-        annotations: BTreeMap::new(),
+        ..loaded.container
     }
 }
 

@@ -1,7 +1,6 @@
 use super::*;
-use spec::container::{Capabilities, ExecCpuAffinity, User};
+use spec::load::parse_process;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 fn host(apparmor: bool, selinux: Selinux) -> Facts {
     let answers = [
@@ -37,27 +36,11 @@ fn both() -> Facts {
 }
 
 fn process(profile: Option<&str>, label: Option<&str>) -> Process {
+    let document = br#"{"cwd": "/", "args": ["true"]}"#;
     Process {
-        terminal: false,
-        console_size: None,
-        cwd: PathBuf::from("/"),
-        env: Vec::new(),
-        args: vec!["true".to_owned()],
-        rlimits: Vec::new(),
-        user: User {
-            uid: 0,
-            gid: 0,
-            umask: 0o022,
-            additional_gids: Vec::new(),
-        },
-        capabilities: Capabilities::default(),
-        no_new_privileges: false,
         apparmor_profile: profile.map(str::to_owned),
         selinux_label: label.map(str::to_owned),
-        oom_score_adj: None,
-        scheduler: None,
-        io_priority: None,
-        exec_cpu_affinity: ExecCpuAffinity::default(),
+        ..parse_process(document, None).unwrap().0
     }
 }
 

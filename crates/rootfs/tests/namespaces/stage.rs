@@ -6,7 +6,8 @@ use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
 use kernel::path::CWD;
 use rootfs::{CgroupView, Handles, Host, Pivot, Place, Plan, Request};
 use spec::Container;
-use spec::container::{Mount, Namespace, NamespaceKind, Namespaces, Root};
+use spec::container::{Mount, Namespace, NamespaceKind};
+use spec::load;
 use std::ffi::CStr;
 use std::fs;
 use std::os::fd::AsFd;
@@ -97,44 +98,18 @@ pub(crate) fn default_mounts() -> Vec<Mount> {
 
 /// A container with all namespaces of its own, no mounts and an empty root.
 pub(crate) fn container(root: &Path) -> Container {
-    let mut namespaces = Namespaces::default();
+    let document = br#"{"ociVersion": "1.3.0", "root": {"path": "rootfs"}}"#;
+    let bundle = root.parent().unwrap();
+    let mut container = load::parse(document, bundle, load::Host::Ignore)
+        .unwrap()
+        .container;
+    container.root.path = root.into();
     for kind in NamespaceKind::ALL {
         if !matches!(kind, NamespaceKind::User | NamespaceKind::Time) {
-            namespaces[kind] = Namespace::New;
+            container.namespaces[kind] = Namespace::New;
         }
     }
-    Container {
-        bundle: root.parent().unwrap().into(),
-        version: "1.3.0".to_owned(),
-        root: Root {
-            path: root.into(),
-            readonly: false,
-        },
-        hostname: None,
-        domainname: None,
-        mounts: Vec::new(),
-        process: None,
-        namespaces,
-        uid_mappings: Vec::new(),
-        gid_mappings: Vec::new(),
-        time_offsets: spec::container::TimeOffsets::default(),
-        devices: Vec::new(),
-        net_devices: Vec::new(),
-        cgroups_path: None,
-        resources: spec::container::Resources::default(),
-        rootfs_propagation: None,
-        masked_paths: Vec::new(),
-        readonly_paths: Vec::new(),
-        sysctl: Vec::new(),
-        seccomp: None,
-        landlock: None,
-        mount_label: None,
-        personality: None,
-        memory_policy: None,
-        intel_rdt: None,
-        hooks: spec::container::Hooks::default(),
-        annotations: std::collections::BTreeMap::new(),
-    }
+    container
 }
 
 /// The paths that a template bundle hides.
