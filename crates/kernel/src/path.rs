@@ -1,8 +1,10 @@
 //! openat2(2): look-ups that cannot leave a root.
 
-use crate::errno::{Errno, ret_fd};
+use crate::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::Mode;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The working directory, for calls that take a directory and a name. An absolute name ignores it.
 // SAFETY: AT_FDCWD is not a real descriptor, so nothing can close it; the kernel gives it a special
@@ -13,21 +15,21 @@ bitflags::bitflags! {
     /// How a file is opened. Close-on-exec and O_NOCTTY are always set. An empty value opens for
     /// reading.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct OpenFlags: u64 {
+    pub struct OpenFlags: i32 {
         /// Only a handle (O_PATH): no read, no write, no side effect of opening.
-        const PATH = libc::O_PATH as u64;
+        const PATH = libc::O_PATH;
         /// It must be a directory.
-        const DIRECTORY = libc::O_DIRECTORY as u64;
+        const DIRECTORY = libc::O_DIRECTORY;
         /// A symbolic link as the last component is not followed.
-        const NOFOLLOW = libc::O_NOFOLLOW as u64;
+        const NOFOLLOW = libc::O_NOFOLLOW;
         /// For writing.
-        const WRITE = libc::O_WRONLY as u64;
+        const WRITE = libc::O_WRONLY;
         /// For reading and writing.
-        const READ_WRITE = libc::O_RDWR as u64;
+        const READ_WRITE = libc::O_RDWR;
         /// The file is created and must not exist before: O_CREAT and O_EXCL together.
-        const CREATE_NEW = (libc::O_CREAT | libc::O_EXCL) as u64;
+        const CREATE_NEW = libc::O_CREAT | libc::O_EXCL;
         /// The open does not wait for a FIFO or a terminal.
-        const NONBLOCK = libc::O_NONBLOCK as u64;
+        const NONBLOCK = libc::O_NONBLOCK;
     }
 }
 
@@ -60,24 +62,15 @@ pub fn openat2(
     mode: u32,
     resolve: Resolve,
 ) -> Result<OwnedFd, Errno> {
-    // SAFETY: a C structure of plain numbers, for which zero is "not given".
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = flags.bits() | libc::O_CLOEXEC as u64;
+    let mut all = OFlag::from_bits_retain(flags.bits()) | OFlag::O_CLOEXEC;
     if !flags.contains(OpenFlags::PATH) {
-        how.flags |= libc::O_NOCTTY as u64;
+        all |= OFlag::O_NOCTTY;
     }
+    let mut how = OpenHow::new()
+        .flags(all)
+        .resolve(ResolveFlag::from_bits_retain(resolve.bits()));
     if flags.contains(OpenFlags::CREATE_NEW) {
-        how.mode = mode.into();
+        how = how.mode(Mode::from_bits_retain(mode));
     }
-    how.resolve = resolve.bits();
-    // SAFETY: the path is a C string; `how` is a whole structure, and its size is passed.
-    ret_fd(unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            directory.as_raw_fd(),
-            path.as_ptr(),
-            &raw const how,
-            size_of_val(&how),
-        )
-    })
+    nix::fcntl::openat2(directory, path, how)
 }

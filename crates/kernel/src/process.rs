@@ -253,7 +253,8 @@ pub fn may_execute_without_capabilities(path: &CStr) -> Result<(), Errno> {
     ret(unsafe { libc::access(path.as_ptr(), libc::X_OK) }.into())
 }
 
-/// A descriptor and the events that [`poll`] waits for, with the answer in `revents`.
+/// A descriptor and the events that [`poll`] waits for, with the answer in `revents`. A negative
+/// number is skipped: nix has no such place in its list.
 pub use libc::pollfd as PollFd;
 
 /// There is something to read: a bit of `revents`.
