@@ -57,7 +57,7 @@ pub fn of<T: DeserializeOwned + PartialEq>(value: T) -> &'static str {
     all::<T>().iter().find(is_it).copied().unwrap_or_default()
 }
 
-/// The number that setrlimit(2) has for a resource.
+/// The number that setrlimit(2) has for a resource. C libraries differ in its type.
 pub(crate) fn resource(kind: PosixRlimitType) -> u32 {
     match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU as _,
