@@ -15,9 +15,16 @@ default:
 build:
     cargo build --workspace
 
-# build the static program of a release and say where it is
-release:
+# add the target of the release to the toolchain, if it is missing
+add-target:
     @test -d "$(rustc --print target-libdir --target {{ target }})" || rustup target add {{ target }}
+
+# check that the program compiles for the C library of a release, whose types differ from the host's
+release-check: add-target
+    cargo check --package locule --target {{ target }}
+
+# build the static program of a release and say where it is
+release: add-target
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
 
@@ -94,4 +101,4 @@ deny:
     cargo deny check licenses bans sources
 
 # what continuous integration runs
-ci: test vm-test fmt-check clippy deny
+ci: test vm-test fmt-check clippy release-check deny
