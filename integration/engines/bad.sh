@@ -17,7 +17,7 @@ killed_engine() {
     p ps -aq
     # Podman 4.3 forgets containers whose conmon was killed.
     mkdir -p "/run/$name"
-    for moment in $("$runtime" list -q); do "$runtime" delete --force "$moment"; done
+    for moment in $("$runtime" list -q 2> /dev/null); do "$runtime" delete --force "$moment"; done
     ls -A -I @base "/run/$name"
 }
 

@@ -100,7 +100,7 @@ make_archive() {
     mkdir "$parts"
     tar -C "$1" -c . > "$parts/layer.tar"
     digest=$(sha256sum < "$parts/layer.tar")
-    printf '{"architecture": "%s", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+    printf '{"architecture": "%s", "os": "linux", "config": {"Cmd": ["sleep", "100000"], "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:%s"]}}\n' "$(dpkg --print-architecture)" "${digest%% *}" > "$parts/config.json"
     echo '[{"Config": "config.json", "RepoTags": ["docker.io/library/bb:latest"], "Layers": ["layer.tar"]}]' > "$parts/manifest.json"
     tar -C "$parts" -c manifest.json config.json layer.tar > "$2"

@@ -14,7 +14,7 @@ test -x "$LOCULE" || { echo "engines: $LOCULE does not exist; try \`just engines
 
 quick=
 if [ "${1:-}" = --quick ]; then quick=yes && shift; fi
-[ $# -gt 0 ] || set -- podman podman-as-crun bad rootless containerd docker
+[ $# -gt 0 ] || set -- podman podman-as-crun bad rootless containerd cri docker
 
 # Runs the facts of engine $1 with runtime $2 into the file $3: a line `VERDICT<tab>FACT` each. Evidence goes to $3.log.
 facts_of() {
