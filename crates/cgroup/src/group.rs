@@ -35,25 +35,25 @@ pub struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(mut location: Location, directories: Vec<Directory>, made: Undo) -> Self {
-        for (place, directory) in location.groups.iter_mut().zip(&directories) {
-            place.inode = directory.inode().ok();
-        }
+    pub(crate) fn new(location: Location, directories: Vec<Directory>, made: Undo) -> Self {
         let is_new = |(index, place): (usize, &Place)| {
             let mut made = made.iter();
             made.any(|(at, path)| *at == index && path == place.relative())
         };
-        let former_kills = match location.groups.iter().enumerate().all(is_new) {
-            true => 0,
-            false => kills(&location),
-        };
-        Self {
+        let are_new = location.groups.iter().enumerate().all(is_new);
+        let mut group = Self {
             location,
-            directories,
+            directories: Vec::new(),
             begun: Begun::Yes,
             made,
-            former_kills,
+            former_kills: 0,
+        };
+        group.set_directories(directories);
+        if !are_new {
+            let found = group.location.out_of_memory().ok().flatten();
+            group.former_kills = found.map_or(0, |memory| memory.kills);
         }
+        group
     }
 
     /// Groups that are made together with their first process.
@@ -71,7 +71,12 @@ impl Group {
         self.begun = begun;
     }
 
+    /// From here on the location has the identity of the groups: a later group at the same path
+    /// belongs to another container.
     pub(crate) fn set_directories(&mut self, directories: Vec<Directory>) {
+        for (place, directory) in self.location.groups.iter_mut().zip(&directories) {
+            place.inode = directory.inode().ok();
+        }
         self.directories = directories;
     }
 
@@ -201,11 +206,6 @@ impl Group {
         }
         Ok(())
     }
-}
-
-fn kills(location: &Location) -> u64 {
-    let found = location.out_of_memory().ok().flatten();
-    found.map_or(0, |memory| memory.kills)
 }
 
 fn is_member(directory: &Directory, pid: &str) -> bool {

@@ -201,15 +201,6 @@ impl Location {
         }
     }
 
-    /// Records the identity of the groups once they exist: a later group at the same path belongs
-    /// to another container.
-    pub fn identify(&mut self) {
-        for place in &mut self.groups {
-            let found = place.find().ok().flatten();
-            place.inode = found.and_then(|directory| directory.inode().ok());
-        }
-    }
-
     /// The paths whose groups another container has made or taken over since.
     ///
     /// # Errors

@@ -98,7 +98,8 @@ fn a_group_without_its_mark_is_known_by_its_inode() {
         let mut location = group.location().clone();
         location.remove(DEADLINE).unwrap();
         fs::create_dir(location.groups[0].host_path()).unwrap();
-        location.identify();
+        let made = fs::metadata(location.groups[0].host_path()).unwrap();
+        location.groups[0].inode = Some(made.ino());
         let mut sleeper = Sleeper::inside(&location.open().unwrap());
         assert_eq!(location.pids().unwrap(), [sleeper.pid()]);
         let mut unrecorded = location.clone();

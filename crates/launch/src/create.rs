@@ -48,13 +48,13 @@ pub struct Created {
 }
 
 /// Makes the cgroup and init, and answers init until it is ready. `prepare` is called once with the
-/// pid of init, while init works.
+/// pid of init and its groups, while init works.
 pub fn launch<T>(
     plan: Plan,
     mut handles: Handles,
     start: Start<BorrowedFd<'_>>,
     interrupts: &SignalFd,
-    prepare: impl FnOnce(i32) -> T,
+    prepare: impl FnOnce(i32, &cgroup::Location) -> T,
 ) -> Result<(Created, T), Error> {
     let thread = SingleThread::prove().ok_or(Error::Threads)?;
     let start = match start {
@@ -102,7 +102,7 @@ pub fn launch<T>(
         if let Some(shares) = &shares {
             shares.admit(stage.child.pid)?;
         }
-        Ok(prepare(stage.child.pid))
+        Ok(prepare(stage.child.pid, stage.group.location()))
     });
     let Stage {
         child,

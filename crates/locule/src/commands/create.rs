@@ -260,7 +260,7 @@ impl Making<'_> {
             Start::ByCommand(()) => Start::ByCommand(self.reservation.dir()),
             Start::ByRuntime => Start::ByRuntime,
         };
-        let prepare = |pid| self.prepare(&mut record, pid);
+        let prepare = |pid, groups: &_| self.prepare(&mut record, pid, groups);
         match launch::launch(plan, handles, start, self.interrupts, prepare) {
             Ok((created, prepared)) => {
                 let prepared = prepared.and_then(|()| self.note_mounts(&mut record));
@@ -289,10 +289,15 @@ impl Making<'_> {
     }
 
     /// Adds the process to the record. Other commands see it when all is ready.
-    fn prepare(&self, record: &mut Record, pid: i32) -> Result<(), Error> {
+    fn prepare(
+        &self,
+        record: &mut Record,
+        pid: i32,
+        groups: &cgroup::Location,
+    ) -> Result<(), Error> {
         let time = start_time(pid).ok_or(Error::Launch(launch::Error::InitGone))?;
         record.set_process(pid, time);
-        record.identify_groups();
+        record.cgroup = Some(groups.clone());
         Ok(self.reservation.prepare(record)?)
     }
 }

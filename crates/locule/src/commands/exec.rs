@@ -176,7 +176,7 @@ impl<'a> Way<'a> {
             handles.send_terminal_to(socket);
         }
         let start = Start::ByRuntime;
-        let (created, ()) = launch::launch(plan, handles, start, interrupts, |_pid| ())?;
+        let (created, ()) = launch::launch(plan, handles, start, interrupts, |_pid, _groups| ())?;
         created.master().into_iter().for_each(ready);
         let started = told
             .tell(&created, Role::Further)

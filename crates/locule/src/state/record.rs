@@ -216,13 +216,6 @@ impl Record {
         rootfs::remove_mounts(&self.rootfs, &made)
     }
 
-    /// Records which groups belong to the container, once they exist.
-    pub(crate) fn identify_groups(&mut self) {
-        if let Some(cgroup) = &mut self.cgroup {
-            cgroup.identify();
-        }
-    }
-
     /// Notes that the container's first process lives, and may be in the groups.
     pub(crate) fn hold_groups(&mut self, first: i32) {
         if let Some(cgroup) = &mut self.cgroup {
