@@ -17,8 +17,8 @@ elsewhere=(layers mutants rows)
 # The same on every kind of machine, and too slow under emulation for every run; `all` has them.
 by_hand=(
     attack attributes bad_input capabilities cli config_root examples exec exec_attack exec_bad_input faults hooks idmap masks
-    mount_base mount_locks mounts namespaces notify phrases pidfd_socket plan process races seccomp seccomp_listener sysctl terminal tracing
-    user verify
+    mount_base mount_locks mounts namespaces network notify phrases pidfd_socket plan process races resctrl seccomp seccomp_listener sysctl
+    terminal tracing tutorial user verify
 )
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
