@@ -82,14 +82,6 @@ fn a_bad_limit_is_refused_with_its_place() {
     });
 }
 
-/// The same where cgroup v2 is all there is.
-#[test]
-fn a_bad_limit_is_refused_with_its_place_in_the_v2_view() {
-    sandbox::pure_v2(|s| {
-        refuses_bad_limits(s);
-    });
-}
-
 fn of_memory_cpu_and_pids() -> Vec<(Value, &'static str)> {
     vec![
         (json!([]), ""),

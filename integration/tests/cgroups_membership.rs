@@ -33,14 +33,6 @@ fn the_process_is_in_the_group_of_the_configuration() {
     });
 }
 
-/// The same where cgroup v2 is all there is.
-#[test]
-fn the_process_is_in_the_v2_group_of_the_configuration() {
-    sandbox::pure_v2(|s| {
-        is_in_the_group(s);
-    });
-}
-
 fn is_in_the_group(s: &Sandbox) {
     let mut bundle = s.bundle();
     let name = path(s);

@@ -166,14 +166,6 @@ fn the_groups_are_those_of_the_first_process() {
     });
 }
 
-/// The same where cgroup v2 is all there is.
-#[test]
-fn the_v2_group_is_that_of_the_first_process() {
-    sandbox::pure_v2(|s| {
-        is_in_the_groups(s);
-    });
-}
-
 fn is_in_the_groups(s: &Sandbox) {
     let mut bundle = waiting(s);
     bundle.in_group(s).namespace("cgroup");

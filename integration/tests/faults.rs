@@ -151,17 +151,6 @@ fn init_killed_at_any_call_is_cleaned_by_one_delete() {
     });
 }
 
-/// The same where cgroup v2 is all there is.
-#[test]
-fn create_killed_at_any_call_is_cleaned_on_pure_v2() {
-    sandbox::pure_v2(|s| {
-        if s.is_control("runc 1.1 leaves processes and state behind") {
-            return;
-        }
-        sweep(s, true);
-    });
-}
-
 /// A container without a mount namespace of its own mounts in its maker's: nothing stays there either.
 #[test]
 fn mounts_of_a_killed_create_are_cleaned_by_one_delete() {

@@ -33,14 +33,6 @@ fn a_paused_container_stands_still_until_it_is_resumed() {
     });
 }
 
-/// The same where cgroup v2 is all there is.
-#[test]
-fn a_paused_container_stands_still_in_v2() {
-    sandbox::pure_v2(|s| {
-        stands_still(s);
-    });
-}
-
 fn stands_still(s: &Sandbox) {
     let container = counting(s);
     assert!(sandbox::eventually(|| count(s) > 0));
@@ -119,14 +111,6 @@ fn pids(s: &Sandbox, container: &Container<'_>) -> Vec<i64> {
 #[test]
 fn ps_shows_every_process_of_the_container() {
     sandbox::host(|s| {
-        shows_every_process(s);
-    });
-}
-
-/// The same where cgroup v2 is all there is.
-#[test]
-fn ps_shows_every_process_of_the_container_in_v2() {
-    sandbox::pure_v2(|s| {
         shows_every_process(s);
     });
 }
@@ -266,14 +250,6 @@ fn events_prints_one_sample_in_v2() {
 #[test]
 fn events_follows_the_container_to_its_end() {
     sandbox::host(|s| {
-        follows_to_the_end(s);
-    });
-}
-
-/// The same where cgroup v2 is all there is.
-#[test]
-fn events_follows_the_container_to_its_end_in_v2() {
-    sandbox::pure_v2(|s| {
         follows_to_the_end(s);
     });
 }
