@@ -49,7 +49,7 @@ test:
     LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast \
         $(ls integration/tests/*.rs | xargs -n 1 basename -s .rs | grep -vxE '{{ once }}' | sed 's/^/--test /')
 
-# tests that need systemd or every cgroup v2 controller, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
+# what `just test` skips without systemd and cgroup v2 controllers, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
 vm-test *chapter:
     integration/vm/test.sh {{ chapter }}
 

@@ -131,18 +131,28 @@ fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
     if env::var_os("LOCULE_SANDBOX").is_some() {
         inside(environment, body);
     } else {
-        outside(environment, &test_name(type_name_of_val(&body)));
+        let (chapter, test) = names(type_name_of_val(&body));
+        outside(environment, chapter, test);
     }
 }
 
-/// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the file
+/// `lifecycle::delete_removes_all::{{closure}}` is the test `delete_removes_all` of the chapter
 /// `lifecycle`.
-fn test_name(closure: &str) -> String {
+fn names(closure: &str) -> (&str, &str) {
     let path = closure.trim_end_matches("::{{closure}}");
-    path.split_once("::")
-        .expect("a closure in a test")
-        .1
-        .to_owned()
+    path.split_once("::").expect("a closure in a test")
+}
+
+/// Prints that a test was skipped. Fails if the reason promises that the virtual machine runs it,
+/// and the list of the machine does not have it.
+fn note_skipped(chapter: &str, test: &str, reason: &str) {
+    note(&format!("test {test} ... skipped: {reason}"));
+    let whole = format!("{chapter} {test}");
+    let mut listed = include_str!("../vm/tests").lines();
+    assert!(
+        !reason.contains("just vm-test") || listed.any(|line| line == chapter || line == whole),
+        "add {whole:?} to integration/vm/tests: no machine runs it"
+    );
 }
 
 /// Prepares the namespaces of one test; its arguments are the environment and the program to run.
@@ -197,14 +207,14 @@ set +e
 exit $?
 "#;
 
-fn outside(environment: Environment, test: &str) {
+fn outside(environment: Environment, chapter: &str, test: &str) {
     static TOKENS: AtomicU32 = AtomicU32::new(0);
     let subject = Subject::get();
     announce(subject);
     // With the letter at the end, the first token is not a part of the tenth.
     let token = format!("lt{}-{}t", id(), TOKENS.fetch_add(1, Ordering::Relaxed));
     if let Some(reason) = environment.is_missing() {
-        note(&format!("test {test} ... skipped: {reason}"));
+        note_skipped(chapter, test, reason);
         return;
     }
     let limit = env::var("LOCULE_TIMEOUT").unwrap_or_else(|_| "60".to_owned());
@@ -248,12 +258,6 @@ fn outside(environment: Environment, test: &str) {
     let output = command.stdin(Stdio::null()).output().expect("unshare");
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    for line in stdout
-        .lines()
-        .filter_map(|line| line.find("skipped: ").map(|at| &line[at..]))
-    {
-        note(&format!("test {test} ... {line}"));
-    }
     let ran = output.status.success() && stdout.contains("1 passed");
     let left = if environment.is_systemd() {
         leak::outlasting(&token)
@@ -262,6 +266,10 @@ fn outside(environment: Environment, test: &str) {
     };
     leak::remove_cgroups(&left);
     leak::stop_units(environment, &token);
+    let skips = stdout
+        .lines()
+        .filter_map(|line| line.split_once("skipped: "));
+    skips.for_each(|(_, reason)| note_skipped(chapter, test, reason));
     assert!(
         ran,
         "in the sandbox ({}): {}\n{stdout}\n{stderr}",

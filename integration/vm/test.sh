@@ -1,25 +1,20 @@
 #!/bin/bash
-# The integration tests in the machine of vm.sh: what needs systemd, or cgroup v2 with every controller, runs here.
+# The integration tests in the machine of vm.sh, which has systemd, security modules, and every controller of cgroup v2.
 #
-#   test.sh                                the default chapters
-#   test.sh CHAPTER[,CHAPTER]... [TEST]    these, or their tests with that in their names
+#   test.sh                                the tests of the file `tests`: what other machines skip
+#   test.sh CHAPTER[,CHAPTER]... [TEST]    these chapters, or their tests with that in their names
 #   test.sh all                            every chapter that tests a runtime
 #
-# The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf instead of AppArmor.
+# The chapter of labels runs a second time, in a machine whose kernel has SELinux and the policy of selinux.conf
+# instead of AppArmor.
 #
-# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1800). Fails when a test fails, when a chapter ran no test, and when the machine
-# cannot be made or gives no status: nothing here passes without having run.
+# LOCULE_VM_TIME is the limit in seconds of a run in the machine (900). Fails when a test fails, when a chapter ran no
+# test, when a test of the file `tests` did not run, and when the machine cannot be made or gives no status.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # These look at this repository instead of a runtime.
 elsewhere=(layers mutants rows)
-# The same on every kind of machine, and too slow under emulation for every run; `all` has them.
-by_hand=(
-    attack attributes bad_input capabilities cli config_root examples exec exec_attack exec_bad_input faults hooks idmap masks
-    mount_base mount_locks mounts namespaces network notify phrases pidfd_socket plan process races resctrl seccomp seccomp_listener sysctl
-    terminal tracing tutorial user verify
-)
 
 say() { printf 'vm-test: %s\n' "$*" >&2; }
 
@@ -29,13 +24,14 @@ has() { # WORD LIST...
     case " $* " in *" $word "*) return 0 ;; *) return 1 ;; esac
 }
 
+listed() { sed -e '/^#/d' -e '/^$/d' integration/vm/tests; }
+
 chapters=()
 for file in integration/tests/*.rs; do
     chapter=$(basename "$file" .rs)
-    if has "$chapter" "${elsewhere[@]}"; then continue; fi
     case ${1:-} in
-        all) chapters+=("$chapter") ;;
-        '') has "$chapter" "${by_hand[@]}" || chapters+=("$chapter") ;;
+        all) has "$chapter" "${elsewhere[@]}" || chapters+=("$chapter") ;;
+        '') if listed | grep -qw "^$chapter"; then chapters+=("$chapter"); fi ;;
         *) if has "$chapter" "${1//,/ }"; then chapters+=("$chapter"); fi ;;
     esac
 done
@@ -44,13 +40,17 @@ if test ${#chapters[@]} = 0; then
     exit 2
 fi
 
+# For each chapter a program, and a file with the names of its tests if not all of them run.
 stage=target/vm/stage
 rm -rf "$stage"
-mkdir -p "$stage/tests"
+mkdir -p "$stage/tests" "$stage/names"
 cargo build --quiet --package locule
 strip -g -o "$stage/locule" target/debug/locule
 targets=()
-for chapter in "${chapters[@]}"; do targets+=(--test "$chapter"); done
+for chapter in "${chapters[@]}"; do
+    targets+=(--test "$chapter")
+    if test $# = 0; then listed | sed -n "s/^$chapter \(.*\)/\1/p" > "$stage/names/$chapter"; fi
+done
 # "  Executable tests/x.rs (target/debug/deps/x-0123)"
 cargo test --package integration --no-run "${targets[@]}" 2>&1 | tee "$stage/build" | grep -v Executable >&2 || test "${PIPESTATUS[0]}" = 0
 while read -r _ source program; do
@@ -59,16 +59,18 @@ done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
 export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
-# The kernel rewrites its own code when the first quota comes and the last one goes. The emulated processors now and then execute what was
-# there before, and panic; while this group is there, no test is the first or the last.
+# The kernel rewrites its own code when the first quota comes and the last one goes. The emulated processors now and
+# then execute what was there before, and panic; while this group is there, no test is the first or the last.
 mkdir /sys/fs/cgroup/quota
 echo '1000000 1000000' > /sys/fs/cgroup/quota/cpu.max || echo 'no quota is kept; the machine may panic'
 failed=()
 for program in /mnt/share/tests/*; do
     chapter=${program##*/}
+    names=("$@")
+    if test -s "/mnt/share/names/$chapter"; then names=(--exact $(cat "/mnt/share/names/$chapter")); fi
     SECONDS=0
     echo "     Running tests/$chapter.rs"
-    "$program" "$@" 2>&1 || failed+=("$chapter")
+    "$program" "${names[@]}" 2>&1 || failed+=("$chapter")
     echo "     tests/$chapter.rs took $SECONDS s"
 done
 test ${#failed[@]} = 0 || { echo "failed: ${failed[*]}"; exit 1; }
@@ -79,6 +81,7 @@ cp integration/vm/selinux.conf "$stage"
 cat > "$stage/selinux" <<'GUEST'
 cd /mnt/share
 export LOCULE_RUNTIME=/mnt/share/locule
+echo '     Running tests/labels.rs'
 tests/labels a_label_without_a_policy 2>&1 | tee /tmp/bare
 grep -q '1 passed' /tmp/bare && ! grep skipped: /tmp/bare || exit 1
 checkpolicy -M -U allow -c "$(cat /sys/fs/selinux/policyvers)" -o /tmp/policy selinux.conf || exit 1
@@ -92,13 +95,14 @@ GUEST
 # A machine that broke down says nothing of the tests: then, and only then, again.
 status=0
 log=target/vm/test.log
+rm -f target/vm/*.log
 machine() { # LOG COMMAND [OPTION OF vm.sh]...
     local try log=$1 command=$2
     shift 2
     for try in 1 2 3; do
         status=0
         SECONDS=0
-        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-1800}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-900}" -s "$stage" "$@" "$command" | tee "$log" || status=$?
         test $status = 125 || break
         say "the machine broke down (try $try)"
     done
@@ -119,5 +123,15 @@ case "$status ${chapters[*]} " in
         machine "$log" "bash /mnt/share/selinux ${2:-}" -a 'lsm=lockdown,capability,landlock,yama,selinux,bpf'
         say "labels with SELinux: $(grep -c '\.\.\. ok$\|^ok$' "$log" || :) tests, $(grep -c '\.\.\. skipped: ' "$log" || :) of them skipped, $SECONDS s in the machine; log: $log" ;;
 esac
+# A test that was skipped prints both lines. What only this machine can run must have run in one of the two.
+if test $status = 0 && test -z "${2:-}"; then
+    missing=$({ test $# != 0 || listed | sed -n 's/.* ./listed &/p'; cat target/vm/*.log; } | awk '
+        /^listed / { wanted[$2 " " $3] }
+        /^     Running / { split($2, path, "[/.]"); chapter = path[2] }
+        /^test .* \.\.\. ok$/ { ran[chapter " " $2]++ }
+        /^test .* \.\.\. skipped: / { ran[chapter " " $2]--; if (/covered by just vm-test/) wanted[chapter " " $2] }
+        END { for (test in wanted) if (ran[test] < 1) print test }')
+    if test -n "$missing"; then say "did not run: $missing"; status=1; fi
+fi
 test $status = 0 || say "FAILED (status $status)"
 exit $status
