@@ -71,6 +71,13 @@ fn bundle(s: &Sandbox, profile: &str) -> Bundle {
     bundle
 }
 
+/// A bundle whose program waits.
+fn waiting(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle.args(&["sleep", "600"]);
+    bundle
+}
+
 /// A profile that forbids to read /etc/group.
 fn confined(s: &Sandbox) -> Profile {
     Profile::load(s, "", &format!("{ALL} deny /etc/group r,"))
@@ -203,6 +210,92 @@ fn the_profile_holds_in_every_namespace() {
             .set("/linux/timeOffsets", json!({ "boottime": { "secs": 100 } }));
         s.run(&shifted).prints(&enforced(&profile));
         neighbour.remove();
+    });
+}
+
+/// `exec` takes the container's profile over; `--apparmor` and the document of `--process` name another.
+#[test]
+fn a_further_process_runs_under_a_profile() {
+    sandbox::host(|s| {
+        if s.lacks_lsm("apparmor") || s.is_control("the pointers are locule's") {
+            return;
+        }
+        further_processes_run_under_profiles(s, &[true, false]);
+    });
+}
+
+/// The same for an ordinary user, who enters a user namespace on the way.
+#[test]
+fn a_users_further_process_runs_under_a_profile() {
+    sandbox::user(|s| {
+        if s.lacks_lsm("apparmor") || s.is_control("the pointers are locule's") {
+            return;
+        }
+        further_processes_run_under_profiles(s, &[true]);
+    });
+}
+
+fn further_processes_run_under_profiles(s: &Sandbox, no_new_privileges: &[bool]) {
+    let (own, other) = (confined(s), confined(s));
+    let script = "cat /proc/self/attr/current; cat /etc/group || echo denied";
+    for no_new_privileges in no_new_privileges {
+        let mut bundle = waiting(s);
+        bundle
+            .set("/process/apparmorProfile", json!(own.name))
+            .set("/process/noNewPrivileges", json!(no_new_privileges));
+        let container = s.started(&bundle);
+        container.exec_shell(&[], script).prints(&enforced(&own));
+        container
+            .exec_shell(&["--apparmor", &other.name], script)
+            .prints(&enforced(&other));
+        let mut process = bundle.config["process"].clone();
+        process["apparmorProfile"] = json!(other.name);
+        process["args"] = json!(["sh", "-c", script]);
+        let file = s.dir.join("process.json");
+        fs::write(&file, process.to_string()).expect("process.json");
+        container
+            .exec(&["--process", file.to_str().expect("UTF-8")], &[])
+            .prints(&enforced(&other));
+        container.remove();
+    }
+    let container = s.started(&waiting(s));
+    let outcome = container.exec_shell(&[], script).ok();
+    outcome.contains("unconfined\nroot:x:0:");
+    container
+        .exec_shell(&["--apparmor", &other.name], script)
+        .prints(&enforced(&other));
+    let missing = s.id();
+    container
+        .exec(&["--apparmor", &missing], &["true"])
+        .exits(255)
+        .fails_with(&[
+            "/process/apparmorProfile",
+            &missing,
+            "no such profile is loaded",
+        ]);
+    assert_eq!(container.status(), "running");
+    container.remove();
+}
+
+/// Where there is no security module `exec` refuses a profile and a label, too.
+#[test]
+fn a_further_process_gets_no_label_that_the_host_cannot_give() {
+    sandbox::host(|s| {
+        let container = s.started(&waiting(s));
+        for (module, option, words) in [
+            ("apparmor", "--apparmor", "AppArmor is not enabled"),
+            ("selinux", "--process-label", "SELinux is not enabled"),
+        ] {
+            if s.has_lsm(module) {
+                continue;
+            }
+            let outcome = container.exec(&[option, "some:label_t:s0"], &["echo", "ran"]);
+            assert!(!outcome.stdout.contains("ran"), "{option}");
+            if s.subject.is_locule() {
+                outcome.exits(255).fails_with(&[words]);
+            }
+        }
+        container.remove();
     });
 }
 
@@ -571,6 +664,52 @@ fn the_program_runs_with_the_label() {
         s.run(&bundle).prints(&format!("{label}\0"));
         bundle.user(0, 0).user_namespace(&[(0, 100_000, 65536)]);
         s.run(&bundle).prints(&format!("{label}\0"));
+    });
+}
+
+/// `exec` takes the container's label over, and `--process-label` names another; what the policy does not have or does not
+/// permit is an error.
+#[test]
+fn a_further_process_runs_with_a_label() {
+    sandbox::host(|s| {
+        if lacks_policy(s) || s.is_control("the pointers are locule's") {
+            return;
+        }
+        let (own, other) = ("u:r:web_t:s0:c1,c3", "u:r:web_t:s0:c2");
+        let show = ["cat", "/proc/self/attr/current"];
+        for no_new_privileges in [true, false] {
+            let mut bundle = waiting(s);
+            bundle
+                .set("/process/selinuxLabel", json!(own))
+                .set("/process/noNewPrivileges", json!(no_new_privileges));
+            let container = s.started(&bundle);
+            container.exec(&[], &show).prints(&format!("{own}\0"));
+            container
+                .exec(&["--process-label", other], &show)
+                .prints(&format!("{other}\0"));
+            let label = "u:r:unknown_t:s0";
+            let outcome = container.exec(&["--process-label", label], &show);
+            outcome
+                .exits(255)
+                .fails_with(&["/process/selinuxLabel", label, "no such context"]);
+            let label = "u:r:closed_t:s0";
+            let outcome = container
+                .exec(&["--process-label", label], &show)
+                .exits(255);
+            assert!(
+                !outcome.stdout.contains(label),
+                "{}",
+                outcome.describe("no program")
+            );
+            assert_eq!(container.status(), "running");
+            container.remove();
+        }
+        // The container's first process has none.
+        let container = s.started(&waiting(s));
+        container
+            .exec(&["--process-label", other], &show)
+            .prints(&format!("{other}\0"));
+        container.remove();
     });
 }
 
