@@ -142,6 +142,48 @@ fn a_user_has_scopes_of_their_own() {
     });
 }
 
+/// `exec` from another session of the user, whose group the user may not take processes out of: systemd moves the process.
+#[test]
+fn a_user_enters_a_container_from_another_session() {
+    sandbox::systemd_user(|s| {
+        if s.is_control("runc 1.1 does not ask systemd") {
+            return;
+        }
+        let (bundle, id) = bundle(s, "");
+        let scope = started(s, &bundle, &id);
+        let user = USER.to_string();
+        let exec = |options: &[&str], script: &str| {
+            let mut command = Command::new("systemd-run");
+            command.args(["--scope", "--quiet", "--collect"]);
+            command.arg(format!("--slice=user-{user}.slice"));
+            command.args([
+                "setpriv",
+                "--reuid",
+                &user,
+                "--regid",
+                &user,
+                "--clear-groups",
+            ]);
+            command.arg(&s.subject.program).arg("--root").arg(&s.state);
+            command
+                .arg("exec")
+                .args(options)
+                .args([&id, "sh", "-c", script]);
+            command.env("XDG_RUNTIME_DIR", format!("/run/user/{user}"));
+            s.finish(command, None)
+        };
+        // In the container's cgroup namespace.
+        exec(&[], "cat /proc/self/cgroup").prints("0::/");
+        fs::create_dir(format!("/sys/fs/cgroup{}/below", scope.path())).expect("a sub-group");
+        exec(&["--cgroup", "below"], "cat /proc/self/cgroup").prints("0::/below");
+        exec(&["--cgroup", "absent"], "true")
+            .exits(255)
+            .fails_with(&["absent"]);
+        scope.remove();
+        no_state_is_left(s);
+    });
+}
+
 /// As an engine calls without privileges: from within a user namespace, where the user is 0, and with next to no environment.
 #[test]
 fn a_user_is_known_from_within_a_user_namespace() {

@@ -102,6 +102,18 @@ pub enum Error {
         result: String,
     },
 
+    /// systemd did not move a process to the unit.
+    #[error("systemd does not move process {pid} to {group:?}")]
+    NotAttached {
+        /// The process.
+        pid: i32,
+        /// The unit, and the path of the sub-group.
+        group: String,
+        /// Its answer.
+        #[source]
+        source: dbus::Error,
+    },
+
     /// The unit is gone.
     #[error("systemd no longer has unit {unit:?}")]
     NoUnit {

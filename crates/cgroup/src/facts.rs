@@ -8,7 +8,7 @@ use crate::name::{Base, GroupName};
 use crate::plan::{Request, path_of};
 use crate::resources::page_sizes;
 use crate::systemd::{Bus, Instance, Systemd, Wish, is_booted};
-use crate::{Error, Manager, Version};
+use crate::{Error, Location, Manager, Version};
 
 /// The host's layout of control groups, and who manages them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,23 @@ impl Facts {
             facts.hierarchies.push(hierarchy);
         }
         Ok((facts, bus))
+    }
+
+    /// Collects the facts that a process depends on that joins the groups of `location`. Only in the
+    /// scope of an ordinary user's systemd it matters what the caller may do.
+    pub fn probe_joining(location: &Location) -> Self {
+        let mut facts = Self::default();
+        let Some(Instance::User) = location.unit.as_ref().map(|unit| unit.instance) else {
+            return facts;
+        };
+        for (mut hierarchy, root) in detect() {
+            hierarchy.find_own_group(&root);
+            for place in &location.groups {
+                hierarchy.look_at(&root, &place.path);
+            }
+            facts.hierarchies.push(hierarchy);
+        }
+        facts
     }
 
     /// Refuses cgroup v1 for the systemd manager: systemd has none since version 258.

@@ -66,8 +66,17 @@ pub struct Plan {
     owner: Option<u32>,
     /// The scope that systemd makes; `None`: locule makes the groups.
     scope: Option<Scope>,
-    /// Whether the groups belong to a running container.
-    joins: bool,
+    /// How the process gets into the groups, if they are those of a running container.
+    joins: Option<Joining>,
+}
+
+/// How one more process gets into the groups of a running container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Joining {
+    /// The caller may move processes there.
+    ByCaller,
+    /// Their owner systemd moves it: the caller runs in another session of the same user.
+    BySystemd,
 }
 
 /// The descriptors that a plan needs, opened before the first group is made.
@@ -161,8 +170,19 @@ impl Plan {
     }
 
     /// The groups of a running container, which one more process joins.
-    pub fn join(location: Location) -> Self {
+    pub fn join(location: Location, facts: &Facts) -> Self {
+        let forbids = |hierarchy: &Hierarchy| {
+            let mut places = location.groups.iter();
+            places.any(|place| {
+                place.hierarchy == hierarchy.name && !hierarchy.is_permitted(&place.path)
+            })
+        };
+        let joining = match facts.hierarchies.iter().any(forbids) {
+            true => Joining::BySystemd,
+            false => Joining::ByCaller,
+        };
         Self {
+            joins: Some(joining),
             location,
             limits: Vec::new(),
             devices: None,
@@ -170,7 +190,6 @@ impl Plan {
             available: Vec::new(),
             owner: None,
             scope: None,
-            joins: true,
         }
     }
 
@@ -193,7 +212,7 @@ impl Plan {
             available: Vec::new(),
             owner: owner(request),
             scope: None,
-            joins: false,
+            joins: None,
         }
     }
 
@@ -255,7 +274,7 @@ impl Plan {
             available: Vec::new(),
             owner: None,
             scope: None,
-            joins: false,
+            joins: None,
         }
     }
 
@@ -266,7 +285,7 @@ impl Plan {
     /// A hierarchy is no longer mounted, or the kernel has no random number.
     pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
         let mut location = self.location.clone();
-        if self.joins {
+        if self.joins.is_some() {
             return Ok(Handles {
                 location,
                 roots: Vec::new(),
@@ -301,6 +320,15 @@ impl Plan {
     /// common.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Whether a process cannot be created in the groups, but has to be moved there: into a group
+    /// of cgroup v1, or by systemd.
+    pub fn moves_in(&self) -> bool {
+        let is_v1 = |group: &Place| group.version == Version::V1;
+        self.scope.is_some()
+            || self.joins == Some(Joining::BySystemd)
+            || self.location.groups.iter().any(is_v1)
     }
 
     /// Makes the groups, except for a scope: systemd makes that one around its first process, in
@@ -344,11 +372,12 @@ impl Plan {
         handles: &Handles,
         finish: impl FnOnce(Group, Unrestricted) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if self.joins {
-            return finish(self.location.open()?, Unrestricted(None));
-        }
-        if self.scope.is_some() {
-            return finish(Group::awaited(handles.location.clone()), Unrestricted(None));
+        let awaited = || Group::awaited(handles.location.clone());
+        match self.joins {
+            Some(Joining::ByCaller) => return finish(self.location.open()?, Unrestricted(None)),
+            Some(Joining::BySystemd) => return finish(awaited(), Unrestricted(None)),
+            None if self.scope.is_some() => return finish(awaited(), Unrestricted(None)),
+            None => {}
         }
         let mut undo = Undo::new();
         let made = self.create_or_leave(handles, &mut undo);

@@ -70,8 +70,8 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
 /// # Errors
 /// A property of the process that this host does not support, with its JSON pointer.
 pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>), Error> {
-    let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
-    let cgroup_entry = match request.groups.groups.iter().any(is_v1) {
+    let cgroup = cgroup::Plan::join(request.groups.clone(), &facts.cgroup);
+    let cgroup_entry = match cgroup.moves_in() {
         true => CgroupEntry::ByRuntime,
         false => CgroupEntry::AtClone,
     };
@@ -88,7 +88,6 @@ pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>)
         resctrl: request.resctrl.clone(),
     };
     let entry = Entry::into_running(request.container, request.running.clone(), cgroup_entry);
-    let cgroup = cgroup::Plan::join(request.groups.clone());
     part.lower(facts, cgroup, entry, Files::Join)
 }
 

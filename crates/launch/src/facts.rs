@@ -5,7 +5,7 @@
 //! is a pure function of the configuration and these facts, which can be written down and read
 //! back.
 
-use crate::{Error, Request};
+use crate::{Error, Request, exec};
 use caller::Caller;
 use cgroup::Bus;
 use landlock::Abi;
@@ -61,12 +61,14 @@ impl Facts {
         Ok((Self::collect(Some(request.container), cgroup)?, bus))
     }
 
-    /// Collects the facts that a process entering `container` depends on. Changes nothing.
+    /// Collects the facts that a process entering the container of `request` depends on. Changes
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Probe`].
-    pub fn probe_entering(container: &Container) -> Result<Self, Error> {
-        Self::collect(Some(container), cgroup::Facts::default())
+    pub fn probe_entering(request: &exec::Request<'_>) -> Result<Self, Error> {
+        let cgroup = cgroup::Facts::probe_joining(&request.groups);
+        Self::collect(Some(request.container), cgroup)
     }
 
     fn collect(container: Option<&Container>, cgroup: cgroup::Facts) -> Result<Self, Error> {

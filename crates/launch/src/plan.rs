@@ -257,10 +257,9 @@ impl Plan {
         let container = request.container;
         let caller = &facts.caller;
         let cgroup = cgroup::Plan::lower(&request.cgroup(), &facts.cgroup)?;
-        let cgroup_entry = if needs_join(cgroup.location()) {
-            CgroupEntry::ByRuntime
-        } else {
-            CgroupEntry::AtClone
+        let cgroup_entry = match cgroup.moves_in() {
+            true => CgroupEntry::ByRuntime,
+            false => CgroupEntry::AtClone,
         };
         let entry = Entry::lower(container, cgroup_entry, &facts.namespace, caller)?;
         let rootfs = crate::tree::lower(request, facts, &entry, &cgroup)?;
@@ -563,13 +562,6 @@ fn own_groups(caller: &Caller) -> OwnGroups {
         true => OwnGroups::OfRoot,
         false => OwnGroups::OfUser,
     }
-}
-
-/// Whether a process has to join its group later: a group of cgroup v1, in which no process can be
-/// created, or one that systemd makes for the process.
-fn needs_join(location: &cgroup::Location) -> bool {
-    let is_v1 = |group: &cgroup::Place| group.version == cgroup::Version::V1;
-    location.unit.is_some() || location.groups.iter().any(is_v1)
 }
 
 impl Hooks {

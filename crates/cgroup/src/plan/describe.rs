@@ -1,6 +1,6 @@
 //! The text of a plan: what will be made, and what will be written into it.
 
-use super::Plan;
+use super::{Joining, Plan};
 use crate::{Manager, Place, Version};
 use std::fmt;
 
@@ -13,6 +13,9 @@ impl fmt::Display for Plan {
         };
         for place in &self.location.groups {
             writeln!(f, "{} {manager}", Named(place))?;
+        }
+        if self.joins == Some(Joining::BySystemd) {
+            writeln!(f, "systemd moves the process there")?;
         }
         for place in &self.location.inherited {
             writeln!(f, "stays in {} ({manager})", Named(place))?;

@@ -2,7 +2,7 @@
 //! process.
 
 use super::prepare::delegate;
-use super::{Handles, Plan, Request};
+use super::{Handles, Joining, Plan, Request};
 use crate::directory::{Directory, Made};
 use crate::facts::Facts;
 use crate::group::Begun;
@@ -29,12 +29,17 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Brings the waiting process `pid` into `group`: moves it there, or asks systemd to make the
-    /// group around it. Then sets what systemd has no property for.
+    /// Brings the waiting process `pid` into `group`: moves it there, lets systemd move it, or asks
+    /// systemd to make the group around it. Then sets what systemd has no property for.
     ///
     /// # Errors
     /// systemd or the kernel refused a step. [`Group::end`] removes what exists then.
     pub fn admit(&self, handles: &Handles, group: &mut Group, pid: i32) -> Result<(), Error> {
+        if let (Some(Joining::BySystemd), Some(unit)) = (self.joins, &self.location.unit) {
+            unit.attach(&self.location, pid)?;
+            *group = self.location.open()?;
+            return Ok(());
+        }
         let Some(scope) = &self.scope else {
             return group.join(pid);
         };

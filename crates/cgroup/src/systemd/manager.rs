@@ -270,6 +270,26 @@ impl Manager {
         self.reset_failed(unit)
     }
 
+    /// Moves the process `pid` to the group of `unit`, or to `sub_group` (with a leading slash)
+    /// below it. Since systemd 238.
+    pub(crate) fn attach(&mut self, unit: &str, sub_group: &str, pid: i32) -> Result<(), Error> {
+        let number = u32::try_from(pid).unwrap_or(u32::MAX);
+        let body = [
+            Value::text(unit),
+            Value::text(sub_group),
+            Value::Array("u".to_owned(), vec![Value::U32(number)]),
+        ];
+        let deadline = self.answer();
+        match self.manage("AttachProcessesToUnit", &body, deadline) {
+            Ok(_nothing) => Ok(()),
+            Err(source) => Err(Error::NotAttached {
+                pid,
+                group: format!("{unit}{sub_group}"),
+                source,
+            }),
+        }
+    }
+
     fn reset_failed(&mut self, unit: &str) -> Result<(), Error> {
         let deadline = self.answer();
         match self.manage("ResetFailedUnit", &[Value::text(unit)], deadline) {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::device::Devices;
 use crate::hierarchy::{membership, read_text};
 use crate::resources::Limit;
-use crate::{Error, name::UnitName};
+use crate::{Error, Location, name::UnitName};
 use kernel::errno::chain;
 
 /// A container's scope, as the state keeps it.
@@ -109,6 +109,23 @@ impl Unit {
     fn manager(&self, patience: Duration) -> Result<Manager, Error> {
         self.check()?;
         Manager::open(self.instance, Some(&self.bus), patience)
+    }
+
+    /// Lets systemd move the process `pid` to the group of `location`, which is the unit's or one
+    /// below it. It may do so between sessions of its user, where the user may not.
+    pub(crate) fn attach(&self, location: &Location, pid: i32) -> Result<(), Error> {
+        let mut manager = self.manager(PATIENCE.answer)?;
+        manager.check_sight()?;
+        let path = location.unified().map_or("", |place| &place.path);
+        manager.attach(&self.name, &self.below(path), pid)
+    }
+
+    /// The part of a group's path that is below the unit's own group: empty, or with a leading
+    /// slash.
+    fn below(&self, path: &str) -> String {
+        let mut names = path.split('/');
+        let _found = names.any(|name| name == self.name);
+        names.map(|name| format!("/{name}")).collect()
     }
 
     /// Stops the unit, if systemd still has it. Returns who must remove the remaining groups.

@@ -187,3 +187,12 @@ fn a_unit_survives_its_json_form() {
     let text = serde_json::to_string(&unit).unwrap();
     assert_eq!(serde_json::from_str::<Unit>(&text).unwrap(), unit);
 }
+
+#[test]
+fn a_path_is_told_below_its_unit() {
+    let bus = FakeBus::reacting(|_message| Vec::new());
+    let unit = scope(&bus, "/").unit;
+    assert_eq!(unit.below("/user.slice/x.scope"), "");
+    assert_eq!(unit.below("/user.slice/x.scope/a/x.scope"), "/a/x.scope");
+    assert_eq!(unit.below("/user.slice/ax.scope/a"), "");
+}

@@ -135,7 +135,7 @@ impl<'a> Way<'a> {
             },
             keep_fds: self.args.preserve_fds,
         };
-        let facts = Facts::probe_entering(&container)?;
+        let facts = Facts::probe_entering(&request)?;
         Ok(lower(&request, &facts)?)
     }
 

@@ -288,3 +288,27 @@ fn strange_signals_are_passed_over() {
     });
     manager(&bus).start("x.scope", &[]).unwrap();
 }
+
+#[test]
+fn a_process_is_attached_below_the_unit() {
+    let (bus, _log) = systemd(|member, message| {
+        assert_eq!(member, "AttachProcessesToUnit");
+        let pids = Value::Array("u".to_owned(), vec![Value::U32(77)]);
+        let body = [Value::text("x.scope"), Value::text("/below"), pids];
+        assert_eq!(message.body().unwrap(), body);
+        vec![Reaction::Reply(vec![])]
+    });
+    manager(&bus).attach("x.scope", "/below", 77).unwrap();
+}
+
+#[test]
+fn a_refused_attachment_names_the_process_and_the_unit() {
+    let (bus, _log) = systemd(|_member, _message| {
+        let name = "org.freedesktop.DBus.Error.AccessDenied";
+        vec![Reaction::Error(name, "not yours")]
+    });
+    let text = chain(&manager(&bus).attach("x.scope", "/a", 77).unwrap_err());
+    for word in ["process 77", "\"x.scope/a\"", "not yours"] {
+        assert!(text.contains(word), "{text}");
+    }
+}
