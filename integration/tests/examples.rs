@@ -76,6 +76,10 @@ const EXAMPLES: &[(&str, Before)] = &[
         Before::Running,
     ),
     (
+        "locule mounts add box1 mounts.json; locule mounts list box1; locule mounts remove box1 mounts.json",
+        Before::Running,
+    ),
+    (
         "locule update --memory 512m --pids-limit 100 box1",
         Before::Running,
     ),
@@ -192,6 +196,8 @@ fn prepare(s: &Sandbox) -> Bundle {
     }
     let process = json!({"cwd": "/", "args": ["true"], "env": ["PATH=/bin"]});
     fs::write(s.dir.join("process.json"), process.to_string()).expect("process.json");
+    let mounts = json!([{ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" }]);
+    fs::write(s.dir.join("mounts.json"), mounts.to_string()).expect("mounts.json");
     let mut bundle = s.bundle();
     bundle.set("/linux/seccomp", filter);
     fs::write(s.dir.join("config.json"), bundle.config.to_string()).expect("config.json");

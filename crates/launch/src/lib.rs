@@ -12,6 +12,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+pub mod added;
 pub mod attributes;
 pub mod create;
 pub mod describe;
@@ -162,6 +163,20 @@ pub enum Error {
         /// The kernel's answer.
         errno: Errno,
     },
+    /// A mount that cannot be added.
+    #[error("{message}; nothing was added")]
+    Added {
+        /// The sentence.
+        message: String,
+    },
+    /// A mount that cannot be removed.
+    #[error("remove the mount at {destination:?}: {}{}", words(*errno), removal_hint(*errno))]
+    Removal {
+        /// In the container.
+        destination: PathBuf,
+        /// The kernel's answer; EBUSY: another mount is there, or none.
+        errno: Errno,
+    },
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,
@@ -239,6 +254,13 @@ impl From<cgroup::Error> for Error {
             cgroup::Error::Config(diagnostic) => Self::Config(diagnostic),
             error => Self::Cgroup(error),
         }
+    }
+}
+
+fn removal_hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EBUSY => "; what was added there is covered by another mount, or was unmounted",
+        _ => "",
     }
 }
 

@@ -5,7 +5,8 @@ use caller::Caller;
 use cgroup::CgroupMount;
 use namespace::Entry;
 use rootfs::{CgroupHierarchy, CgroupView, Host};
-use spec::container::IdMapping;
+use spec::Container;
+use spec::container::{IdMapping, NamespaceKind};
 
 /// CAP_SYS_ADMIN.
 const SYS_ADMIN: u8 = 21;
@@ -41,6 +42,27 @@ pub(crate) fn lower(
         host: &host,
         pivot: request.pivot,
         cgroup: &view(cgroup.location()),
+    })?)
+}
+
+/// Lowers mounts that are added to the running container.
+pub(crate) fn lower_added(container: &Container, caller: &Caller) -> Result<rootfs::Plan, Error> {
+    let host = Host {
+        privileged: caller.has([SYS_ADMIN]) && caller.owns_mounts,
+        user_namespace: !caller.user_namespace.is_initial()
+            || container.namespaces[NamespaceKind::User].is_own(),
+        enters_mounts: caller.has([SYS_CHROOT]),
+        base: None,
+        has_groups: false,
+        makes_nodes: false,
+        has_kcore: false,
+        gid_map: gid_map(caller),
+    };
+    Ok(rootfs::Plan::lower_added(&rootfs::Request {
+        container,
+        host: &host,
+        pivot: rootfs::Pivot::PivotRoot,
+        cgroup: &CgroupView::Absent,
     })?)
 }
 

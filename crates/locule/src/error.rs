@@ -38,6 +38,14 @@ pub(crate) enum Error {
         id: ContainerId,
         action: &'static str,
     },
+    #[error(
+        "container {id} has no mount namespace of its own; its mounts would be those of its creator"
+    )]
+    NoMountNamespace { id: ContainerId },
+    #[error(
+        "{destination:?}: `mounts add` has added nothing there, so `mounts remove` removes nothing"
+    )]
+    NotAdded { destination: PathBuf },
     #[error("no signal given; name it after the id, such as TERM")]
     NoSignal,
     #[error("could not run `ps`")]
@@ -233,6 +241,7 @@ impl Error {
             Self::Process { .. } => "process",
             Self::Survivor { .. } => "survivor",
             Self::Mounted { .. } => "mounted",
+            Self::NoMountNamespace { .. } | Self::NotAdded { .. } => "mounts",
             Self::NoRoot { .. } => "state-root",
             Self::SpecExists { .. } => "exists",
             Self::Write { .. } | Self::PidfdSocket { .. } | Self::Print(_) => "write",

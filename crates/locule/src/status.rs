@@ -126,6 +126,8 @@ pub(crate) enum Action {
     Update,
     /// Follow what it uses.
     Watch,
+    /// Add or remove mounts.
+    Mount,
     /// Run another process in it.
     Exec,
     /// Run another process in it, which may have to wait until it is resumed.
@@ -166,7 +168,7 @@ pub(crate) enum Refusal {
 pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
     match (action, status) {
         (Action::Start, Status::Created)
-        | (Action::Kill | Action::Update | Action::Watch, Status::Created | Status::Running | Status::Paused)
+        | (Action::Kill | Action::Update | Action::Watch | Action::Mount, Status::Created | Status::Running | Status::Paused)
         // A created container is deleted like a stopped one: engines do this without --force.
         | (Action::Delete, Status::Created | Status::Stopped)
         | (Action::DeleteStopped, Status::Stopped)
@@ -187,8 +189,8 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
         (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
         (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
         (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
-        (Action::Kill | Action::Pause | Action::Update | Action::Watch, Status::Stopped) => Err(Refusal::NotRunning),
-        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch | Action::Exec | Action::ExecPaused, Status::Creating) => {
+        (Action::Kill | Action::Pause | Action::Update | Action::Watch | Action::Mount, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch | Action::Mount | Action::Exec | Action::ExecPaused, Status::Creating) => {
             Err(Refusal::NotYetRunning)
         }
         (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),

@@ -56,6 +56,7 @@ pub(crate) fn record(id: &str) -> Record {
         host_mounts: None,
         has_poststart: false,
         has_poststop: false,
+        added_mounts: Vec::new(),
         keeps_keyring: false,
         resctrl: None,
     }

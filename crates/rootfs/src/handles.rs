@@ -178,6 +178,16 @@ impl Handles {
             .map_err(Fault::of(Call::OpenTree))
     }
 
+    /// Clones all sources from the stage.
+    pub(crate) fn take_staged(&mut self) -> Result<(), Fault> {
+        for index in 0..self.sources.len() {
+            if let Handle::Staged(depth) = self.sources[index] {
+                self.sources[index] = Handle::Tree(self.clone_staged(Source(index), depth)?);
+            }
+        }
+        Ok(())
+    }
+
     /// Borrows a source that is a detached tree.
     pub(crate) fn peek(&self, source: Source) -> Result<BorrowedFd<'_>, Fault> {
         match self.sources.get(source.0) {

@@ -11,6 +11,7 @@
     allow(clippy::disallowed_methods, reason = "tests make their own files")
 )]
 
+mod added; // mounts of a running container
 mod base; // the nearly empty mount namespace
 mod classic; // parameters that are too long for fsconfig
 mod console; // the terminal at /dev/console
@@ -37,6 +38,7 @@ mod procfs; // a trusted /proc for sysctls and labels
 mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 
+pub use added::{Added, Descriptors, root_of_this_process};
 pub use base::Refused;
 pub use external::{External, ExternalError, ExternalSource, external_mounts, externals};
 pub use ground::Away;

@@ -82,7 +82,7 @@ impl Element<'_> {
     }
 
     /// Whether it binds.
-    fn is_bind(&self) -> bool {
+    pub(crate) fn is_bind(&self) -> bool {
         self.options.bind.is_some() || self.mount.kind.as_deref() == Some("bind")
     }
 }
@@ -103,6 +103,11 @@ impl<'a> MountContext<'a> {
                 .any(|element| element.options.propagation.iter().any(is_shared)),
             shared: Shared::default(),
         }
+    }
+
+    /// The steps so far.
+    pub(crate) fn steps(&mut self) -> &mut [Step] {
+        &mut self.steps
     }
 
     pub(crate) fn finish(self) -> (Vec<Step>, Dev, Shared) {

@@ -242,10 +242,9 @@ pub(crate) fn apply(
                 }
                 (Taken::Link(_), None) => return Err(Fault::of(Call::Verify)(Errno::ELOOP)),
             };
-            let mount = mount.as_fd();
-            apply_all(changes, mount)?;
-            place_bind(step, mount, handles, root)?;
-            apply_all(after, mount)
+            apply_all(changes, mount.as_fd())?;
+            place_bind(step, mount.as_fd(), handles, root)?;
+            finish_bind(step, index, after, mount, handles)
         }
         Action::BindInside {
             path,
@@ -264,7 +263,7 @@ pub(crate) fn apply(
                 .map_err(Fault::of(Call::OpenTree))?;
             apply_all(changes, mount.as_fd())?;
             place_bind(step, mount.as_fd(), handles, root)?;
-            apply_all(after, mount.as_fd())
+            finish_bind(step, index, after, mount, handles)
         }
         Action::Symlink { spot, text } => {
             let parent = spot.open(handles, root)?;
@@ -275,6 +274,21 @@ pub(crate) fn apply(
             apply_all(changes, target.as_fd())
         }
     }
+}
+
+/// Changes a bind mount that is attached, and keeps it if it is needed later.
+fn finish_bind(
+    step: &Step,
+    index: usize,
+    after: &[Change],
+    mount: OwnedFd,
+    handles: &mut Handles,
+) -> Result<(), Fault> {
+    let changed = apply_all(after, mount.as_fd());
+    if step.keep == Keep::Yes {
+        handles.keep(index, mount);
+    }
+    changed
 }
 
 /// Attaches a bind mount.

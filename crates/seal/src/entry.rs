@@ -63,7 +63,12 @@ fn is_wanted(arguments: *const usize) -> bool {
             return false;
         }
         // The program's own name may be anything.
-        if at != arguments && (is(word, b"create\0") || is(word, b"run\0") || is(word, b"exec\0")) {
+        if at != arguments
+            && (is(word, b"create\0")
+                || is(word, b"run\0")
+                || is(word, b"exec\0")
+                || is(word, b"mounts\0"))
+        {
             return true;
         }
         at = at.wrapping_add(1);

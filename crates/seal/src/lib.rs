@@ -38,7 +38,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::{env, io, ptr};
 
 /// The commands that enter a container.
-const WORDS: [&str; 3] = ["create", "run", "exec"];
+const WORDS: [&str; 4] = ["create", "run", "exec", "mounts"];
 
 /// Together these seals make a file in memory read-only for every process.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL

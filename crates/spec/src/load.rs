@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Namespace, NamespaceKind, Process, Resources, Seccomp};
+use crate::container::{Container, Mount, Namespace, NamespaceKind, Process, Resources, Seccomp};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -179,6 +179,32 @@ pub fn load_process(
 ) -> Result<(Process, Vec<Diagnostic>), LoadError> {
     let bytes = read(path)?;
     parse_process(&bytes, first).map_err(|report| LoadError::Invalid {
+        path: path.to_owned(),
+        report,
+    })
+}
+
+/// Checks a document that is only the list `mounts`, as for `mounts add`. Pointers are those of a
+/// whole configuration. Relative sources count from `bundle`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_mounts(bytes: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagnostic>), Report> {
+    let document = node::parse(bytes).map_err(Report::of)?;
+    let whole = Node::Object(vec![(Cow::Borrowed("mounts"), document)]);
+    let notes = Notes::default();
+    let value = Value::root(&whole, &notes);
+    let mounts = value.object(|o| validate::mounts::read(o, bundle));
+    finish(mounts, notes, bytes)
+}
+
+/// Reads and checks the file at `path` as [`parse_mounts`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_mounts(path: &Path, bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagnostic>), LoadError> {
+    let bytes = read(path)?;
+    parse_mounts(&bytes, bundle).map_err(|report| LoadError::Invalid {
         path: path.to_owned(),
         report,
     })

@@ -4,8 +4,8 @@
 //! pay for the options of other commands. Help and error texts use the whole definition.
 
 use super::{
-    Checkpoint, Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Pause,
-    Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
+    Checkpoint, Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Mounts,
+    Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
 };
 use crate::commands::{self, Env};
 use crate::error::Error;
@@ -93,6 +93,8 @@ commands! {
         "List the processes of a container";
     Update "update" 1..=1, commands::update::run,
         "Change the limits of a container";
+    Mounts "mounts" 2..=3, commands::mounts::run,
+        "Add mounts to a running container, or remove them";
     Events "events" 1..=1, commands::events::run,
         "Print what resources a container uses, and when it runs out of memory";
     Checkpoint "checkpoint" 1..=1, commands::checkpoint::run,

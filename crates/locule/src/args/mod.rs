@@ -9,6 +9,7 @@ mod checkpoint;
 mod definition;
 mod exec;
 mod group;
+mod mounts;
 #[cfg(test)]
 mod pages;
 mod plan;
@@ -21,6 +22,7 @@ pub(crate) use definition::Command;
 use definition::{Arity, read};
 pub(crate) use exec::Exec;
 pub(crate) use group::{Events, Pause, Ps, Resume};
+pub(crate) use mounts::Mounts;
 pub(crate) use plan::{Facts, Plan, PlanFormat};
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
@@ -438,7 +440,10 @@ impl Init {
 impl Command {
     /// Whether a process of this program enters a container.
     pub(crate) fn enters_a_container(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_))
+        matches!(
+            self,
+            Self::Create(_) | Self::Run(_) | Self::Exec(_) | Self::Mounts(_)
+        )
     }
 
     /// What is wrong with the number of words, if anything.

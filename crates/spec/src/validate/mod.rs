@@ -9,7 +9,7 @@ mod ids;
 mod intel_rdt;
 mod landlock;
 mod linux;
-mod mounts;
+pub(crate) mod mounts;
 mod namespaces;
 mod net_devices;
 pub(crate) mod process;

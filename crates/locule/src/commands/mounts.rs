@@ -1,0 +1,145 @@
+//! `mounts`: adds mounts to a running container, and removes them.
+//!
+//! The record has what was added, so that nothing else is removed: not a mount of the
+//! configuration, and not one that the container has made.
+
+use super::{Env, kept_container};
+use crate::args;
+use crate::error::{Error, print};
+use crate::process::Process;
+use crate::state::{Access, AddedMount, ContainerId, Entry, Lock, Record};
+use crate::status::{Action, Refusal, observe, permit};
+use launch::added;
+use launch::exec::Target;
+use namespace::{Kind, Running};
+use spec::container::{Mount, clean};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Adds, removes or lists.
+pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
+    let wrong = |option, given: &str, expected| Error::Option {
+        option,
+        given: given.to_owned(),
+        expected,
+    };
+    let change = match args.action() {
+        "add" => Place::add,
+        "remove" => Place::remove,
+        "list" => return list(args, env),
+        other => return Err(wrong("ACTION", other, "add, remove or list")),
+    };
+    let file = args
+        .file()
+        .ok_or_else(|| wrong("FILE", "", "a file with a list of mounts"))?;
+    let id = ContainerId::new(args.id())?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
+    let mut place = Place::find(entry)?;
+    let (mounts, warnings) = spec::load::load_mounts(file, &place.record.bundle)?;
+    for warning in warnings {
+        tracing::warn!(code = warning.code.as_str(), "{warning}");
+    }
+    change(&mut place, mounts)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
+    let id = ContainerId::new(args.id())?;
+    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+    let record = entry.record()?;
+    let added = record.added_mounts.iter();
+    let added: Vec<&Path> = added.map(|mount| mount.destination.as_path()).collect();
+    print(&(serde_json::to_string(&added)? + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The mount namespace of one container.
+struct Place {
+    entry: Entry,
+    record: Record,
+    first: Process,
+    running: Running,
+}
+
+impl Place {
+    fn find(entry: Entry) -> Result<Self, Error> {
+        let mut record = entry.record()?;
+        let observed = observe(&entry, &mut record)?;
+        permit(Action::Mount, observed.status, entry.id())?;
+        let first = observed.process.ok_or(Refusal::NotRunning)?;
+        let running = Running::probe(first.pid()).map_err(launch::Error::from)?;
+        // The namespaces were looked up by the pid.
+        if first.has_ended(Duration::ZERO) {
+            return Err(Refusal::NotRunning.into());
+        }
+        if running.inode(Kind::Mount).is_none() {
+            let id = entry.id().clone();
+            return Err(Error::NoMountNamespace { id });
+        }
+        Ok(Self {
+            entry,
+            record,
+            first,
+            running,
+        })
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            pid: self.first.pid(),
+            pidfd: self.first.pidfd(),
+        }
+    }
+
+    fn add(&mut self, mounts: Vec<Mount>) -> Result<(), Error> {
+        let mut container = kept_container(&self.entry.config()?, &self.record)?;
+        container.mounts = mounts;
+        let plan = added::lower(&container)?;
+        for line in plan.to_string().lines() {
+            tracing::debug!("{line}");
+        }
+        let made = added::add(&plan, self.target(), &self.running)?;
+        let noted = made.iter().map(|mount| AddedMount {
+            destination: mount.destination.clone(),
+            id: mount.id,
+        });
+        self.record.added_mounts.extend(noted);
+        if let Err(error) = self.entry.save(&self.record) {
+            // What is not recorded could not be removed later.
+            for mount in made.iter().rev() {
+                if let Err(left) = added::remove(mount, self.target(), &self.running) {
+                    tracing::error!("{left}");
+                }
+            }
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, mounts: Vec<Mount>) -> Result<(), Error> {
+        let mut rest = self.record.added_mounts.clone();
+        let mut found = Vec::new();
+        // Before any of them is removed.
+        for mount in mounts.iter().rev() {
+            let destination: PathBuf = Path::new("/").join(clean(&mount.destination));
+            let last = rest
+                .iter()
+                .rposition(|added| added.destination == destination);
+            found.push(rest.remove(last.ok_or(Error::NotAdded { destination })?));
+        }
+        for mount in found {
+            let gone = rootfs::Added {
+                destination: mount.destination.clone(),
+                id: mount.id,
+            };
+            added::remove(&gone, self.target(), &self.running)?;
+            let same = |added: &AddedMount| *added == mount;
+            if let Some(index) = self.record.added_mounts.iter().rposition(same) {
+                self.record.added_mounts.remove(index);
+            }
+            self.entry.save(&self.record)?;
+        }
+        Ok(())
+    }
+}

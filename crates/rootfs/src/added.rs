@@ -1,0 +1,279 @@
+//! Mounts that are added to a running container, and removed from it.
+//!
+//! An element of `mounts` becomes the same step as at a creation, and its source is opened with the
+//! rights of the runtime. A process of its own then enters the container's mount namespace and
+//! attaches the mount on a descriptor below the root, so no link of the container leads elsewhere.
+//! In a user namespace the kernel first locks the flags of what comes from the host: it does so
+//! when a mount namespace is copied into that user namespace.
+
+use crate::ground::{Ground, Why, tmpfs};
+use crate::handles::Handles;
+use crate::lower::{Error, Request};
+use crate::lower_mount::{Element, MountContext, elements};
+use crate::mount::{self, Action, Change, Keep};
+use crate::pivot::Way;
+use crate::place::{Fault, List, Place};
+use crate::plan::{Opener, Plan};
+use crate::root::{LINKS_INSIDE, RootFd, look_up};
+use kernel::fs;
+use kernel::mount::{Depth, MountAttr, Propagation, detach, move_mount};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::{Call, Errno};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::fchdir;
+use spec::{Code, Diagnostic};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// The own descriptors of a process, as /proc shows them; opened before it enters a container.
+#[derive(Debug)]
+pub struct Descriptors {
+    files: OwnedFd,
+    info: OwnedFd,
+}
+
+/// A mount that was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// As the container sees it.
+    pub destination: PathBuf,
+    /// The number of the mount.
+    pub id: u64,
+}
+
+impl Plan {
+    /// Makes the plan for the mounts of `request.container`, and for nothing else.
+    ///
+    /// # Errors
+    /// The first property that is not possible; a mount that is neither a bind mount nor a tmpfs.
+    pub fn lower_added(request: &Request<'_>) -> Result<Self, Error> {
+        let elements = elements(request.container)?;
+        let mut context = MountContext::new(request, &elements);
+        for element in &elements {
+            let before = context.steps().len();
+            context.lower(element)?;
+            for step in &mut context.steps()[before..] {
+                check(&step.action, element)?;
+                step.keep = Keep::Yes;
+            }
+        }
+        let user = request.container.namespaces[spec::container::NamespaceKind::User].is_own();
+        let opener = match (request.host.privileged, user) {
+            (false, _) => Opener::Init,
+            (true, true) => Opener::Staged,
+            (true, false) => Opener::Runtime,
+        };
+        let (steps, _, taken) = context.finish();
+        Ok(Self {
+            way: Way::Chroot(c"/".to_owned()),
+            sources: taken.sources,
+            opener,
+            ground: Ground::Host(Why::NotNew),
+            id_maps: taken.id_maps,
+            steps,
+            nodes: Vec::new(),
+            links: Vec::new(),
+            readonly_paths: Vec::new(),
+            masked_paths: Vec::new(),
+            readonly_root: false,
+            final_propagation: None,
+            sysctls: Vec::new(),
+            own_procfs: false,
+        })
+    }
+
+    /// Where the mounts go, in the order of the plan.
+    pub fn destinations(&self) -> impl Iterator<Item = &PathBuf> {
+        self.steps.iter().map(|step| &step.destination)
+    }
+
+    /// Whether the sources must be attached where the kernel locks them: [`Plan::stage_added`].
+    pub fn stages_added(&self) -> bool {
+        self.opener == Opener::Staged
+    }
+
+    /// Attaches the sources where the kernel will lock them. This process is in a mount namespace
+    /// of its own, a copy of the host's.
+    ///
+    /// # Errors
+    /// The place of the failure.
+    pub fn stage_added(&self, handles: &mut Handles) -> Result<(), Place> {
+        self.stage(handles).map_err(Fault::at(List::Attach, 0))
+    }
+
+    fn stage(&self, handles: &mut Handles) -> Result<(), Fault> {
+        // Nothing of this appears on the host.
+        Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
+        let stage = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
+        let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+        let slash =
+            openat2(CWD, c"/", flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;
+        move_mount(stage.as_fd(), slash.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        handles.set_stage(stage)?;
+        handles.attach_open(&self.sources)?;
+        handles.enter_stage()
+    }
+
+    /// Takes the sources that are staged, and opens those that the runtime may not open. This
+    /// process is in a copy of the host's mount namespace, in the container's user namespace.
+    ///
+    /// # Errors
+    /// The place of the failure.
+    pub fn take_added(&self, handles: &mut Handles) -> Result<(), Place> {
+        if self.opener == Opener::Staged {
+            let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+            let place = openat2(CWD, c".", flags, 0, Resolve::empty());
+            let taken = place.map_err(Fault::of(Call::Openat2)).and_then(|place| {
+                handles.use_stage(&place)?;
+                handles.take_staged()
+            });
+            taken.map_err(Fault::at(List::Attach, 0))?;
+        }
+        handles
+            .open_rest(&self.sources)
+            .map_err(|(index, fault)| Fault::at(List::Source, index)(fault))
+    }
+
+    /// Attaches the mounts below the container's root, and returns their numbers. This process is
+    /// in the container's mount namespace. After a failure none of them is left.
+    ///
+    /// # Errors
+    /// The place of the failure.
+    pub fn add(
+        &self,
+        handles: &mut Handles,
+        root: &RootFd,
+        own: &Descriptors,
+    ) -> Result<Vec<u64>, Place> {
+        let mask = umask(Mode::empty());
+        let added = (0..self.steps.len()).try_fold(Vec::new(), |mut numbers, index| {
+            let number = self.add_one(index, handles, root, own);
+            numbers.push(number.map_err(Fault::at(List::Mount, index))?);
+            Ok(numbers)
+        });
+        umask(mask);
+        let failure = match added {
+            Ok(numbers) => return Ok(numbers),
+            Err(place) => place,
+        };
+        for index in (0..self.steps.len()).rev() {
+            if let Some(mount) = handles.placed(index) {
+                // One that was not attached yet is gone with its descriptor.
+                let _detached = own.detach(mount);
+            }
+        }
+        Err(failure)
+    }
+
+    fn add_one(
+        &self,
+        index: usize,
+        handles: &mut Handles,
+        root: &RootFd,
+        own: &Descriptors,
+    ) -> Result<u64, Fault> {
+        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+        let step = self.steps.get(index).ok_or(missing)?;
+        mount::apply(step, index, handles, root)?;
+        let placed = handles.placed(index).ok_or(missing)?;
+        if !step.late.is_empty() {
+            Change::set(Depth::Top, step.late).apply(placed)?;
+        }
+        own.number(placed).map_err(Fault::of(Call::Stat))
+    }
+}
+
+/// What can be removed again: a bind mount or a tmpfs.
+fn check(action: &Action, element: &Element<'_>) -> Result<(), Diagnostic> {
+    let (property, message) = match action {
+        Action::New(new) if new.kind.as_c_str() == c"tmpfs" => return Ok(()),
+        Action::Bind { link: None, .. } | Action::BindInside { .. } if element.is_bind() => {
+            return Ok(());
+        }
+        Action::Remount(_) => ("options", "a mount that exists cannot be changed"),
+        Action::Symlink { .. } | Action::Bind { link: Some(_), .. } => {
+            ("options", "a link cannot be added")
+        }
+        Action::New(_) | Action::Bind { .. } | Action::BindInside { .. } => {
+            ("type", "only bind mounts and tmpfs can be added")
+        }
+    };
+    Err(element
+        .problem(Code::Unsupported, property, message.to_owned())
+        .hint("create the container again with this mount"))
+}
+
+impl Added {
+    /// Unmounts it, if it is still the topmost mount at its destination. This process is in the
+    /// container's mount namespace.
+    ///
+    /// # Errors
+    /// EBUSY: another mount is there, or none. ENOENT and others of the look-up.
+    pub fn remove(&self, root: &RootFd, own: &Descriptors) -> Result<(), Errno> {
+        use std::os::unix::ffi::OsStrExt;
+        let path = self.destination.as_os_str().as_bytes();
+        let path = CString::new(path).map_err(|_nul| Errno::EINVAL)?;
+        let mount = look_up(root.as_fd(), &path, OpenFlags::PATH, LINKS_INSIDE)?;
+        if own.number(mount.as_fd())? != self.id {
+            return Err(Errno::EBUSY);
+        }
+        own.detach(mount.as_fd())
+    }
+}
+
+impl Descriptors {
+    /// Those of this process, which must not fork afterwards.
+    ///
+    /// # Errors
+    /// The kernel's answer: there is no /proc.
+    pub fn open() -> Result<Self, Errno> {
+        let open = |path| {
+            let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+            let fd = openat2(CWD, path, flags, 0, Resolve::empty())?;
+            match fs::filesystem_magic(fd.as_fd())? {
+                fs::PROC_MAGIC => Ok(fd),
+                _ => Err(Errno::ENOTDIR),
+            }
+        };
+        Ok(Self {
+            files: open(c"/proc/self/fd")?,
+            info: open(c"/proc/self/fdinfo")?,
+        })
+    }
+
+    /// The number of the mount that a descriptor is on.
+    fn number(&self, fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+        let mut bytes = [0; 1024];
+        let flags = OpenFlags::empty();
+        let file = openat2(self.info.as_fd(), &name(fd)?, flags, 0, Resolve::BENEATH)?;
+        let length = fs::read_start(file.as_fd(), &mut bytes)?;
+        let text = str::from_utf8(&bytes[..length]).map_err(|_odd| Errno::EINVAL)?;
+        let mut lines = text.lines();
+        let number = lines.find_map(|line| line.strip_prefix("mnt_id:"));
+        number
+            .and_then(|number| number.trim().parse().ok())
+            .ok_or(Errno::EINVAL)
+    }
+
+    /// Unmounts the mount behind a descriptor. No name of the container is used.
+    fn detach(&self, mount: BorrowedFd<'_>) -> Result<(), Errno> {
+        fchdir(&self.files)?;
+        detach(&name(mount)?)
+    }
+}
+
+/// The name of a descriptor in /proc.
+fn name(fd: BorrowedFd<'_>) -> Result<CString, Errno> {
+    CString::new(fd.as_raw_fd().to_string()).map_err(|_nul| Errno::EINVAL)
+}
+
+/// The root of the mount namespace that this process is in.
+///
+/// # Errors
+/// The kernel's answer.
+pub fn root_of_this_process() -> Result<RootFd, Errno> {
+    let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
+    let slash: &CStr = c"/";
+    openat2(CWD, slash, flags, 0, Resolve::empty()).map(RootFd::new)
+}

@@ -1,0 +1,411 @@
+//! `mounts`: mounts that are added to a running container, and removed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use integration::canary::Canary;
+use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
+use serde_json::{Value, json};
+
+fn waiting(s: &Sandbox) -> Bundle {
+    let mut bundle = s.bundle();
+    bundle.args(&["sleep", "1000"]);
+    bundle
+}
+
+/// A directory of the host with one file, `word`.
+fn volume(s: &Sandbox, name: &str) -> PathBuf {
+    let path = s.dir.join(name);
+    fs::create_dir(&path).expect("mkdir");
+    fs::write(path.join("word"), name).expect("write");
+    s.give(&path);
+    path
+}
+
+fn bind(source: &Path, destination: &str, options: &[&str]) -> Value {
+    let mut all = vec!["bind"];
+    all.extend(options);
+    json!({ "destination": destination, "type": "bind", "source": source, "options": all })
+}
+
+/// `mounts ACTION ID` with a file of these mounts.
+fn mounts(s: &Sandbox, container: &Container<'_>, action: &str, list: &Value) -> Outcome {
+    fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+    s.runtime(&["mounts", action, &container.id, "mounts.json"])
+}
+
+fn table(container: &Container<'_>) -> String {
+    fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).expect("mountinfo")
+}
+
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control("a command of crun's")
+}
+
+/// What is added is there with its options, is listed, and is gone when it is removed.
+#[test]
+fn bind_mounts_and_tmpfs_come_and_go() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = waiting(s);
+        bundle.writable();
+        let container = s.started(&bundle);
+        let before = table(&container);
+        let list = json!([
+            bind(&volume(s, "data"), "/mnt/new/data", &["ro"]),
+            bind(&volume(s, "file").join("word"), "/mnt/file", &[]),
+            { "destination": "/mnt/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=700", "nosuid", "size=64k"] },
+        ]);
+        mounts(s, &container, "add", &list).ok().prints_nothing();
+        let script = "cat /mnt/new/data/word /mnt/file; touch /mnt/tmp/x; stat -c %a /mnt/tmp; touch /mnt/new/data/x";
+        let seen = container.exec_shell(&[], script).exits(1);
+        assert_eq!(seen.stdout, "datafile700\n");
+        assert!(seen.stderr.contains("Read-only"), "{}", seen.stderr);
+        let listed = s.runtime(&["mounts", "list", &container.id]).ok();
+        assert_eq!(listed.text(), r#"["/mnt/new/data","/mnt/file","/mnt/tmp"]"#);
+        // The same place once more: the last one goes first.
+        let again = json!([bind(&volume(s, "again"), "/mnt/tmp", &[])]);
+        mounts(s, &container, "add", &again).ok();
+        container
+            .exec(&[], &["cat", "/mnt/tmp/word"])
+            .prints("again");
+        mounts(s, &container, "remove", &again).ok();
+        container.exec(&[], &["ls", "/mnt/tmp"]).prints("x");
+        mounts(s, &container, "remove", &list).ok();
+        assert_eq!(table(&container), before);
+        s.runtime(&["mounts", "list", &container.id]).prints("[]");
+        container.remove();
+    });
+}
+
+/// A container that waits for its start takes them too, and so does a paused one.
+#[test]
+fn the_program_need_not_run() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = waiting(s);
+        bundle.shell("cat /mnt/word; sleep 1000");
+        let container = s.create(&bundle);
+        mounts(
+            s,
+            &container,
+            "add",
+            &json!([bind(&volume(s, "early"), "/mnt", &[])]),
+        )
+        .ok();
+        container.start().ok();
+        container.wait_output("early");
+        container.command(&["pause"]).ok();
+        mounts(
+            s,
+            &container,
+            "add",
+            &json!([bind(&volume(s, "late"), "/home", &[])]),
+        )
+        .ok();
+        container.command(&["resume"]).ok();
+        container.exec(&[], &["cat", "/home/word"]).prints("late");
+        container.kill("KILL").ok();
+        container.wait_for("stopped");
+        mounts(s, &container, "add", &json!([])).fails_with(&["container not running"]);
+        container.delete().ok();
+    });
+}
+
+/// Ids are mapped as at a creation.
+#[test]
+fn ids_are_mapped() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let mut mount = bind(&volume(s, "data"), "/mnt", &[]);
+        mount["uidMappings"] = json!([{ "containerID": 0, "hostID": 5000, "size": 10 }]);
+        mount["gidMappings"] = mount["uidMappings"].clone();
+        mounts(s, &container, "add", &json!([mount])).ok();
+        container
+            .exec(&[], &["stat", "-c", "%u:%g", "/mnt/word"])
+            .prints("5000:5000");
+        container.remove();
+    });
+}
+
+fn in_a_user_namespace(s: &Sandbox) -> Bundle {
+    let mut bundle = waiting(s);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    bundle
+        .namespace("user")
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.set(
+            &format!("/process/capabilities/{set}"),
+            json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]),
+        );
+    }
+    bundle
+}
+
+/// Root of a user namespace cannot clear the flags of a volume from the host; a tmpfs is its own.
+#[test]
+fn the_flags_are_locked_in_a_user_namespace() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&in_a_user_namespace(s));
+        let [data, source] = ["data", "sealed"].map(|name| volume(s, name));
+        let place = source.to_str().expect("UTF-8");
+        s.tool("mount", &["--bind", data.to_str().expect("UTF-8"), place]);
+        s.tool("mount", &["-o", "remount,bind,ro", place]);
+        let list = json!([
+            bind(&source, "/mnt", &[]),
+            { "destination": "/home", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"] },
+        ]);
+        mounts(s, &container, "add", &list).ok();
+        container
+            .exec_shell(
+                &[],
+                "mount -o remount,bind,rw /mnt || echo locked; touch /mnt/x || echo still",
+            )
+            .prints("locked\nstill");
+        container
+            .exec_shell(&[], "touch /home/x; stat -c %u:%g /home /home/x")
+            .prints("0:0\n0:0");
+        mounts(s, &container, "remove", &list).ok();
+        container
+            .exec_shell(&[], "ls /mnt /home | grep -c word")
+            .exits(1);
+        container.remove();
+        s.tool("umount", &[place]);
+    });
+}
+
+/// An ordinary user adds what is readable in the user namespace.
+#[test]
+fn an_ordinary_user_adds_mounts() {
+    sandbox::user(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let list = json!([
+            bind(&volume(s, "data"), "/mnt", &["ro"]),
+            { "destination": "/home", "type": "tmpfs", "source": "tmpfs" },
+        ]);
+        mounts(s, &container, "add", &list).ok();
+        container
+            .exec_shell(&[], "cat /mnt/word; touch /home/x && ls /home")
+            .prints("datax");
+        mounts(s, &container, "remove", &list).ok();
+        container.remove();
+    });
+}
+
+/// A link in the container never leads outside, not even one that changes all the time; and nothing is mounted in /proc.
+#[test]
+fn links_of_the_container_lead_nowhere_else() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let canary = Canary::make(s);
+        let mut bundle = waiting(s);
+        bundle.writable();
+        let outside = canary.path.display().to_string();
+        bundle.shell(&format!(
+            "ln -s /proc /mnt/proc; mkdir /mnt/real; ln -s /../../../../../..{outside} /mnt/link; \
+             echo on; while :; do mv -T /mnt/real /mnt/a; mv -T /mnt/link /mnt/real; mv -T /mnt/real /mnt/link; mv -T /mnt/a /mnt/real; done"
+        ));
+        let container = s.started(&bundle);
+        container.wait_output("on");
+        let host = leak::mounts();
+        let source = volume(s, "data");
+        for _ in 0..20 {
+            let list = json!([bind(&source, "/mnt/real", &[])]);
+            let outcome = mounts(s, &container, "add", &list);
+            if outcome.status.success() {
+                let _covered = mounts(s, &container, "remove", &list);
+            }
+        }
+        assert_eq!(leak::mounts(), host);
+        canary.check();
+        for destination in [
+            "/mnt/proc/sys",
+            "/mnt/proc",
+            "/proc/sys/kernel",
+            "/proc",
+            "/sys/../proc/1",
+        ] {
+            mounts(
+                s,
+                &container,
+                "add",
+                &json!([bind(&source, destination, &[])]),
+            )
+            .fails();
+        }
+        assert!(!table(&container).contains("/proc/sys/kernel"));
+        container.remove();
+    });
+}
+
+/// Each mistake is an error that names it; all mounts of a file are added or none.
+#[test]
+fn bad_lists_are_refused_as_a_whole() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let before = table(&container);
+        let good = bind(&volume(s, "data"), "/mnt", &[]);
+        let with = |bad: Value| json!([good.clone(), bad]);
+        for (list, words) in [
+            (json!({}), &["/mounts", "list"][..]),
+            (json!([7]), &["/mounts/0"]),
+            (json!([{}]), &["/mounts/0", "destination"]),
+            (
+                with(bind(Path::new("/absent"), "/home", &[])),
+                &["/mounts/1", "/absent", "no such file"],
+            ),
+            (with(bind(&s.dir, "/", &[])), &["/mounts/1/destination"]),
+            (
+                with(bind(&s.dir, "/bin/busybox", &[])),
+                &["/mounts/1", "not a directory"],
+            ),
+            (
+                with(bind(&s.dir, "/home", &["remount"])),
+                &["/mounts/1/options", "cannot be changed"],
+            ),
+            (
+                with(json!({ "destination": "/home", "type": "bind", "options": ["bind"] })),
+                &["/mounts/1", "source"],
+            ),
+            (
+                with(json!({ "destination": "/home", "type": "proc", "source": "proc" })),
+                &["/mounts/1/type", "tmpfs"],
+            ),
+            (
+                with(json!({ "destination": "/home", "type": "cgroup", "source": "cgroup" })),
+                &["/mounts/1"],
+            ),
+            (
+                with(json!({ "destination": "/home", "type": "ext4", "source": "/dev/vda" })),
+                &["/mounts/1/type"],
+            ),
+            (
+                with(json!({ "destination": "/home", "type": "tmpfs", "options": ["size=x"] })),
+                &["/mounts/1", "size"],
+            ),
+        ] {
+            mounts(s, &container, "add", &list)
+                .exits(1)
+                .fails_with(words);
+            assert_eq!(table(&container), before, "{list}");
+        }
+        container.remove();
+    });
+}
+
+/// Only what `add` has made is removed, and no other mount in its place.
+#[test]
+fn other_mounts_are_not_removed() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = waiting(s);
+        bundle.bind(&volume(s, "config"), "/tmp", &[]);
+        let container = s.started(&bundle);
+        let good = bind(&volume(s, "data"), "/mnt", &[]);
+        // What is not from `add` stays.
+        for destination in ["/tmp", "/proc", "/mnt"] {
+            let list = json!([bind(&s.dir, destination, &[])]);
+            mounts(s, &container, "remove", &list)
+                .exits(1)
+                .fails_with(&["has added nothing there"]);
+        }
+        // Nor is another mount removed in its place.
+        mounts(s, &container, "add", &json!([good])).ok();
+        s.tool(
+            "nsenter",
+            &[
+                "--mount",
+                "--target",
+                &container.pid().to_string(),
+                "mount",
+                "-t",
+                "tmpfs",
+                "x",
+                "/mnt",
+            ],
+        );
+        mounts(s, &container, "remove", &json!([good]))
+            .exits(1)
+            .fails_with(&["/mnt", "covered"]);
+        assert!(
+            table(&container).contains(" /mnt rw,relatime - tmpfs x"),
+            "{}",
+            table(&container)
+        );
+        container.remove();
+    });
+}
+
+/// Wrong command lines, and containers that are not there.
+#[test]
+fn wrong_words_are_refused() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        fs::write(s.dir.join("mounts.json"), "[]").expect("write");
+        let id = container.id.as_str();
+        for (args, words) in [
+            (
+                &["mounts", "add", id, "/absent.json"][..],
+                &["/absent.json"][..],
+            ),
+            (
+                &["mounts", "change", id, "mounts.json"],
+                &["ACTION", "change"],
+            ),
+            (&["mounts", "add", id], &["FILE"]),
+            (&["mounts", "add"], &["requires"]),
+            (
+                &["mounts", "add", "missing", "mounts.json"],
+                &["does not exist"],
+            ),
+            (&["mounts", "add", "../x", "mounts.json"], &["../x"]),
+        ] {
+            s.runtime(args).exits(1).fails_with(words);
+        }
+        container.remove();
+    });
+}
+
+/// A container in its creator's mount namespace takes none: they would be the host's.
+#[test]
+fn a_mount_namespace_is_needed() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = waiting(s);
+        bundle.inherit("mount").set("/mounts", json!([]));
+        bundle
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]));
+        bundle.set("/root/readonly", json!(false));
+        let container = s.started(&bundle);
+        mounts(s, &container, "add", &json!([])).fails_with(&["no mount namespace of its own"]);
+        container.remove();
+    });
+}
