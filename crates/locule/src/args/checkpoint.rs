@@ -98,19 +98,7 @@ pub(crate) struct Checkpoint {
     pub(crate) page_server: Option<PageServer>,
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
-}
-
-impl Checkpoint {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
-    }
+    pub(super) ids: Vec<String>,
 }
 
 /// An address, which has brackets if it contains colons, and a port.

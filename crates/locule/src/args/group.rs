@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) struct Pause {
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 /// `resume`.
@@ -30,7 +30,7 @@ pub(crate) struct Pause {
 pub(crate) struct Resume {
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 /// `ps`.
@@ -73,7 +73,7 @@ pub(crate) struct Events {
     pub(crate) stats: bool,
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 /// Parses a duration as Go programs write it, or whole seconds.
@@ -129,30 +129,6 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_nanos(sum))
 }
 
-impl Pause {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
-    }
-}
-
-impl Resume {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
-    }
-}
-
 impl Ps {
     /// The container's name, as typed. Bytes that are not UTF-8 make it invalid.
     pub(crate) fn id(&self) -> String {
@@ -175,18 +151,6 @@ impl Ps {
     /// How many words were typed.
     pub(super) fn given(&self) -> usize {
         self.words.len()
-    }
-}
-
-impl Events {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
     }
 }
 

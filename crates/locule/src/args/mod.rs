@@ -340,49 +340,36 @@ fn word(words: &[String], index: usize) -> &str {
     words.get(index).map_or("", String::as_str)
 }
 
-impl Create {
-    fn given(&self) -> usize {
-        self.ids.len()
-    }
+/// Commands for one container.
+macro_rules! for_one_container {
+    ($($command:ident)*) => {$(
+        impl $command {
+            /// The container's name, as typed.
+            pub(crate) fn id(&self) -> &str {
+                word(&self.ids, 0)
+            }
 
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        word(&self.ids, 0)
-    }
+            fn given(&self) -> usize {
+                self.ids.len()
+            }
+        }
+    )*};
 }
 
-impl Start {
-    fn given(&self) -> usize {
-        self.ids.len()
-    }
+for_one_container!(Create Start State Delete Pause Resume Events Update Checkpoint);
 
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        word(&self.ids, 0)
-    }
+/// Commands without words.
+macro_rules! without_words {
+    ($($command:ident)*) => {$(
+        impl $command {
+            fn given(&self) -> usize {
+                self.words.len()
+            }
+        }
+    )*};
 }
 
-impl State {
-    fn given(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        word(&self.ids, 0)
-    }
-}
-
-impl Delete {
-    fn given(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        word(&self.ids, 0)
-    }
-}
+without_words!(List Spec Features Facts);
 
 impl Kill {
     fn given(&self) -> usize {
@@ -400,33 +387,9 @@ impl Kill {
     }
 }
 
-impl List {
-    fn given(&self) -> usize {
-        self.words.len()
-    }
-}
-
-impl Spec {
-    fn given(&self) -> usize {
-        self.words.len()
-    }
-}
-
-impl Features {
-    fn given(&self) -> usize {
-        self.words.len()
-    }
-}
-
 impl Run {
     fn given(&self) -> usize {
         self.create.given()
-    }
-}
-
-impl Facts {
-    fn given(&self) -> usize {
-        self.words.len()
     }
 }
 

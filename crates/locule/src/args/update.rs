@@ -35,7 +35,7 @@ pub(crate) struct Update {
     pub(crate) mem_bw_schema: Option<String>,
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
 }
 
 /// The limits, one option each.
@@ -176,17 +176,5 @@ impl Limits {
                 kind,
                 word: word.as_deref(),
             })
-    }
-}
-
-impl Update {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
     }
 }
