@@ -131,6 +131,57 @@ fn create_wants_exactly_one_id() {
     });
 }
 
+/// Each flag of `create` with a wrong or a missing value: an error that names it, and nothing is left.
+#[test]
+fn every_flag_of_create_is_checked() {
+    sandbox::host(|s| {
+        if s.is_control("the words are locule's") {
+            return;
+        }
+        let bundle = s.bundle();
+        for (options, words) in [
+            (
+                &["--config", "absent.json"][..],
+                &["absent.json", "no such file"][..],
+            ),
+            (&["--console-socket", ""], &["--console-socket"]),
+            (&["--pidfd-socket", ""], &["--pidfd-socket"]),
+            (
+                &["--pidfd-socket", "/absent"],
+                &["--pidfd-socket", "/absent", "no such file"],
+            ),
+            (&["--pid-file", ""], &["--pid-file"]),
+            (&["--pid-file", "/absent/pid"], &["/absent/pid"]),
+            (&["--preserve-fds", "-1"], &["preserve-fds"]),
+            (&["--preserve-fds", "x"], &["preserve-fds", "x"]),
+            (&["--preserve-fds", "4294967296"], &["preserve-fds"]),
+            (&["--preserve-fds", "60"], &["descriptor"]),
+            (&["--no-pivot=maybe"], &["--no-pivot"]),
+            (&["--detach"], &["--detach"]),
+        ] {
+            let outcome = s.try_create(&bundle, &s.id(), options);
+            outcome.exits(1).fails_with(words).prints_nothing();
+        }
+        let names = [
+            "--bundle",
+            "--config",
+            "--console-socket",
+            "--pidfd-socket",
+            "--pid-file",
+            "--preserve-fds",
+        ];
+        for option in names {
+            s.runtime(&["create", option])
+                .exits(1)
+                .fails_with(&[option]);
+        }
+        s.runtime(&["create", "--bundle", "/absent", "x"])
+            .exits(1)
+            .fails_with(&["/absent"]);
+        s.runtime(&["list", "-q"]).prints("");
+    });
+}
+
 /// --log with --log-format json: one object a line with level, msg and time; the error is also on stderr.
 #[test]
 fn errors_are_logged_as_json() {

@@ -762,7 +762,7 @@ fn a_hundred_commands_at_once_leave_nothing() {
         let container = s.started(&waiting(s));
         let pid = container.pid();
         let count = || fs::read_dir(format!("/proc/{pid}/fd")).expect("fd").count();
-        let before = count();
+        let before = (count(), leak::processes());
         let commands: Vec<_> = (0..100)
             .map(|number| {
                 let word = number.to_string();
@@ -772,7 +772,7 @@ fn a_hundred_commands_at_once_leave_nothing() {
         for (number, command) in commands.into_iter().enumerate() {
             command.wait().prints(&number.to_string());
         }
-        assert_eq!(count(), before);
+        assert_eq!((count(), leak::processes()), before);
         let listed = container.command(&["ps"]).ok();
         assert_eq!(listed.stdout.lines().count(), 2, "{}", listed.stdout);
         container.remove();

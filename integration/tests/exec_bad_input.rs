@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::thread;
 
 use integration::{Container, Outcome, Sandbox, sandbox};
 use serde_json::{Value, json};
@@ -60,6 +62,70 @@ fn every_flag_is_checked() {
             .fails_with(&["exec: \"\""]);
         s.runtime(&["exec"]).exits(1);
         assert_eq!(count(&container), before);
+        container.remove();
+    });
+}
+
+/// An option whose value is missing is an error that names it; of an option that stands twice the last value counts.
+#[test]
+fn missing_values_are_errors_and_the_last_of_two_counts() {
+    sandbox::host(|s| {
+        let container = started(s);
+        for option in [
+            "--console-socket",
+            "--pidfd-socket",
+            "--cwd",
+            "--env",
+            "--user",
+            "--additional-gids",
+            "--process",
+            "--pid-file",
+            "--process-label",
+            "--apparmor",
+            "--cap",
+            "--preserve-fds",
+            "--cgroup",
+        ] {
+            let outcome = s.runtime(&["exec", option]).exits(1);
+            outcome.fails_with(&[option]).prints_nothing();
+        }
+        let [first, last] = ["first", "last"].map(|name| s.dir.join(name));
+        let [first, last] = [&first, &last].map(|path| path.to_str().expect("UTF-8"));
+        let options = [
+            "--cwd",
+            "/tmp",
+            "--pid-file",
+            first,
+            "--cwd",
+            "/mnt",
+            "--pid-file",
+            last,
+        ];
+        container.exec(&options, &["pwd"]).prints("/mnt");
+        assert!(!Path::new(first).exists() && Path::new(last).exists());
+        container.remove();
+    });
+}
+
+/// A console socket that is closed before the terminal arrives ends the command, and its process with it.
+#[test]
+fn a_console_socket_that_closes_early_leaves_no_process() {
+    sandbox::host(|s| {
+        let container = started(s);
+        let before = count(&container);
+        let path = s.dir.join("hasty");
+        let hasty = UnixListener::bind(&path).expect("bind");
+        let closing = thread::spawn(move || drop(hasty.accept().expect("accept")));
+        let socket = path.to_str().expect("UTF-8");
+        container
+            .exec(
+                &["--tty", "--detach", "--console-socket", socket],
+                &["sleep", "900"],
+            )
+            .exits(255)
+            .fails_with(&["--console-socket", "hasty", "pipe"]);
+        closing.join().expect("join");
+        assert!(sandbox::eventually(|| count(&container) == before));
         container.remove();
     });
 }
