@@ -223,10 +223,15 @@ fn devices_come_back_when_the_creation_fails() {
         veth(s, "outer0", "inner0");
         s.tool("ip", &["link", "set", "outer0", "mtu", "1400", "up"]);
         s.tool("ip", &["address", "add", "10.98.0.1/24", "dev", "outer0"]);
-        // Index, name, flags and MTU.
+        s.tool("ip", &["link", "add", "name", "lbr0", "type", "bridge"]);
+        s.tool("ip", &["link", "set", "inner0", "master", "lbr0"]);
+        // Index, name, flags, MTU and bridge.
         let seen = || {
-            let words = |name| link(s, name).split_whitespace().take(5).collect::<String>();
-            ["outer0", "inner0"].map(words)
+            ["outer0", "inner0"].map(|name| {
+                let line = link(s, name);
+                let words: String = line.split_whitespace().take(5).collect();
+                (words, line.contains("master lbr0"))
+            })
         };
         let before = seen();
         let as_before = |case: &str| {

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 // Attributes of links: linux/if_link.h.
 const IFLA_IFNAME: u16 = 3;
+/// The bridge, or another link, that it is a part of.
+const IFLA_MASTER: u16 = 10;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 /// The index in the other namespace. Linux 5.13.
@@ -42,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) is_up: bool,
+    /// The index of the link that it is a part of.
+    pub(crate) master: Option<u32>,
 }
 
 impl Link {
@@ -52,6 +56,7 @@ impl Link {
             index: message.word(4)?,
             name: String::from_utf8_lossy(name).into_owned(),
             is_up: message.word(8)? & IFF_UP != 0,
+            master: message.attribute(IFLA_MASTER).and_then(number),
         })
     }
 
@@ -95,6 +100,12 @@ impl Link {
         route.ask(about(SET_LINK, index, 0, attributes)).map(drop)
     }
 
+    /// Makes the link a part of `master`.
+    pub(crate) fn join(route: &Route, index: u32, master: u32) -> Result<(), Errno> {
+        let master = DefaultNla::new(IFLA_MASTER, master.to_ne_bytes().to_vec());
+        route.ask(about(SET_LINK, index, 0, vec![master])).map(drop)
+    }
+
     /// Brings the link up.
     pub(crate) fn bring_up(route: &Route, index: u32) -> Result<(), Errno> {
         route
@@ -111,6 +122,10 @@ fn about(kind: u16, index: u32, flags: u32, attributes: Vec<DefaultNla>) -> Mess
         fixed: words.into_iter().flat_map(u32::to_ne_bytes).collect(),
         attributes,
     }
+}
+
+fn number(bytes: Vec<u8>) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_ne_bytes)
 }
 
 fn named(name: &str) -> DefaultNla {
@@ -160,7 +175,6 @@ fn is_kept(message: &Message) -> bool {
     let [_family, _prefix, flags, scope, ..] = message.fixed[..] else {
         return false;
     };
-    let all = message.attribute(IFA_FLAGS);
-    let all = all.and_then(|bytes| bytes.try_into().ok().map(u32::from_ne_bytes));
+    let all = message.attribute(IFA_FLAGS).and_then(number);
     scope == RT_SCOPE_UNIVERSE && all.unwrap_or(flags.into()) & IFA_F_PERMANENT != 0
 }

@@ -128,6 +128,7 @@ impl Plan {
                 index,
                 name: device.name.clone(),
                 is_up: true,
+                master: None,
             });
         }
         Ok(moved)
@@ -259,6 +260,9 @@ impl Moved {
             for address in &arrived.addresses {
                 address.add(&self.host, before.index).map_err(&failed)?;
             }
+            if let Some(master) = before.master {
+                Link::join(&self.host, before.index, master).map_err(&failed)?;
+            }
             match before.is_up {
                 true => Link::bring_up(&self.host, before.index).map_err(&failed),
                 false => Ok(()),
@@ -279,6 +283,7 @@ mod tests {
             index,
             name: String::new(),
             is_up: false,
+            master: None,
         };
         let taken = [1, 4, 9].map(link);
         assert_eq!(free_index(&taken, 5), 5);
