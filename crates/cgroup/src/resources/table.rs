@@ -104,9 +104,9 @@ pub(super) const ROWS: &[Row] = &[
         &[], |r, _| one(r.memory.swappiness.map(Value::Number))),
     // Always so since Linux 5.11.
     row(MEMORY, "memory/useHierarchy", File("memory.use_hierarchy"), Elsewhere, is_obsolete,
-        &[], |r, _| one(r.memory.use_hierarchy.filter(|on| *on).map(switch))),
+        &[], |r, _| one(r.memory.use_hierarchy.filter(|on| *on).map(number))),
     row(MEMORY, "memory/disableOOMKiller", File("memory.oom_control"), Ignored, unless_none,
-        &[], |r, v| one(r.memory.disable_oom_killer.filter(|on| *on || v == Version::V1).map(switch))),
+        &[], |r, v| one(r.memory.disable_oom_killer.filter(|on| *on || v == Version::V1).map(number))),
 
     row(CPU, "cpu/idle", File("cpu.idle"), File("cpu.idle"), fails,
         &[("CPUWeight", 252)], |r, v| one(Value::amount(r.cpu.idle, v))),
@@ -132,15 +132,17 @@ pub(super) const ROWS: &[Row] = &[
     // 0 becomes the smallest possible limit, since a container has at least one process.
     row(PIDS, "pids/limit", File("pids.max"), File("pids.max"), unless_none,
         &[("TasksMax", 227)],
-        |r, _| one(Value::amount(r.pids_limit.map(|limit| if limit == 0 { 1 } else { limit }), Version::V2))),
+        |r, _| one(Value::amount(r.pids_limit.map(at_least_one), Version::V2))),
 
     row(BLOCK, "blockIO/weight",
-        Either("blkio.weight", "blkio.bfq.weight", Value::clone), Either("io.bfq.weight", "io.weight", for_io), fails,
-        &[("IOWeight", 230)], |r, _| one(r.block_io.weight.map(|weight| Value::Number(weight.into())))),
+        Either("blkio.weight", "blkio.bfq.weight", Value::clone),
+        Either("io.bfq.weight", "io.weight", for_io), fails,
+        &[("IOWeight", 230)], |r, _| one(r.block_io.weight.map(number))),
     row(BLOCK, "blockIO/leafWeight", File("blkio.leaf_weight"), Refused, fails,
-        &[], |r, _| one(r.block_io.leaf_weight.map(|weight| Value::Number(weight.into())))),
+        &[], |r, _| one(r.block_io.leaf_weight.map(number))),
     row(BLOCK, "blockIO/weightDevice",
-        Either("blkio.weight_device", "blkio.bfq.weight_device", Value::clone), Either("io.bfq.weight", "io.weight", for_io), fails,
+        Either("blkio.weight_device", "blkio.bfq.weight_device", Value::clone),
+        Either("io.bfq.weight", "io.weight", for_io), fails,
         &[("IODeviceWeight", 230)], |r, _| weights(r, "weight", |device| device.weight)),
     row(BLOCK, "blockIO/weightDevice", File("blkio.leaf_weight_device"), Refused, fails,
         &[], |r, _| weights(r, "leafWeight", |device| device.leaf_weight)),
@@ -160,11 +162,12 @@ pub(super) const ROWS: &[Row] = &[
     row(HUGETLB, "hugepageLimits", File("hugetlb.{}.limit_in_bytes"), File("hugetlb.{}.max"), fails,
         &[], |r, _| huge_pages(r)),
     // Reservations exist since Linux 5.7, and not in every kernel configuration.
-    row(HUGETLB, "hugepageLimits", File("hugetlb.{}.rsvd.limit_in_bytes"), File("hugetlb.{}.rsvd.max"), is_fine,
+    row(HUGETLB, "hugepageLimits",
+        File("hugetlb.{}.rsvd.limit_in_bytes"), File("hugetlb.{}.rsvd.max"), is_fine,
         &[], |r, _| huge_pages(r)),
 
     row(("net_cls", "net_cls"), "network/classID", File("net_cls.classid"), Ignored, fails,
-        &[], |r, _| one(r.network.class_id.map(|id| Value::Number(id.into())))),
+        &[], |r, _| one(r.network.class_id.map(number))),
     row(("net_prio", "net_prio"), "network/priorities", File("net_prio.ifpriomap"), Ignored, fails,
         &[], |r, _| priorities(r)),
     row(("rdma", "rdma"), "rdma", File("rdma.max"), File("rdma.max"), fails,
@@ -238,8 +241,15 @@ fn one(value: Option<Value>) -> Vec<Item> {
     found.into_iter().collect()
 }
 
-fn switch(on: bool) -> Value {
-    Value::Number(on.into())
+fn number(value: impl Into<u64>) -> Value {
+    Value::Number(value.into())
+}
+
+fn at_least_one(limit: i64) -> i64 {
+    match limit {
+        0 => 1,
+        limit => limit,
+    }
 }
 
 /// Swap alone: v2 limits memory and swap separately.
