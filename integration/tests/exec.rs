@@ -676,6 +676,54 @@ fn a_command_that_waits_for_resume_can_be_cancelled() {
     });
 }
 
+/// The process that makes the further one in the container's PID namespace may be stopped or frozen before it ends: a signal to
+/// the command still cancels it.
+#[test]
+fn a_command_whose_relay_does_not_end_can_be_cancelled() {
+    sandbox::host(|s| {
+        if s.is_control("how locule enters a PID namespace") {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let log = s.dir.join("exec.log");
+        let mut command = Command::new("strace");
+        command.args([
+            "--follow-forks",
+            "--output",
+            "/dev/null",
+            "--trace=exit_group",
+        ]);
+        command.arg("--inject=exit_group:delay_enter=60000000");
+        command.arg(&s.subject.program).arg("--log").arg(&log);
+        command.args(container.exec_command(&[], &["true"]).get_args());
+        let running = s.spawn(command, None);
+        let children = |pid: u32| -> Vec<u32> {
+            let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            let list = list.unwrap_or_default();
+            list.split_whitespace()
+                .map(|pid| pid.parse().expect("a pid"))
+                .collect()
+        };
+        let runtime = || children(running.pid()).first().copied();
+        assert!(sandbox::eventually(
+            || runtime().is_some_and(|pid| children(pid).len() > 1)
+        ));
+        thread::sleep(Duration::from_millis(100));
+        let send = |name: &str, pid: u32| {
+            let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+            assert!(sent.expect("kill").success());
+        };
+        send("-TERM", runtime().expect("the runtime"));
+        let told =
+            || fs::read_to_string(&log).is_ok_and(|log| log.contains("interrupted by signal 15"));
+        assert!(sandbox::eventually(told));
+        // Its own end is delayed too.
+        send("-KILL", running.pid());
+        running.wait();
+        container.remove();
+    });
+}
+
 /// A container that dies while commands come in: each of them ends, with an error or with the signal.
 #[test]
 fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {

@@ -422,7 +422,7 @@ fn undo_group(group: &cgroup::Group, error: Error) -> Error {
 
 /// Kills init and waits until it has ended. A killed process in a frozen group of cgroup v1 ends
 /// when the group is thawed, so the wait has a limit.
-fn kill(child: &Child) {
+pub(crate) fn kill(child: &Child) {
     let pidfd = child.pidfd.as_fd();
     let _gone_already = clone::pidfd_send_signal(pidfd, process::SIGKILL);
     let _ended = poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], DEATH);

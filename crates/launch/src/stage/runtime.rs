@@ -1,7 +1,7 @@
 //! The runtime's side of a creation: it answers the requests of init until init is ready.
 
 use crate::Error;
-use crate::create::process_limit;
+use crate::create::{kill, process_limit};
 use crate::describe;
 use crate::failure::Place;
 use crate::hooks::{Cause, State, Surroundings};
@@ -224,8 +224,25 @@ impl Stage<'_> {
         // its number.
         let pidfd = clone::pidfd_open(pid).map_err(|errno| Error::Link { errno })?;
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
-        clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::Yes)
-            .map_err(|errno| Error::Link { errno })?;
+        // It ends at once, unless it is stopped, or frozen with its cgroup.
+        let failed = |errno| Error::Link { errno };
+        while clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::No)
+            .map_err(failed)?
+            .is_none()
+        {
+            let mut fds = [
+                PollFd::new(self.interrupts.as_fd(), PollFlags::POLLIN),
+                PollFd::new(relay.pidfd.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+            if let Ok(Some(signal)) = self.interrupts.next() {
+                kill(&relay);
+                return Err(Error::Interrupted { signal });
+            }
+        }
         Ok(())
     }
 
