@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::bundle::Bundle;
 use crate::leak;
-use crate::subject::Subject;
+use crate::subject::{self, Subject};
 
 /// Uid and gid of the ordinary user of [`user`] tests. Known only to the sandbox's own
 /// `/etc/passwd`.
@@ -245,7 +245,8 @@ fn outside(environment: Environment, chapter: &str, test: &str) {
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command
         .env("LOCULE_SANDBOX", &token)
-        .env("LOCULE_RUNTIME", &subject.program);
+        .env("LOCULE_RUNTIME", &subject.program)
+        .env(subject::VERSION, &subject.version);
     let exe = env::current_exe().expect("own path");
     if ![&exe, &subject.program]
         .iter()

@@ -127,16 +127,15 @@ impl Scope<'_> {
 
     /// A file of its group.
     pub fn file(&self, name: &str) -> String {
-        let path = format!("{MOUNT}{}/{name}", self.path());
-        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        text.trim_end().to_owned()
+        read(&self.path(), name)
     }
 
     /// Requires files of the group to have these values.
     #[track_caller]
     pub fn has(&self, files: &[(&str, &str)]) {
+        let group = self.path();
         for (file, value) in files {
-            assert_eq!(self.file(file), *value, "{file}");
+            assert_eq!(read(&group, file), *value, "{file}");
         }
     }
 
@@ -155,6 +154,12 @@ impl Scope<'_> {
         self.command(&["delete", "--force"]).ok();
         is_gone(self.s, &self.unit);
     }
+}
+
+fn read(group: &str, name: &str) -> String {
+    let path = format!("{MOUNT}{group}/{name}");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    text.trim_end().to_owned()
 }
 
 /// Requires that the unit and its group do not exist any more.

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+/// The variable by which a sandbox is told the version.
+pub const VERSION: &str = "LOCULE_SUBJECT_VERSION";
+
 /// A program with the command line of an OCI runtime.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -20,7 +23,7 @@ pub struct Subject {
 
 impl Subject {
     /// The runtime that the environment names, else the workspace's own. It is built and asked for
-    /// its version once per process.
+    /// its version once per test program: a sandbox is told.
     pub fn get() -> &'static Subject {
         static SUBJECT: OnceLock<Subject> = OnceLock::new();
         SUBJECT.get_or_init(|| {
@@ -28,10 +31,7 @@ impl Subject {
                 Some(name) => find(Path::new(&name)),
                 None => build(),
             };
-            let output = Command::new(&program).arg("--version").output();
-            let output = output.unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-            let text = String::from_utf8_lossy(&output.stdout);
-            let version = text.lines().next().unwrap_or_default().to_owned();
+            let version = env::var(VERSION).unwrap_or_else(|_| version(&program));
             Subject { program, version }
         })
     }
@@ -40,6 +40,13 @@ impl Subject {
     pub fn is_locule(&self) -> bool {
         self.version.starts_with("locule ")
     }
+}
+
+fn version(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn find(name: &Path) -> PathBuf {
