@@ -1,7 +1,9 @@
 //! `mounts`: mounts that are added to a running container, and removed.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use integration::canary::Canary;
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
@@ -280,6 +282,14 @@ fn bad_lists_are_refused_as_a_whole() {
                 &["/mounts/1", "not a directory"],
             ),
             (
+                with(bind(Path::new("/proc"), "/proc", &["rbind"])),
+                &["/mounts/1/destination", "/proc/", "masked"],
+            ),
+            (
+                with(bind(Path::new("/sys"), "/sys", &["rbind"])),
+                &["/mounts/1/destination", "/sys/firmware", "masked"],
+            ),
+            (
                 with(bind(&s.dir, "/home", &["remount"])),
                 &["/mounts/1/options", "cannot be changed"],
             ),
@@ -309,6 +319,34 @@ fn bad_lists_are_refused_as_a_whole() {
                 .fails_with(words);
             assert_eq!(table(&container), before, "{list}");
         }
+        container.remove();
+    });
+}
+
+/// A command that is killed before it has recorded its mounts leaves none.
+#[test]
+fn a_killed_command_leaves_no_mount() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let before = table(&container);
+        let list = json!([
+            bind(&volume(s, "data"), "/mnt", &[]),
+            bind(&volume(s, "more"), "/home", &[])
+        ]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        let command = s.command();
+        let mut strace = Command::new("strace");
+        strace.current_dir(&s.dir).args(["-o", "/dev/null", "-e"]);
+        strace.arg("inject=rename,renameat,renameat2:signal=KILL");
+        strace.arg(command.get_program()).args(command.get_args());
+        strace.args(["mounts", "add", &container.id, "mounts.json"]);
+        let status = s.finish(strace, None).status;
+        assert_eq!(status.signal(), Some(9), "{status}");
+        assert!(sandbox::eventually(|| table(&container) == before));
+        s.runtime(&["mounts", "list", &container.id]).prints("[]");
         container.remove();
     });
 }

@@ -2,7 +2,8 @@
 //!
 //! The runtime opens the sources. A process of its own enters the namespaces of the container,
 //! attaches or detaches the mounts and reports their numbers; the runtime never leaves its own
-//! namespaces. That process does not enter the PID namespace, so no process there sees it.
+//! namespaces. That process does not enter the PID namespace, so no process there sees it. Mounts
+//! stay only if the runtime says that it has recorded them: if it is killed, they are undone.
 
 use crate::exec::Target;
 use crate::{Error, tree};
@@ -25,6 +26,9 @@ const PLACE: u8 = 1;
 const ENTER: u8 = 2;
 /// The errno of a removal, and which mount it was.
 const REMOVAL: u8 = 3;
+
+/// All mounts are made, and the process waits for one byte.
+const DONE: u8 = 4;
 
 /// What ended the work of the process.
 enum Failure {
@@ -51,26 +55,45 @@ pub fn lower(container: &Container) -> Result<Plan, Error> {
     tree::lower_added(container, &caller)
 }
 
-/// Opens the sources of `plan` and makes its mounts in the container. Returns what it has made.
+/// Opens the sources of `plan`, makes its mounts in the container, and calls `record` with them. If
+/// that fails, or this process is killed meanwhile, the mounts are removed again. Returns the answer
+/// of `record`.
 ///
 /// # Errors
 /// A source that cannot be opened; a mount that cannot be made. Nothing is left then.
-pub fn add(plan: &Plan, target: Target<'_>, running: &Running) -> Result<Vec<Added>, Error> {
+pub fn add<E>(
+    plan: &Plan,
+    target: Target<'_>,
+    running: &Running,
+    record: impl FnOnce(Vec<Added>) -> Result<(), E>,
+) -> Result<Result<(), E>, Error> {
     let mut handles = plan.open()?;
-    let numbers = in_container(plan, |link| {
+    let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, Some((plan, &mut handles)))?;
         let root = root_of_this_process().map_err(Failure::Enter)?;
         for number in plan.add(&mut handles, &root, &own)? {
             tell(link, NUMBER, number.to_ne_bytes());
         }
+        tell(link, DONE, [0; 8]);
+        let is_recorded = matches!(socket::receive(link, &mut [0]), Ok(1..));
+        if !is_recorded {
+            plan.undo_added(&handles, &own);
+        }
         Ok(())
-    })?;
-    let made = plan.destinations().zip(numbers);
-    let made = made.map(|(destination, id)| Added {
-        destination: destination.clone(),
-        id,
-    });
-    Ok(made.collect())
+    };
+    let mut answer = Ok(());
+    let settle = |numbers: Vec<u64>| {
+        let made = plan.destinations().zip(numbers);
+        let made = made.map(|(destination, id)| Added {
+            destination: destination.clone(),
+            id,
+        });
+        answer = record(made.collect());
+        answer.is_ok()
+    };
+    let failed = |errno| Error::Link { errno };
+    run(work, settle, |place| Some(plan.describe(place)), failed)?;
+    Ok(answer)
 }
 
 /// Unmounts a mount that [`add`] has made.
@@ -87,23 +110,17 @@ pub fn remove(mount: &Added, target: Target<'_>, running: &Running) -> Result<()
         destination: mount.destination.clone(),
         errno,
     };
-    run(work, |_place| None, failed).map(|_numbers| ())
+    run(work, |_numbers| false, |_place| None, failed)
 }
 
-fn in_container(
-    plan: &Plan,
-    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
-) -> Result<Vec<u64>, Error> {
-    let failed = |errno| Error::Link { errno };
-    run(work, |place| Some(plan.describe(place)), failed)
-}
-
-/// Does `work` in a process of its own, and collects the numbers that it reports.
+/// Does `work` in a process of its own. `settle` gets the numbers of its mounts, and says whether
+/// they stay.
 fn run(
     work: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
+    settle: impl FnOnce(Vec<u64>) -> bool,
     describe: impl Fn(&Place) -> Option<String>,
     removal: impl Fn(Errno) -> Error,
-) -> Result<Vec<u64>, Error> {
+) -> Result<(), Error> {
     let broken = |errno| Error::Link { errno };
     let proof = SingleThread::prove().ok_or(Error::Threads)?;
     let (ours, theirs) = socket::pair().map_err(broken)?;
@@ -126,7 +143,7 @@ fn run(
     let answer = loop {
         let mut frame = [0; FRAME];
         match socket::receive(ours.as_fd(), &mut frame) {
-            Ok(0) => break Ok(numbers),
+            Ok(0) => break Ok(()),
             Ok(FRAME) => {}
             Ok(_odd) => break Err(broken(Errno::EBADMSG)),
             Err(errno) => break Err(broken(errno)),
@@ -136,6 +153,12 @@ fn run(
         let errno = Errno::from_raw(i32::try_from(value).unwrap_or(0));
         match kind {
             NUMBER => numbers.push(value),
+            DONE => {
+                break match settle(numbers) {
+                    true => socket::send(ours.as_fd(), &[1]).map_err(broken),
+                    false => Ok(()),
+                };
+            }
             ENTER => {
                 let what = "join its namespaces";
                 break Err(Error::Enter { what, errno });
@@ -150,6 +173,8 @@ fn run(
             }
         }
     };
+    // The process sees that there is no word for it.
+    drop(ours);
     clone::wait(clone::Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(broken)?;
     answer
 }

@@ -21,6 +21,7 @@ use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::fchdir;
+use spec::container::{Container, NamespaceKind, clean};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -46,11 +47,13 @@ impl Plan {
     /// Makes the plan for the mounts of `request.container`, and for nothing else.
     ///
     /// # Errors
-    /// The first property that is not possible; a mount that is neither a bind mount nor a tmpfs.
+    /// The first property that is not possible; a mount that is neither a bind mount nor a tmpfs,
+    /// or that is above a masked or read-only path.
     pub fn lower_added(request: &Request<'_>) -> Result<Self, Error> {
         let elements = elements(request.container)?;
         let mut context = MountContext::new(request, &elements);
         for element in &elements {
+            hides_no_mask(element, request.container)?;
             let before = context.steps().len();
             context.lower(element)?;
             for step in &mut context.steps()[before..] {
@@ -58,7 +61,7 @@ impl Plan {
                 step.keep = Keep::Yes;
             }
         }
-        let user = request.container.namespaces[spec::container::NamespaceKind::User].is_own();
+        let user = request.container.namespaces[NamespaceKind::User].is_own();
         let opener = match (request.host.privileged, user) {
             (false, _) => Opener::Init,
             (true, true) => Opener::Staged,
@@ -157,13 +160,18 @@ impl Plan {
             Ok(numbers) => return Ok(numbers),
             Err(place) => place,
         };
+        self.undo_added(handles, own);
+        Err(failure)
+    }
+
+    /// Unmounts what [`Plan::add`] has made. This process is where that was.
+    pub fn undo_added(&self, handles: &Handles, own: &Descriptors) {
         for index in (0..self.steps.len()).rev() {
             if let Some(mount) = handles.placed(index) {
                 // One that was not attached yet is gone with its descriptor.
                 let _detached = own.detach(mount);
             }
         }
-        Err(failure)
     }
 
     fn add_one(
@@ -182,6 +190,22 @@ impl Plan {
         }
         own.number(placed).map_err(Fault::of(Call::Stat))
     }
+}
+
+/// A mount above a masked or read-only path would hide the mask: a procfs on /proc shows all files
+/// again.
+fn hides_no_mask(element: &Element<'_>, container: &Container) -> Result<(), Diagnostic> {
+    let mut sealed = container
+        .masked_paths
+        .iter()
+        .chain(&container.readonly_paths);
+    let below = sealed.find(|path| clean(path).starts_with(&element.destination));
+    let Some(below) = below else {
+        return Ok(());
+    };
+    let shown = &element.mount.destination;
+    let message = format!("a mount on {shown:?} would hide that {below:?} is masked or read-only");
+    Err(element.problem(Code::Conflict, "destination", message))
 }
 
 /// What can be removed again: a bind mount or a tmpfs.

@@ -3,12 +3,14 @@
 //! The record has what was added, so that nothing else is removed: not a mount of the
 //! configuration, and not one that the container has made.
 
+use super::create::INTERRUPTS;
 use super::{Env, kept_container};
 use crate::args;
 use crate::error::{Error, print};
 use crate::process::Process;
 use crate::state::{Access, AddedMount, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, Refusal, observe, permit};
+use kernel::signal::SignalFd;
 use launch::added;
 use launch::exec::Target;
 use namespace::{Kind, Running};
@@ -34,6 +36,8 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
         .file()
         .ok_or_else(|| wrong("FILE", "", "a file with a list of mounts"))?;
     let id = ContainerId::new(args.id())?;
+    // A signal for the whole group would also end the process that undoes the mounts.
+    let _interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
     let mut place = Place::find(entry)?;
     let (mounts, warnings) = spec::load::load_mounts(file, &place.record.bundle)?;
@@ -99,22 +103,20 @@ impl Place {
         for line in plan.to_string().lines() {
             tracing::debug!("{line}");
         }
-        let made = added::add(&plan, self.target(), &self.running)?;
-        let noted = made.iter().map(|mount| AddedMount {
-            destination: mount.destination.clone(),
-            id: mount.id,
-        });
-        self.record.added_mounts.extend(noted);
-        if let Err(error) = self.entry.save(&self.record) {
-            // What is not recorded could not be removed later.
-            for mount in made.iter().rev() {
-                if let Err(left) = added::remove(mount, self.target(), &self.running) {
-                    tracing::error!("{left}");
-                }
-            }
-            return Err(error.into());
-        }
-        Ok(())
+        let target = Target {
+            pid: self.first.pid(),
+            pidfd: self.first.pidfd(),
+        };
+        let (entry, record) = (&self.entry, &mut self.record);
+        let saved = added::add(&plan, target, &self.running, |made| {
+            let made = made.into_iter().map(|mount| AddedMount {
+                destination: mount.destination,
+                id: mount.id,
+            });
+            record.added_mounts.extend(made);
+            entry.save(record)
+        })?;
+        Ok(saved?)
     }
 
     fn remove(&mut self, mounts: Vec<Mount>) -> Result<(), Error> {
