@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use integration::{leak, sandbox};
+use integration::{Bundle, leak, sandbox};
 use serde_json::json;
 
 /// Row S37: "readonly (bool, OPTIONAL) If true then the root filesystem MUST be read-only inside the container".
@@ -109,6 +109,23 @@ fn the_root_can_be_moved_instead_of_pivoted() {
         bundle.shell("test -e /run/sandbox || echo alone; ls /proc/1/root/bin/busybox");
         s.run_with(&bundle, &["--no-pivot"])
             .prints("alone\n/proc/1/root/bin/busybox");
+    });
+}
+
+/// --no-pivot hides procfs mounts of the host, but none that is within the root, whatever its name.
+#[test]
+fn a_procfs_within_the_root_stays_without_pivot() {
+    sandbox::host(|s| {
+        for name in ["plain", "with space"] {
+            let mut bundle = Bundle::make(s, s.dir.join(name));
+            let point = bundle.root().join("inner");
+            fs::create_dir_all(&point).expect("inner");
+            let place = point.to_str().expect("UTF-8");
+            s.tool("mount", &["-t", "proc", "proc", place]);
+            bundle.shell("test -e /inner/self/status && echo there");
+            s.run_with(&bundle, &["--no-pivot"]).prints("there");
+            s.tool("umount", &[place]);
+        }
     });
 }
 

@@ -13,12 +13,13 @@
 use crate::device::DEFAULT_NODES;
 use crate::host_mounts::number_of;
 use crate::lower::errno_of;
+use crate::mount_table::Line;
 use crate::options;
 use crate::root::RootFd;
 use kernel::Errno;
 use kernel::errno::words;
 use kernel::fs::FileKind;
-use kernel::mount::{Depth, unescape};
+use kernel::mount::Depth;
 use kernel::path::OpenFlags;
 use spec::Container;
 use spec::container::{Mount, NamespaceKind};
@@ -65,9 +66,9 @@ pub enum ExternalError {
     },
 }
 
-/// A line of /proc/PID/mountinfo.
+/// A mount of the container.
 #[derive(Debug)]
-struct Line {
+struct Mounted {
     point: PathBuf,
     kind: String,
 }
@@ -75,7 +76,7 @@ struct Line {
 /// The mounts of one container, and their names.
 struct Names {
     root: RootFd,
-    table: BTreeMap<u64, Line>,
+    table: BTreeMap<u64, Mounted>,
     named: BTreeMap<u64, String>,
 }
 
@@ -121,11 +122,15 @@ impl Names {
         };
         let text = fs::read(&path).map_err(|error| failed(&path, errno_of(&error)))?;
         let text = String::from_utf8_lossy(&text);
+        let table = text.lines().filter_map(Line::parse).map(|line| {
+            let (point, kind) = (line.point, line.kind.to_owned());
+            (line.id, Mounted { point, kind })
+        });
         let root = PathBuf::from(format!("/proc/{pid}/root"));
         let fd = File::open(&root).map_err(|error| failed(&root, errno_of(&error)))?;
         Ok(Self {
             root: RootFd::new(fd.into()),
-            table: text.lines().filter_map(line).collect(),
+            table: table.collect(),
             named: BTreeMap::new(),
         })
     }
@@ -180,7 +185,7 @@ impl Names {
         let Some(id) = number_of(found.as_fd()) else {
             return Ok(());
         };
-        let is_cover = |line: &Line| matches!(&*line.kind, "tmpfs" | "devtmpfs");
+        let is_cover = |line: &Mounted| matches!(&*line.kind, "tmpfs" | "devtmpfs");
         if self.table.get(&id).is_some_and(is_cover) && !self.named.contains_key(&id) {
             self.named.insert(id, mask_name(index, shown.is_dir()));
         }
@@ -190,7 +195,7 @@ impl Names {
     /// Nodes that could not be made, so the host's are bound.
     fn devices(&mut self, container: &Container) {
         for path in device_paths(container) {
-            let point = |(id, line): (&u64, &Line)| (line.point == path).then_some(*id);
+            let point = |(id, line): (&u64, &Mounted)| (line.point == path).then_some(*id);
             if let Some(id) = self.table.iter().find_map(point) {
                 self.named.entry(id).or_insert_with(|| device_name(&path));
             }
@@ -211,16 +216,6 @@ impl Names {
         let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
         Ok(self.root.open(&path, OpenFlags::PATH)?.into())
     }
-}
-
-/// The number of a mount, its point, and the kind of its file system.
-fn line(text: &str) -> Option<(u64, Line)> {
-    let (before, after) = text.split_once(" - ")?;
-    let mut fields = before.split(' ');
-    let id = fields.next()?.parse().ok()?;
-    let point = std::ffi::OsStr::from_bytes(&unescape(fields.nth(3)?)).into();
-    let kind = after.split(' ').next()?.to_owned();
-    Some((id, Line { point, kind }))
 }
 
 fn is_bind(mount: &Mount) -> bool {

@@ -8,13 +8,14 @@
 use crate::base;
 use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
+use crate::mount_table::Line;
 use crate::pivot::{Pivot, Way, identity};
 use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
 use kernel::fs::{FileKind, NodeKind, mknod_at, stat};
-use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr, unescape};
+use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno};
 use nix::fcntl::AtFlags;
@@ -449,11 +450,9 @@ fn exposed(root: &Path) -> Vec<CString> {
     let mut found: Vec<CString> = table
         .lines()
         .filter_map(|line| {
-            let (fields, rest) = line.split_once(" - ")?;
-            let kind = rest.split(' ').next()?;
-            let point = fields.split(' ').nth(4)?;
-            let wanted = matches!(kind, "proc" | "sysfs") && !Path::new(point).starts_with(root);
-            wanted.then(|| CString::new(unescape(point)).ok())?
+            let Line { point, kind, .. } = Line::parse(line)?;
+            let wanted = matches!(kind, "proc" | "sysfs") && !point.starts_with(root);
+            wanted.then(|| CString::new(point.into_os_string().into_vec()).ok())?
         })
         .collect();
     found.reverse();

@@ -10,13 +10,14 @@
 )]
 
 use crate::lower::errno_of;
+use crate::mount_table::Line;
 use kernel::Errno;
-use kernel::mount::{detach, unescape};
+use kernel::mount::detach;
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The number of a mount, as in mountinfo, and its mount point.
@@ -30,9 +31,7 @@ pub fn mounts_below(root: &Path) -> Result<Vec<HostMount>, Errno> {
     let root = fs::canonicalize(root).map_err(|error| errno_of(&error))?;
     let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;
     let mount = |line: &str| {
-        let mut fields = line.split(' ');
-        let id = fields.next()?.parse().ok()?;
-        let point = PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)));
+        let Line { id, point, .. } = Line::parse(line)?;
         (point != root && point.starts_with(&root)).then_some((id, point))
     };
     Ok(table.lines().filter_map(mount).collect())

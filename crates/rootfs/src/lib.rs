@@ -29,6 +29,7 @@ mod lower; // Container -> Plan
 mod lower_mount; // one element of mounts -> steps
 mod mask; // masked and read-only paths
 mod mount; // one lowered mount and its apply
+mod mount_table; // lines of mountinfo
 mod options; // the table of mount options
 mod path; // destinations as text
 mod pivot; // the way of the root
