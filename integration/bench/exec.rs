@@ -1,4 +1,5 @@
-//! `exec` of a program that ends at once, in a container that waits: how long it takes, and what it costs all processes.
+//! `exec` of a program that ends at once, in a container that waits: how long it takes, and what it
+//! costs all processes.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +9,8 @@ use crate::measure::{Costs, timed};
 use crate::subject::Subject;
 use crate::table::Row;
 
-/// The costs of an `exec` of /bin/true. `floor` is the program of exec.c: it enters the container of the first runtime.
+/// The costs of an `exec` of /bin/true. `floor` is the program of exec.c: it enters the container
+/// of the first runtime.
 pub(crate) fn rows(subjects: &[Subject], long: &Path, floor: &Path, count: usize) -> Vec<Row> {
     let containers: Vec<_> = subjects
         .iter()

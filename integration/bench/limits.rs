@@ -1,4 +1,5 @@
-//! Runs with limits of memory, cpu and pids and an engine's device rules, and the smallest memory limit that works.
+//! Runs with limits of memory, cpu and pids and an engine's device rules, and the smallest memory
+//! limit that works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ const LARGEST: u32 = 64 << 10;
 /// How often a limit has to work.
 const TRIES: usize = 5;
 
-/// What `floor --limits` writes, too; the device rule is that of Podman and containerd's template, to which every runtime adds the
-/// default devices.
+/// What `floor --limits` writes, too; the device rule is that of Podman and containerd's template,
+/// to which every runtime adds the default devices.
 fn limit(config: &mut Value) {
     config["linux"]["resources"] = json!({
         "devices": [{ "allow": false, "access": "rwm" }],

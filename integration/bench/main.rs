@@ -1,7 +1,9 @@
-//! Benchmarks: locule beside the floor, crun and runc, alternating in one run, medians and ratios as a markdown table.
+//! Benchmarks: locule beside the floor, crun and runc, alternating in one run, medians and ratios
+//! as a markdown table.
 //!
-//! `bench --locule PATH [--count N] [--runtime NAME=PATH]...`. Runs itself again in two private mount namespaces: where cgroup v2 is all there is,
-//! and where cgroup v1 is, for the limits. Keeps every file in /dev/shm. `LOCULE_BENCH_RUNTIMES=NAME=PATH,...` adds runtimes as `--runtime` does.
+//! `bench --locule PATH [--count N] [--runtime NAME=PATH]...`. Runs itself again in two private
+//! mount namespaces: where cgroup v2 is all there is, and where cgroup v1 is, for the limits. Keeps
+//! every file in /dev/shm. `LOCULE_BENCH_RUNTIMES=NAME=PATH,...` adds runtimes as `--runtime` does.
 
 mod exec;
 mod filter;
@@ -36,8 +38,8 @@ struct Options {
     runtimes: Vec<(String, PathBuf)>,
 }
 
-/// What the second start sees of control groups, and measures there. `/run` is its own: the base of mount namespaces is
-/// pinned there.
+/// What the second start sees of control groups, and measures there. `/run` is its own: the base of
+/// mount namespaces is pinned there.
 const INSIDE: &str = "LOCULE_BENCH_INSIDE";
 
 /// Version 2 alone, as far as the machine has it.
@@ -202,7 +204,8 @@ fn make_bundle(options: &Options, path: &Path, applet: &str, change: &dyn Fn(&mu
         serde_json::from_slice(&fs::read(&file).expect("config")).expect("JSON");
     config["ociVersion"] = json!("1.0.2"); // crun 1.8.1 takes nothing above 1.0.x
     config["process"]["terminal"] = json!(false);
-    // Device rules cost crun a limit that root may lack here, and the floor does not have them either.
+    // Device rules cost crun a limit that root may lack here, and the floor does not have them
+    // either.
     config["linux"]
         .as_object_mut()
         .expect("linux")
@@ -267,8 +270,8 @@ fn runs(names: [&'static str; 3], subjects: &[Subject], bundle: &Path, count: us
     Costs::rows(&all, names)
 }
 
-/// What an engine does with a container that works until it is stopped: create, start and delete --force. This process adopts the container's
-/// first process, whose own costs count too.
+/// What an engine does with a container that works until it is stopped: create, start and delete
+/// --force. This process adopts the container's first process, whose own costs count too.
 fn lives(subjects: &[Subject], long: &Path, count: usize) -> Vec<Row> {
     set_child_subreaper(true).expect("prctl");
     let mut all = vec![Costs::default(); subjects.len()];

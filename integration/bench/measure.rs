@@ -10,7 +10,8 @@ use nix::sys::time::TimeVal;
 
 use crate::table::Row;
 
-/// Runs a command to its end with no input and no output and returns how long it took. Panics when it fails: a failed run is no sample.
+/// Runs a command to its end with no input and no output and returns how long it took. Panics when
+/// it fails: a failed run is no sample.
 pub(crate) fn timed(command: &mut Command) -> Duration {
     to_the_end(command.stdin(Stdio::null()).stdout(Stdio::null()))
 }
@@ -44,7 +45,8 @@ fn middle(samples: impl Iterator<Item = f64>) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// What some work costs, in samples: wall time, and the processor time and page faults of all processes that were waited for.
+/// What some work costs, in samples: wall time, and the processor time and page faults of all
+/// processes that were waited for.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Costs {
     wall: Vec<Duration>,

@@ -1,4 +1,5 @@
-//! The programs that are compared: the floor and the runtimes, each with its state directory in memory.
+//! The programs that are compared: the floor and the runtimes, each with its state directory in
+//! memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};

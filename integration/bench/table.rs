@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// One line: what, unit, and a value for each subject, NaN where it has none. A unit of `x` is a ratio already; a number has no unit.
+/// One line: what, unit, and a value for each subject, NaN where it has none. A unit of `x` is a
+/// ratio already; a number has no unit.
 pub(crate) type Row = (&'static str, &'static str, Vec<f64>);
 
 /// Value and, in brackets, its ratio to the first one of the line.

@@ -1,8 +1,10 @@
-//! Attacks of a hostile image, configuration or neighbour: each CVE that create and run can have, by name.
+//! Attacks of a hostile image, configuration or neighbour: each CVE that create and run can have,
+//! by name.
 //!
-//! docs/security.md lists CVE, design rule and test. Every test here points the attack at a canary tree in its own sandbox and allows two
-//! verdicts: refused with an error, or started and safe. Those for which runc 1.1.5 is no control were seen to fail with it
-//! (`LOCULE_UNSKIPPED=1 LOCULE_RUNTIME=runc`).
+//! docs/security.md lists CVE, design rule and test. Every test here points the attack at a canary
+//! tree in its own sandbox and allows two verdicts: refused with an error, or started and safe.
+//! Those for which runc 1.1.5 is no control were seen to fail with it (`LOCULE_UNSKIPPED=1
+//! LOCULE_RUNTIME=runc`).
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
@@ -60,8 +62,8 @@ fn links(bundle: &Bundle, to: &Path) -> Vec<std::path::PathBuf> {
     ]
 }
 
-/// CVE-2019-5736: the runtime's own file is out of reach of a container that executes it, opens it through /proc and writes when
-/// it is no longer executed.
+/// CVE-2019-5736: the runtime's own file is out of reach of a container that executes it, opens it
+/// through /proc and writes when it is no longer executed.
 #[test]
 fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
     sandbox::host(|s| {
@@ -127,7 +129,8 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
     });
 }
 
-/// CVE-2019-5736: the runtime has left its own file before its C library, its arguments and its configuration are looked at.
+/// CVE-2019-5736: the runtime has left its own file before its C library, its arguments and its
+/// configuration are looked at.
 #[test]
 fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
     sandbox::host(|s| {
@@ -168,7 +171,8 @@ fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
     });
 }
 
-/// CVE-2019-5736: it is the command that counts, not how its line looks. Here what ends the options elsewhere is the value of one.
+/// CVE-2019-5736: it is the command that counts, not how its line looks. Here what ends the options
+/// elsewhere is the value of one.
 #[test]
 fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
     sandbox::host(|s| {
@@ -192,8 +196,8 @@ fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
     });
 }
 
-/// CVE-2019-5736: a mount that is read-only now, as /usr of some hosts, is not taken for a clone, also if systemd or a shell has executed the
-/// program by a descriptor.
+/// CVE-2019-5736: a mount that is read-only now, as /usr of some hosts, is not taken for a clone,
+/// also if systemd or a shell has executed the program by a descriptor.
 #[test]
 fn cve_2019_5736_a_read_only_mount_of_the_host_is_no_clone() {
     sandbox::host(|s| {
@@ -219,7 +223,8 @@ fn cve_2019_5736_a_read_only_mount_of_the_host_is_no_clone() {
     });
 }
 
-/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are links.
+/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are
+/// links.
 #[test]
 fn cve_2019_19921_proc_and_sys_are_no_links() {
     sandbox::host(|s| {
@@ -263,7 +268,8 @@ fn cve_2023_27561_other_spellings_of_proc_are_no_way_around() {
     });
 }
 
-/// CVE-2019-16884, CVE-2025-52881: nothing but a procfs may cover /proc, and nothing may stand in for the files that the runtime writes.
+/// CVE-2019-16884, CVE-2025-52881: nothing but a procfs may cover /proc, and nothing may stand in
+/// for the files that the runtime writes.
 #[test]
 fn cve_2019_16884_mounts_do_not_cover_proc() {
     sandbox::host(|s| {
@@ -324,7 +330,8 @@ fn cve_2021_30465_destinations_through_links_stay_inside() {
     });
 }
 
-/// CVE-2021-30465 as a race: a neighbour with a shared volume flips a component between a directory and links out of it.
+/// CVE-2021-30465 as a race: a neighbour with a shared volume flips a component between a directory
+/// and links out of it.
 #[test]
 fn cve_2021_30465_a_racing_neighbour_gets_nothing_mounted_outside() {
     sandbox::host(|s| {
@@ -363,7 +370,8 @@ fn cve_2021_30465_a_racing_neighbour_gets_nothing_mounted_outside() {
     });
 }
 
-/// CVE-2021-30465: every source is taken before the first mount is made, so none can lie below a mount that was led astray.
+/// CVE-2021-30465: every source is taken before the first mount is made, so none can lie below a
+/// mount that was led astray.
 #[test]
 fn cve_2021_30465_sources_are_taken_before_the_first_mount() {
     sandbox::host(|s| {
@@ -418,7 +426,8 @@ fn cve_2024_45310_mount_points_are_not_made_outside() {
     });
 }
 
-/// CVE-2025-31133, CVE-2025-62161: /dev/null of the image is something else; every masked path is masked all the same, or nothing runs.
+/// CVE-2025-31133, CVE-2025-62161: /dev/null of the image is something else; every masked path is
+/// masked all the same, or nothing runs.
 #[test]
 fn cve_2025_31133_masks_do_not_borrow_the_images_null() {
     sandbox::host(|s| {
@@ -480,7 +489,8 @@ fn cve_2026_41579_nothing_is_made_or_removed_behind_a_linked_dev() {
     });
 }
 
-/// CVE-2026-88265, runc#3674: the stdio of the runtime is never replaced by, nor chowned as, what the image calls /dev/null.
+/// CVE-2026-88265, runc#3674: the stdio of the runtime is never replaced by, nor chowned as, what
+/// the image calls /dev/null.
 #[test]
 fn cve_2026_88265_stdio_is_not_taken_from_the_image() {
     sandbox::host(|s| {
@@ -504,7 +514,8 @@ fn cve_2026_88265_stdio_is_not_taken_from_the_image() {
     });
 }
 
-/// CVE-2024-21626: a descriptor that the caller or the runtime leaks is no way out, by cwd or by the program's path.
+/// CVE-2024-21626: a descriptor that the caller or the runtime leaks is no way out, by cwd or by
+/// the program's path.
 #[test]
 fn cve_2024_21626_leaked_descriptors_are_no_way_out() {
     sandbox::host(|s| {
@@ -622,8 +633,8 @@ fn cve_2025_24965_planted_names_are_not_written() {
     });
 }
 
-/// CVE-2023-25809: the host's /sys stands in for one of the container's own, and a group that belongs to the user lies below it. The container
-/// cannot write there.
+/// CVE-2023-25809: the host's /sys stands in for one of the container's own, and a group that
+/// belongs to the user lies below it. The container cannot write there.
 #[test]
 fn cve_2023_25809_cgroups_of_the_host_are_not_writable() {
     sandbox::user(|s| {
@@ -651,7 +662,8 @@ fn cve_2023_25809_cgroups_of_the_host_are_not_writable() {
     });
 }
 
-/// CVE-2020-15257: no abstract socket, which a container in the host's network namespace could reach.
+/// CVE-2020-15257: no abstract socket, which a container in the host's network namespace could
+/// reach.
 #[test]
 fn cve_2020_15257_no_abstract_sockets() {
     sandbox::host(|s| {
@@ -667,7 +679,8 @@ fn cve_2020_15257_no_abstract_sockets() {
     });
 }
 
-/// A stage that waits in `created` shows the container nothing of the host: no open directory, no readable memory.
+/// A stage that waits in `created` shows the container nothing of the host: no open directory, no
+/// readable memory.
 #[test]
 fn a_created_container_holds_no_directory_of_the_host() {
     sandbox::host(|s| {
@@ -700,8 +713,8 @@ fn a_created_container_holds_no_directory_of_the_host() {
     });
 }
 
-/// The image has a device in place of its passwd file, which the runtime reads for HOME. To open one does something: here a writer wakes up,
-/// elsewhere a watchdog starts.
+/// The image has a device in place of its passwd file, which the runtime reads for HOME. To open
+/// one does something: here a writer wakes up, elsewhere a watchdog starts.
 #[test]
 fn a_passwd_file_that_is_none_is_not_opened() {
     sandbox::host(|s| {
@@ -730,8 +743,8 @@ fn a_passwd_file_that_is_none_is_not_opened() {
     });
 }
 
-/// CVE-2026-115521: a read-only tmpfs is made read-only at the end, by its descriptor. A mount that has taken its name meanwhile is
-/// left as it is.
+/// CVE-2026-115521: a read-only tmpfs is made read-only at the end, by its descriptor. A mount that
+/// has taken its name meanwhile is left as it is.
 #[test]
 fn cve_2026_115521_the_late_read_only_hits_the_right_mount() {
     sandbox::host(|s| {
@@ -753,8 +766,8 @@ fn cve_2026_115521_the_late_read_only_hits_the_right_mount() {
     });
 }
 
-/// CVE-2026-133553: the destination of a tmpfs with tmpcopyup is looked up once: what is copied is what is covered, also
-/// while a neighbour changes what a link says.
+/// CVE-2026-133553: the destination of a tmpfs with tmpcopyup is looked up once: what is copied is
+/// what is covered, also while a neighbour changes what a link says.
 #[test]
 fn cve_2026_133553_tmpcopyup_copies_what_it_covers() {
     sandbox::host(|s| {
@@ -787,8 +800,9 @@ fn cve_2026_133553_tmpcopyup_copies_what_it_covers() {
     });
 }
 
-/// tmpcopyup takes owner, mode and content of a file from one look at it: a neighbour that swaps files gets no set-uid file with
-/// a content of its own. Every look-up is delayed, so that a swap happens between two.
+/// tmpcopyup takes owner, mode and content of a file from one look at it: a neighbour that swaps
+/// files gets no set-uid file with a content of its own. Every look-up is delayed, so that a swap
+/// happens between two.
 #[test]
 fn tmpcopyup_does_not_mix_two_files() {
     sandbox::host(|s| {
@@ -863,7 +877,8 @@ fn tmpcopyup_leaves_devices_and_fifos_out() {
     });
 }
 
-/// Another user has planted links in the directory of the pid file and of the log, under every name that can be guessed.
+/// Another user has planted links in the directory of the pid file and of the log, under every name
+/// that can be guessed.
 #[test]
 fn planted_links_do_not_lead_the_callers_files_astray() {
     use std::os::unix::fs::lchown;

@@ -1,4 +1,5 @@
-//! How the process is scheduled and where its memory is: config.md "Linux Process", config-linux.md "Memory Policy".
+//! How the process is scheduled and where its memory is: config.md "Linux Process", config-linux.md
+//! "Memory Policy".
 
 use std::process::Command;
 
@@ -49,7 +50,8 @@ fn flags_and_deadlines_are_as_configured() {
     });
 }
 
-/// In a user namespace the process has no privileges for it; the runtime that has them sets it from outside.
+/// In a user namespace the process has no privileges for it; the runtime that has them sets it from
+/// outside.
 #[test]
 fn a_user_namespace_does_not_forbid_what_its_maker_may() {
     sandbox::pure_v2(|s| {
@@ -79,7 +81,8 @@ fn a_user_namespace_does_not_forbid_what_its_maker_may() {
     });
 }
 
-/// "ioPriority (object, OPTIONAL) configures the I/O priority settings for the container's processes".
+/// "ioPriority (object, OPTIONAL) configures the I/O priority settings for the container's
+/// processes".
 #[test]
 fn the_io_priority_is_as_configured() {
     sandbox::host(|s| {
@@ -95,7 +98,8 @@ fn the_io_priority_is_as_configured() {
     });
 }
 
-/// "memoryPolicy (object, OPTIONAL) sets the NUMA memory policy for the container." /proc/PID/numa_maps names it for each mapping.
+/// "memoryPolicy (object, OPTIONAL) sets the NUMA memory policy for the container."
+/// /proc/PID/numa_maps names it for each mapping.
 #[test]
 fn the_memory_policy_is_as_configured() {
     sandbox::host(|s| {

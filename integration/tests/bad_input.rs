@@ -1,7 +1,8 @@
-//! Malformed and hostile configurations: each is refused before anything happens, with the JSON pointer of the value and what was expected.
+//! Malformed and hostile configurations: each is refused before anything happens, with the JSON
+//! pointer of the value and what was expected.
 //!
-//! Engines show only the last line of standard error, so that line is what these tests read. The texts are locule's own; other runtimes
-//! are no control here.
+//! Engines show only the last line of standard error, so that line is what these tests read. The
+//! texts are locule's own; other runtimes are no control here.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -12,7 +13,8 @@ use serde_json::json;
 
 const OWN: &str = "the texts are locule's own";
 
-/// A create of the changed bundle fails within two seconds and its last line has every word; the leak check does the rest.
+/// A create of the changed bundle fails within two seconds and its last line has every word; the
+/// leak check does the rest.
 fn refused(s: &Sandbox, change: impl FnOnce(&mut Bundle), words: &[&str]) {
     if s.is_control(OWN) {
         return;
@@ -170,7 +172,8 @@ warn! {
     a_destination_that_climbs_is_a_warning: b => b.mount(json!({ "destination": "/../../mnt", "type": "tmpfs", "source": "t" })), ["/mounts/", ".."];
 }
 
-/// config.md "Extensibility": "Runtimes ... MUST NOT generate an error if they encounter an unknown property."
+/// config.md "Extensibility": "Runtimes ... MUST NOT generate an error if they encounter an unknown
+/// property."
 #[test]
 fn unknown_properties_are_tolerated() {
     sandbox::host(|s| {
@@ -345,7 +348,8 @@ fn given_as_is(s: &Sandbox, bundle: &Bundle, words: &[&str]) {
     assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
 }
 
-/// config.md: "process ... This property is REQUIRED when start is called", so create takes a configuration without it.
+/// config.md: "process ... This property is REQUIRED when start is called", so create takes a
+/// configuration without it.
 #[test]
 fn a_container_without_a_process_is_created_and_not_started() {
     sandbox::host(|s| {

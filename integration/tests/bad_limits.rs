@@ -1,4 +1,5 @@
-//! Limits that cannot be: `linux.resources` with values that are wrong in themselves, that the host cannot carry out, or that the kernel refuses.
+//! Limits that cannot be: `linux.resources` with values that are wrong in themselves, that the host
+//! cannot carry out, or that the kernel refuses.
 
 use std::fs;
 
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
-/// "unified (object, OPTIONAL)": files of cgroup v2; where the controller is not in v2 they cannot be had.
+/// "unified (object, OPTIONAL)": files of cgroup v2; where the controller is not in v2 they cannot
+/// be had.
 #[test]
 fn a_unified_key_without_its_controller_is_an_error() {
     sandbox::host(|s| {
@@ -73,8 +75,9 @@ fn a_missing_controller_is_an_error() {
     });
 }
 
-/// Issue 4, bad input: "Wrong types, negative or overflowing numbers, unknown hugepage size, unified key with `/` or newline, unified on
-/// v1, swap below limit, quota below the kernel's minimum ...: each an error with JSON pointer ..., and the group is as before."
+/// Issue 4, bad input: "Wrong types, negative or overflowing numbers, unknown hugepage size,
+/// unified key with `/` or newline, unified on v1, swap below limit, quota below the kernel's
+/// minimum ...: each an error with JSON pointer ..., and the group is as before."
 #[test]
 fn a_bad_limit_is_refused_with_its_place() {
     sandbox::host(|s| {
@@ -370,7 +373,8 @@ fn what_v2_cannot_express_is_refused_there() {
     });
 }
 
-/// Options of `update`, and what the error names: themselves, or the place of what the kernel refuses.
+/// Options of `update`, and what the error names: themselves, or the place of what the kernel
+/// refuses.
 const BAD_OPTIONS: &[(&str, &str)] = &[
     ("--memory=9223372036854775808", "--memory"),
     ("--memory=64 m", "--memory"),
@@ -417,7 +421,8 @@ fn bad_documents() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// An update that cannot be says where it is wrong, and the group is as before: by options and by documents.
+/// An update that cannot be says where it is wrong, and the group is as before: by options and by
+/// documents.
 #[test]
 fn a_bad_update_names_its_option_or_place_and_changes_nothing() {
     sandbox::host(|s| {

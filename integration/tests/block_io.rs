@@ -73,8 +73,9 @@ fn rate(s: &Sandbox, device: &Loop, v1: &str, v2: &str) -> String {
     value.unwrap_or_else(|| panic!("{v2} in {line}")).to_owned()
 }
 
-/// "throttleReadBpsDevice, throttleWriteBpsDevice, throttleReadIOPSDevice, throttleWriteIOPSDevice ... list of per-device bandwidth rate
-/// limits": half a MiB takes two seconds at 256 KiB a second, and at four calls a second of 64 KiB.
+/// "throttleReadBpsDevice, throttleWriteBpsDevice, throttleReadIOPSDevice, throttleWriteIOPSDevice
+/// ... list of per-device bandwidth rate limits": half a MiB takes two seconds at 256 KiB a second,
+/// and at four calls a second of 64 KiB.
 #[test]
 fn the_block_rate_is_read_back_and_slows_down() {
     sandbox::host(|s| {
@@ -115,7 +116,8 @@ fn the_block_rate_is_read_back_and_slows_down() {
     });
 }
 
-/// "weight ... weightDevice": kept where the kernel has a scheduler that weighs, else an error that names the property.
+/// "weight ... weightDevice": kept where the kernel has a scheduler that weighs, else an error that
+/// names the property.
 #[test]
 fn a_block_weight_is_kept_or_refused() {
     sandbox::host(|s| {

@@ -25,7 +25,8 @@ fn sets(s: &Sandbox, bundle: &mut Bundle) -> [u64; 5] {
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(mask)
 }
 
-/// Row S39: "bounding ... effective ... inheritable ... permitted ... ambient (array of strings, OPTIONAL)": the masks equal the lists bit by bit.
+/// Row S39: "bounding ... effective ... inheritable ... permitted ... ambient (array of strings,
+/// OPTIONAL)": the masks equal the lists bit by bit.
 #[test]
 fn the_five_sets_are_those_of_the_configuration() {
     sandbox::host(|s| {
@@ -130,7 +131,8 @@ fn an_absent_block_means_no_capability() {
     });
 }
 
-/// Row S40: a file with a capability works only if the bounding set has it and noNewPrivileges is off.
+/// Row S40: a file with a capability works only if the bounding set has it and noNewPrivileges is
+/// off.
 #[test]
 fn file_capabilities_obey_the_bounding_set() {
     sandbox::host(|s| {
@@ -156,8 +158,9 @@ fn file_capabilities_obey_the_bounding_set() {
     });
 }
 
-/// "Any value which cannot be mapped to a relevant kernel interface, or cannot be granted otherwise, MUST be logged as a warning by
-/// the runtime": "Runtimes SHOULD NOT fail if the container configuration requests capabilities that cannot be granted".
+/// "Any value which cannot be mapped to a relevant kernel interface, or cannot be granted
+/// otherwise, MUST be logged as a warning by the runtime": "Runtimes SHOULD NOT fail if the
+/// container configuration requests capabilities that cannot be granted".
 #[test]
 fn an_unknown_capability_is_a_warning() {
     sandbox::host(|s| {
@@ -176,7 +179,8 @@ fn an_unknown_capability_is_a_warning() {
     });
 }
 
-/// Row S41: a privileged bundle sees every capability that the caller can give, no masks, and the host's devices.
+/// Row S41: a privileged bundle sees every capability that the caller can give, no masks, and the
+/// host's devices.
 #[test]
 fn a_privileged_bundle_sees_everything() {
     sandbox::host(|s| {
@@ -215,7 +219,8 @@ fn a_privileged_bundle_sees_everything() {
     });
 }
 
-/// The securebits stay as they are, and ambient needs both other sets: a lone ambient entry raises nobody.
+/// The securebits stay as they are, and ambient needs both other sets: a lone ambient entry raises
+/// nobody.
 #[test]
 fn a_lone_ambient_capability_raises_nobody() {
     sandbox::host(|s| {

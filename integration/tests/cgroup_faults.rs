@@ -1,5 +1,6 @@
-//! Control groups that are not as a runtime would like them: others' processes, frozen, threaded, too small, read-only, forking away. Every
-//! case works or says in one sentence why not, leaves nothing, and works once the obstacle is gone.
+//! Control groups that are not as a runtime would like them: others' processes, frozen, threaded,
+//! too small, read-only, forking away. Every case works or says in one sentence why not, leaves
+//! nothing, and works once the obstacle is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use serde_json::json;
 
 const MIB: u64 = 1 << 20;
 
-/// Groups of the test's own in every hierarchy where a container's group will be, and the processes in them.
+/// Groups of the test's own in every hierarchy where a container's group will be, and the processes
+/// in them.
 struct Obstacle {
     groups: Vec<PathBuf>,
     processes: Vec<Child>,
@@ -70,7 +72,8 @@ impl Obstacle {
 }
 
 impl Drop for Obstacle {
-    /// The groups are the test's own, whatever has become of it. What a runtime left in them was looked for before.
+    /// The groups are the test's own, whatever has become of it. What a runtime left in them was
+    /// looked for before.
     fn drop(&mut self) {
         for child in &mut self.processes {
             child.kill().expect("kill");
@@ -100,7 +103,8 @@ fn bundle(s: &Sandbox) -> Bundle {
     bundle
 }
 
-/// Tries to run the container. A failure leaves the groups as they were; a success leaves those above the container's, which others may use.
+/// Tries to run the container. A failure leaves the groups as they were; a success leaves those
+/// above the container's, which others may use.
 #[track_caller]
 fn attempt(s: &Sandbox, bundle: &Bundle) -> Outcome {
     let before = leak::cgroups(&s.token);
@@ -119,7 +123,8 @@ fn a_group_that_is_there_is_refused_with_a_reason() {
     sandbox::host(|s| refuses_groups(s));
 }
 
-/// Where the obstacle is; the file and the value that make it one, else it is a process; what the error says.
+/// Where the obstacle is; the file and the value that make it one, else it is a process; what the
+/// error says.
 type Case<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [&'a str]);
 
 fn refuses_groups(s: &Sandbox) {
@@ -226,7 +231,8 @@ fn lacks_hugetlb(s: &Sandbox) -> bool {
     lacks
 }
 
-/// A limit on processes above, or of its own: down to one process for the container it works, else the limit is named.
+/// A limit on processes above, or of its own: down to one process for the container it works, else
+/// the limit is named.
 #[test]
 fn every_small_pids_limit_works_or_is_named() {
     sandbox::host(|s| small_pids(s));
@@ -297,7 +303,8 @@ fn every_small_memory_limit_works_or_is_named() {
     });
 }
 
-/// Nothing can be made where the hierarchies are read-only; without a group of its own the container runs.
+/// Nothing can be made where the hierarchies are read-only; without a group of its own the
+/// container runs.
 #[test]
 fn a_read_only_mount_is_named() {
     sandbox::host(|s| read_only(s));
@@ -329,7 +336,8 @@ fn read_only(s: &Sandbox) {
     leak::remove_cgroups(&leak::cgroups(&s.token));
 }
 
-/// Processes that fork and end as fast as they can are all gone after a forced delete, and so is the group.
+/// Processes that fork and end as fast as they can are all gone after a forced delete, and so is
+/// the group.
 #[test]
 fn what_forks_away_is_deleted() {
     sandbox::host(|s| forks_away(s));
@@ -428,7 +436,8 @@ fn stopped<'s>(s: &'s Sandbox, bundle: &Bundle) -> Container<'s> {
     container
 }
 
-/// A second container with the same cgroupsPath lives on when the first, which has stopped, is deleted.
+/// A second container with the same cgroupsPath lives on when the first, which has stopped, is
+/// deleted.
 #[test]
 fn a_deletion_leaves_the_next_container_of_the_group() {
     sandbox::host(|s| {
@@ -473,7 +482,8 @@ fn leaves_the_next(s: &Sandbox) {
     }
 }
 
-/// An ordinary user's container that owns its group can change the group's mark. The record still says whose the group is.
+/// An ordinary user's container that owns its group can change the group's mark. The record still
+/// says whose the group is.
 #[test]
 fn a_container_that_changes_its_mark_is_not_lost() {
     sandbox::user(|s| {
@@ -523,7 +533,8 @@ fn a_container_that_changes_its_mark_is_not_lost() {
     });
 }
 
-/// A process that another program has put into the group of a stopped container lives on, and so does the group.
+/// A process that another program has put into the group of a stopped container lives on, and so
+/// does the group.
 #[test]
 fn a_deletion_leaves_a_foreign_process() {
     sandbox::host(|s| {
@@ -606,7 +617,8 @@ fn leaves_after_a_boot(s: &Sandbox) {
     assert!(obstacle.is_untouched());
 }
 
-/// SIGKILL for a container without a PID namespace of its own whose first process is gone ends what that one has left behind.
+/// SIGKILL for a container without a PID namespace of its own whose first process is gone ends what
+/// that one has left behind.
 #[test]
 fn a_kill_reaches_what_outlives_the_first_process() {
     sandbox::host(|s| kills_the_rest(s));

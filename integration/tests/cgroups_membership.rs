@@ -24,8 +24,8 @@ fn path(s: &Sandbox) -> String {
     format!("/{}-group", s.token)
 }
 
-/// "cgroupsPath ... Runtimes ... If the value is absolute (begins with /), the runtime MUST take the path to be relative to the
-/// cgroups mount point."
+/// "cgroupsPath ... Runtimes ... If the value is absolute (begins with /), the runtime MUST take
+/// the path to be relative to the cgroups mount point."
 #[test]
 fn the_process_is_in_the_group_of_the_configuration() {
     sandbox::host(|s| {
@@ -53,7 +53,8 @@ fn is_in_the_group(s: &Sandbox) {
     assert_eq!(groups(&name[1..]), Vec::<PathBuf>::new());
 }
 
-/// Nested and new parents are made; the group itself is removed with the container, parents with other groups stay.
+/// Nested and new parents are made; the group itself is removed with the container, parents with
+/// other groups stay.
 #[test]
 fn a_nested_group_is_made() {
     sandbox::host(|s| {
@@ -78,7 +79,8 @@ fn a_nested_group_is_made() {
     });
 }
 
-/// Without cgroupsPath the group is named after the container, so that two containers never share one.
+/// Without cgroupsPath the group is named after the container, so that two containers never share
+/// one.
 #[test]
 fn a_container_without_a_path_has_a_group_of_its_own() {
     sandbox::host(|s| {
@@ -117,7 +119,8 @@ fn an_occupied_group_is_refused() {
     });
 }
 
-/// A create that is killed before it has refused an occupied group has nothing there that `delete --force` may kill.
+/// A create that is killed before it has refused an occupied group has nothing there that `delete
+/// --force` may kill.
 #[test]
 fn a_create_that_dies_early_does_not_claim_an_occupied_group() {
     sandbox::host(|s| {
@@ -153,7 +156,8 @@ fn a_create_that_dies_early_does_not_claim_an_occupied_group() {
     });
 }
 
-/// A child of the container is in the group as well, and forced deletion ends it though it left the process group.
+/// A child of the container is in the group as well, and forced deletion ends it though it left the
+/// process group.
 #[test]
 fn delete_ends_every_process_of_the_group() {
     sandbox::host(|s| {

@@ -131,7 +131,8 @@ fn create_wants_exactly_one_id() {
     });
 }
 
-/// Each flag of `create` with a wrong or a missing value: an error that names it, and nothing is left.
+/// Each flag of `create` with a wrong or a missing value: an error that names it, and nothing is
+/// left.
 #[test]
 fn every_flag_of_create_is_checked() {
     sandbox::host(|s| {
@@ -182,7 +183,8 @@ fn every_flag_of_create_is_checked() {
     });
 }
 
-/// --log with --log-format json: one object a line with level, msg and time; the error is also on stderr.
+/// --log with --log-format json: one object a line with level, msg and time; the error is also on
+/// stderr.
 #[test]
 fn errors_are_logged_as_json() {
     sandbox::host(|s| {

@@ -6,7 +6,8 @@ use std::os::unix::fs::symlink;
 use integration::{Bundle, leak, sandbox};
 use serde_json::json;
 
-/// Row S37: "readonly (bool, OPTIONAL) If true then the root filesystem MUST be read-only inside the container".
+/// Row S37: "readonly (bool, OPTIONAL) If true then the root filesystem MUST be read-only inside
+/// the container".
 #[test]
 fn a_readonly_root_refuses_writes() {
     sandbox::host(|s| {
@@ -129,7 +130,8 @@ fn a_procfs_within_the_root_stays_without_pivot() {
     });
 }
 
-/// "rootfsPropagation (string, OPTIONAL) sets the rootfs's mount propagation. Its value is either shared, slave, private or unbindable."
+/// "rootfsPropagation (string, OPTIONAL) sets the rootfs's mount propagation. Its value is either
+/// shared, slave, private or unbindable."
 #[test]
 fn the_root_has_the_propagation_asked_for() {
     sandbox::host(|s| {
@@ -172,7 +174,8 @@ fn the_root_has_the_propagation_asked_for() {
     });
 }
 
-/// Row S8: mounts of the container do not reach the host, whose `/` is shared; the leak check compares the whole table again.
+/// Row S8: mounts of the container do not reach the host, whose `/` is shared; the leak check
+/// compares the whole table again.
 #[test]
 fn mounts_do_not_leak_to_the_host() {
     sandbox::host(|s| {

@@ -31,7 +31,8 @@ fn listing(s: &Sandbox, user_namespace: bool) -> String {
     s.run(&bundle).ok().stdout
 }
 
-/// Row S38: "the runtime MUST also supply the following default devices: /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty".
+/// Row S38: "the runtime MUST also supply the following default devices: /dev/null /dev/zero
+/// /dev/full /dev/random /dev/urandom /dev/tty".
 #[test]
 fn the_default_devices_exist() {
     sandbox::host(|s| {
@@ -49,8 +50,9 @@ fn the_default_devices_exist() {
     });
 }
 
-/// Row S38: "/dev/ptmx: A bind-mount or symlink of the container's /dev/pts/ptmx"; "While creating the container, runtimes MUST create the
-/// following symlinks if the source file exists after processing mounts".
+/// Row S38: "/dev/ptmx: A bind-mount or symlink of the container's /dev/pts/ptmx"; "While creating
+/// the container, runtimes MUST create the following symlinks if the source file exists after
+/// processing mounts".
 #[test]
 fn the_links_of_dev_exist() {
     sandbox::host(|s| {
@@ -61,7 +63,8 @@ fn the_links_of_dev_exist() {
     });
 }
 
-/// "devices (array of objects, OPTIONAL) lists devices that MUST be available in the container": type, numbers, mode, owner; "u" is "c".
+/// "devices (array of objects, OPTIONAL) lists devices that MUST be available in the container":
+/// type, numbers, mode, owner; "u" is "c".
 #[test]
 fn devices_are_made_as_listed() {
     sandbox::host(|s| {
@@ -84,8 +87,8 @@ fn devices_are_made_as_listed() {
     });
 }
 
-/// In a user namespace no node can be made. One whose name the host lacks is made outside of it, with the mode and the owner of the
-/// list, and it works.
+/// In a user namespace no node can be made. One whose name the host lacks is made outside of it,
+/// with the mode and the owner of the list, and it works.
 #[test]
 fn a_node_that_the_host_lacks_is_made_for_a_user_namespace() {
     sandbox::host(|s| {
@@ -155,7 +158,8 @@ fn a_bound_dev_is_left_alone() {
     });
 }
 
-/// A /dev whose mount says `ro` is read-only when the program starts, and has its nodes all the same.
+/// A /dev whose mount says `ro` is read-only when the program starts, and has its nodes all the
+/// same.
 #[test]
 fn a_readonly_dev_has_its_nodes() {
     sandbox::host(|s| {
@@ -179,8 +183,8 @@ fn the_terminals_are_the_containers_own() {
     });
 }
 
-/// The rules for devices hold for the file systems of `mounts` too, however fast init is. There is no such device; but that is found out
-/// after the rules were asked.
+/// The rules for devices hold for the file systems of `mounts` too, however fast init is. There is
+/// no such device; but that is found out after the rules were asked.
 #[test]
 fn a_file_system_on_a_device_is_below_the_rules() {
     sandbox::pure_v2(|s| {
@@ -211,8 +215,8 @@ fn a_file_system_on_a_device_is_below_the_rules() {
     });
 }
 
-/// `/dev/ptmx` is the link to the container's own terminals; as an element of linux.devices it is passed over, as with
-/// runc, in a user namespace too.
+/// `/dev/ptmx` is the link to the container's own terminals; as an element of linux.devices it is
+/// passed over, as with runc, in a user namespace too.
 #[test]
 fn ptmx_as_a_device_is_the_link() {
     sandbox::host(|s| {

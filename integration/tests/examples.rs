@@ -262,7 +262,8 @@ fn every_example_of_the_help_works() {
     });
 }
 
-/// The commands of the README's first container, from the directory on: the lines before build the program.
+/// The commands of the README's first container, from the directory on: the lines before build the
+/// program.
 #[test]
 fn the_first_container_of_the_readme_works() {
     sandbox::host(|s| {

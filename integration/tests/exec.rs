@@ -111,7 +111,8 @@ fn a_command_that_cannot_be_run_is_told_in_the_words_of_engines() {
     });
 }
 
-/// `--detach` returns when the command runs; `--pid-file` has the pid that the runtime sees, attached too.
+/// `--detach` returns when the command runs; `--pid-file` has the pid that the runtime sees,
+/// attached too.
 #[test]
 fn a_detached_command_goes_on_alone() {
     sandbox::host(|s| {
@@ -147,7 +148,8 @@ fn signals_are_passed_on() {
     });
 }
 
-/// The environment is that of the container's process; `--env` comes on top, and the last of a name counts.
+/// The environment is that of the container's process; `--env` comes on top, and the last of a name
+/// counts.
 #[test]
 fn variables_come_on_top_of_the_containers() {
     sandbox::host(|s| {
@@ -275,8 +277,8 @@ fn a_user_that_is_no_number_is_refused() {
     });
 }
 
-/// Capabilities are the container's. CVE-2022-29162: `--cap` widens bounding, effective and permitted, never the
-/// inheritable set; ambient only what was inheritable.
+/// Capabilities are the container's. CVE-2022-29162: `--cap` widens bounding, effective and
+/// permitted, never the inheritable set; ambient only what was inheritable.
 #[test]
 fn cve_2022_29162_inheritable_capabilities_are_never_raised() {
     sandbox::host(|s| {
@@ -349,7 +351,8 @@ fn limits_and_attributes_are_the_containers() {
     });
 }
 
-/// `--process`: the file is the whole process. Nothing of the container's leaks in: no groups, no umask, no variables.
+/// `--process`: the file is the whole process. Nothing of the container's leaks in: no groups, no
+/// umask, no variables.
 #[test]
 fn a_process_file_is_the_whole_process() {
     sandbox::host(|s| {
@@ -380,8 +383,9 @@ fn a_process_file_is_the_whole_process() {
     });
 }
 
-/// What protects the container's process protects one from a file too that does not say otherwise: as with runc, capabilities
-/// that are not there are the container's, and so are profiles and labels.
+/// What protects the container's process protects one from a file too that does not say otherwise:
+/// as with runc, capabilities that are not there are the container's, and so are profiles and
+/// labels.
 #[test]
 fn a_process_file_without_capabilities_has_the_containers() {
     sandbox::host(|s| {
@@ -470,7 +474,8 @@ fn landlock_restricts_it_too() {
     });
 }
 
-/// `exec` from a caller with a session keyring that has a name, as a user who only sees keys that are its own.
+/// `exec` from a caller with a session keyring that has a name, as a user who only sees keys that
+/// are its own.
 fn keys_of_user(s: &Sandbox, container: &Container<'_>) -> String {
     let number = match cfg!(target_arch = "x86_64") {
         true => 250,
@@ -484,7 +489,8 @@ fn keys_of_user(s: &Sandbox, container: &Container<'_>) -> String {
     s.finish(perl, None).ok().stdout
 }
 
-/// The session keyring of the caller stays outside, unless the container was made with its creator's.
+/// The session keyring of the caller stays outside, unless the container was made with its
+/// creator's.
 #[test]
 fn the_session_keyring_is_not_the_callers() {
     sandbox::host(|s| {
@@ -504,7 +510,8 @@ fn the_session_keyring_is_not_the_callers() {
     });
 }
 
-/// Descriptors of the caller stay outside but those of `--preserve-fds`; one that is not open is an error.
+/// Descriptors of the caller stay outside but those of `--preserve-fds`; one that is not open is an
+/// error.
 #[test]
 fn descriptors_are_those_asked_for() {
     sandbox::host(|s| {
@@ -535,7 +542,8 @@ fn descriptors_are_those_asked_for() {
     });
 }
 
-/// Streams that are closed are /dev/null, not the first file that is opened; a full one is an error of the program's.
+/// Streams that are closed are /dev/null, not the first file that is opened; a full one is an error
+/// of the program's.
 #[test]
 fn closed_streams_are_filled() {
     sandbox::host(|s| {
@@ -568,7 +576,8 @@ fn closed_streams_are_filled() {
     });
 }
 
-/// A caller that asked to be killed with its own parent, and one that ignores signals, hand nothing of that down.
+/// A caller that asked to be killed with its own parent, and one that ignores signals, hand nothing
+/// of that down.
 #[test]
 fn signal_state_of_the_caller_stays_outside() {
     sandbox::host(|s| {
@@ -599,7 +608,8 @@ fn signal_state_of_the_caller_stays_outside() {
     });
 }
 
-/// A container that is created and not started takes commands; one that is stopped, or is not there, does not.
+/// A container that is created and not started takes commands; one that is stopped, or is not
+/// there, does not.
 #[test]
 fn the_status_decides() {
     sandbox::host(|s| {
@@ -622,7 +632,8 @@ fn the_status_decides() {
     });
 }
 
-/// A paused container takes no command; with `--ignore-paused` the command waits for `resume`, and a deletion ends it.
+/// A paused container takes no command; with `--ignore-paused` the command waits for `resume`, and
+/// a deletion ends it.
 #[test]
 fn a_paused_container_takes_no_command_unless_asked() {
     sandbox::host(|s| {
@@ -651,8 +662,8 @@ fn a_paused_container_takes_no_command_unless_asked() {
     });
 }
 
-/// A command that waits for `resume` ends when it is cancelled, although its process is frozen: with cgroup v1 a killed process
-/// ends only after the thaw.
+/// A command that waits for `resume` ends when it is cancelled, although its process is frozen:
+/// with cgroup v1 a killed process ends only after the thaw.
 #[test]
 fn a_command_that_waits_for_resume_can_be_cancelled() {
     sandbox::host(|s| {
@@ -676,8 +687,8 @@ fn a_command_that_waits_for_resume_can_be_cancelled() {
     });
 }
 
-/// The process that makes the further one in the container's PID namespace may be stopped or frozen before it ends: a signal to
-/// the command still cancels it.
+/// The process that makes the further one in the container's PID namespace may be stopped or frozen
+/// before it ends: a signal to the command still cancels it.
 #[test]
 fn a_command_whose_relay_does_not_end_can_be_cancelled() {
     sandbox::host(|s| {
@@ -724,7 +735,8 @@ fn a_command_whose_relay_does_not_end_can_be_cancelled() {
     });
 }
 
-/// A container that dies while commands come in: each of them ends, with an error or with the signal.
+/// A container that dies while commands come in: each of them ends, with an error or with the
+/// signal.
 #[test]
 fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {
     sandbox::host(|s| {
@@ -758,7 +770,8 @@ fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {
     });
 }
 
-/// A command that cannot wait for its process any longer kills it: the caller takes the end of the command for that of the process.
+/// A command that cannot wait for its process any longer kills it: the caller takes the end of the
+/// command for that of the process.
 #[test]
 fn a_command_that_cannot_wait_kills_its_process() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! Attacks on `exec`: a hostile container against the runtime's process that enters it. docs/security.md lists them.
+//! Attacks on `exec`: a hostile container against the runtime's process that enters it.
+//! docs/security.md lists them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -24,7 +25,8 @@ fn safe_or_refused(outcome: Outcome) {
     }
 }
 
-/// The command line of `exec` behind a shell script, which ends with `exec "$@"`, by the runtime `program`.
+/// The command line of `exec` behind a shell script, which ends with `exec "$@"`, by the runtime
+/// `program`.
 fn behind(script: &str, program: &Path, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(program);
@@ -32,8 +34,8 @@ fn behind(script: &str, program: &Path, command: &Command) -> Command {
     shell
 }
 
-/// CVE-2019-5736: the file of the runtime that runs `exec` is out of reach of the container that it enters, whose root makes
-/// the program, or a script's interpreter, /proc/self/exe.
+/// CVE-2019-5736: the file of the runtime that runs `exec` is out of reach of the container that it
+/// enters, whose root makes the program, or a script's interpreter, /proc/self/exe.
 #[test]
 fn cve_2019_5736_exec_keeps_the_runtimes_binary_out_of_reach() {
     sandbox::host(|s| {
@@ -79,8 +81,8 @@ fn cve_2019_5736_exec_keeps_the_runtimes_binary_out_of_reach() {
     });
 }
 
-/// CVE-2024-21626: no descriptor of the caller's or the runtime's is a way out: not by `--cwd`, not by a link of the image
-/// that leads to it, not as the program.
+/// CVE-2024-21626: no descriptor of the caller's or the runtime's is a way out: not by `--cwd`, not
+/// by a link of the image that leads to it, not as the program.
 #[test]
 fn cve_2024_21626_exec_leaks_no_directory() {
     sandbox::host(|s| {
@@ -117,7 +119,8 @@ fn cve_2024_21626_exec_leaks_no_directory() {
     });
 }
 
-/// Nothing of the host is to be seen from inside: every descriptor of a further process is one of its standard streams.
+/// Nothing of the host is to be seen from inside: every descriptor of a further process is one of
+/// its standard streams.
 #[test]
 fn a_further_process_holds_nothing_of_the_host() {
     sandbox::host(|s| {
@@ -170,7 +173,8 @@ fn catches_nothing(s: &Sandbox, bundle: &Bundle) {
     container.delete().ok();
 }
 
-/// Row CVE-2020-14298: no process of `exec` can be traced, or shows its program, before it is the container's.
+/// Row CVE-2020-14298: no process of `exec` can be traced, or shows its program, before it is the
+/// container's.
 #[test]
 fn a_tracer_in_the_container_catches_nothing_of_root() {
     sandbox::host(|s| {
@@ -221,8 +225,8 @@ fn traced(s: &Sandbox, container: &Container<'_>, options: &[&str]) -> Command {
     command
 }
 
-/// A runtime, or its process in the container, that is killed at any system call, and a call that fails there: the container goes
-/// on as before, and nothing of the attempt is left in it.
+/// A runtime, or its process in the container, that is killed at any system call, and a call that
+/// fails there: the container goes on as before, and nothing of the attempt is left in it.
 #[test]
 fn exec_killed_or_failing_at_any_call_leaves_nothing() {
     sandbox::host(|s| {

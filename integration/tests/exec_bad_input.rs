@@ -1,4 +1,5 @@
-//! `exec`: what people and programs give it by mistake or on purpose. A clear last line, an exit status, and nothing left.
+//! `exec`: what people and programs give it by mistake or on purpose. A clear last line, an exit
+//! status, and nothing left.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,8 +21,8 @@ fn count(container: &Container<'_>) -> usize {
     container.command(&["ps"]).ok().stdout.lines().count()
 }
 
-/// Each flag with a value that is wrong, missing, repeated, or conflicts: never status 0, nothing on standard output, a line that
-/// names the flag or the value.
+/// Each flag with a value that is wrong, missing, repeated, or conflicts: never status 0, nothing
+/// on standard output, a line that names the flag or the value.
 #[test]
 fn every_flag_is_checked() {
     sandbox::host(|s| {
@@ -66,7 +67,8 @@ fn every_flag_is_checked() {
     });
 }
 
-/// An option whose value is missing is an error that names it; of an option that stands twice the last value counts.
+/// An option whose value is missing is an error that names it; of an option that stands twice the
+/// last value counts.
 #[test]
 fn missing_values_are_errors_and_the_last_of_two_counts() {
     sandbox::host(|s| {
@@ -107,7 +109,8 @@ fn missing_values_are_errors_and_the_last_of_two_counts() {
     });
 }
 
-/// A console socket that is closed before the terminal arrives ends the command, and its process with it.
+/// A console socket that is closed before the terminal arrives ends the command, and its process
+/// with it.
 #[test]
 fn a_console_socket_that_closes_early_leaves_no_process() {
     sandbox::host(|s| {

@@ -34,7 +34,8 @@ fn further(s: &Sandbox, container: &Container<'_>, options: &[&str]) -> String {
     fs::read_to_string(&file).expect("the pid file")
 }
 
-/// Starts the bundle and requires that a further process is in all namespaces of the first, and in its root.
+/// Starts the bundle and requires that a further process is in all namespaces of the first, and in
+/// its root.
 fn arrives(s: &Sandbox, bundle: &Bundle) {
     let container = s.started(bundle);
     let first = container.pid().to_string();
@@ -74,7 +75,8 @@ fn every_namespace_is_that_of_the_first_process_of_a_user() {
     sandbox::user(|s| arrives(s, &waiting(s)));
 }
 
-/// In a user namespace the streams of a further process are its user's too: the program can open them anew.
+/// In a user namespace the streams of a further process are its user's too: the program can open
+/// them anew.
 #[test]
 fn its_streams_can_be_opened_again_in_a_user_namespace() {
     sandbox::host(|s| {
@@ -179,7 +181,8 @@ fn is_in_the_groups(s: &Sandbox) {
     container.remove();
 }
 
-/// Without control groups a further process stays in its caller's, and there is nothing below to name.
+/// Without control groups a further process stays in its caller's, and there is nothing below to
+/// name.
 #[test]
 fn without_groups_a_process_stays_where_its_caller_is() {
     sandbox::host(|s| {
@@ -314,8 +317,8 @@ fn names_a_group(s: &Sandbox) {
     container.remove();
 }
 
-/// An init that has moved itself to a group below its own, as systemd does: a further process joins it there, since the
-/// container's own group takes none any more.
+/// An init that has moved itself to a group below its own, as systemd does: a further process joins
+/// it there, since the container's own group takes none any more.
 #[test]
 fn an_init_that_has_moved_is_followed() {
     sandbox::pure_v2(|s| {
@@ -364,7 +367,8 @@ fn an_init_that_has_left_its_group_is_not_followed() {
     });
 }
 
-/// A limit of the container holds for further processes. On its way into a PID namespace each is two for a moment.
+/// A limit of the container holds for further processes. On its way into a PID namespace each is
+/// two for a moment.
 #[test]
 fn a_limit_holds_for_further_processes() {
     sandbox::host(|s| {

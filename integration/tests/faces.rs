@@ -289,8 +289,8 @@ fn in_the_place_of_crun_the_answers_are_those_of_crun() {
     sandbox::pure_v2(|s| compare(s, "crun", &["exec of nothing"]));
 }
 
-/// The program executes itself again to protect its file, and has the same name then: the default state directory, and the
-/// messages of the part in the container.
+/// The program executes itself again to protect its file, and has the same name then: the default
+/// state directory, and the messages of the part in the container.
 #[test]
 fn the_name_survives_the_second_start() {
     sandbox::host(|s| {
@@ -351,7 +351,8 @@ fn the_option_wins_over_the_name() {
     });
 }
 
-/// crun's log has the message alone, and times with microseconds; its state is in XDG_RUNTIME_DIR for root too.
+/// crun's log has the message alone, and times with microseconds; its state is in XDG_RUNTIME_DIR
+/// for root too.
 #[test]
 fn the_log_and_the_state_are_where_crun_has_them() {
     sandbox::host(|s| {
@@ -382,8 +383,8 @@ fn the_log_and_the_state_are_where_crun_has_them() {
     });
 }
 
-/// youki wants a signal for `kill`, and a program that has ended for `delete`; it says no pid of such a one, and `run` passes the
-/// number of a signal on as it is.
+/// youki wants a signal for `kill`, and a program that has ended for `delete`; it says no pid of
+/// such a one, and `run` passes the number of a signal on as it is.
 #[test]
 fn in_the_place_of_youki_the_answers_are_those_of_youki() {
     sandbox::host(|s| {

@@ -1,7 +1,9 @@
-//! Faults: the runtime is killed at a system call, races itself, finds its state directory full, read-only or corrupted.
+//! Faults: the runtime is killed at a system call, races itself, finds its state directory full,
+//! read-only or corrupted.
 //!
-//! The specification: "an error MUST leave the environment as if never attempted". After a SIGKILL, which nobody can handle, one
-//! `delete --force` does that, and `create` with the same id works again. `LOCULE_FAULTS=all` takes every system call, a number takes that many of them.
+//! The specification: "an error MUST leave the environment as if never attempted". After a SIGKILL,
+//! which nobody can handle, one `delete --force` does that, and `create` with the same id works
+//! again. `LOCULE_FAULTS=all` takes every system call, a number takes that many of them.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -140,7 +142,8 @@ fn create_killed_at_any_call_is_cleaned_by_one_delete() {
     });
 }
 
-/// The same with the container's init counted too: whoever comes first to the n-th call of a kind dies.
+/// The same with the container's init counted too: whoever comes first to the n-th call of a kind
+/// dies.
 #[test]
 fn init_killed_at_any_call_is_cleaned_by_one_delete() {
     sandbox::host(|s| {
@@ -151,7 +154,8 @@ fn init_killed_at_any_call_is_cleaned_by_one_delete() {
     });
 }
 
-/// A container without a mount namespace of its own mounts in its maker's: nothing stays there either.
+/// A container without a mount namespace of its own mounts in its maker's: nothing stays there
+/// either.
 #[test]
 fn mounts_of_a_killed_create_are_cleaned_by_one_delete() {
     sandbox::host(|s| {
@@ -206,8 +210,8 @@ fn a_create_with_a_hanging_hook_can_be_stopped() {
     });
 }
 
-/// While a startContainer hook hangs, nobody is kept from deleting the container; the `start` that waits says that its program
-/// was never reached.
+/// While a startContainer hook hangs, nobody is kept from deleting the container; the `start` that
+/// waits says that its program was never reached.
 #[test]
 fn a_start_with_a_hanging_hook_is_ended_by_delete() {
     sandbox::host(|s| {
@@ -231,8 +235,8 @@ fn a_start_with_a_hanging_hook_is_ended_by_delete() {
     });
 }
 
-/// Issue 9, A10: neither a createRuntime hook that hangs nor a listener that says nothing keeps anybody from deleting the
-/// container that is being made.
+/// Issue 9, A10: neither a createRuntime hook that hangs nor a listener that says nothing keeps
+/// anybody from deleting the container that is being made.
 #[test]
 fn a_create_that_hangs_is_ended_by_delete() {
     sandbox::host(|s| {
@@ -263,7 +267,8 @@ fn a_create_that_hangs_is_ended_by_delete() {
     });
 }
 
-/// A `run` whose startContainer hook hangs keeps nobody from deleting the container either, and stops when it is asked to.
+/// A `run` whose startContainer hook hangs keeps nobody from deleting the container either, and
+/// stops when it is asked to.
 #[test]
 fn a_run_with_a_hanging_hook_is_ended_by_delete_and_by_signals() {
     sandbox::host(|s| {
@@ -298,8 +303,8 @@ fn a_run_with_a_hanging_hook_is_ended_by_delete_and_by_signals() {
     });
 }
 
-/// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer "created" and
-/// not deleted without force.
+/// A `start` that is killed while a startContainer hook runs: the container runs on, is no longer
+/// "created" and not deleted without force.
 #[test]
 fn a_killed_start_leaves_a_container_that_counts_as_running() {
     sandbox::host(|s| {
@@ -324,7 +329,8 @@ fn a_killed_start_leaves_a_container_that_counts_as_running() {
     });
 }
 
-/// A caller that ignores SIGCHLD hands that down. Hooks and the container are waited for all the same.
+/// A caller that ignores SIGCHLD hands that down. Hooks and the container are waited for all the
+/// same.
 #[test]
 fn an_ignored_sigchld_of_the_caller_changes_nothing() {
     sandbox::host(|s| {
@@ -474,7 +480,8 @@ fn a_readonly_state_directory_is_an_error() {
     });
 }
 
-/// A caller with a limit on the size of files: no half-made entry is left, whatever could not be written.
+/// A caller with a limit on the size of files: no half-made entry is left, whatever could not be
+/// written.
 #[test]
 fn a_limit_on_file_sizes_leaves_nothing_half_made() {
     sandbox::host(|s| {
@@ -503,7 +510,8 @@ fn a_limit_on_file_sizes_leaves_nothing_half_made() {
     });
 }
 
-/// Damages state.json of a running container by `damage`, then requires that a forced delete ends its process and removes its cgroup.
+/// Damages state.json of a running container by `damage`, then requires that a forced delete ends
+/// its process and removes its cgroup.
 fn deleted_in_spite_of(s: &Sandbox, damage: impl FnOnce(&Path)) {
     let mut bundle = s.bundle();
     bundle
@@ -568,7 +576,8 @@ fn state_without_record_and_journal_is_cleaned_by_its_configuration() {
     });
 }
 
-/// A runtime that died before it wrote a record has made nothing: what is at the configuration's cgroup path is another's, and lives on.
+/// A runtime that died before it wrote a record has made nothing: what is at the configuration's
+/// cgroup path is another's, and lives on.
 #[test]
 fn a_container_that_never_was_takes_no_other_with_it() {
     sandbox::host(|s| {

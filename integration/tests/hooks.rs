@@ -37,8 +37,8 @@ fn inner_hook(s: &Sandbox, bundle: &mut Bundle, kind: &str, script: &str) {
     );
 }
 
-/// "prestart ... createRuntime ... createContainer ... startContainer ... poststart ... poststop": runtime.md lists the order;
-/// "Hooks MUST be called in the listed order."
+/// "prestart ... createRuntime ... createContainer ... startContainer ... poststart ... poststop":
+/// runtime.md lists the order; "Hooks MUST be called in the listed order."
 #[test]
 fn hooks_run_in_the_order_of_the_lifecycle() {
     sandbox::host(|s| {
@@ -92,7 +92,8 @@ fn a_process_that_is_born_again_waits_for_the_hooks_too() {
     });
 }
 
-/// A PID namespace whose init has ended takes no process, but the hooks that follow are not meant for it.
+/// A PID namespace whose init has ended takes no process, but the hooks that follow are not meant
+/// for it.
 #[test]
 fn poststop_hooks_run_after_a_pid_namespace_could_not_be_joined() {
     sandbox::host(|s| {
@@ -113,8 +114,8 @@ fn poststop_hooks_run_after_a_pid_namespace_could_not_be_joined() {
     });
 }
 
-/// "The startContainer hooks ... are called after the start operation is called but before the user-specified program command is
-/// executed"; "path MUST resolve in the container namespace".
+/// "The startContainer hooks ... are called after the start operation is called but before the
+/// user-specified program command is executed"; "path MUST resolve in the container namespace".
 #[test]
 fn start_container_hooks_run_inside_before_the_program() {
     sandbox::host(|s| {
@@ -133,7 +134,8 @@ fn start_container_hooks_run_inside_before_the_program() {
     });
 }
 
-/// "The createContainer hooks ... MUST execute in the container namespace"; "the path MUST resolve in the runtime namespace".
+/// "The createContainer hooks ... MUST execute in the container namespace"; "the path MUST resolve
+/// in the runtime namespace".
 #[test]
 fn create_container_hooks_run_in_the_namespaces_on_the_hosts_files() {
     sandbox::host(|s| {
@@ -208,7 +210,8 @@ fn hooks_need_not_read_the_state() {
     });
 }
 
-/// "env (array of strings, OPTIONAL)" is the whole environment: nothing of the runtime's own, nothing of the container's.
+/// "env (array of strings, OPTIONAL)" is the whole environment: nothing of the runtime's own,
+/// nothing of the container's.
 #[test]
 fn hooks_get_exactly_their_environment() {
     sandbox::host(|s| {
@@ -238,8 +241,8 @@ fn hooks_get_exactly_their_environment() {
     });
 }
 
-/// CVE-2025-23266: without `env` a hook on the host's files inherits nothing of the container's environment, and of the runtime's
-/// PATH alone, and that only in the runtime's namespaces (ADR 9).
+/// CVE-2025-23266: without `env` a hook on the host's files inherits nothing of the container's
+/// environment, and of the runtime's PATH alone, and that only in the runtime's namespaces (ADR 9).
 #[test]
 fn hooks_without_env_inherit_nothing_but_the_path() {
     sandbox::host(|s| {
@@ -289,7 +292,8 @@ fn without_those_of_the_shell(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// A startContainer hook runs inside: without `env` it has the environment of the container's process, as with runc.
+/// A startContainer hook runs inside: without `env` it has the environment of the container's
+/// process, as with runc.
 #[test]
 fn start_container_hooks_without_env_have_that_of_the_process() {
     sandbox::host(|s| {
@@ -320,7 +324,8 @@ fn start_container_hooks_without_env_have_that_of_the_process() {
     });
 }
 
-/// createContainer hooks start in the container's root: the bundle need not be open to the mapped root.
+/// createContainer hooks start in the container's root: the bundle need not be open to the mapped
+/// root.
 #[test]
 fn create_container_hooks_do_not_enter_the_bundle() {
     sandbox::host(|s| {
@@ -340,8 +345,9 @@ fn create_container_hooks_do_not_enter_the_bundle() {
     });
 }
 
-/// "If any prestart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12"; the
-/// same for createRuntime and createContainer. Step 13: "The poststop hooks MUST be invoked".
+/// "If any prestart hook fails, the runtime MUST generate an error, stop the container, and
+/// continue the lifecycle at step 12"; the same for createRuntime and createContainer. Step 13:
+/// "The poststop hooks MUST be invoked".
 #[test]
 fn a_failing_hook_of_create_ends_the_container() {
     sandbox::host(|s| {
@@ -363,7 +369,8 @@ fn a_failing_hook_of_create_ends_the_container() {
     });
 }
 
-/// "If any createRuntime hook fails ... continue the lifecycle at step 12": "13. The poststop hooks MUST be invoked".
+/// "If any createRuntime hook fails ... continue the lifecycle at step 12": "13. The poststop hooks
+/// MUST be invoked".
 #[test]
 fn poststop_hooks_run_after_a_failed_create() {
     sandbox::host(|s| {
@@ -378,7 +385,8 @@ fn poststop_hooks_run_after_a_failed_create() {
     });
 }
 
-/// "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12."
+/// "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and
+/// continue the lifecycle at step 12."
 #[test]
 fn a_failing_start_container_hook_stops_the_container() {
     sandbox::host(|s| {
@@ -401,7 +409,8 @@ fn a_failing_start_container_hook_stops_the_container() {
     });
 }
 
-/// "If any poststart hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at step 12."
+/// "If any poststart hook fails, the runtime MUST generate an error, stop the container, and
+/// continue the lifecycle at step 12."
 #[test]
 fn a_failing_poststart_hook_stops_the_container() {
     sandbox::host(|s| {
@@ -423,7 +432,8 @@ fn a_failing_poststart_hook_stops_the_container() {
     });
 }
 
-/// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and lifecycle continue as if the hook had succeeded."
+/// "If any poststop hook fails, the runtime MUST log a warning, but the remaining hooks and
+/// lifecycle continue as if the hook had succeeded."
 #[test]
 fn a_failing_poststop_hook_is_a_warning() {
     sandbox::host(|s| {
@@ -480,7 +490,8 @@ fn the_error_shows_what_the_hook_printed() {
     });
 }
 
-/// Row S22: a createRuntime hook gets the pid on stdin and moves one end of a veth pair in, renamed eth0.
+/// Row S22: a createRuntime hook gets the pid on stdin and moves one end of a veth pair in, renamed
+/// eth0.
 #[test]
 fn a_hook_can_move_an_interface_into_the_container() {
     sandbox::host(|s| {
@@ -509,7 +520,8 @@ fn a_hook_can_move_an_interface_into_the_container() {
     });
 }
 
-/// Init runs the createContainer hooks without a word to the runtime before: what the runtime does beside has to be done by then.
+/// Init runs the createContainer hooks without a word to the runtime before: what the runtime does
+/// beside has to be done by then.
 #[test]
 fn create_container_hooks_find_the_link_up_and_the_devices_restricted() {
     sandbox::pure_v2(|s| {
@@ -543,8 +555,8 @@ fn run_with_the_usual_limit(s: &Sandbox, bundle: &Bundle) -> std::process::Comma
     command
 }
 
-/// The runtime raises its own limit on descriptors. Hooks on the host's files get the caller's, those of the container its
-/// own.
+/// The runtime raises its own limit on descriptors. Hooks on the host's files get the caller's,
+/// those of the container its own.
 #[test]
 fn hooks_get_the_limit_on_descriptors_that_is_theirs() {
     sandbox::host(|s| {
@@ -572,7 +584,8 @@ fn hooks_get_the_limit_on_descriptors_that_is_theirs() {
     });
 }
 
-/// A limit on descriptors that is lower than what a hook and the start take: it is set last, and the hook has it too.
+/// A limit on descriptors that is lower than what a hook and the start take: it is set last, and
+/// the hook has it too.
 #[test]
 fn a_low_limit_on_descriptors_leaves_the_start_and_hooks_alone() {
     sandbox::host(|s| {

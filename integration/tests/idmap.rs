@@ -1,4 +1,5 @@
-//! User namespaces and id maps: config-linux.md "User namespace mappings"; config.md, `uidMappings` of mounts.
+//! User namespaces and id maps: config-linux.md "User namespace mappings"; config.md, `uidMappings`
+//! of mounts.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -28,7 +29,8 @@ fn words(text: &str) -> Vec<Vec<&str>> {
         .collect()
 }
 
-/// Row S11: `0 100000 1`: "containerID ... hostID ... size"; a file of the container's root belongs to the mapped id of the host.
+/// Row S11: `0 100000 1`: "containerID ... hostID ... size"; a file of the container's root belongs
+/// to the mapped id of the host.
 #[test]
 fn a_single_id_is_mapped() {
     sandbox::host(|s| {
@@ -96,7 +98,8 @@ fn unmapped_ids_show_as_nobody() {
     });
 }
 
-/// Row S13: a map is written once: a second write fails, and the program starts with its map in place.
+/// Row S13: a map is written once: a second write fails, and the program starts with its map in
+/// place.
 #[test]
 fn a_map_is_written_once() {
     sandbox::host(|s| {
@@ -111,7 +114,8 @@ fn a_map_is_written_once() {
     });
 }
 
-/// The other namespaces belong to the new user namespace: its root may set the hostname, though not of the host.
+/// The other namespaces belong to the new user namespace: its root may set the hostname, though not
+/// of the host.
 #[test]
 fn the_user_namespace_owns_the_others() {
     sandbox::host(|s| {
@@ -220,7 +224,8 @@ fn uids_and_gids_are_mapped_apart() {
     });
 }
 
-/// A mount with `idmap` shows files of the host as the container's own and writes them back with the host's ids.
+/// A mount with `idmap` shows files of the host as the container's own and writes them back with
+/// the host's ids.
 #[test]
 fn an_idmapped_mount_translates_owners() {
     sandbox::host(|s| {
@@ -240,7 +245,8 @@ fn an_idmapped_mount_translates_owners() {
     });
 }
 
-/// `idmap` without mappings, and the user namespace is another container's: the map is that of the namespace.
+/// `idmap` without mappings, and the user namespace is another container's: the map is that of the
+/// namespace.
 #[test]
 fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! AppArmor profile, SELinux labels and the session keyring: config.md "apparmorProfile", "selinuxLabel", config-linux.md "Mount Label".
+//! AppArmor profile, SELinux labels and the session keyring: config.md "apparmorProfile",
+//! "selinuxLabel", config-linux.md "Mount Label".
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -62,7 +63,8 @@ impl Drop for Profile {
     }
 }
 
-/// A bundle whose program says what it runs under, and tries what the profile of [`confined`] forbids.
+/// A bundle whose program says what it runs under, and tries what the profile of [`confined`]
+/// forbids.
 fn bundle(s: &Sandbox, profile: &str) -> Bundle {
     let mut bundle = s.bundle();
     bundle
@@ -95,8 +97,8 @@ fn with_hook(bundle: &mut Bundle, kind: &str, trace: &Path) {
     bundle.set(&format!("/hooks/{kind}"), hook);
 }
 
-/// config.md: "apparmorProfile (string, OPTIONAL) specifies the name of the AppArmor profile for the process." On a host that has no AppArmor it
-/// cannot be applied, and nothing is made.
+/// config.md: "apparmorProfile (string, OPTIONAL) specifies the name of the AppArmor profile for
+/// the process." On a host that has no AppArmor it cannot be applied, and nothing is made.
 #[test]
 fn a_profile_without_apparmor_is_an_error_before_anything_is_made() {
     sandbox::host(|s| {
@@ -108,8 +110,9 @@ fn a_profile_without_apparmor_is_an_error_before_anything_is_made() {
     });
 }
 
-/// config.md: "selinuxLabel (string, OPTIONAL) specifies the SELinux label for the process"; config-linux.md: "mountLabel (string, OPTIONAL) will
-/// set the Selinux context for the mounts in the container." On a host that has no SELinux neither can be applied, and nothing is made.
+/// config.md: "selinuxLabel (string, OPTIONAL) specifies the SELinux label for the process";
+/// config-linux.md: "mountLabel (string, OPTIONAL) will set the Selinux context for the mounts in
+/// the container." On a host that has no SELinux neither can be applied, and nothing is made.
 #[test]
 fn a_label_without_selinux_is_an_error_before_anything_is_made() {
     sandbox::host(|s| {
@@ -137,7 +140,8 @@ fn refused_without(s: &Sandbox, pointer: &str, words: &str) {
     assert!(!trace.exists(), "a hook has run");
 }
 
-/// Where there are no profiles nobody is confined: what engines send for a privileged container works everywhere. An empty string asks for nothing.
+/// Where there are no profiles nobody is confined: what engines send for a privileged container
+/// works everywhere. An empty string asks for nothing.
 #[test]
 fn unconfined_and_empty_need_no_apparmor() {
     sandbox::host(|s| {
@@ -154,7 +158,8 @@ fn unconfined_and_empty_need_no_apparmor() {
     });
 }
 
-/// config.md: "apparmorProfile (string, OPTIONAL) specifies the name of the AppArmor profile for the process."
+/// config.md: "apparmorProfile (string, OPTIONAL) specifies the name of the AppArmor profile for
+/// the process."
 #[test]
 fn the_program_runs_under_the_profile() {
     sandbox::host(|s| {
@@ -166,7 +171,8 @@ fn the_program_runs_under_the_profile() {
             let mut bundle = bundle(s, &profile.name);
             bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
             s.run(&bundle).prints(&enforced(&profile));
-            // The filter forbids what the label is written with, and comes before or after the capabilities.
+            // The filter forbids what the label is written with, and comes before or after the
+            // capabilities.
             bundle.set(
                 "/linux/seccomp",
                 json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
@@ -184,7 +190,8 @@ fn the_program_runs_under_the_profile() {
     });
 }
 
-/// Whatever namespaces the process enters, and on whatever way: the attributes that are written are its own.
+/// Whatever namespaces the process enters, and on whatever way: the attributes that are written are
+/// its own.
 #[test]
 fn the_profile_holds_in_every_namespace() {
     sandbox::host(|s| {
@@ -213,7 +220,8 @@ fn the_profile_holds_in_every_namespace() {
     });
 }
 
-/// `exec` takes the container's profile over; `--apparmor` and the document of `--process` name another.
+/// `exec` takes the container's profile over; `--apparmor` and the document of `--process` name
+/// another.
 #[test]
 fn a_further_process_runs_under_a_profile() {
     sandbox::host(|s| {
@@ -323,7 +331,8 @@ fn a_profile_takes_capabilities() {
     });
 }
 
-/// The kernel's names pass through: a profile that only complains, none, a stack, one of a policy namespace, the name with white space in it.
+/// The kernel's names pass through: a profile that only complains, none, a stack, one of a policy
+/// namespace, the name with white space in it.
 #[test]
 fn every_kind_of_name_is_the_kernels() {
     sandbox::host(|s| {
@@ -457,7 +466,8 @@ fn a_confined_runtime_need_not_trace() {
     });
 }
 
-/// startContainer hooks are programs of the image: they run under the profile. createContainer hooks are the host's: they do not.
+/// startContainer hooks are programs of the image: they run under the profile. createContainer
+/// hooks are the host's: they do not.
 #[test]
 fn hooks_of_the_image_run_under_the_profile() {
     sandbox::host(|s| {
@@ -497,8 +507,8 @@ fn hooks_of_the_image_run_under_the_profile() {
     });
 }
 
-/// CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: the image has files where the attributes of a process are. The profile holds, or there is no
-/// start, and the files are as they were.
+/// CVE-2019-16884, CVE-2023-28642, CVE-2025-52881: the image has files where the attributes of a
+/// process are. The profile holds, or there is no start, and the files are as they were.
 #[test]
 fn cve_2019_16884_a_false_proc_takes_no_profile_away() {
     sandbox::host(|s| {
@@ -566,7 +576,8 @@ fn cve_2019_16884_a_false_proc_takes_no_profile_away() {
     });
 }
 
-/// Nobody outside sees the container's session keyring, not even of the same user; inside it is the program's own to use.
+/// Nobody outside sees the container's session keyring, not even of the same user; inside it is the
+/// program's own to use.
 #[test]
 fn the_session_keyring_is_closed_to_others() {
     sandbox::host(|s| {
@@ -578,7 +589,8 @@ fn the_session_keyring_is_closed_to_others() {
             .set("/linux/maskedPaths", json!([]))
             .shell("grep 'keyring *_ses' /proc/keys; sleep 600");
         let container = s.started(&bundle);
-        // proc_keys(5): serial, flags, usage, expiry, permissions of possessor, owner, group and others.
+        // proc_keys(5): serial, flags, usage, expiry, permissions of possessor, owner, group and
+        // others.
         container.wait_output("3f000000");
         let output = container.output();
         let line = output.lines().find(|line| line.contains("3f000000"));
@@ -607,8 +619,9 @@ fn the_callers_session_keyring_stays_when_asked() {
     });
 }
 
-/// Whether the label of a process means nothing here. Then it says that the test cannot run. The virtual machine's policy (integration/vm/selinux.conf)
-/// is enforced: host_t may do everything but become closed_t, web_t may not touch files of secret_t, and sees no keys but those of web_t.
+/// Whether the label of a process means nothing here. Then it says that the test cannot run. The
+/// virtual machine's policy (integration/vm/selinux.conf) is enforced: host_t may do everything but
+/// become closed_t, web_t may not touch files of secret_t, and sees no keys but those of web_t.
 fn lacks_policy(s: &Sandbox) -> bool {
     if s.lacks_lsm("selinux") {
         return true;
@@ -667,8 +680,8 @@ fn the_program_runs_with_the_label() {
     });
 }
 
-/// `exec` takes the container's label over, and `--process-label` names another; what the policy does not have or does not
-/// permit is an error.
+/// `exec` takes the container's label over, and `--process-label` names another; what the policy
+/// does not have or does not permit is an error.
 #[test]
 fn a_further_process_runs_with_a_label() {
     sandbox::host(|s| {
@@ -737,7 +750,8 @@ fn a_label_is_enforced() {
     });
 }
 
-/// A label that the policy does not have is refused before anything is made; one that it does not let the runtime choose is the kernel's refusal.
+/// A label that the policy does not have is refused before anything is made; one that it does not
+/// let the runtime choose is the kernel's refusal.
 #[test]
 fn labels_that_the_policy_refuses_are_errors() {
     sandbox::host(|s| {
@@ -766,8 +780,9 @@ fn labels_that_the_policy_refuses_are_errors() {
     });
 }
 
-/// config-linux.md: "mountLabel (string, OPTIONAL) will set the Selinux context for the mounts in the container." procfs, sysfs and cgroups have labels of
-/// their own; a label that a mount asks for itself wins.
+/// config-linux.md: "mountLabel (string, OPTIONAL) will set the Selinux context for the mounts in
+/// the container." procfs, sysfs and cgroups have labels of their own; a label that a mount asks
+/// for itself wins.
 #[test]
 fn mounts_carry_the_label() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! Landlock: docs/landlock.md, landlock(7). The specification has no word for it yet; the annotation is locule's own.
+//! Landlock: docs/landlock.md, landlock(7). The specification has no word for it yet; the
+//! annotation is locule's own.
 
 use std::fs;
 use std::io::Read;
@@ -12,7 +13,8 @@ use serde_json::{Value, json};
 
 const ANNOTATION: &str = "/annotations/dev.locule.landlock";
 
-/// Whether the test cannot run: another runtime, or a kernel whose Landlock has an older interface than `needed`.
+/// Whether the test cannot run: another runtime, or a kernel whose Landlock has an older interface
+/// than `needed`.
 fn lacks(s: &Sandbox, needed: i64) -> bool {
     if s.is_control("the annotation is locule's") {
         return true;
@@ -26,7 +28,8 @@ fn lacks(s: &Sandbox, needed: i64) -> bool {
     found < needed
 }
 
-/// The kernel's own answer: landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION); -1 without Landlock.
+/// The kernel's own answer: landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION); -1
+/// without Landlock.
 fn abi(s: &Sandbox) -> i64 {
     let answer = s.tool("perl", &["-e", "print syscall(444, 0, 0, 1)"]);
     answer.parse().expect("a number")
@@ -184,8 +187,8 @@ fn single_rights_are_restricted_alone() {
     });
 }
 
-/// LANDLOCK_ACCESS_FS_REFER: from one directory to another nothing is linked or renamed but where that is allowed, also when only something else is
-/// restricted. The kernel says EXDEV.
+/// LANDLOCK_ACCESS_FS_REFER: from one directory to another nothing is linked or renamed but where
+/// that is allowed, also when only something else is restricted. The kernel says EXDEV.
 #[test]
 fn links_from_directory_to_directory_need_a_right() {
     sandbox::host(|s| {
@@ -235,7 +238,8 @@ fn devices_take_no_commands_without_a_right() {
     });
 }
 
-/// LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP: ABI 4. A list that is not there restricts nothing.
+/// LANDLOCK_ACCESS_NET_BIND_TCP, LANDLOCK_ACCESS_NET_CONNECT_TCP: ABI 4. A list that is not there
+/// restricts nothing.
 #[test]
 fn ports_are_restricted() {
     sandbox::host(|s| {
@@ -433,7 +437,8 @@ fn a_filter_does_not_stand_in_the_way() {
     });
 }
 
-/// Without noNewPrivileges the restriction needs CAP_SYS_ADMIN, which the program does not get for that.
+/// Without noNewPrivileges the restriction needs CAP_SYS_ADMIN, which the program does not get for
+/// that.
 #[test]
 fn the_program_gets_no_privilege_for_it() {
     sandbox::host(|s| {
@@ -457,8 +462,8 @@ fn the_program_gets_no_privilege_for_it() {
     });
 }
 
-/// The hooks of the container are not its program: "startContainer ... executed in the container namespace" writes where
-/// the program must not.
+/// The hooks of the container are not its program: "startContainer ... executed in the container
+/// namespace" writes where the program must not.
 #[test]
 fn hooks_are_not_confined() {
     sandbox::host(|s| {
@@ -495,7 +500,8 @@ fn hooks_are_not_confined() {
     });
 }
 
-/// A path of the annotation means what it means in the container: links of the image do not lead out.
+/// A path of the annotation means what it means in the container: links of the image do not lead
+/// out.
 #[test]
 fn links_of_the_image_do_not_lead_out() {
     sandbox::host(|s| {
@@ -577,7 +583,8 @@ fn missing_paths_are_errors_unless_they_are_optional() {
     });
 }
 
-/// `mode`: a kernel that does not know a right refuses the container, or runs it without and says so.
+/// `mode`: a kernel that does not know a right refuses the container, or runs it without and says
+/// so.
 #[test]
 fn what_the_kernel_does_not_know_is_an_error_or_a_warning() {
     sandbox::host(|s| {
@@ -613,7 +620,8 @@ fn what_the_kernel_does_not_know_is_an_error_or_a_warning() {
     });
 }
 
-/// Unknown words and wrong types are errors with a pointer into the configuration and one into the annotation's document.
+/// Unknown words and wrong types are errors with a pointer into the configuration and one into the
+/// annotation's document.
 #[test]
 fn a_bad_document_is_refused_with_its_place() {
     sandbox::host(|s| {
@@ -683,7 +691,8 @@ fn denials_are_told_to_the_audit_log() {
         );
         let line = fs::read_to_string("/proc/cmdline").expect("cmdline");
         let enabled = line.split_whitespace().any(|word| word == "audit=1");
-        // The kernel prints at most ten records in five seconds, and the start of a container makes more than that.
+        // The kernel prints at most ten records in five seconds, and the start of a container makes
+        // more than that.
         bundle.shell(if enabled {
             "sleep 8; cat /etc/passwd"
         } else {

@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and `spec` use nothing of ours.
+/// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and
+/// `spec` use nothing of ours.
 const LAYERS: [(&str, &[&str]); 19] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
@@ -148,8 +149,8 @@ fn only_two_crates_may_be_unsafe() {
     }
 }
 
-/// oci-spec brings the regex crate along for one property; its tables would be relocated at every start, so no code
-/// of ours may reach it (ADR 3).
+/// oci-spec brings the regex crate along for one property; its tables would be relocated at every
+/// start, so no code of ours may reach it (ADR 3).
 #[test]
 fn the_program_holds_no_regular_expressions() {
     let subject = integration::subject::Subject::get();

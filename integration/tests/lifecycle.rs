@@ -5,8 +5,8 @@ use std::fs;
 use integration::{leak, sandbox};
 use serde_json::json;
 
-/// "Any changes made to the config.json file after this operation will not have an effect on the container";
-/// "The user-specified program (from process) MUST NOT be run at this time".
+/// "Any changes made to the config.json file after this operation will not have an effect on the
+/// container"; "The user-specified program (from process) MUST NOT be run at this time".
 #[test]
 fn create_does_not_run_the_program() {
     sandbox::host(|s| {
@@ -20,7 +20,8 @@ fn create_does_not_run_the_program() {
     });
 }
 
-/// "Any changes made to the config.json file after this operation will not have an effect on the container."
+/// "Any changes made to the config.json file after this operation will not have an effect on the
+/// container."
 #[test]
 fn later_changes_of_the_configuration_have_no_effect() {
     sandbox::host(|s| {
@@ -49,7 +50,8 @@ fn status_follows_the_process() {
     });
 }
 
-/// "Attempting to start a container that is not created MUST have no effect on the container and MUST generate an error."
+/// "Attempting to start a container that is not created MUST have no effect on the container and
+/// MUST generate an error."
 #[test]
 fn start_of_a_running_container_is_an_error() {
     sandbox::host(|s| {
@@ -79,7 +81,8 @@ fn start_of_a_stopped_container_is_an_error() {
     });
 }
 
-/// "This operation MUST generate an error if it is not provided the container ID": and one that nobody has.
+/// "This operation MUST generate an error if it is not provided the container ID": and one that
+/// nobody has.
 #[test]
 fn an_unknown_container_is_an_error() {
     sandbox::host(|s| {
@@ -91,8 +94,8 @@ fn an_unknown_container_is_an_error() {
     });
 }
 
-/// "Attempting to send a signal to a container that is neither created nor running MUST have no effect on the container and
-/// MUST generate an error." The text is matched by containerd.
+/// "Attempting to send a signal to a container that is neither created nor running MUST have no
+/// effect on the container and MUST generate an error." The text is matched by containerd.
 #[test]
 fn kill_of_a_stopped_container_is_an_error() {
     sandbox::host(|s| {
@@ -161,7 +164,8 @@ fn kill_all_reaches_every_process() {
     });
 }
 
-/// "Attempting to delete a container that is not stopped MUST have no effect on the container and MUST generate an error."
+/// "Attempting to delete a container that is not stopped MUST have no effect on the container and
+/// MUST generate an error."
 #[test]
 fn delete_of_a_running_container_is_an_error() {
     sandbox::host(|s| {
@@ -177,8 +181,8 @@ fn delete_of_a_running_container_is_an_error() {
     });
 }
 
-/// "Deleting a container MUST delete the resources that were created during the create step": the leak check looks; "Once a
-/// container is deleted its ID MAY be used by a subsequent container."
+/// "Deleting a container MUST delete the resources that were created during the create step": the
+/// leak check looks; "Once a container is deleted its ID MAY be used by a subsequent container."
 #[test]
 fn an_id_can_be_used_again_after_delete() {
     sandbox::host(|s| {
@@ -216,8 +220,8 @@ fn delete_takes_a_created_container() {
     });
 }
 
-/// "The runtime MUST NOT create the container if the ID is not unique": "the runtime MUST generate an error ... and a new container
-/// MUST NOT be created."
+/// "The runtime MUST NOT create the container if the ID is not unique": "the runtime MUST generate
+/// an error ... and a new container MUST NOT be created."
 #[test]
 fn create_with_a_used_id_is_an_error() {
     sandbox::host(|s| {
@@ -233,8 +237,8 @@ fn create_with_a_used_id_is_an_error() {
     });
 }
 
-/// "If the runtime cannot apply a property as specified in the configuration, it MUST generate an error and a new container
-/// MUST NOT be created." Nothing stays: the leak check looks.
+/// "If the runtime cannot apply a property as specified in the configuration, it MUST generate an
+/// error and a new container MUST NOT be created." Nothing stays: the leak check looks.
 #[test]
 fn a_failed_create_leaves_nothing() {
     sandbox::host(|s| {
@@ -430,7 +434,8 @@ fn run_leaves_a_new_container_of_the_same_name_alone() {
     });
 }
 
-/// Row S7: `run` is the subreaper: it reaps orphans of the container's processes and passes the status of the first.
+/// Row S7: `run` is the subreaper: it reaps orphans of the container's processes and passes the
+/// status of the first.
 #[test]
 fn run_reaps_orphans_and_passes_the_status() {
     sandbox::host(|s| {
@@ -458,7 +463,8 @@ fn the_pid_file_holds_the_pid_of_the_process() {
     });
 }
 
-/// create and start print nothing on standard output; the bundle is the current directory when none is given.
+/// create and start print nothing on standard output; the bundle is the current directory when none
+/// is given.
 #[test]
 fn create_and_start_are_silent_and_take_the_current_directory() {
     sandbox::host(|s| {

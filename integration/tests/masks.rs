@@ -6,7 +6,8 @@ use std::os::unix::fs::symlink;
 use integration::sandbox;
 use serde_json::json;
 
-/// "maskedPaths (array of strings, OPTIONAL) will mask over the provided paths inside the container so that they cannot be read."
+/// "maskedPaths (array of strings, OPTIONAL) will mask over the provided paths inside the container
+/// so that they cannot be read."
 #[test]
 fn masked_files_and_directories_are_empty() {
     sandbox::host(|s| {
@@ -64,7 +65,8 @@ fn missing_paths_are_passed_over() {
     });
 }
 
-/// "readonlyPaths (array of strings, OPTIONAL) will set the provided paths as readonly inside the container."
+/// "readonlyPaths (array of strings, OPTIONAL) will set the provided paths as readonly inside the
+/// container."
 #[test]
 fn readonly_paths_refuse_writes() {
     sandbox::host(|s| {
@@ -105,7 +107,8 @@ fn readonly_paths_keep_the_flags_of_their_mount() {
     });
 }
 
-/// A link in the root file system is resolved in the root: the mask of /link hides what it points to inside, not on the host.
+/// A link in the root file system is resolved in the root: the mask of /link hides what it points
+/// to inside, not on the host.
 #[test]
 fn masks_resolve_links_inside_the_root() {
     sandbox::host(|s| {
@@ -153,7 +156,8 @@ fn a_path_that_cannot_be_looked_up_is_an_error() {
     });
 }
 
-/// The root as a read-only path, by its name and by a link: everything is read-only, the mounts too.
+/// The root as a read-only path, by its name and by a link: everything is read-only, the mounts
+/// too.
 #[test]
 fn the_root_can_be_a_readonly_path() {
     sandbox::host(|s| {
@@ -217,8 +221,8 @@ const SPELLINGS: [&str; 20] = [
     "/dev/shm",
 ];
 
-/// Whatever path is accepted in either list is read-only, or masked, for the program. The choice of paths is
-/// pseudo-random, and the same in every run.
+/// Whatever path is accepted in either list is read-only, or masked, for the program. The choice of
+/// paths is pseudo-random, and the same in every run.
 #[test]
 fn accepted_paths_are_masked_or_read_only() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! The base of mount namespaces: docs/architecture.md, "An empty base instead of a copy of the host's mounts".
+//! The base of mount namespaces: docs/architecture.md, "An empty base instead of a copy of the
+//! host's mounts".
 
 use std::fs;
 use std::path::Path;
@@ -140,7 +141,8 @@ fn nobody_waits_for_who_makes_the_base() {
     });
 }
 
-/// A file in the place of the pin, as after a boot or in a copy of the mount table, is no base: a new one is made.
+/// A file in the place of the pin, as after a boot or in a copy of the mount table, is no base: a
+/// new one is made.
 #[test]
 fn what_is_no_base_is_replaced() {
     sandbox::host(|s| {

@@ -1,8 +1,9 @@
-//! What the host has mounted read-only, or covered, stays so for the root of a user namespace: mount_namespaces(7),
-//! "Restrictions on mount namespaces".
+//! What the host has mounted read-only, or covered, stays so for the root of a user namespace:
+//! mount_namespaces(7), "Restrictions on mount namespaces".
 //!
-//! The kernel locks flags and covers of mounts that a less privileged mount namespace gets as copies. A tree that the
-//! privileged runtime clones carries no locks, so init must take it from a copy of its own.
+//! The kernel locks flags and covers of mounts that a less privileged mount namespace gets as
+//! copies. A tree that the privileged runtime clones carries no locks, so init must take it from a
+//! copy of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use serde_json::json;
 
 const MAP: (u32, u32, u32) = (0, 100_000, 65536);
 
-/// A mount of the host that may not be written, with a secret below another mount, and a volume in it with the same.
+/// A mount of the host that may not be written, with a secret below another mount, and a volume in
+/// it with the same.
 struct Place<'a> {
     s: &'a Sandbox,
     path: PathBuf,
@@ -208,7 +210,8 @@ fn a_root_on_a_read_only_mount_stays_read_only() {
     });
 }
 
-/// `rw` does not make writable what the host has mounted read-only: the kernel says no, and so does the runtime.
+/// `rw` does not make writable what the host has mounted read-only: the kernel says no, and so does
+/// the runtime.
 #[test]
 fn a_volume_that_is_read_only_cannot_be_asked_for_writable() {
     sandbox::host(|s| {
@@ -252,7 +255,8 @@ fn a_volume_without_its_covers_is_refused() {
     });
 }
 
-/// Without a user namespace the container's root is the host's, and may do to its own mounts what it likes.
+/// Without a user namespace the container's root is the host's, and may do to its own mounts what
+/// it likes.
 #[test]
 fn without_a_user_namespace_nothing_is_locked() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! `mounts`: config.md "Mounts", "Linux mount options", and what config-linux.md says of default file systems.
+//! `mounts`: config.md "Mounts", "Linux mount options", and what config-linux.md says of default
+//! file systems.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -32,7 +33,8 @@ fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
 }
 
-/// Row S32: "mounts (array of objects, OPTIONAL) specifies additional mounts beyond root. The runtime MUST mount entries in the listed order."
+/// Row S32: "mounts (array of objects, OPTIONAL) specifies additional mounts beyond root. The
+/// runtime MUST mount entries in the listed order."
 #[test]
 fn every_file_system_of_the_configuration_is_mounted() {
     sandbox::host(|s| {
@@ -81,7 +83,8 @@ fn later_mounts_cover_earlier_ones() {
     });
 }
 
-/// Rows S33, S25: single files over /etc; the content is the host's, and a write reaches it unless the mount is `ro`.
+/// Rows S33, S25: single files over /etc; the content is the host's, and a write reaches it unless
+/// the mount is `ro`.
 #[test]
 fn single_files_are_bound() {
     sandbox::host(|s| {
@@ -108,7 +111,8 @@ fn single_files_are_bound() {
     });
 }
 
-/// Row S34: a directory seen from both sides, and no new line in the host's mount table (the leak check compares it).
+/// Row S34: a directory seen from both sides, and no new line in the host's mount table (the leak
+/// check compares it).
 #[test]
 fn a_directory_is_shared_with_the_host() {
     sandbox::host(|s| {
@@ -127,7 +131,8 @@ fn a_directory_is_shared_with_the_host() {
     });
 }
 
-/// Row S35: mount points that the root file system lacks are made, a file for a file and a directory for a directory, below a read-only root too.
+/// Row S35: mount points that the root file system lacks are made, a file for a file and a
+/// directory for a directory, below a read-only root too.
 #[test]
 fn missing_mount_points_are_made() {
     sandbox::host(|s| {
@@ -168,8 +173,9 @@ fn an_overlay_is_mounted() {
     });
 }
 
-/// An overlay whose parameters are longer than the 255 bytes of fsconfig(2): six lower directories in one option, long names of
-/// the others, all options in one string, and commas in names behind a backslash.
+/// An overlay whose parameters are longer than the 255 bytes of fsconfig(2): six lower directories
+/// in one option, long names of the others, all options in one string, and commas in names behind a
+/// backslash.
 #[test]
 fn a_long_overlay_is_mounted() {
     sandbox::host(|s| {
@@ -314,7 +320,8 @@ fn the_last_of_contrary_options_wins() {
     });
 }
 
-/// The same on a bind mount, where the kernel wants a second step; flags of the source that are not named stay.
+/// The same on a bind mount, where the kernel wants a second step; flags of the source that are not
+/// named stay.
 #[test]
 fn bind_mounts_take_options_and_keep_the_sources() {
     sandbox::host(|s| {
@@ -335,7 +342,8 @@ fn bind_mounts_take_options_and_keep_the_sources() {
     });
 }
 
-/// "rro ... the mount is recursively read-only": the mounts below as well; `ro` with rbind leaves them alone.
+/// "rro ... the mount is recursively read-only": the mounts below as well; `ro` with rbind leaves
+/// them alone.
 #[test]
 fn recursive_options_reach_the_mounts_below() {
     sandbox::host(|s| {
@@ -510,7 +518,8 @@ fn a_tmpfs_inherits_the_mode_it_covers() {
     });
 }
 
-/// "If the option is not listed, it SHOULD be passed to the filesystem": and the file system may refuse, which is an error that names it.
+/// "If the option is not listed, it SHOULD be passed to the filesystem": and the file system may
+/// refuse, which is an error that names it.
 #[test]
 fn unknown_options_go_to_the_file_system() {
     sandbox::host(|s| {
@@ -601,7 +610,8 @@ fn a_relative_destination_counts_from_the_root() {
     });
 }
 
-/// sysfs is the business of the owner of the network namespace; `ro` in the default configuration holds.
+/// sysfs is the business of the owner of the network namespace; `ro` in the default configuration
+/// holds.
 #[test]
 fn the_default_sysfs_is_read_only() {
     sandbox::host(|s| {
@@ -629,7 +639,8 @@ fn copy_symlink_copies_the_link_itself() {
     });
 }
 
-/// tmpcopyup takes mode, owner and group from the covered directory; what the mount's own options say wins.
+/// tmpcopyup takes mode, owner and group from the covered directory; what the mount's own options
+/// say wins.
 #[test]
 fn options_win_over_what_tmpcopyup_copies() {
     sandbox::host(|s| {
@@ -657,8 +668,9 @@ fn options_win_over_what_tmpcopyup_copies() {
 /// Every flag of a bind mount that the table of docs/mounts.md is about.
 const FLAGS: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
 
-/// docs/mounts.md: an option that names a flag replaces all flags of the source, also `rw`; without one they stay. The
-/// same with runc, which is why the table has no word that runc ignores (`atime`, `diratime`).
+/// docs/mounts.md: an option that names a flag replaces all flags of the source, also `rw`; without
+/// one they stay. The same with runc, which is why the table has no word that runc ignores
+/// (`atime`, `diratime`).
 #[test]
 fn flags_of_a_bind_mount_are_replaced_as_a_whole() {
     sandbox::host(|s| {
@@ -738,8 +750,8 @@ fn has(line: &str, flag: &str) -> bool {
     options(line).contains(&flag)
 }
 
-/// In a user namespace the flags of the host's mounts are locked: those that are not named stay, and to name one to be
-/// cleared is an error.
+/// In a user namespace the flags of the host's mounts are locked: those that are not named stay,
+/// and to name one to be cleared is an error.
 fn locked_flags_stay(s: &Sandbox, map: &[(u32, u32, u32)]) {
     if s.is_control("runc keeps them since 1.2") {
         return;
@@ -796,7 +808,8 @@ fn rbind_and_bind_are_recursive() {
     });
 }
 
-/// rootfsPropagation may be private or unbindable: a volume with `rslave` is a slave of the host's mount all the same.
+/// rootfsPropagation may be private or unbindable: a volume with `rslave` is a slave of the host's
+/// mount all the same.
 #[test]
 fn a_slave_volume_stays_one_whatever_the_root_is() {
     sandbox::host(|s| {
@@ -818,7 +831,8 @@ fn a_slave_volume_stays_one_whatever_the_root_is() {
     });
 }
 
-/// A source below the container's own root is what earlier mounts have made of it: below one, and above one.
+/// A source below the container's own root is what earlier mounts have made of it: below one, and
+/// above one.
 #[test]
 fn a_source_below_the_root_shows_earlier_mounts() {
     sandbox::host(|s| {
@@ -869,8 +883,8 @@ fn a_mount_of_another_type_than_its_mount_point_is_named() {
     });
 }
 
-/// As many bind mounts as a full host has, by a caller with the usual soft limit on descriptors. The program gets the
-/// caller's limit, or that of its configuration.
+/// As many bind mounts as a full host has, by a caller with the usual soft limit on descriptors.
+/// The program gets the caller's limit, or that of its configuration.
 #[test]
 fn many_binds_need_no_more_descriptors_than_the_hard_limit() {
     sandbox::host(|s| {

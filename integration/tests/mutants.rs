@@ -1,5 +1,5 @@
-//! The patches of `integration/mutants/`, as far as can be told without a build: each fits the sources and names tests that exist. Whether the
-//! tests fail is for `just mutants`.
+//! The patches of `integration/mutants/`, as far as can be told without a build: each fits the
+//! sources and names tests that exist. Whether the tests fail is for `just mutants`.
 
 use std::collections::BTreeMap;
 use std::fs;

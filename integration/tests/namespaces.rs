@@ -1,4 +1,5 @@
-//! `linux.namespaces` and `linux.timeOffsets`: config-linux.md "Namespaces", "Offset for Time Namespace".
+//! `linux.namespaces` and `linux.timeOffsets`: config-linux.md "Namespaces", "Offset for Time
+//! Namespace".
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,8 +32,8 @@ fn sleeper(s: &Sandbox) -> Bundle {
     bundle
 }
 
-/// Row S28: "If a namespace type is not specified in the namespaces array, the container MUST inherit the runtime namespace of that
-/// type"; one without path is new.
+/// Row S28: "If a namespace type is not specified in the namespaces array, the container MUST
+/// inherit the runtime namespace of that type"; one without path is new.
 #[test]
 fn listed_namespaces_are_new_and_others_inherited() {
     sandbox::host(|s| {
@@ -82,8 +83,8 @@ fn lsns_sees_the_new_namespaces() {
     });
 }
 
-/// Row S27: a process that a tool of the host sends into all namespaces of a container is in those of its init, in its root, and one
-/// of its processes.
+/// Row S27: a process that a tool of the host sends into all namespaces of a container is in those
+/// of its init, in its root, and one of its processes.
 #[test]
 fn nsenter_arrives_in_every_namespace() {
     sandbox::host(|s| {
@@ -104,7 +105,8 @@ fn nsenter_arrives_in_every_namespace() {
     });
 }
 
-/// "If a namespaces field contains duplicated namespaces with same type, the runtime MUST generate an error."
+/// "If a namespaces field contains duplicated namespaces with same type, the runtime MUST generate
+/// an error."
 #[test]
 fn a_duplicate_namespace_is_an_error() {
     sandbox::host(|s| {
@@ -114,7 +116,8 @@ fn a_duplicate_namespace_is_an_error() {
     });
 }
 
-/// Row S5: "pid: processes inside the container will only be able to see other processes inside the same container": the first is pid 1.
+/// Row S5: "pid: processes inside the container will only be able to see other processes inside the
+/// same container": the first is pid 1.
 #[test]
 fn the_program_is_pid_1() {
     sandbox::host(|s| {
@@ -151,7 +154,8 @@ fn queues_of_the_host_are_not_seen() {
     });
 }
 
-/// Row S4: /dev/mqueue shows the queues of the container's ipc namespace, and its limits are its own.
+/// Row S4: /dev/mqueue shows the queues of the container's ipc namespace, and its limits are its
+/// own.
 #[test]
 fn message_queues_are_the_containers_own() {
     sandbox::host(|s| {
@@ -204,8 +208,8 @@ fn finds_loopback_up(s: &Sandbox) {
     assert!(outcome.stdout.ends_with("lo\n"), "{}", outcome.stdout);
 }
 
-/// Row S20: "path (string, OPTIONAL) ... The runtime MUST place the container process in the namespace associated with that path": one of
-/// `ip netns add`.
+/// Row S20: "path (string, OPTIONAL) ... The runtime MUST place the container process in the
+/// namespace associated with that path": one of `ip netns add`.
 #[test]
 fn a_named_network_namespace_is_joined() {
     sandbox::host(|s| {
@@ -270,7 +274,8 @@ fn an_interface_can_be_given_by_the_pid_of_state() {
     });
 }
 
-/// Row S26: a tool container that joins the network, ipc and uts namespaces of another sees that one's sockets.
+/// Row S26: a tool container that joins the network, ipc and uts namespaces of another sees that
+/// one's sockets.
 #[test]
 fn a_tool_container_sees_the_sockets_of_the_first() {
     sandbox::host(|s| {
@@ -288,7 +293,8 @@ fn a_tool_container_sees_the_sockets_of_the_first() {
     });
 }
 
-/// Row S29: a namespace kept alive by a bind mount of its file is joined after its first process has died.
+/// Row S29: a namespace kept alive by a bind mount of its file is joined after its first process
+/// has died.
 #[test]
 fn a_pinned_namespace_outlives_its_first_process() {
     sandbox::host(|s| {
@@ -313,7 +319,8 @@ fn a_pinned_namespace_outlives_its_first_process() {
     });
 }
 
-/// Row S29: "The runtime MUST generate an error if path is not associated with a namespace of type type."
+/// Row S29: "The runtime MUST generate an error if path is not associated with a namespace of type
+/// type."
 #[test]
 fn a_namespace_of_the_wrong_type_is_an_error() {
     sandbox::host(|s| {
@@ -330,7 +337,8 @@ fn a_namespace_of_the_wrong_type_is_an_error() {
     });
 }
 
-/// "The runtime MUST generate an error if path is not associated with a namespace": a missing file and an ordinary one.
+/// "The runtime MUST generate an error if path is not associated with a namespace": a missing file
+/// and an ordinary one.
 #[test]
 fn a_path_that_is_no_namespace_is_an_error() {
     sandbox::host(|s| {
@@ -406,7 +414,8 @@ fn delete_kills_what_a_shared_pid_namespace_keeps_alive() {
     });
 }
 
-/// Row S44: "timeOffsets (object, OPTIONAL) sets the offset for Time Namespace": /proc/uptime is shifted, the host's is not.
+/// Row S44: "timeOffsets (object, OPTIONAL) sets the offset for Time Namespace": /proc/uptime is
+/// shifted, the host's is not.
 #[test]
 fn the_clocks_are_shifted_by_the_offsets() {
     sandbox::host(|s| {
@@ -429,7 +438,8 @@ fn the_clocks_are_shifted_by_the_offsets() {
             }),
         );
         bundle.shell("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets");
-        // The second time in a new user namespace, whose root does not own the runtime's /proc files.
+        // The second time in a new user namespace, whose root does not own the runtime's /proc
+        // files.
         for _ in 0..2 {
             let outcome = s.run(&bundle).ok().contains("172800").contains("604800");
             let inside: i64 = outcome
@@ -488,8 +498,8 @@ fn a_macvlan_interface_moves_and_comes_up() {
     });
 }
 
-/// Without a mount namespace the mounts are made below the root in the caller's, which keeps its propagation; `delete` takes them
-/// away, and nobody else's.
+/// Without a mount namespace the mounts are made below the root in the caller's, which keeps its
+/// propagation; `delete` takes them away, and nobody else's.
 #[test]
 fn without_a_mount_namespace_the_callers_has_the_mounts() {
     sandbox::host(|s| {
@@ -540,8 +550,9 @@ fn without_a_mount_namespace_the_callers_has_the_mounts() {
     });
 }
 
-/// A bundle that nobody but the host's root may enter, with the root file system inside: the mapped root finds it by a handle
-/// that was opened before: from the base of mounts, from a copy of the host's, and where the root is moved.
+/// A bundle that nobody but the host's root may enter, with the root file system inside: the mapped
+/// root finds it by a handle that was opened before: from the base of mounts, from a copy of the
+/// host's, and where the root is moved.
 #[test]
 fn the_root_of_a_closed_bundle_is_found() {
     sandbox::host(|s| {

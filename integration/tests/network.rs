@@ -28,8 +28,9 @@ fn bundle(s: &Sandbox) -> Bundle {
     bundle
 }
 
-/// config-linux.md: "The runtime MUST preserve existing network interface attributes, including all permanent IP
-/// addresses ... of any family with global scope", and "MUST set the network device state to \"up\"". Row S22.
+/// config-linux.md: "The runtime MUST preserve existing network interface attributes, including all
+/// permanent IP addresses ... of any family with global scope", and "MUST set the network device
+/// state to \"up\"". Row S22.
 #[test]
 fn a_veth_end_on_a_bridge_moves_with_its_addresses() {
     sandbox::host(|s| {
@@ -136,7 +137,8 @@ fn devices_are_there_before_parameters_and_hooks() {
     });
 }
 
-/// A device moves into a network namespace that belongs to a new user namespace, and into one that has a path.
+/// A device moves into a network namespace that belongs to a new user namespace, and into one that
+/// has a path.
 #[test]
 fn devices_move_into_user_namespaces_and_joined_ones() {
     sandbox::host(|s| {
@@ -169,7 +171,8 @@ fn devices_move_into_user_namespaces_and_joined_ones() {
     });
 }
 
-/// The network namespace of /linux/namespaces may not be the runtime's own: a device of the host would get a new name.
+/// The network namespace of /linux/namespaces may not be the runtime's own: a device of the host
+/// would get a new name.
 #[test]
 fn devices_do_not_move_within_the_runtimes_namespace() {
     sandbox::host(|s| {
@@ -189,8 +192,8 @@ fn devices_do_not_move_within_the_runtimes_namespace() {
     });
 }
 
-/// "If a network device with the specified name already exists in the container namespace, the runtime MUST generate an
-/// error." Nothing has moved then.
+/// "If a network device with the specified name already exists in the container namespace, the
+/// runtime MUST generate an error." Nothing has moved then.
 #[test]
 fn a_name_that_is_taken_and_a_device_that_is_missing_are_errors() {
     sandbox::host(|s| {

@@ -83,7 +83,8 @@ const FORGED: [&str; 5] = [
     "READY=10",
 ];
 
-/// A container that says READY=1 makes its unit ready: with the container's pid, and a barrier before the runtime ends.
+/// A container that says READY=1 makes its unit ready: with the container's pid, and a barrier
+/// before the runtime ends.
 #[test]
 fn a_started_container_makes_its_unit_ready() {
     sandbox::host(|s| {
@@ -123,7 +124,8 @@ fn a_started_container_makes_its_unit_ready() {
     });
 }
 
-/// `run --detach` ends when its container is ready; `run` goes on, and is the process that the unit watches.
+/// `run --detach` ends when its container is ready; `run` goes on, and is the process that the unit
+/// watches.
 #[test]
 fn a_container_that_is_run_makes_its_unit_ready() {
     sandbox::host(|s| {
@@ -158,7 +160,8 @@ fn a_container_that_is_run_makes_its_unit_ready() {
     });
 }
 
-/// A container that ends without a word holds nobody up; and what it has of the socket is a directory that it cannot change.
+/// A container that ends without a word holds nobody up; and what it has of the socket is a
+/// directory that it cannot change.
 #[test]
 fn the_socket_of_the_container_is_its_only_way() {
     sandbox::host(|s| {
@@ -211,7 +214,8 @@ fn a_unit_that_is_not_there_is_an_error() {
     });
 }
 
-/// Nobody has to wait for a container that never says that it is ready: a signal ends the command, and the container runs on.
+/// Nobody has to wait for a container that never says that it is ready: a signal ends the command,
+/// and the container runs on.
 #[test]
 fn a_wait_for_readiness_can_be_interrupted() {
     sandbox::host(|s| {
@@ -240,7 +244,8 @@ fn a_wait_for_readiness_can_be_interrupted() {
     });
 }
 
-/// A unit that reads nothing holds nothing up: the command forwards signals all the same, and the message when there is room for it.
+/// A unit that reads nothing holds nothing up: the command forwards signals all the same, and the
+/// message when there is room for it.
 #[test]
 fn a_unit_that_does_not_read_holds_nothing_up() {
     sandbox::host(|s| {

@@ -9,7 +9,8 @@ use integration::runtime::Running;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
-/// Takes one message, and notes what it says, whose its descriptor is, and that nothing comes after it.
+/// Takes one message, and notes what it says, whose its descriptor is, and that nothing comes after
+/// it.
 const LISTENER: &str = r#"
 import json, os, socket, sys
 path, log = sys.argv[1:]

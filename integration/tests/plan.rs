@@ -200,7 +200,8 @@ fn is_a_read(line: &str) -> bool {
     !changes.iter().any(|flag| line.contains(flag))
 }
 
-/// "Touches nothing": under strace there is no call that could change a file, a mount, a process or a namespace.
+/// "Touches nothing": under strace there is no call that could change a file, a mount, a process or
+/// a namespace.
 #[test]
 fn a_plan_only_reads() {
     sandbox::host(|s| {

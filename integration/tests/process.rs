@@ -7,7 +7,8 @@ use std::process::Stdio;
 use integration::{Bundle, sandbox};
 use serde_json::json;
 
-/// "args (array of strings, OPTIONAL) with similar semantics to IEEE Std 1003.1-2008 execvp's argv."
+/// "args (array of strings, OPTIONAL) with similar semantics to IEEE Std 1003.1-2008 execvp's
+/// argv."
 #[test]
 fn args_reach_the_program_as_written() {
     sandbox::host(|s| {
@@ -17,7 +18,8 @@ fn args_reach_the_program_as_written() {
     });
 }
 
-/// "env (array of strings, OPTIONAL) with the same semantics as IEEE Std 1003.1-2008's environ": this and HOME, nothing of the runtime's.
+/// "env (array of strings, OPTIONAL) with the same semantics as IEEE Std 1003.1-2008's environ":
+/// this and HOME, nothing of the runtime's.
 #[test]
 fn env_is_the_whole_environment() {
     sandbox::host(|s| {
@@ -35,7 +37,8 @@ fn env_is_the_whole_environment() {
     });
 }
 
-/// Of two entries with one name the last counts, as with runc and crun; a program would choose either.
+/// Of two entries with one name the last counts, as with runc and crun; a program would choose
+/// either.
 #[test]
 fn of_two_variables_with_one_name_the_last_counts() {
     sandbox::host(|s| {
@@ -82,7 +85,8 @@ fn home_comes_from_the_containers_passwd() {
     });
 }
 
-/// execve(2) says "no such file" of a program that is there when its interpreter is not: the error names that.
+/// execve(2) says "no such file" of a program that is there when its interpreter is not: the error
+/// names that.
 #[test]
 fn a_missing_interpreter_is_named() {
     sandbox::host(|s| {
@@ -139,7 +143,8 @@ fn the_program_is_found_by_the_containers_path() {
     });
 }
 
-/// "cwd (string, REQUIRED) is the working directory that will be set for the executable. This value MUST be an absolute path."
+/// "cwd (string, REQUIRED) is the working directory that will be set for the executable. This value
+/// MUST be an absolute path."
 #[test]
 fn cwd_is_the_working_directory() {
     sandbox::host(|s| {
@@ -278,7 +283,8 @@ fn cpus(status: &str) -> String {
     line.expect("Cpus_allowed_list").trim().to_owned()
 }
 
-/// The caller may be pinned (systemd's CPUAffinity=, taskset(1)); the container may use the CPUs of its cpuset.
+/// The caller may be pinned (systemd's CPUAffinity=, taskset(1)); the container may use the CPUs of
+/// its cpuset.
 #[test]
 fn the_cpus_of_the_caller_are_not_the_containers() {
     sandbox::host(|s| {
@@ -308,7 +314,8 @@ fn the_cpus_of_the_caller_are_not_the_containers() {
     });
 }
 
-/// "noNewPrivileges (bool, OPTIONAL) setting noNewPrivileges to true prevents the process from gaining additional privileges."
+/// "noNewPrivileges (bool, OPTIONAL) setting noNewPrivileges to true prevents the process from
+/// gaining additional privileges."
 #[test]
 fn no_new_privileges_is_set_when_asked() {
     sandbox::host(|s| {
@@ -426,7 +433,8 @@ fn descriptors_for_another_process_are_not_passed() {
     });
 }
 
-/// Socket activation: LISTEN_FDS of the caller passes the descriptors, LISTEN_PID is that of the container's process.
+/// Socket activation: LISTEN_FDS of the caller passes the descriptors, LISTEN_PID is that of the
+/// container's process.
 #[test]
 fn listen_fds_are_passed() {
     sandbox::host(|s| {
@@ -505,7 +513,8 @@ fn closed_standard_streams_are_harmless() {
     });
 }
 
-/// The program starts with default dispositions and an empty mask, SIGPIPE included: a Rust program ignores it, its children must not.
+/// The program starts with default dispositions and an empty mask, SIGPIPE included: a Rust program
+/// ignores it, its children must not.
 #[test]
 fn signals_start_at_their_defaults() {
     sandbox::host(|s| {
@@ -521,7 +530,8 @@ fn signals_start_at_their_defaults() {
     });
 }
 
-/// "hostname (string, OPTIONAL) specifies the container's hostname as seen by processes running inside the container." Row S1.
+/// "hostname (string, OPTIONAL) specifies the container's hostname as seen by processes running
+/// inside the container." Row S1.
 #[test]
 fn the_hostname_is_set_inside_alone() {
     sandbox::host(|s| {
@@ -535,7 +545,8 @@ fn the_hostname_is_set_inside_alone() {
     });
 }
 
-/// Row S2: "domainname (string, OPTIONAL) specifies the container's domainname as seen by processes running inside the container."
+/// Row S2: "domainname (string, OPTIONAL) specifies the container's domainname as seen by processes
+/// running inside the container."
 #[test]
 fn the_domainname_is_set_inside_alone() {
     sandbox::host(|s| {

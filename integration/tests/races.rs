@@ -1,7 +1,8 @@
 //! Races: several commands work on one id at once, held up at chosen system calls.
 //!
-//! The specification: "the ID is unique". Whatever the order, in the end there is either nothing or exactly one container, which `state`
-//! and `delete` know: no process and no control group is without an entry in the state directory.
+//! The specification: "the ID is unique". Whatever the order, in the end there is either nothing or
+//! exactly one container, which `state` and `delete` know: no process and no control group is
+//! without an entry in the state directory.
 
 use std::fs;
 use std::process::Command;
@@ -85,7 +86,8 @@ fn race(s: &Sandbox, first: &[&str], second: &[&str]) {
     require_one_or_none(s, &id, &at);
 }
 
-/// A creation whose directory was deleted, and whose name another creation has taken, neither removes that one's entry nor shares it.
+/// A creation whose directory was deleted, and whose name another creation has taken, neither
+/// removes that one's entry nor shares it.
 #[test]
 fn creations_and_deletions_of_one_id_leave_one_container_or_none() {
     sandbox::host(|s| {

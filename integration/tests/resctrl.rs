@@ -1,7 +1,8 @@
 //! `linux.intelRdt`: groups of resctrl, on a host that has none.
 //!
-//! A directory stands at /sys/fs/resctrl in the mount namespace of the runtime, and strace changes what fstatfs(2) says
-//! of it. The kernel fills a new group with files; here a thread of the test does, while strace holds the runtime.
+//! A directory stands at /sys/fs/resctrl in the mount namespace of the runtime, and strace changes
+//! what fstatfs(2) says of it. The kernel fills a new group with files; here a thread of the test
+//! does, while strace holds the runtime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -87,9 +88,9 @@ fn state(s: &Sandbox, id: &str) -> Value {
     serde_json::from_str(&s.runtime(&["state", id]).ok().stdout).expect("JSON")
 }
 
-/// config-linux.md "IntelRdt": "the runtime MUST write the container process ID to the `tasks` file in a proper
-/// sub-directory"; "If `closID` is not set and the runtime has created the sub-directory, the runtime MUST remove" it.
-/// Rows S47, S48, S50.
+/// config-linux.md "IntelRdt": "the runtime MUST write the container process ID to the `tasks` file
+/// in a proper sub-directory"; "If `closID` is not set and the runtime has created the
+/// sub-directory, the runtime MUST remove" it. Rows S47, S48, S50.
 #[test]
 fn a_container_lives_in_its_group_of_resctrl() {
     sandbox::host(|s| {
@@ -127,8 +128,9 @@ fn a_container_lives_in_its_group_of_resctrl() {
     });
 }
 
-/// "the runtime MUST create a dedicated MON group for the container ... MUST delete the MON group after the container is
-/// deleted"; "If `closID` is set ... the runtime MUST NOT remove the sub-directory". Rows S49, S50.
+/// "the runtime MUST create a dedicated MON group for the container ... MUST delete the MON group
+/// after the container is deleted"; "If `closID` is set ... the runtime MUST NOT remove the
+/// sub-directory". Rows S49, S50.
 #[test]
 fn a_monitoring_group_counts_and_goes_with_the_container() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! `linux.resources`: config-linux.md "Control groups", "Block IO", "Cpu", "Memory", "Pids", "Unified", "Device allow list".
+//! `linux.resources`: config-linux.md "Control groups", "Block IO", "Cpu", "Memory", "Pids",
+//! "Unified", "Device allow list".
 
 use std::fs;
 
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 const KILLED: i32 = 128 + 9;
 const MIB: u64 = 1 << 20;
 
-/// "memory ... limit (int64, OPTIONAL) - sets limit of memory usage in bytes": a program that uses more is killed.
+/// "memory ... limit (int64, OPTIONAL) - sets limit of memory usage in bytes": a program that uses
+/// more is killed.
 #[test]
 fn the_memory_limit_ends_a_program_that_uses_more() {
     sandbox::host(|s| {
@@ -28,8 +30,8 @@ fn the_memory_limit_ends_a_program_that_uses_more() {
     });
 }
 
-/// A limit that is too small for the set-up is said with its numbers, and leaves nothing; half a MiB is enough for a
-/// small program.
+/// A limit that is too small for the set-up is said with its numbers, and leaves nothing; half a
+/// MiB is enough for a small program.
 #[test]
 fn a_small_memory_limit_starts_a_small_program_and_a_tiny_one_says_why_not() {
     sandbox::host(|s| {
@@ -75,8 +77,8 @@ fn the_pids_limit_stops_a_fork_bomb() {
     });
 }
 
-/// "cpu ... quota (int64, OPTIONAL) - specifies the total amount of time in microseconds for which all tasks in a cgroup can run
-/// during one period".
+/// "cpu ... quota (int64, OPTIONAL) - specifies the total amount of time in microseconds for which
+/// all tasks in a cgroup can run during one period".
 #[test]
 fn the_cpu_quota_throttles() {
     sandbox::host(|s| {
@@ -179,8 +181,9 @@ fn unlimited_and_absent_values_limit_nothing() {
     });
 }
 
-/// "unified (object, OPTIONAL) - allows cgroup v2 parameters to be to be set and modified for the container. The key in the map refers to a
-/// file in the cgroup unified hierarchy." Each is written as it is given.
+/// "unified (object, OPTIONAL) - allows cgroup v2 parameters to be to be set and modified for the
+/// container. The key in the map refers to a file in the cgroup unified hierarchy." Each is written
+/// as it is given.
 #[test]
 fn unified_values_are_read_back() {
     sandbox::host(|s| {
@@ -209,7 +212,8 @@ fn unified_values_are_read_back() {
     });
 }
 
-/// "devices (array of objects, OPTIONAL) configures the allow list. The runtime MUST apply entries in the listed order."
+/// "devices (array of objects, OPTIONAL) configures the allow list. The runtime MUST apply entries
+/// in the listed order."
 #[test]
 fn a_device_rule_refuses_an_open() {
     sandbox::host(|s| {

@@ -15,7 +15,8 @@ fn single(s: &Sandbox) -> Bundle {
     bundle
 }
 
-/// Rows S16, S18: a user starts a container without root: the user namespace first, the others owned by it.
+/// Rows S16, S18: a user starts a container without root: the user namespace first, the others
+/// owned by it.
 #[test]
 fn a_user_runs_a_container() {
     sandbox::user(|s| {
@@ -103,7 +104,8 @@ fn a_single_id_needs_no_newuidmap() {
     });
 }
 
-/// crun's `run.oci.keep_original_groups`: an ordinary user's container keeps that user's groups, which are not mapped.
+/// crun's `run.oci.keep_original_groups`: an ordinary user's container keeps that user's groups,
+/// which are not mapped.
 #[test]
 fn an_annotation_keeps_the_groups_of_the_user() {
     sandbox::user(|s| {
@@ -135,7 +137,8 @@ fn an_annotation_keeps_the_groups_of_the_user() {
     });
 }
 
-/// Row S15: setgroups is denied where the kernel demands it (one gid, no helper) and allowed with a range.
+/// Row S15: setgroups is denied where the kernel demands it (one gid, no helper) and allowed with a
+/// range.
 #[test]
 fn setgroups_is_denied_only_where_it_must_be() {
     sandbox::user(|s| {
@@ -173,8 +176,9 @@ fn a_foreign_range_is_refused() {
     });
 }
 
-/// Podman's case: the caller is root of a user namespace, which the runtime sees from the namespace and not from the
-/// user id. Without a mount namespace of its own its CAP_SYS_ADMIN counts for no mount.
+/// Podman's case: the caller is root of a user namespace, which the runtime sees from the namespace
+/// and not from the user id. Without a mount namespace of its own its CAP_SYS_ADMIN counts for no
+/// mount.
 #[test]
 fn root_of_a_user_namespace_is_an_ordinary_user() {
     sandbox::user(|s| {
@@ -350,7 +354,8 @@ fn sysfs_falls_back_to_the_hosts() {
     });
 }
 
-/// The same without `ro`: still read-only, and everything below it too, the host's cgroups among it (CVE-2023-25809).
+/// The same without `ro`: still read-only, and everything below it too, the host's cgroups among it
+/// (CVE-2023-25809).
 #[test]
 fn the_stand_in_for_sysfs_is_read_only() {
     sandbox::user(|s| {
@@ -393,7 +398,8 @@ fn default_devices_are_there_for_a_user() {
     });
 }
 
-/// Issue 9, C19: a user namespace in which setgroups(2) is denied is joined: the groups stay, as for every process in it.
+/// Issue 9, C19: a user namespace in which setgroups(2) is denied is joined: the groups stay, as
+/// for every process in it.
 #[test]
 fn a_user_namespace_that_denies_setgroups_is_joined() {
     sandbox::user(|s| {
@@ -414,7 +420,8 @@ fn a_user_namespace_that_denies_setgroups_is_joined() {
     });
 }
 
-/// Issue 9, C19: root of a user namespace, which has no rights over its own PID namespace, joins that of a container.
+/// Issue 9, C19: root of a user namespace, which has no rights over its own PID namespace, joins
+/// that of a container.
 #[test]
 fn root_of_a_user_namespace_joins_a_pid_namespace() {
     sandbox::user(|s| {

@@ -1,4 +1,5 @@
-//! The rows of the capability table: docs/rows.md names a test for each, and the sources bear it out.
+//! The rows of the capability table: docs/rows.md names a test for each, and the sources bear it
+//! out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,7 +25,8 @@ fn documented() -> BTreeMap<u32, BTreeSet<String>> {
     rows
 }
 
-/// Row number to the names of tests, as the doc comments of the tests say: `Row S12` or `Rows S33, S25`.
+/// Row number to the names of tests, as the doc comments of the tests say: `Row S12` or `Rows S33,
+/// S25`.
 fn written() -> BTreeMap<u32, BTreeSet<String>> {
     let mut rows: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -139,7 +141,8 @@ fn annotations(file: &Path) -> BTreeSet<String> {
 /// The prefix of crun's annotations.
 const PREFIX: &str = "run.oci.";
 
-/// R20: an annotation that is read is told by `features`, and docs/security.md says what it widens or narrows.
+/// R20: an annotation that is read is told by `features`, and docs/security.md says what it widens
+/// or narrows.
 #[test]
 fn every_annotation_is_in_features_and_in_the_table() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

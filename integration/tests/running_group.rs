@@ -56,7 +56,8 @@ fn stands_still(s: &Sandbox) {
     container.remove();
 }
 
-/// What is paused before its start keeps it from being started; a paused container is deleted by force.
+/// What is paused before its start keeps it from being started; a paused container is deleted by
+/// force.
 #[test]
 fn a_created_container_can_be_paused_and_then_not_started() {
     sandbox::host(|s| {

@@ -209,7 +209,8 @@ fn an_ordinary_user_adds_mounts() {
     });
 }
 
-/// A link in the container never leads outside, not even one that changes all the time; and nothing is mounted in /proc.
+/// A link in the container never leads outside, not even one that changes all the time; and nothing
+/// is mounted in /proc.
 #[test]
 fn links_of_the_container_lead_nowhere_else() {
     sandbox::host(|s| {

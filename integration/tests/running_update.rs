@@ -1,4 +1,5 @@
-//! What `update` promises for the limits of a container that exists: config-linux.md "Control groups", changed later.
+//! What `update` promises for the limits of a container that exists: config-linux.md "Control
+//! groups", changed later.
 
 use std::fs::{self, File};
 
@@ -19,8 +20,8 @@ fn limited(s: &Sandbox) -> Container<'_> {
     s.started(&bundle)
 }
 
-/// Each option changes its limit and no other; the quota is counted in the period of the configuration, and the next
-/// update starts from the last.
+/// Each option changes its limit and no other; the quota is counted in the period of the
+/// configuration, and the next update starts from the last.
 #[test]
 fn update_changes_what_is_given_and_nothing_else() {
     sandbox::host(|s| {
@@ -56,7 +57,8 @@ fn update_changes_what_is_given_and_nothing_else() {
     });
 }
 
-/// An idle group takes no shares: they are not written along, and come back with the end of idleness.
+/// An idle group takes no shares: they are not written along, and come back with the end of
+/// idleness.
 #[test]
 fn idleness_does_not_touch_the_shares() {
     sandbox::host(|s| {
@@ -197,7 +199,8 @@ fn a_refused_limit_changes_nothing() {
             container.command(&args).fails_with(&[word]);
             assert_eq!(limits(), before, "{options:?}");
         }
-        // The stored limits are as before too: a quota alone goes with the period of the configuration.
+        // The stored limits are as before too: a quota alone goes with the period of the
+        // configuration.
         container.command(&["update", "--cpu-quota", "60000"]).ok();
         assert_eq!(limit(Limit::Period), "200000");
         container.remove();

@@ -1,4 +1,5 @@
-//! The harness's own environments: that a test finds there what it was promised, and is told of what it leaves.
+//! The harness's own environments: that a test finds there what it was promised, and is told of
+//! what it leaves.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! `linux.seccomp`: config-linux.md "Seccomp", seccomp(2). The notification of a listener is in seccomp_listener.rs.
+//! `linux.seccomp`: config-linux.md "Seccomp", seccomp(2). The notification of a listener is in
+//! seccomp_listener.rs.
 
 use std::fs;
 use std::path::Path;
@@ -41,8 +42,9 @@ fn status(s: &Sandbox, bundle: &mut Bundle, name: &str) -> String {
     value.to_owned()
 }
 
-/// Row S43: "errnoRet (uint, OPTIONAL) - the errno return code to use. Some actions like SCMP_ACT_ERRNO ... allow to specify the errno code to
-/// return. ... If not specified its default value is EPERM."
+/// Row S43: "errnoRet (uint, OPTIONAL) - the errno return code to use. Some actions like
+/// SCMP_ACT_ERRNO ... allow to specify the errno code to return. ... If not specified its default
+/// value is EPERM."
 #[test]
 fn a_blocked_call_gets_its_errno() {
     sandbox::host(|s| {
@@ -113,7 +115,8 @@ fn a_rule_holds_for_its_arguments_only() {
     });
 }
 
-/// "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP": the program ends by SIGSYS, its status says so.
+/// "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP": the program
+/// ends by SIGSYS, its status says so.
 #[test]
 fn a_killed_program_is_seen_as_killed() {
     sandbox::host(|s| {
@@ -149,7 +152,8 @@ fn a_logged_call_is_made() {
     });
 }
 
-/// Row S45: a call with the action LOG, or any but ALLOW below the flag LOG, has a record of the kernel's audit: seccomp(2).
+/// Row S45: a call with the action LOG, or any but ALLOW below the flag LOG, has a record of the
+/// kernel's audit: seccomp(2).
 #[test]
 fn a_logged_call_is_in_the_audit_log() {
     sandbox::host(|s| {
@@ -208,7 +212,8 @@ fn the_profile_of_podman_runs_programs_in_the_v2_view() {
     });
 }
 
-/// The same without root's rights, where only noNewPrivileges permits a filter, or the user namespace.
+/// The same without root's rights, where only noNewPrivileges permits a filter, or the user
+/// namespace.
 #[test]
 fn the_profile_of_podman_runs_programs_of_an_ordinary_user() {
     sandbox::user(|s| {
@@ -230,7 +235,8 @@ fn runs_programs(s: &Sandbox) {
         assert_eq!(status(s, &mut bundle, "Seccomp_filters"), "1");
         let wanted = u8::from(no_new_privileges).to_string();
         assert_eq!(status(s, &mut bundle, "NoNewPrivs"), wanted);
-        // Loading needs CAP_SYS_ADMIN without noNewPrivileges; the program must not have it for that.
+        // Loading needs CAP_SYS_ADMIN without noNewPrivileges; the program must not have it for
+        // that.
         let kept: u64 = u64::from_str_radix(&status(s, &mut bundle, "CapPrm"), 16).expect("hex");
         assert_eq!(kept & 1 << 21, 0, "CAP_SYS_ADMIN");
     }
@@ -262,7 +268,8 @@ fn a_running_container_is_below_its_filter() {
     });
 }
 
-/// "names ... Unknown syscalls ... Runtimes ... skip": what no architecture has is left out, the rest of the rule counts.
+/// "names ... Unknown syscalls ... Runtimes ... skip": what no architecture has is left out, the
+/// rest of the rule counts.
 #[test]
 fn unknown_names_are_skipped() {
     sandbox::host(|s| {
@@ -288,7 +295,8 @@ fn unknown_names_are_skipped() {
     });
 }
 
-/// "flags (array of strings, OPTIONAL)": those that need nothing else are taken, and the container has one filter.
+/// "flags (array of strings, OPTIONAL)": those that need nothing else are taken, and the container
+/// has one filter.
 #[test]
 fn flags_are_taken() {
     sandbox::host(|s| {
@@ -308,8 +316,9 @@ fn flags_are_taken() {
     });
 }
 
-/// Issue 5, bad input: "Unknown action, operator, architecture or flag; argument index above 5; errnoRet with an action that has none;
-/// profile that needs more than 4096 instructions: error with JSON pointer, before side effects."
+/// Issue 5, bad input: "Unknown action, operator, architecture or flag; argument index above 5;
+/// errnoRet with an action that has none; profile that needs more than 4096 instructions: error
+/// with JSON pointer, before side effects."
 #[test]
 fn a_bad_profile_is_refused_with_its_place() {
     sandbox::host(|s| {
@@ -412,7 +421,8 @@ mod numbers {
         Int80,
     }
 
-    /// An ELF program without libraries that makes one call and exits with the negative of its answer: 0 to 255.
+    /// An ELF program without libraries that makes one call and exits with the negative of its
+    /// answer: 0 to 255.
     fn program(entry: Entry, number: u32) -> Vec<u8> {
         const BASE: u64 = 0x40_0000;
         const HEADERS: u16 = 64 + 56;
@@ -455,7 +465,8 @@ mod numbers {
         bundle
     }
 
-    /// "architectures (array of strings, OPTIONAL)": x86 and x32 calls are judged by the numbers of their architecture.
+    /// "architectures (array of strings, OPTIONAL)": x86 and x32 calls are judged by the numbers of
+    /// their architecture.
     #[test]
     fn a_rule_counts_on_every_listed_architecture() {
         sandbox::host(|s| {
@@ -466,7 +477,8 @@ mod numbers {
                 (Entry::Syscall, GETPID, 77),
                 (Entry::Int80, GETPID_X86, 77),
                 (Entry::Syscall, GETPID | X32, 77),
-                // mkdir, which has getpid's number of x86_64: EFAULT, since its argument is no address.
+                // mkdir, which has getpid's number of x86_64: EFAULT, since its argument is no
+                // address.
                 (Entry::Int80, GETPID, 14),
             ] {
                 let mut bundle = calling(s, entry, number);
@@ -476,7 +488,8 @@ mod numbers {
         });
     }
 
-    /// Calls of an architecture that is not listed end the program, as with libseccomp; the native one is always listed.
+    /// Calls of an architecture that is not listed end the program, as with libseccomp; the native
+    /// one is always listed.
     #[test]
     fn a_call_of_another_architecture_is_killed() {
         sandbox::host(|s| {
@@ -497,7 +510,8 @@ mod numbers {
         });
     }
 
-    /// "syscalls newer than the profile answered ENOSYS as runc does, never EPERM" (issue 5), so that libraries fall back.
+    /// "syscalls newer than the profile answered ENOSYS as runc does, never EPERM" (issue 5), so
+    /// that libraries fall back.
     #[test]
     fn a_call_newer_than_the_profile_is_answered_enosys() {
         sandbox::host(|s| {
@@ -513,7 +527,8 @@ mod numbers {
     }
 }
 
-/// A profile from before the calls that init itself uses: without noNewPrivileges it is in force while init finishes.
+/// A profile from before the calls that init itself uses: without noNewPrivileges it is in force
+/// while init finishes.
 #[test]
 fn a_filter_that_knows_no_newer_calls_does_not_hinder_the_start() {
     sandbox::host(|s| {
@@ -531,8 +546,8 @@ fn a_filter_that_knows_no_newer_calls_does_not_hinder_the_start() {
     });
 }
 
-/// The startContainer hooks are programs of the container: the filter is theirs too, when it is loaded before them
-/// and when it comes after (noNewPrivileges).
+/// The startContainer hooks are programs of the container: the filter is theirs too, when it is
+/// loaded before them and when it comes after (noNewPrivileges).
 #[test]
 fn hooks_of_the_container_run_under_the_filter() {
     sandbox::host(|s| {
@@ -553,7 +568,8 @@ fn hooks_of_the_container_run_under_the_filter() {
     });
 }
 
-/// Issue 9, C21: init itself is not hindered by a filter that forbids the look at the working directory.
+/// Issue 9, C21: init itself is not hindered by a filter that forbids the look at the working
+/// directory.
 #[test]
 fn a_filter_that_forbids_getcwd_does_not_hinder_the_start() {
     sandbox::host(|s| {
@@ -568,8 +584,8 @@ fn a_filter_that_forbids_getcwd_does_not_hinder_the_start() {
     });
 }
 
-/// CVE-2026-123876: `socket` reads 32 bits of its family, so `0x100000028` is as good as 40 (vsock) and not equal to it. `seccomp lint`
-/// names the rule that this evades, and what to write instead.
+/// CVE-2026-123876: `socket` reads 32 bits of its family, so `0x100000028` is as good as 40 (vsock)
+/// and not equal to it. `seccomp lint` names the rule that this evades, and what to write instead.
 #[test]
 fn cve_2026_123876_lint_warns_of_upper_bits() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! The listener of SCMP_ACT_NOTIFY: config-linux.md "The Container Process State", seccomp_unotify(2).
+//! The listener of SCMP_ACT_NOTIFY: config-linux.md "The Container Process State",
+//! seccomp_unotify(2).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use integration::runtime::{Outcome, Running};
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
-/// Takes one message, writes it down with what it says of the descriptors, and does what its last argument says.
+/// Takes one message, writes it down with what it says of the descriptors, and does what its last
+/// argument says.
 const LISTENER: &str = r#"
 import ctypes, fcntl, json, os, select, socket, struct, sys, time
 path, log, deed = sys.argv[1:]
@@ -124,8 +126,9 @@ fn bundle(s: &Sandbox, socket: &Path) -> Bundle {
     bundle
 }
 
-/// "the runtime MUST ... send the container process state ... via ... `listenerPath`": "fds" names the descriptors, "pid" is that of
-/// the process "as seen by the runtime process", "metadata" is `listenerMetadata`, "state" the state of the container.
+/// "the runtime MUST ... send the container process state ... via ... `listenerPath`": "fds" names
+/// the descriptors, "pid" is that of the process "as seen by the runtime process", "metadata" is
+/// `listenerMetadata`, "state" the state of the container.
 #[test]
 fn the_listener_gets_the_descriptor_and_the_state() {
     sandbox::host(|s| {
@@ -157,7 +160,8 @@ fn the_listener_gets_the_descriptor_and_the_state() {
     });
 }
 
-/// Of a further process the listener is told in the same way: its own pid beside that of the container's first, which runs.
+/// Of a further process the listener is told in the same way: its own pid beside that of the
+/// container's first, which runs.
 #[test]
 fn the_listener_is_told_of_further_processes() {
     sandbox::host(|s| {
@@ -283,7 +287,8 @@ fn a_missing_listener_is_an_error_that_leaves_nothing() {
     });
 }
 
-/// Whether the message reaches a listener that hangs up is a matter of who is first; the container ends either way.
+/// Whether the message reaches a listener that hangs up is a matter of who is first; the container
+/// ends either way.
 #[test]
 fn a_listener_that_hangs_up_does_not_hold_the_runtime() {
     sandbox::host(|s| {
@@ -323,7 +328,8 @@ fn a_listener_that_never_accepts_is_an_error() {
     });
 }
 
-/// "SCMP_ACT_NOTIFY ... cannot be used for write": the runtime needs the call to hand over the descriptor.
+/// "SCMP_ACT_NOTIFY ... cannot be used for write": the runtime needs the call to hand over the
+/// descriptor.
 #[test]
 fn calls_that_the_hand_over_needs_are_refused() {
     sandbox::host(|s| {
@@ -366,8 +372,8 @@ fn asking(s: &Sandbox, socket: &Path, calls: &[&str]) -> Bundle {
     bundle
 }
 
-/// Issue 9, A10: the listener gets its descriptor before init makes any call that it is asked about, sendmsg
-/// among them.
+/// Issue 9, A10: the listener gets its descriptor before init makes any call that it is asked
+/// about, sendmsg among them.
 #[test]
 fn a_listener_may_be_asked_about_all_that_init_does() {
     sandbox::host(|s| {
@@ -410,7 +416,8 @@ fn all_at_once(s: &Sandbox, calls: &[&str], deed: &str, check: impl Fn(&str, Out
     assert!(begin.elapsed() < Duration::from_secs(40), "{deed}");
 }
 
-/// Issue 9, A10: a listener that says nothing is an error after a time, for whatever init has to wait.
+/// Issue 9, A10: a listener that says nothing is an error after a time, for whatever init has to
+/// wait.
 #[test]
 fn a_silent_listener_is_an_error() {
     sandbox::host(|s| {
@@ -430,7 +437,8 @@ fn a_silent_listener_is_an_error() {
     });
 }
 
-/// Issue 9, A10: one that closes its descriptor leaves the calls to the kernel, and init does not hold a copy.
+/// Issue 9, A10: one that closes its descriptor leaves the calls to the kernel, and init does not
+/// hold a copy.
 #[test]
 fn a_listener_that_closes_does_not_hold_the_start() {
     sandbox::host(|s| {

@@ -1,4 +1,5 @@
-//! The state of a container: runtime.md "State" and "Query State", and the `list` that engines read.
+//! The state of a container: runtime.md "State" and "Query State", and the `list` that engines
+//! read.
 
 use std::fs;
 
@@ -30,8 +31,8 @@ fn state_has_what_the_specification_lists() {
     });
 }
 
-/// "pid (int, REQUIRED when status is created or running on Linux) is the ID of the container process ... the
-/// value is the pid as seen by the runtime namespace".
+/// "pid (int, REQUIRED when status is created or running on Linux) is the ID of the container
+/// process ... the value is the pid as seen by the runtime namespace".
 #[test]
 fn the_pid_is_that_of_the_runtimes_namespace() {
     sandbox::host(|s| {
@@ -60,7 +61,8 @@ fn a_stopped_container_has_no_pid() {
     });
 }
 
-/// list --format json is one array of states; -q prints ids; the table starts with ID PID STATUS BUNDLE CREATED OWNER.
+/// list --format json is one array of states; -q prints ids; the table starts with ID PID STATUS
+/// BUNDLE CREATED OWNER.
 #[test]
 fn list_shows_every_container() {
     sandbox::host(|s| {

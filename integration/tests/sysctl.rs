@@ -6,7 +6,8 @@ use std::path::Path;
 use integration::sandbox;
 use serde_json::json;
 
-/// "sysctl (object, OPTIONAL) allows kernel parameters to be modified at runtime for the container."
+/// "sysctl (object, OPTIONAL) allows kernel parameters to be modified at runtime for the
+/// container."
 #[test]
 fn namespaced_parameters_are_set() {
     sandbox::host(|s| {
@@ -36,7 +37,8 @@ fn slashes_separate_as_dots_do() {
     });
 }
 
-/// A parameter without a namespace, or whose namespace the container shares with the host, is refused and untouched.
+/// A parameter without a namespace, or whose namespace the container shares with the host, is
+/// refused and untouched.
 #[test]
 fn parameters_of_the_host_are_refused() {
     sandbox::host(|s| {
@@ -115,7 +117,8 @@ fn a_refused_value_is_an_error() {
     });
 }
 
-/// CVE-2019-16884, CVE-2025-52881: the image has files where the parameters are, and nothing is mounted there. The parameter is set all the same.
+/// CVE-2019-16884, CVE-2025-52881: the image has files where the parameters are, and nothing is
+/// mounted there. The parameter is set all the same.
 #[test]
 fn cve_2019_16884_a_false_proc_takes_no_parameter() {
     sandbox::host(|s| {
@@ -149,8 +152,8 @@ fn cve_2019_16884_a_false_proc_takes_no_parameter() {
     });
 }
 
-/// The kernel gives no new procfs for a PID namespace that belongs to another user namespace: an engine's `--pid host`
-/// for a user, with the engine's own parameter for ping.
+/// The kernel gives no new procfs for a PID namespace that belongs to another user namespace: an
+/// engine's `--pid host` for a user, with the engine's own parameter for ping.
 #[test]
 fn a_user_namespace_in_the_callers_pid_namespace_sets_parameters() {
     sandbox::user(|s| {

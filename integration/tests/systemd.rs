@@ -1,5 +1,6 @@
-//! The systemd manager: groups as transient scopes. config-linux.md "Cgroups Path" leaves the form of the path to the runtime; what is
-//! promised here is that the scope is what was asked for, that systemd keeps it so, and that nothing of it is left.
+//! The systemd manager: groups as transient scopes. config-linux.md "Cgroups Path" leaves the form
+//! of the path to the runtime; what is promised here is that the scope is what was asked for, that
+//! systemd keeps it so, and that nothing of it is left.
 //!
 //! Most of it needs systemd as process 1 and so the virtual machine (`just vm-test systemd`).
 
@@ -13,7 +14,8 @@ use serde_json::json;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// The whole life, as engines call it: `--systemd-cgroup` with `create`, and nothing with the other commands.
+/// The whole life, as engines call it: `--systemd-cgroup` with `create`, and nothing with the other
+/// commands.
 #[test]
 fn a_container_lives_and_ends_in_its_scope() {
     sandbox::systemd(|s| {
@@ -65,7 +67,8 @@ fn paused_and_attached_containers_leave_nothing() {
     });
 }
 
-/// A scope goes with its last process, and its name is free: what is said to the former container does nothing to the one that has it now.
+/// A scope goes with its last process, and its name is free: what is said to the former container
+/// does nothing to the one that has it now.
 #[test]
 fn a_later_container_in_a_scope_of_the_name_is_left_alone() {
     sandbox::systemd(|s| {
@@ -93,7 +96,8 @@ fn a_later_container_in_a_scope_of_the_name_is_left_alone() {
     });
 }
 
-/// Without a PID namespace processes outlive the first. They are killed, and not left to systemd, which would ask them to end and wait.
+/// Without a PID namespace processes outlive the first. They are killed, and not left to systemd,
+/// which would ask them to end and wait.
 #[test]
 fn a_process_that_outlives_the_first_is_killed() {
     sandbox::systemd(|s| {
@@ -113,7 +117,8 @@ fn a_process_that_outlives_the_first_is_killed() {
     });
 }
 
-/// A slice `a-b.slice` is below `a.slice`; without a path the scope is named by the id; a `-` is the root.
+/// A slice `a-b.slice` is below `a.slice`; without a path the scope is named by the id; a `-` is
+/// the root.
 #[test]
 fn the_path_names_slice_and_scope() {
     sandbox::systemd(|s| {
@@ -148,7 +153,8 @@ fn the_path_names_slice_and_scope() {
     });
 }
 
-/// Every limit that systemd has a property for is told to it, so that a daemon-reload, which writes the files anew, changes nothing.
+/// Every limit that systemd has a property for is told to it, so that a daemon-reload, which writes
+/// the files anew, changes nothing.
 #[test]
 fn limits_outlive_a_daemon_reload() {
     sandbox::systemd(|s| {
@@ -217,7 +223,8 @@ fn what_systemd_has_no_word_for_is_in_the_files() {
             }),
         );
         let scope = started(s, &bundle, &id);
-        // systemd keeps whole percents of a CPU, never less than was asked for; the kernel has what was asked for.
+        // systemd keeps whole percents of a CPU, never less than was asked for; the kernel has what
+        // was asked for.
         scope.shows(&[("CPUQuotaPerSecUSec", "130ms")]);
         scope.has(&[("cpu.max", "12345 100000")]);
         let files = [("cpu.max.burst", "10000"), ("hugetlb.2MB.max", "4194304")];
@@ -356,7 +363,8 @@ fn annotations_are_properties() {
     });
 }
 
-/// What the configuration limits stays as it is, also after a reload, when systemd writes its limits again.
+/// What the configuration limits stays as it is, also after a reload, when systemd writes its
+/// limits again.
 #[test]
 fn an_annotation_does_not_change_a_limit() {
     sandbox::systemd(|s| {
@@ -374,7 +382,8 @@ fn an_annotation_does_not_change_a_limit() {
     });
 }
 
-/// What systemd does not take is told with the annotation that asks for it, if systemd names it, and undone.
+/// What systemd does not take is told with the annotation that asks for it, if systemd names it,
+/// and undone.
 #[test]
 fn properties_that_systemd_refuses_make_nothing() {
     sandbox::systemd(|s| {
@@ -398,7 +407,8 @@ fn properties_that_systemd_refuses_make_nothing() {
     });
 }
 
-/// A malformed annotation or path is an error with its pointer, before anything is made or anybody is asked; here or anywhere.
+/// A malformed annotation or path is an error with its pointer, before anything is made or anybody
+/// is asked; here or anywhere.
 #[test]
 fn malformed_annotations_and_paths_are_refused() {
     sandbox::pure_v2(|s| {
@@ -430,7 +440,8 @@ fn malformed_annotations_and_paths_are_refused() {
     });
 }
 
-/// The rules hold by our own program and systemd's, and still do when systemd has loaded its own anew.
+/// The rules hold by our own program and systemd's, and still do when systemd has loaded its own
+/// anew.
 #[test]
 fn device_rules_hold_before_and_after_a_daemon_reload() {
     sandbox::systemd(|s| {
@@ -496,7 +507,8 @@ fn everything_is_allowed_by_one_rule() {
     });
 }
 
-/// A process that meets the memory limit is killed, the rest of the container and its scope live on, and `events` says so.
+/// A process that meets the memory limit is killed, the rest of the container and its scope live
+/// on, and `events` says so.
 #[test]
 fn an_oom_kill_is_an_event_and_leaves_the_scope() {
     sandbox::systemd(|s| {
@@ -528,7 +540,8 @@ fn an_oom_kill_is_an_event_and_leaves_the_scope() {
     });
 }
 
-/// The annotation of another runtime: the process lives in a sub-group, and the scope's group is free of processes.
+/// The annotation of another runtime: the process lives in a sub-group, and the scope's group is
+/// free of processes.
 #[test]
 fn a_sub_group_is_made_when_it_is_asked_for() {
     sandbox::systemd(|s| {

@@ -1,6 +1,8 @@
-//! systemd and the ways to it: units of the same name, a runtime that was killed, ordinary users, sockets that hang or are not there.
+//! systemd and the ways to it: units of the same name, a runtime that was killed, ordinary users,
+//! sockets that hang or are not there.
 //!
-//! What needs systemd as process 1 runs in the virtual machine (`just vm-test systemd_bus`); a bus that hangs, and none, are tested anywhere.
+//! What needs systemd as process 1 runs in the virtual machine (`just vm-test systemd_bus`); a bus
+//! that hangs, and none, are tested anywhere.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -13,7 +15,8 @@ use integration::sandbox::{self, USER};
 use integration::scope::{bundle, create, is_gone, no_state_is_left, show, started, systemctl};
 use serde_json::json;
 
-/// A unit of that name that lives is somebody else's: refused, and left alone, wherever its group is.
+/// A unit of that name that lives is somebody else's: refused, and left alone, wherever its group
+/// is.
 #[test]
 fn a_living_unit_of_the_name_is_left_alone() {
     sandbox::systemd(|s| {
@@ -60,7 +63,8 @@ fn a_failed_unit_of_the_name_is_replaced() {
     });
 }
 
-/// The runtime is killed while the scope is there and the state is not complete: the journal names the unit.
+/// The runtime is killed while the scope is there and the state is not complete: the journal names
+/// the unit.
 #[test]
 fn delete_by_force_ends_the_scope_of_a_killed_runtime() {
     sandbox::systemd(|s| {
@@ -92,7 +96,8 @@ fn delete_by_force_ends_the_scope_of_a_killed_runtime() {
     });
 }
 
-/// The record is damaged and there is no journal: the form of the path tells whose the group is, whatever `delete` is told.
+/// The record is damaged and there is no journal: the form of the path tells whose the group is,
+/// whatever `delete` is told.
 #[test]
 fn delete_by_force_ends_the_scope_of_a_damaged_record() {
     sandbox::systemd(|s| {
@@ -108,7 +113,8 @@ fn delete_by_force_ends_the_scope_of_a_damaged_record() {
     });
 }
 
-/// An ordinary user's container is a scope of the user's own systemd, with the controllers that it was given.
+/// An ordinary user's container is a scope of the user's own systemd, with the controllers that it
+/// was given.
 #[test]
 fn a_user_has_scopes_of_their_own() {
     sandbox::systemd_user(|s| {
@@ -142,7 +148,8 @@ fn a_user_has_scopes_of_their_own() {
     });
 }
 
-/// `exec` from another session of the user, whose group the user may not take processes out of: systemd moves the process.
+/// `exec` from another session of the user, whose group the user may not take processes out of:
+/// systemd moves the process.
 #[test]
 fn a_user_enters_a_container_from_another_session() {
     sandbox::systemd_user(|s| {
@@ -184,7 +191,8 @@ fn a_user_enters_a_container_from_another_session() {
     });
 }
 
-/// As an engine calls without privileges: from within a user namespace, where the user is 0, and with next to no environment.
+/// As an engine calls without privileges: from within a user namespace, where the user is 0, and
+/// with next to no environment.
 #[test]
 fn a_user_is_known_from_within_a_user_namespace() {
     sandbox::systemd_user(|s| {
@@ -219,7 +227,8 @@ fn a_user_is_known_from_within_a_user_namespace() {
     });
 }
 
-/// Where systemd's own socket takes nobody, the message bus is asked; so it is with the later commands.
+/// Where systemd's own socket takes nobody, the message bus is asked; so it is with the later
+/// commands.
 #[test]
 fn the_message_bus_is_the_second_way() {
     sandbox::systemd(|s| {
@@ -240,8 +249,8 @@ fn the_message_bus_is_the_second_way() {
     });
 }
 
-/// systemd hangs: creating ends at its deadline and leaves nothing, deleting goes on without it. What hangs is a socket of the test's
-/// in the place of systemd's own, for this test alone.
+/// systemd hangs: creating ends at its deadline and leaves nothing, deleting goes on without it.
+/// What hangs is a socket of the test's in the place of systemd's own, for this test alone.
 #[test]
 fn a_stuck_systemd_holds_nobody_up_for_ever() {
     sandbox::systemd(|s| {
@@ -308,7 +317,8 @@ fn without_systemd_the_way_out_is_named() {
     });
 }
 
-/// A bus that accepts and says nothing, one that closes, and one that raves: an error that names it, in time, and nothing is left.
+/// A bus that accepts and says nothing, one that closes, and one that raves: an error that names
+/// it, in time, and nothing is left.
 #[test]
 fn a_bus_that_does_not_work_is_named() {
     sandbox::pure_v2(|s| {

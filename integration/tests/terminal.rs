@@ -105,8 +105,8 @@ fn bundle(s: &Sandbox, script: &str) -> Bundle {
     bundle
 }
 
-/// Runs a command in a terminal of its own as a person would: each step waits for a text and then does something. Writes
-/// all that was shown, the status, and whether the terminal is as it was.
+/// Runs a command in a terminal of its own as a person would: each step waits for a text and then
+/// does something. Writes all that was shown, the status, and whether the terminal is as it was.
 const PERSON: &str = r#"
 import fcntl, json, os, select, signal, struct, sys, termios, time
 log, steps, command = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3:]
@@ -193,8 +193,8 @@ fn run(s: &Sandbox, bundle: &Bundle, steps: &Value) -> Seen {
     person(s, &["run", "--bundle", place, &s.id()], steps)
 }
 
-/// Row S53: "terminal (bool, OPTIONAL) specifies whether a terminal is attached to the process": its standard streams are one, it is
-/// that of its session, and it is at /dev/console.
+/// Row S53: "terminal (bool, OPTIONAL) specifies whether a terminal is attached to the process":
+/// its standard streams are one, it is that of its session, and it is at /dev/console.
 #[test]
 fn the_streams_of_the_program_are_a_terminal_of_the_container() {
     sandbox::host(|s| {
@@ -220,7 +220,8 @@ fn the_streams_of_the_program_are_a_terminal_of_the_container() {
     });
 }
 
-/// The size of the caller's window is that of the program's from its first moment on, and it is told of changes.
+/// The size of the caller's window is that of the program's from its first moment on, and it is
+/// told of changes.
 #[test]
 fn the_program_has_the_size_of_the_callers_window() {
     sandbox::host(|s| {
@@ -292,7 +293,8 @@ fn the_last_output_is_never_lost() {
     });
 }
 
-/// Without a terminal of the caller's the output is plain text, and the end of the input is told to the program.
+/// Without a terminal of the caller's the output is plain text, and the end of the input is told to
+/// the program.
 #[test]
 fn without_a_terminal_of_the_caller_text_goes_through() {
     sandbox::host(|s| {
@@ -308,7 +310,8 @@ fn without_a_terminal_of_the_caller_text_goes_through() {
     });
 }
 
-/// The terminal of the caller is as it was after every end: of the program, by a signal, and where nothing has started.
+/// The terminal of the caller is as it was after every end: of the program, by a signal, and where
+/// nothing has started.
 #[test]
 fn the_terminal_of_the_caller_is_restored() {
     sandbox::host(|s| {
@@ -361,8 +364,8 @@ fn the_terminal_hangs_up_with_the_callers() {
     });
 }
 
-/// The master goes to the socket, alone and with the name of its peer; the size of the configuration is there before the
-/// program; nothing of the caller's stays open.
+/// The master goes to the socket, alone and with the name of its peer; the size of the
+/// configuration is there before the program; nothing of the caller's stays open.
 #[test]
 fn the_console_socket_is_sent_the_terminal() {
     sandbox::host(|s| {
@@ -401,7 +404,8 @@ fn the_console_socket_is_sent_the_terminal() {
     });
 }
 
-/// `run --detach` and `exec --detach` take a console socket as `create` does; a path of a socket may be long.
+/// `run --detach` and `exec --detach` take a console socket as `create` does; a path of a socket
+/// may be long.
 #[test]
 fn detached_commands_take_a_console_socket() {
     sandbox::host(|s| {
@@ -441,7 +445,8 @@ fn detached_commands_take_a_console_socket() {
     });
 }
 
-/// A terminal needs somebody who serves it, and a socket is for nothing else: runc's words, before anything is made.
+/// A terminal needs somebody who serves it, and a socket is for nothing else: runc's words, before
+/// anything is made.
 #[test]
 fn a_terminal_and_a_socket_belong_together() {
     sandbox::host(|s| {
@@ -480,7 +485,8 @@ fn create_at(s: &Sandbox, socket: &Path) -> Outcome {
     s.try_create(&bundle(s, "true"), &s.id(), &["--console-socket", socket])
 }
 
-/// A console socket at which nobody takes the terminal is an error that names it, before anything is made, and never a hang.
+/// A console socket at which nobody takes the terminal is an error that names it, before anything
+/// is made, and never a hang.
 #[test]
 fn bad_console_sockets_are_errors() {
     sandbox::host(|s| {
@@ -523,8 +529,8 @@ fn bad_console_sockets_are_errors() {
     });
 }
 
-/// CVE-2025-52565, CVE-2026-88264: whatever the image has in the places of terminals, nothing outside is touched, and the
-/// terminal is the container's own.
+/// CVE-2025-52565, CVE-2026-88264: whatever the image has in the places of terminals, nothing
+/// outside is touched, and the terminal is the container's own.
 #[test]
 fn cve_2025_52565_the_console_of_the_image_is_not_followed() {
     sandbox::host(|s| {
@@ -594,8 +600,8 @@ fn what_stands_at_dev_console_is_covered() {
     });
 }
 
-/// Where /dev of the container is a directory of the host, and mounts propagate to the host, the terminal does not appear on the
-/// host's console.
+/// Where /dev of the container is a directory of the host, and mounts propagate to the host, the
+/// terminal does not appear on the host's console.
 #[test]
 fn the_console_does_not_propagate_to_the_host() {
     sandbox::host(|s| {
@@ -654,7 +660,8 @@ fn the_console_does_not_propagate_to_the_host() {
     });
 }
 
-/// What is at /dev/pts must be a devpts: the terminal is made in nothing else, whatever a volume has there.
+/// What is at /dev/pts must be a devpts: the terminal is made in nothing else, whatever a volume
+/// has there.
 #[test]
 fn a_false_devpts_is_an_error() {
     sandbox::host(|s| {
@@ -693,7 +700,8 @@ fn a_false_devpts_is_an_error() {
     });
 }
 
-/// A mount on the multiplexer of the container's devpts is not entered by `exec`, and another file system at its place is refused.
+/// A mount on the multiplexer of the container's devpts is not entered by `exec`, and another file
+/// system at its place is refused.
 #[test]
 fn exec_takes_no_terminal_from_what_the_container_has_mounted() {
     sandbox::host(|s| {
@@ -722,7 +730,8 @@ fn exec_takes_no_terminal_from_what_the_container_has_mounted() {
     });
 }
 
-/// `exec --tty` has a terminal of its own in the container's devpts, with the size of the window, and says how its command ended.
+/// `exec --tty` has a terminal of its own in the container's devpts, with the size of the window,
+/// and says how its command ended.
 #[test]
 fn exec_has_a_terminal_of_its_own() {
     sandbox::host(|s| {
@@ -752,7 +761,8 @@ fn exec_has_a_terminal_of_its_own() {
     });
 }
 
-/// The terminal belongs to the container's user, its group is that of terminals; the user can open it anew.
+/// The terminal belongs to the container's user, its group is that of terminals; the user can open
+/// it anew.
 #[test]
 fn the_terminal_belongs_to_the_user() {
     sandbox::host(|s| {

@@ -14,7 +14,8 @@ struct Step {
     output: Vec<String>,
 }
 
-/// The steps of the indented blocks: `$` begins a command, `>` continues it, other lines are its output.
+/// The steps of the indented blocks: `$` begins a command, `>` continues it, other lines are its
+/// output.
 fn steps(page: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in page.lines().filter_map(|line| line.strip_prefix("    ")) {
@@ -52,7 +53,8 @@ fn the_commands_of_the_tutorial_work() {
         fs::set_permissions(bin.join("locule"), executable).expect("chmod");
         symlink(busybox(), bin.join("busybox")).expect("busybox");
 
-        // One shell, since a step may need a variable, a function or the directory of an earlier one.
+        // One shell, since a step may need a variable, a function or the directory of an earlier
+        // one.
         let mark = |number: usize| format!("@@@{number}@@@");
         let mut script = "exec 2>&1\n".to_owned();
         for (number, step) in steps.iter().enumerate() {

@@ -56,7 +56,8 @@ fn groups_of_the_caller_are_dropped() {
     });
 }
 
-/// R20: an annotation widens only what an ordinary user could do by himself. The groups of the host's root are no container's.
+/// R20: an annotation widens only what an ordinary user could do by himself. The groups of the
+/// host's root are no container's.
 #[test]
 fn no_annotation_keeps_the_groups_of_the_hosts_root() {
     sandbox::host(|s| {
@@ -85,7 +86,8 @@ fn no_annotation_keeps_the_groups_of_the_hosts_root() {
     });
 }
 
-/// CVE-2022-2989 and relatives: a file that its group may not read is not read by a process of that group.
+/// CVE-2022-2989 and relatives: a file that its group may not read is not read by a process of that
+/// group.
 #[test]
 fn a_group_without_permission_is_denied() {
     sandbox::host(|s| {
@@ -100,7 +102,8 @@ fn a_group_without_permission_is_denied() {
     });
 }
 
-/// A bundle of user 1000 with a program that only root may reach or execute, and what may be done about it.
+/// A bundle of user 1000 with a program that only root may reach or execute, and what may be done
+/// about it.
 fn private_program(s: &Sandbox, directory: u32, program: u32, capability: &str) -> Bundle {
     let mut bundle = s.bundle();
     let path = bundle.root().join("opt/private");
@@ -145,7 +148,8 @@ fn capabilities_open_the_way_to_the_program() {
     });
 }
 
-/// The same under a filter that ends whoever asks by faccessat2(2) or opens the program: init asks by older calls then.
+/// The same under a filter that ends whoever asks by faccessat2(2) or opens the program: init asks
+/// by older calls then.
 #[test]
 fn capabilities_open_the_way_to_the_program_under_a_filter() {
     sandbox::host(|s| {
@@ -212,11 +216,13 @@ fn the_umask_is_that_of_the_configuration() {
     });
 }
 
-/// runc#3674: the stdio of the caller is not given away to the container's user when it is the host's /dev/null.
+/// runc#3674: the stdio of the caller is not given away to the container's user when it is the
+/// host's /dev/null.
 #[test]
 fn the_hosts_null_device_keeps_its_owner() {
     sandbox::host(|s| {
-        // A null device of the test's own: a runtime that fails this test must not take the machine's.
+        // A null device of the test's own: a runtime that fails this test must not take the
+        // machine's.
         let null = s.dir.join("null");
         let name = null.to_str().expect("UTF-8");
         s.tool("mknod", &["-m", "666", name, "c", "1", "3"]);
@@ -262,7 +268,8 @@ fn a_fifo_as_passwd_does_not_hang() {
     });
 }
 
-/// Issue 9, C19: a program opens a pipe that is its standard output again, as root of a new user namespace too.
+/// Issue 9, C19: a program opens a pipe that is its standard output again, as root of a new user
+/// namespace too.
 #[test]
 fn standard_output_can_be_opened_again() {
     sandbox::host(|s| {

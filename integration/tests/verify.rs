@@ -1,11 +1,13 @@
-//! The comparison before the exec: what the kernel says of the new process is what the configuration says.
+//! The comparison before the exec: what the kernel says of the new process is what the
+//! configuration says.
 
 use std::process::Command;
 
 use integration::sandbox;
 use serde_json::json;
 
-/// A kernel that says success to one of these calls and does nothing is found out before the program runs.
+/// A kernel that says success to one of these calls and does nothing is found out before the
+/// program runs.
 #[test]
 fn a_call_that_only_says_success_is_found_out() {
     sandbox::host(|s| {

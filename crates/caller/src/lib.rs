@@ -192,7 +192,8 @@ impl UserNamespace {
     }
 }
 
-/// The extents of a uid_map or gid_map file, as inside id, outside id, count. Other lines are left out.
+/// The extents of a uid_map or gid_map file, as inside id, outside id, count. Other lines are left
+/// out.
 pub fn extents(text: &[u8]) -> Vec<[u32; 3]> {
     let text = String::from_utf8_lossy(text);
     let extent = |line: &str| {

@@ -70,8 +70,8 @@ impl Facts {
         Ok((facts, bus))
     }
 
-    /// Collects the facts that a process depends on that joins the groups of `location`. Only in the
-    /// scope of an ordinary user's systemd it matters what the caller may do.
+    /// Collects the facts that a process depends on that joins the groups of `location`. Only in
+    /// the scope of an ordinary user's systemd it matters what the caller may do.
     pub fn probe_joining(location: &Location) -> Self {
         let mut facts = Self::default();
         let Some(Instance::User) = location.unit.as_ref().map(|unit| unit.instance) else {

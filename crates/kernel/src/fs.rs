@@ -1,5 +1,5 @@
-//! Files below a directory descriptor, reads and writes: the calls that nix lacks, allocates for, or
-//! does not repeat after a signal.
+//! Files below a directory descriptor, reads and writes: the calls that nix lacks, allocates for,
+//! or does not repeat after a signal.
 
 use crate::errno::{Errno, ret};
 use nix::fcntl::AtFlags;

@@ -6,8 +6,8 @@
 //!
 //! Init may not allocate: between the clone and the exec every page that init writes is charged to
 //! the container, and a lock that another process held would never be released. After [`forbid`]
-//! freeing does nothing, and in debug builds an allocation ends the process with a message. So every
-//! test that runs a container proves the rule.
+//! freeing does nothing, and in debug builds an allocation ends the process with a message. So
+//! every test that runs a container proves the rule.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -154,9 +154,9 @@ fn map(length: usize) -> Option<NonNull<u8>> {
     }
 }
 
-// SAFETY: a block is at least as long and as aligned as its layout says: mappings begin with a page,
-// which is as much as a layout of this program asks for, and sizes are multiples of `STEP`. It
-// belongs to its owner until it is freed.
+// SAFETY: a block is at least as long and as aligned as its layout says: mappings begin with a
+// page, which is as much as a layout of this program asks for, and sizes are multiples of `STEP`.
+// It belongs to its owner until it is freed.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::check();

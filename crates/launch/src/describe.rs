@@ -67,7 +67,8 @@ fn of_program(program: &str, failure: &Failure) -> String {
             "executable file not found in $PATH".to_owned()
         }
         (_, Errno::ENOENT | Errno::ENOTDIR) => format!("stat {program}: {said}"),
-        // execve(2) says EACCES, and those are the words that Docker and Podman know for status 126.
+        // execve(2) says EACCES, and those are the words that Docker and Podman know for status
+        // 126.
         (_, Errno::EISDIR) => format!("{said}: {}", words(Errno::EACCES)),
         // For a file the errno is EACCES.
         (_, Errno::EPERM) => format!(

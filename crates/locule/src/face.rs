@@ -2,8 +2,8 @@
 //!
 //! runc, crun and youki differ in a few defaults, exit statuses and printed forms. [`FACES`] is the
 //! one table of what differs. Other code reads a field and never compares names. The name that the
-//! program was called by chooses a row, and `--compat` overrides it. docs/compatibility.md describes
-//! every field for users.
+//! program was called by chooses a row, and `--compat` overrides it. docs/compatibility.md
+//! describes every field for users.
 
 use crate::status::Action;
 use std::ffi::{OsStr, OsString};

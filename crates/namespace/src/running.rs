@@ -25,8 +25,8 @@ pub struct Running {
     pub root: (u32, u32),
     /// Whether setgroups(2) is denied in the user namespace.
     pub denies_setgroups: bool,
-    /// The extents of its user map as inside id, outside id, count; the outside ids are those of the
-    /// caller's user namespace.
+    /// The extents of its user map as inside id, outside id, count; the outside ids are those of
+    /// the caller's user namespace.
     pub uid_map: Vec<[u32; 3]>,
 }
 

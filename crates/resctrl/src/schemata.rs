@@ -1,7 +1,7 @@
 //! Lines of a `schemata` file: `L3:0=7f0;1=1f`.
 
-/// The line of `file` that differs from `line`, or "" if it has none: a domain of `line` has another
-/// value there.
+/// The line of `file` that differs from `line`, or "" if it has none: a domain of `line` has
+/// another value there.
 pub(crate) fn differing<'f>(line: &str, file: &'f str) -> Option<&'f str> {
     let (resource, wanted) = parts(line)?;
     let found = file

@@ -311,8 +311,8 @@ fn is_read_only(mount: &Mount) -> bool {
 
 /// A directory of the host that bind mounts of an image can be below, or the container's root.
 impl RootFd {
-    /// Opens the mount point `path`, and makes what is missing of it. A link is an error: CRIU would
-    /// follow it, out of the root (CVE-2026-119614).
+    /// Opens the mount point `path`, and makes what is missing of it. A link is an error: CRIU
+    /// would follow it, out of the root (CVE-2026-119614).
     ///
     /// # Errors
     /// ELOOP: a link is on the way. EROFS and others: it is missing and cannot be made.

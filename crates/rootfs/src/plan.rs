@@ -92,8 +92,8 @@ impl Plan {
     }
 
     /// Whether a mount at /dev/console could appear on the host: mounts propagate there, and what
-    /// is at /dev is or may be of the host. An image could have a link at /dev, so any volume counts
-    /// where the plan makes no /dev.
+    /// is at /dev is or may be of the host. An image could have a link at /dev, so any volume
+    /// counts where the plan makes no /dev.
     pub fn console_could_propagate(&self) -> bool {
         let is_of_host = |step: &Step| match step.action {
             mount::Action::Bind { .. } | mount::Action::BindInside { .. } => true,

@@ -1,8 +1,8 @@
 //! Limits: `linux.resources` becomes a flat list of typed limits.
 //!
 //! [`lower`] is a pure function of the configuration and of the places of the controllers. The
-//! table of `table` has a row for each resource. A limit is written to a file of its group, and told
-//! to systemd as a property. Device rules are not limits: see `device`.
+//! table of `table` has a row for each resource. A limit is written to a file of its group, and
+//! told to systemd as a property. Device rules are not limits: see `device`.
 
 #![expect(
     clippy::disallowed_methods,

@@ -244,8 +244,8 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
     }
 }
 
-/// Removes the container's groups of resctrl. Keeps those that its creation has not made, and logs a
-/// warning.
+/// Removes the container's groups of resctrl. Keeps those that its creation has not made, and logs
+/// a warning.
 fn remove_shares(record: &Record) -> Result<(), Error> {
     let left = record
         .shares()

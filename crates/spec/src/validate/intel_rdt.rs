@@ -13,7 +13,8 @@ const LENGTH: usize = 255;
 /// Reads `linux.intelRdt`.
 pub(super) fn read(value: &Value<'_>) -> Option<IntelRdt> {
     value.object(|o| {
-        // Version 1.3 of the specification has removed them; no runtime has done anything with them.
+        // Version 1.3 of the specification has removed them; no runtime has done anything with
+        // them.
         o.ignore(&["enableCMT", "enableMBM"]);
         IntelRdt {
             clos_id: filled(o, "closID").and_then(|v| clos_id(&v)),

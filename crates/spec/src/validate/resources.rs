@@ -1,7 +1,7 @@
 //! `linux.resources`: limits of the container's cgroup. Source: config-linux.md#control-groups.
 //!
-//! This is the one place where a 0 or an empty text counts as absent, because it is not a meaningful
-//! limit: engines written in Go send it for "no change" (Docker 20.10: `cpu.shares`,
+//! This is the one place where a 0 or an empty text counts as absent, because it is not a
+//! meaningful limit: engines written in Go send it for "no change" (Docker 20.10: `cpu.shares`,
 //! `blockIO.weight`). Contradictions between limits are judged where an update is merged, too: in
 //! the crate `cgroup`.
 
