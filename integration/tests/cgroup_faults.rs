@@ -120,7 +120,7 @@ fn attempt(s: &Sandbox, bundle: &Bundle) -> Outcome {
 /// A group that was there before, and cannot take the container.
 #[test]
 fn a_group_that_is_there_is_refused_with_a_reason() {
-    sandbox::host(|s| refuses_groups(s));
+    sandbox::host(refuses_groups);
 }
 
 /// Where the obstacle is; the file and the value that make it one, else it is a process; what the
@@ -235,7 +235,7 @@ fn lacks_hugetlb(s: &Sandbox) -> bool {
 /// the limit is named.
 #[test]
 fn every_small_pids_limit_works_or_is_named() {
-    sandbox::host(|s| small_pids(s));
+    sandbox::host(small_pids);
 }
 
 fn small_pids(s: &Sandbox) {
@@ -307,7 +307,7 @@ fn every_small_memory_limit_works_or_is_named() {
 /// container runs.
 #[test]
 fn a_read_only_mount_is_named() {
-    sandbox::host(|s| read_only(s));
+    sandbox::host(read_only);
 }
 
 fn read_only(s: &Sandbox) {
@@ -340,7 +340,7 @@ fn read_only(s: &Sandbox) {
 /// the group.
 #[test]
 fn what_forks_away_is_deleted() {
-    sandbox::host(|s| forks_away(s));
+    sandbox::host(forks_away);
 }
 
 fn forks_away(s: &Sandbox) {
@@ -621,7 +621,7 @@ fn leaves_after_a_boot(s: &Sandbox) {
 /// that one has left behind.
 #[test]
 fn a_kill_reaches_what_outlives_the_first_process() {
-    sandbox::host(|s| kills_the_rest(s));
+    sandbox::host(kills_the_rest);
 }
 
 fn kills_the_rest(s: &Sandbox) {
