@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod canary;
 pub mod config;
+pub mod criu;
 pub mod group;
 pub mod leak;
 pub mod runtime;

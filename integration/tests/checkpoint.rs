@@ -3,70 +3,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use integration::{Bundle, Container, Outcome, Sandbox, sandbox};
+use integration::criu::{Criu, path};
+use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
-
-/// A program in the place of CRIU.
-struct Criu<'a> {
-    s: &'a Sandbox,
-    bin: PathBuf,
-    log: PathBuf,
-}
-
-impl<'a> Criu<'a> {
-    fn make(s: &'a Sandbox) -> Self {
-        let bin = s.dir.join("criu-bin");
-        fs::create_dir(&bin).expect("bin");
-        let program = bin.join("criu");
-        fs::write(&program, include_str!("criu.py")).expect("criu");
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("chmod");
-        let log = s.dir.join("criu-log");
-        Self { s, bin, log }
-    }
-
-    /// The runtime's command line with this CRIU in PATH.
-    fn command(&self, mode: &str) -> Command {
-        let mut command = self.s.command();
-        command.env("PATH", path(&self.bin));
-        command.env("CRIU_LOG", &self.log).env("CRIU_MODE", mode);
-        command
-    }
-
-    fn checkpoint(&self, mode: &str, container: &Container<'_>, options: &[&str]) -> Outcome {
-        let mut command = self.command(mode);
-        command.arg("checkpoint").args(options).arg(&container.id);
-        self.s.finish(command, None)
-    }
-
-    /// All requests, and the answers to notices.
-    fn heard(&self) -> Vec<Value> {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let parsed = log.lines().map(serde_json::from_str);
-        parsed.collect::<Result<_, _>>().expect("JSON")
-    }
-
-    /// The last request of this type, with its options.
-    fn request(&self, kind: &str) -> Value {
-        let of_kind = |entry: &Value| entry["type"] == kind && entry["options"].is_object();
-        let heard = self.heard();
-        let found = heard.iter().rfind(|entry| of_kind(entry));
-        found
-            .unwrap_or_else(|| panic!("{kind} in {heard:?}"))
-            .clone()
-    }
-}
-
-/// PATH with this directory before the others.
-fn path(first: &Path) -> String {
-    format!(
-        "{}:{}",
-        first.display(),
-        std::env::var("PATH").unwrap_or_default()
-    )
-}
 
 /// A container that waits, with a volume.
 fn waiting(s: &Sandbox) -> Bundle {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use integration::bundle::busybox;
+use integration::criu::{ImageMount, write_image};
 use integration::{Bundle, Outcome, Sandbox, sandbox};
 use serde_json::json;
 
@@ -29,6 +30,8 @@ enum Before {
     Ending,
     /// It is paused.
     Paused,
+    /// An image, and no container.
+    Image,
 }
 
 /// The examples of the help, and what is there before.
@@ -94,6 +97,10 @@ const EXAMPLES: &[(&str, Before)] = &[
     (
         "locule checkpoint --image-path /run/image box1",
         Before::Running,
+    ),
+    (
+        "locule restore --bundle /srv/box --image-path /run/image --detach box1",
+        Before::Image,
     ),
     (
         "locule spec --bundle /srv/box --rootless",
@@ -247,6 +254,10 @@ fn every_example_of_the_help_works() {
                 Before::Running => "locule run --detach --bundle /srv/box box1",
                 Before::Ending => {
                     "locule run --detach --bundle /srv/box box1; (sleep 2; locule kill box1 KILL) &"
+                }
+                Before::Image => {
+                    write_image(Path::new("/run/image"), &[ImageMount::ROOT]);
+                    "true"
                 }
                 Before::Paused => "locule run --detach --bundle /srv/box box1; locule pause box1",
             };

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 const COMMON: u32 = 0x5456_4319;
 
 /// The word of the image file of mounts.
-const MOUNTS: u32 = 0x5563_3928;
+const MOUNTS: u32 = 0x5556_3928;
 
 /// The longest image file that is read.
 const LONGEST: u64 = 16 << 20;
@@ -45,7 +45,7 @@ pub enum ImageError {
         errno: Errno,
     },
     /// Something else than an image file.
-    #[error("{file:?} of the image is {found}, so it was not written by CRIU")]
+    #[error("{file:?} of the image is {found}, so this is no image that can be restored")]
     Foreign {
         /// A file of the image.
         file: String,
@@ -65,6 +65,10 @@ pub struct MountEntry {
     pub point: String,
     /// The name of a mount that CRIU does not make.
     pub external: Option<String>,
+    /// The flags of mount(2).
+    pub flags: u32,
+    /// Whether it received mounts of its peers or of a master.
+    pub is_shared: bool,
 }
 
 /// The directory of an image.
@@ -109,27 +113,34 @@ impl<'fd> Image<'fd> {
         Ok(bytes)
     }
 
-    /// All mounts of all mount namespaces of the image. None: the processes have no mount namespace
-    /// of their own.
+    /// The mounts of the one mount namespace of the image.
     ///
     /// # Errors
     /// The directory has a link other than `parent`, which CRIU itself makes: it would lead CRIU to
-    /// another file. A file of mounts is damaged.
+    /// another file. The file of mounts is damaged, or there is none, or there are several.
     pub fn mounts(&self) -> Result<Vec<MountEntry>, ImageError> {
-        let mut mounts = Vec::new();
+        let mut mounts = None;
         for name in self.names()? {
             if let Some(number) = name.strip_prefix("mountpoints-")
                 && number.ends_with(".img")
             {
                 let bytes = self.read(&name)?;
                 let read = entries(&bytes).ok_or(ImageError::Foreign {
-                    file: name,
+                    file: name.clone(),
                     found: "damaged",
                 })?;
-                mounts.extend(read);
+                if mounts.replace(read).is_some() {
+                    return Err(ImageError::Foreign {
+                        file: ".".to_owned(),
+                        found: "one of several mount namespaces",
+                    });
+                }
             }
         }
-        Ok(mounts)
+        mounts.ok_or(ImageError::Foreign {
+            file: ".".to_owned(),
+            found: "without a mount namespace",
+        })
     }
 
     fn names(&self) -> Result<Vec<String>, ImageError> {
@@ -183,8 +194,10 @@ fn entry(message: &[u8]) -> Option<MountEntry> {
         let text = || str::from_utf8(value.bytes()).ok().map(str::to_owned);
         match number {
             1 => mount.kind = u32::try_from(value.number()).ok()?,
+            5 => mount.flags = u32::try_from(value.number()).ok()?,
             6 => mount.root = text()?,
             7 => mount.point = text()?,
+            10 | 11 => mount.is_shared |= value.number() != 0,
             13 if value.number() != 0 => mount.external = mount.external.or(Some(String::new())),
             18 => mount.external = Some(text()?),
             _ => {}
@@ -212,15 +225,19 @@ mod tests {
         let mut writer = Writer::default();
         writer.number(1, 5);
         writer.number(2, 71);
+        writer.number(5, 1);
         writer.text(6, "/");
         writer.text(7, "/data");
         writer.text(8, "tmpfs");
+        writer.number(11, 3);
         writer.text(18, "mount-0");
         let wanted = MountEntry {
             kind: mount_kind::TMPFS,
             root: "/".to_owned(),
             point: "/data".to_owned(),
             external: Some("mount-0".to_owned()),
+            flags: 1,
+            is_shared: true,
         };
         assert_eq!(entries(&file(&[writer.finish()])), Some(vec![wanted]));
     }

@@ -196,7 +196,10 @@ fn make_init(
 }
 
 /// Enters init's network namespace, brings up its loopback link, and returns to the own namespace.
-fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Loopback`].
+pub fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
     let failed = |errno| Error::Loopback { why: words(errno) };
     let own = Joined::open(Kind::Network, Path::new("/proc/self/ns/net"))?;
     match clone::setns(init, NamespaceFlags::NETWORK) {

@@ -31,7 +31,7 @@ mod stage;
 pub mod terminal;
 mod tree;
 
-pub use create::{Created, START_SOCKET, Started, launch};
+pub use create::{Created, START_SOCKET, Started, launch, loopback_up};
 pub use facts::Facts;
 pub use lsm::Keyring;
 pub use plan::{Handles, Plan, Request};

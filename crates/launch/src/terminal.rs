@@ -101,7 +101,10 @@ impl ConsoleSocket {
     }
 
     /// Sends the master, with the name of its peer in the container.
-    pub(crate) fn send(&self, master: BorrowedFd<'_>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::ConsoleSocket`]: the owner does not receive it. [`Error::Link`]: it is no master.
+    pub fn send(&self, master: BorrowedFd<'_>) -> Result<(), Error> {
         let number = terminal::number(master).map_err(|errno| Error::Link { errno })?;
         let name = format!("/dev/pts/{number}");
         socket::send_fds(self.socket.as_fd(), name.as_bytes(), &[master]).map_err(|errno| {

@@ -219,6 +219,26 @@ pub(crate) enum Error {
     },
     #[error("look at the namespaces of the container")]
     Look(#[source] io::Error),
+    #[error(transparent)]
+    Image(#[from] criu::ImageError),
+    #[error("the image has a mount at {point:?} that is refused: {reason}")]
+    ImageMount { point: String, reason: &'static str },
+    #[error("{pointer}: the container cannot be restored: {reason}")]
+    Unrestorable {
+        pointer: &'static str,
+        reason: &'static str,
+    },
+    #[error("{action} {path:?} for the restore")]
+    Stage {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: Errno,
+    },
+    #[error("the restored process {what}; refused to go on")]
+    Restored { what: String },
+    #[error("criu failed: type RESTORE: there is no restored process")]
+    NotRestored,
     #[error("`init` is an internal command; make a container with `locule create` or `locule run`")]
     InitByHand,
 }
@@ -255,7 +275,15 @@ impl Error {
             Self::Notify { .. } => "notify",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::Criu { .. } | Self::CriuUnusable(_) | Self::CriuNeedsRoot => "criu",
-            Self::External(_) | Self::ImageDirectory { .. } | Self::Look(_) => "image",
+            Self::NotRestored => "criu",
+            Self::Unrestorable { .. } => "config",
+            Self::Image(_)
+            | Self::ImageMount { .. }
+            | Self::Stage { .. }
+            | Self::Restored { .. }
+            | Self::External(_)
+            | Self::ImageDirectory { .. }
+            | Self::Look(_) => "image",
             Self::CriuConfig { .. } => "config",
             Self::InitByHand
             | Self::AbsoluteParent { .. }

@@ -19,7 +19,7 @@ use crate::root::RootFd;
 use kernel::Errno;
 use kernel::errno::words;
 use kernel::fs::FileKind;
-use kernel::mount::Depth;
+use kernel::mount::{Depth, MountAttr};
 use kernel::path::OpenFlags;
 use spec::Container;
 use spec::container::{Mount, NamespaceKind};
@@ -256,8 +256,8 @@ pub struct External {
     pub name: String,
     /// What is bound.
     pub source: ExternalSource,
-    /// Whether it must be mounted read-only.
-    pub is_read_only: bool,
+    /// The restrictions that it must have: read-only, nosuid, nodev, noexec.
+    pub restrictions: MountAttr,
 }
 
 /// What is bound for an external mount.
@@ -274,42 +274,41 @@ pub enum ExternalSource {
 /// The names that an image of this configuration can have, and their sources. `cgroups` are the
 /// names of the hierarchies' mount points and the container's groups.
 pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<External> {
-    let external = |name, source, is_read_only| External {
+    let external = |name, source, restrictions| External {
         name,
         source,
-        is_read_only,
+        restrictions,
     };
+    let cover = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NOEXEC;
+    let none = MountAttr::empty();
     let host = |path: &Path| ExternalSource::Host(path.to_owned(), Depth::Top);
     let binds = container.mounts.iter().enumerate();
     let binds = binds.filter(|(_, mount)| is_bind(mount)).map(|(i, mount)| {
         let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
-        external(bind_name(i), source, is_read_only(mount))
+        external(bind_name(i), source, restrictions(mount))
     });
     let masks = (0..container.masked_paths.len()).flat_map(|index| {
         [
-            external(mask_name(index, false), ExternalSource::Null, true),
-            external(mask_name(index, true), ExternalSource::Empty, true),
+            external(mask_name(index, false), ExternalSource::Null, cover),
+            external(mask_name(index, true), ExternalSource::Empty, cover),
         ]
     });
     let devices = device_paths(container);
     let devices = devices
         .iter()
-        .map(|path| external(device_name(path), host(path), false));
+        .map(|path| external(device_name(path), host(path), none));
     let cgroups = cgroups
         .iter()
-        .map(|(directory, group)| external(cgroup_name(directory), host(group), false));
+        .map(|(directory, group)| external(cgroup_name(directory), host(group), none));
     binds.chain(masks).chain(devices).chain(cgroups).collect()
 }
 
-fn is_read_only(mount: &Mount) -> bool {
+fn restrictions(mount: &Mount) -> MountAttr {
+    let all = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     let read = options::read(&mount.options);
-    read.is_ok_and(|options| {
-        let read_only = kernel::mount::MountAttr::RDONLY;
-        options.attributes().contains(read_only)
-    })
+    read.map_or(all, |options| options.attributes() & all)
 }
 
-/// A directory of the host that bind mounts of an image can be below, or the container's root.
 impl RootFd {
     /// Opens the mount point `path`, and makes what is missing of it. A link is an error: CRIU
     /// would follow it, out of the root (CVE-2026-119614).
@@ -318,11 +317,12 @@ impl RootFd {
     /// ELOOP: a link is on the way. EROFS and others: it is missing and cannot be made.
     pub fn make_mount_point(&self, path: &std::ffi::CStr, kind: FileKind) -> Result<(), Errno> {
         use crate::root::{Form, NO_LINKS, make};
-        let form = match kind {
-            FileKind::Directory => Form::Directory,
-            _ => Form::File,
+        let (form, flags) = match kind {
+            FileKind::Directory => (Form::Directory, OpenFlags::DIRECTORY),
+            _ => (Form::File, OpenFlags::empty()),
         };
-        match make(self.as_fd(), path, form, OpenFlags::NOFOLLOW, NO_LINKS) {
+        // Without O_NOFOLLOW: with it, the kernel would open a link as the last component.
+        match make(self.as_fd(), path, form, flags, NO_LINKS) {
             Ok(_made) => Ok(()),
             Err(fault) => Err(fault.errno),
         }

@@ -5,7 +5,7 @@
 
 use super::{
     Checkpoint, Create, Delete, Events, Exec, Facts, Features, Globals, Init, Kill, List, Mounts,
-    Pause, Plan, Ps, Resume, Run, Seccomp, Spec, Start, State, Update,
+    Pause, Plan, Ps, Restore, Resume, Run, Seccomp, Spec, Start, State, Update,
 };
 use crate::commands::{self, Env};
 use crate::error::Error;
@@ -99,6 +99,8 @@ commands! {
         "Print what resources a container uses, and when it runs out of memory";
     Checkpoint "checkpoint" 1..=1, commands::checkpoint::run,
         "Save the processes of a container as image files";
+    Restore "restore" 1..=1, commands::restore::run,
+        "Make the processes again that checkpoint has saved";
     Spec "spec" 0..=0, commands::template::run,
         "Write a config.json to start from";
     Features "features" 0..=0, commands::features::run,

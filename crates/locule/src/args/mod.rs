@@ -13,6 +13,7 @@ mod mounts;
 #[cfg(test)]
 mod pages;
 mod plan;
+mod restore;
 mod seccomp;
 mod spelling;
 mod update;
@@ -24,6 +25,7 @@ pub(crate) use exec::Exec;
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use mounts::Mounts;
 pub(crate) use plan::{Facts, Plan, PlanFormat};
+pub(crate) use restore::Restore;
 pub(crate) use update::{Kind, Limit, Limits, Update};
 
 pub(crate) use self::seccomp::{

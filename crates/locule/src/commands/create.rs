@@ -321,7 +321,7 @@ fn proxy(
     }
 }
 
-fn give_back(reservation: Reservation) {
+pub(super) fn give_back(reservation: Reservation) {
     if let Err(error) = reservation.discard() {
         tracing::error!(code = error.code(), "{error}");
     }

@@ -7,8 +7,9 @@
 use crate::error::Error;
 use crate::state::Record;
 use kernel::clone::SingleThread;
+use kernel::signal::SignalFd;
 use launch::hooks::{DefaultEnv, Plan, State, Surroundings};
-use spec::container::Hook;
+use spec::container::{Hook, Hooks};
 use spec::state::{StateText, Status};
 use std::env;
 use std::ffi::CString;
@@ -37,6 +38,39 @@ pub(crate) fn poststart(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Re
                 message: hooks.describe(&failed),
             })
         })
+}
+
+/// Runs the prestart and createRuntime hooks of a container that is being restored: its namespaces
+/// exist, and its first process is `pid`.
+pub(crate) fn before_start(
+    config: &[u8],
+    record: &Record,
+    pid: i32,
+    interrupts: &SignalFd,
+) -> Result<(), Error> {
+    let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
+    for (name, list) in [
+        (
+            "prestart",
+            (|hooks| hooks.prestart) as fn(Hooks) -> Vec<Hook>,
+        ),
+        ("createRuntime", |hooks| hooks.create_runtime),
+    ] {
+        let (hooks, text, bundle) = prepare(name, config, record, Status::Creating, list)?;
+        let state = State {
+            text: &text,
+            pid,
+            interrupts: Some(interrupts),
+        };
+        hooks
+            .run(&thread, state, Surroundings::in_directory(&bundle))
+            .map_err(|failed| {
+                Error::Launch(launch::Error::Hook {
+                    message: hooks.describe(&failed),
+                })
+            })?;
+    }
+    Ok(())
 }
 
 /// Runs the poststop hooks, all of them: a failure is a warning (runtime.md#lifecycle).

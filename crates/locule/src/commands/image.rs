@@ -19,7 +19,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// In the image: what the first three descriptors of the first process referred to.
@@ -54,19 +54,56 @@ pub(super) struct Directories {
 impl Directories {
     /// Opens them, and makes what is missing with mode 0700: memory can have secrets.
     pub(super) fn make(args: &Images, log_name: &'static str) -> Result<Self, Error> {
-        if !is_host_root() {
-            return Err(Error::CriuNeedsRoot);
-        }
-        let images = make(&args.image_path, "--image-path")?;
+        needs_root()?;
+        make(&args.image_path, "--image-path")?;
+        Self::open(args, log_name)
+    }
+
+    /// Opens those of an image that exists.
+    pub(super) fn open(args: &Images, log_name: &'static str) -> Result<Self, Error> {
+        needs_root()?;
+        let images = open(&args.image_path, "--image-path")?;
         let work = args.work_path.as_deref();
         let log = work.unwrap_or(&args.image_path).join(log_name);
-        let work = work.map(|path| make(path, "--work-path"));
+        let work = work.map(|path| {
+            make(path, "--work-path")?;
+            open(path, "--work-path")
+        });
         Ok(Self {
             images,
             work: work.transpose()?,
             log,
             log_name,
         })
+    }
+
+    /// Opens them again in the mount namespace that this process is in now: CRIU makes mounts in the
+    /// directory of its log, which must be in its own mount namespace.
+    ///
+    /// # Errors
+    /// One of the paths leads to another directory by now.
+    pub(super) fn again(&self, args: &Images, options: &mut Options) -> Result<Vec<File>, Error> {
+        let again = |before: &File, path: &Path, option| {
+            let now = open(path, option)?;
+            let number = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+            match (number(before), number(&now)) {
+                (Ok(before), Ok(same)) if before == same => Ok(now),
+                _ => Err(failed(path, option, "find")(io::ErrorKind::NotFound.into())),
+            }
+        };
+        let mut files = vec![again(&self.images, &args.image_path, "--image-path")?];
+        if let (Some(work), Some(path)) = (&self.work, &args.work_path) {
+            files.push(again(work, path, "--work-path")?);
+        }
+        let mut numbers = files.iter().map(File::as_raw_fd);
+        options.images_dir = numbers.next().unwrap_or(-1);
+        options.work_dir = numbers.next();
+        Ok(files)
+    }
+
+    /// The image itself.
+    pub(super) fn image(&self) -> Image<'_> {
+        Image::new(self.images.as_fd())
     }
 
     /// The options that both commands have.
@@ -89,7 +126,8 @@ impl Directories {
         })
     }
 
-    /// Adds the end of the log to a failure of CRIU.
+    /// Adds the cause to a failure of CRIU: the first error of its log. What CRIU says itself may be
+    /// a warning about its own limits.
     pub(super) fn explain(&self, failure: criu::Error) -> Error {
         if !matches!(
             failure,
@@ -101,7 +139,8 @@ impl Directories {
         let log = Image::new(directory.as_fd()).read(self.log_name);
         let said = log.ok().and_then(|log| {
             let log = String::from_utf8_lossy(&log).into_owned();
-            let line = log.lines().rfind(|line| line.contains("Error"))?;
+            let is_cause = |line: &&str| line.contains("Error") && !line.contains("rlimit:");
+            let line = log.lines().find(is_cause)?;
             Some(format!(": {}", line.trim()))
         });
         Error::Criu {
@@ -112,23 +151,40 @@ impl Directories {
     }
 }
 
-fn make(path: &Path, option: &'static str) -> Result<File, Error> {
-    let failed = |action| {
-        move |source| Error::ImageDirectory {
-            option,
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
+fn needs_root() -> Result<(), Error> {
+    match is_host_root() {
+        true => Ok(()),
+        false => Err(Error::CriuNeedsRoot),
+    }
+}
+
+fn make(path: &Path, option: &'static str) -> Result<(), Error> {
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(path);
-    made.map_err(failed("make"))?;
-    let directory = File::open(path).map_err(failed("open"))?;
+    made.map_err(failed(path, option, "make"))
+}
+
+fn open(path: &Path, option: &'static str) -> Result<File, Error> {
+    let failed = || failed(path, option, "open");
+    let directory = File::open(path).map_err(failed())?;
     match directory.metadata() {
         Ok(found) if found.is_dir() => Ok(directory),
-        Ok(_other) => Err(failed("open")(io::ErrorKind::NotADirectory.into())),
-        Err(error) => Err(failed("open")(error)),
+        Ok(_other) => Err(failed()(io::ErrorKind::NotADirectory.into())),
+        Err(error) => Err(failed()(error)),
+    }
+}
+
+fn failed(
+    path: &Path,
+    option: &'static str,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::ImageDirectory {
+        option,
+        action,
+        path,
+        source,
     }
 }
 

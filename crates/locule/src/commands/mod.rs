@@ -15,6 +15,7 @@ pub(crate) mod pause;
 mod pid_file;
 pub(crate) mod plan;
 pub(crate) mod ps;
+pub(crate) mod restore;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod seccomp;

@@ -8,7 +8,7 @@ use super::{Env, delete, start};
 use crate::args;
 use crate::error::Error;
 use crate::notify::Proxy;
-use crate::state;
+use crate::state::{self, Entry, Record};
 use crate::terminal::{Relay, ready};
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
@@ -52,25 +52,39 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let exit = match until_end(&mut started, &signals, proxy) {
+    let place = (entry, &record);
+    let exit = attend(&mut started, &signals, proxy, place, (args.keep, env))?;
+    Ok(exit_code(exit, env))
+}
+
+/// Represents the container until its first process has ended, and deletes it then unless it is to
+/// be kept.
+pub(super) fn attend(
+    started: &mut Started,
+    signals: &SignalFd,
+    proxy: Option<Proxy>,
+    (entry, record): (Entry, &Record),
+    (keep, env): (bool, &Env),
+) -> Result<Exit, Error> {
+    let exit = match until_end(started, signals, proxy) {
         Ok(exit) => exit,
         Err(source) => {
             let id = entry.id().clone();
-            if !args.keep {
+            if !keep {
                 delete_failed(&id, env)?;
             }
             let action = "wait for";
             return Err(Error::Process { id, action, source });
         }
     };
-    if !args.keep {
-        match delete::delete_ended(entry, &record) {
+    if !keep {
+        match delete::delete_ended(entry, record) {
             Ok(()) | Err(Error::State(state::Error::Absent { .. })) => {}
             // The program's status is what the caller asked for.
             Err(error) => tracing::error!(code = error.code(), "delete: {}", error.chain()),
         }
     }
-    Ok(exit_code(exit, env))
+    Ok(exit)
 }
 
 /// The exit status of a command that represents a program.
@@ -82,7 +96,7 @@ pub(super) fn exit_code(exit: Exit, env: &Env) -> ExitCode {
 }
 
 /// Kills and deletes the container unless another command has done so.
-fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
+pub(super) fn delete_failed(id: &state::ContainerId, env: &Env) -> Result<(), Error> {
     match delete::delete(id, crate::status::Action::ForceDelete, env) {
         Err(Error::State(state::Error::Absent { .. })) => Ok(()),
         answer => answer,

@@ -46,10 +46,12 @@ impl Told {
             socket::send_fds(connection.as_fd(), text, &[created.pidfd()])
                 .map_err(failed(path, "send the pidfd"))?;
         }
-        match &self.file {
-            Some(file) => file.write(created.pid()),
-            None => Ok(()),
-        }
+        self.tell_pid(created.pid())
+    }
+
+    /// Writes the pid file alone.
+    pub(super) fn tell_pid(&self, pid: i32) -> Result<(), Error> {
+        self.file.as_ref().map_or(Ok(()), |file| file.write(pid))
     }
 
     /// Removes the pid file of a process that did not come to be; absent is fine.

@@ -1,0 +1,257 @@
+//! What is checked about a restore: the mounts of the image before, the first process after.
+//!
+//! Anyone can have written an image. Its mounts must be those of the configuration or of kinds
+//! that show nothing of the host, and the restored process must be confined as configured. What
+//! the processes do is up to the image.
+
+#![expect(clippy::disallowed_methods, reason = "the host's /proc")]
+
+use crate::error::Error;
+use criu::{MountEntry, mount_kind};
+use kernel::mount::{MountAttr, unescape};
+use namespace::Kind;
+use namespace::join::{Joined, inode_of, own_inode};
+use rootfs::External;
+use spec::Container;
+use spec::container::Namespace;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+/// Kinds that CRIU makes anew and that show no file of the host.
+const OWN: [u32; 7] = [
+    mount_kind::PROC,
+    mount_kind::SYSFS,
+    mount_kind::TMPFS,
+    mount_kind::DEVPTS,
+    mount_kind::CGROUP,
+    mount_kind::MQUEUE,
+    mount_kind::CGROUP2,
+];
+
+/// MS_RDONLY of mount(2).
+const READ_ONLY: u32 = 1;
+
+/// One mount of the image that CRIU does not make, and what the configuration says about it.
+#[derive(Debug)]
+pub(super) struct Bound<'a> {
+    pub(super) point: &'a Path,
+    pub(super) external: &'a External,
+    /// Whether CRIU copies its sharing from the source.
+    pub(super) is_shared: bool,
+}
+
+/// Compares the mounts of an image with the configuration. Returns the external ones.
+///
+/// # Errors
+/// [`Error::ImageMount`]: a mount that the configuration does not have, or not like this.
+pub(super) fn mounts<'a>(
+    entries: &'a [MountEntry],
+    externals: &'a [External],
+) -> Result<Vec<Bound<'a>>, Error> {
+    let mut bound = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut roots = 0;
+    for entry in entries {
+        let refused = |reason| Error::ImageMount {
+            point: entry.point.clone(),
+            reason,
+        };
+        let point = Path::new(&entry.point);
+        if !is_plain(point) {
+            return Err(refused("its mount point is not a plain absolute path"));
+        }
+        match &entry.external {
+            None if entry.point == "/" => roots += 1,
+            None if OWN.contains(&entry.kind) => {}
+            None => {
+                return Err(refused(
+                    "it is neither a volume of the configuration nor of a kind that is made anew",
+                ));
+            }
+            Some(name) => {
+                let external = externals.iter().find(|external| external.name == *name);
+                let external = external.filter(|_| names.insert(name));
+                let external = external.ok_or(refused(
+                    "the configuration has no mount of its name, or the image has two of them",
+                ))?;
+                if external.restrictions.contains(MountAttr::RDONLY) && entry.flags & READ_ONLY == 0
+                {
+                    return Err(refused(
+                        "it is writable, but the configuration has it read-only",
+                    ));
+                }
+                let is_shared = entry.is_shared;
+                bound.push(Bound {
+                    point,
+                    external,
+                    is_shared,
+                });
+            }
+        }
+    }
+    match roots {
+        1 => Ok(bound),
+        _ => Err(Error::ImageMount {
+            point: "/".to_owned(),
+            reason: "an image must have one root",
+        }),
+    }
+}
+
+/// Absolute, without `.`, `..` and empty components.
+fn is_plain(path: &Path) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    let again: std::path::PathBuf = path.components().collect();
+    path.is_absolute() && path.components().all(plain) && again.as_os_str() == path.as_os_str()
+}
+
+/// Compares the namespaces of the restored first process with the configuration.
+///
+/// # Errors
+/// [`Error::Restored`]: it is in another one.
+pub(super) fn namespaces(container: &Container, pid: i32) -> Result<(), Error> {
+    for kind in Kind::ALL {
+        let found = inode_of(&pid.to_string(), kind).ok();
+        let is_right = match &container.namespaces[kind] {
+            Namespace::Inherit => true,
+            Namespace::New => found.is_some() && found != own_inode(kind),
+            Namespace::Join(path) => {
+                let joined = Joined::open(kind, path).map_err(launch::Error::from)?;
+                found == Some(joined.inode)
+            }
+        };
+        if !is_right {
+            let what = format!("is not in the configured {} namespace", kind.name());
+            return Err(Error::Restored { what });
+        }
+    }
+    Ok(())
+}
+
+/// Compares the restored mounts that are bound from the host's own with the configuration: CRIU does
+/// not always give a mount its flags.
+///
+/// # Errors
+/// [`Error::Restored`]: one is writable, but configured as read-only.
+pub(super) fn read_only(bound: &[Bound<'_>], pid: i32) -> Result<(), Error> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let is_right = |bound: &Bound<'_>| {
+        let line = table.lines().rfind(|line| {
+            let point = line.split(' ').nth(4).map(unescape);
+            point.is_some_and(|point| point == bound.point.as_os_str().as_bytes())
+        });
+        line.and_then(|line| line.split(' ').nth(5))
+            .is_some_and(|options| options.split(',').any(|option| option == "ro"))
+    };
+    let read_only = |bound: &&Bound<'_>| {
+        bound.is_shared && bound.external.restrictions.contains(MountAttr::RDONLY)
+    };
+    match bound
+        .iter()
+        .filter(read_only)
+        .find(|bound| !is_right(bound))
+    {
+        None => Ok(()),
+        Some(bound) => Err(Error::Restored {
+            what: format!("can write to {:?}", bound.point),
+        }),
+    }
+}
+
+/// Compares the filter and the capabilities of the restored first process with the configuration.
+/// It has them only just before it runs.
+///
+/// # Errors
+/// [`Error::Restored`]: it is confined less than configured.
+pub(super) fn confinement(container: &Container, pid: i32) -> Result<(), Error> {
+    let refused = |what: &str| {
+        let what = what.to_owned();
+        Err(Error::Restored { what })
+    };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(Error::Look)?;
+    let value = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.map_or("", str::trim)
+    };
+    if container.seccomp.is_some() && value("Seccomp:") != "2" {
+        return refused("has no system call filter");
+    }
+    let Some(configured) = &container.process else {
+        return Ok(());
+    };
+    if configured.no_new_privileges && value("NoNewPrivs:") != "1" {
+        return refused("can get new privileges");
+    }
+    let bounding = u64::from_str_radix(value("CapBnd:"), 16).unwrap_or(u64::MAX);
+    match bounding & !configured.capabilities.bounding.0 {
+        0 => Ok(()),
+        _ => refused("has more capabilities in its bounding set than configured"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rootfs::ExternalSource;
+
+    fn entry(kind: u32, point: &str, external: Option<&str>, flags: u32) -> MountEntry {
+        MountEntry {
+            kind,
+            root: "/".to_owned(),
+            point: point.to_owned(),
+            external: external.map(str::to_owned),
+            flags,
+            is_shared: false,
+        }
+    }
+
+    fn volume(name: &str, restrictions: MountAttr) -> External {
+        External {
+            name: name.to_owned(),
+            source: ExternalSource::Empty,
+            restrictions,
+        }
+    }
+
+    #[test]
+    fn only_mounts_of_the_configuration_are_accepted() {
+        let externals = [
+            volume("mount-0", MountAttr::empty()),
+            volume("mount-1", MountAttr::RDONLY),
+        ];
+        let root = entry(0, "/", None, 0);
+        let with = |more: &[MountEntry]| {
+            let entries = [std::slice::from_ref(&root), more].concat();
+            mounts(&entries, &externals).map(|bound| bound.len())
+        };
+        assert_eq!(with(&[]).unwrap(), 0);
+        let good = [
+            entry(mount_kind::PROC, "/proc", None, 0),
+            entry(0, "/data", Some("mount-0"), 0),
+            entry(0, "/read", Some("mount-1"), READ_ONLY),
+        ];
+        assert_eq!(with(&good).unwrap(), 2);
+        for bad in [
+            entry(0, "/data", Some("mount-2"), 0),
+            entry(0, "/data", Some(""), 0),
+            entry(0, "/read", Some("mount-1"), 0),
+            // The host's disk, an overlay of the host's root, a bind of the root's own files.
+            entry(16, "/disk", None, 0),
+            entry(17, "/over", None, 0),
+            entry(0, "/etc", None, 0),
+            entry(0, "/", None, 0),
+            entry(mount_kind::PROC, "proc", None, 0),
+            entry(mount_kind::PROC, "/../proc", None, 0),
+            entry(mount_kind::PROC, "/a//b", None, 0),
+            entry(mount_kind::PROC, "", None, 0),
+        ] {
+            let refused = with(std::slice::from_ref(&bad));
+            assert!(matches!(refused, Err(Error::ImageMount { .. })), "{bad:?}");
+        }
+        let twice = [good[1].clone(), entry(0, "/more", Some("mount-0"), 0)];
+        assert!(with(&twice).is_err());
+        assert!(mounts(&good, &externals).is_err(), "no root");
+    }
+}

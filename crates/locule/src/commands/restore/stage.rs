@@ -1,0 +1,275 @@
+//! Where CRIU restores: a mount namespace of its own, with one tmpfs for all that it binds.
+//!
+//! CRIU names everything by paths. So that no path leads through a directory that a container or an
+//! image has made, the root and every source are opened once and attached below a private
+//! tmpfs, under names of ours. Mount points are opened below the root without following links
+//! (CVE-2026-119614). The namespace ends with CRIU; nothing of it is seen by the host.
+//!
+//! CRIU does not give the root its flags, nor two mounts of one file system. So what is attached
+//! has the restrictions of the configuration already, and every copy inherits them.
+
+use super::check::Bound;
+use crate::error::Error;
+use kernel::Errno;
+use kernel::clone::{NamespaceFlags, setns, unshare};
+use kernel::fs::{self, FileKind, NodeKind};
+use kernel::mount::{
+    self, AttrChange, Depth, Follow, MountAttr, Propagation, clone_tree, mount_setattr, move_mount,
+};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::fchdir;
+use rootfs::{ExternalSource, RootFd};
+use spec::container::Root;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The directory of the tmpfs in that of the container's state.
+const NAME: &CStr = c"criu";
+
+/// The mount namespace of this process, to return to.
+#[derive(Debug)]
+struct Own {
+    mounts: OwnedFd,
+    root: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Own {
+    fn note() -> Result<Self, Errno> {
+        let open = |path, flags| openat2(CWD, path, flags, 0, Resolve::empty());
+        Ok(Self {
+            mounts: open(c"/proc/self/ns/mnt", OpenFlags::empty())?,
+            root: open(c"/", OpenFlags::PATH)?,
+            directory: open(c".", OpenFlags::PATH)?,
+        })
+    }
+
+    fn back(&self) -> Result<(), Errno> {
+        setns(self.mounts.as_fd(), NamespaceFlags::MOUNT)?;
+        fchdir(self.root.as_fd())?;
+        fs::chroot_here()?;
+        fchdir(self.directory.as_fd())
+    }
+}
+
+/// What CRIU is told about the stage.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    /// The container's root.
+    pub(super) root: String,
+    /// Names and sources of the external mounts.
+    pub(super) sources: Vec<(String, String)>,
+}
+
+/// Calls `start` where the stage is, to start CRIU there. This process is back afterwards.
+///
+/// # Errors
+/// [`Error::Stage`]: the stage cannot be made. [`Error::ImageMount`]: a mount point is no plain
+/// directory or file. The error of `start`.
+pub(super) fn within<T>(
+    state: (BorrowedFd<'_>, &Path),
+    root: &Root,
+    points: &[&Path],
+    bound: &[Bound<'_>],
+    start: impl FnOnce(Paths) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let own = Own::note().map_err(failed("note", "/proc/self/ns/mnt"))?;
+    mkdirat(state.0, NAME, Mode::from_bits_truncate(0o700)).map_err(failed("make", "criu"))?;
+    let making = Making {
+        path: state.1.join("criu"),
+    };
+    let done = making.make(root, points, bound).and_then(start);
+    own.back().map_err(failed("return from", "the stage"))?;
+    done
+}
+
+/// Removes the directory of the stage; its mounts were never seen here.
+pub(super) fn remove(state: BorrowedFd<'_>) {
+    let flags = nix::unistd::UnlinkatFlags::RemoveDir;
+    let _delete_removes_it = nix::unistd::unlinkat(state, NAME, flags);
+}
+
+fn failed(action: &'static str, what: impl Into<PathBuf>) -> impl FnOnce(Errno) -> Error {
+    let path = what.into();
+    move |source| Error::Stage {
+        action,
+        path,
+        source,
+    }
+}
+
+struct Making {
+    path: PathBuf,
+}
+
+impl Making {
+    fn make(&self, root: &Root, points: &[&Path], bound: &[Bound<'_>]) -> Result<Paths, Error> {
+        let tmpfs = self.tmpfs().map_err(failed("make", &self.path))?;
+        let none = MountAttr::empty();
+        self.attach(&tmpfs, c"root", &open(&root.path)?, Depth::Tree, none)?;
+        let mut paths = Paths {
+            root: self.name("root"),
+            sources: Vec::new(),
+        };
+        let tree = open(&self.path.join("root"))?;
+        let copy = tree.try_clone().map_err(|_none| Errno::EMFILE);
+        let below = RootFd::new(copy.map_err(failed("hold", "the root"))?);
+        for point in points {
+            make_point(&below, point, nearest(point, bound), bound)?;
+        }
+        if root.readonly {
+            restrict(&tree, MountAttr::RDONLY).map_err(failed("make read-only", &root.path))?;
+        }
+        for (index, bound) in bound.iter().enumerate() {
+            let name = format!("source-{index}");
+            let file = match &bound.external.source {
+                ExternalSource::Null => "null",
+                ExternalSource::Empty => "empty",
+                ExternalSource::Host(path, _) if bound.is_shared => {
+                    let source = real_path(path)?;
+                    paths.sources.push((bound.external.name.clone(), source));
+                    continue;
+                }
+                ExternalSource::Host(path, depth) => {
+                    let c_name = CString::new(&*name).unwrap_or_default();
+                    let restrictions = bound.external.restrictions;
+                    self.attach(&tmpfs, &c_name, &open(path)?, *depth, restrictions)?;
+                    &name
+                }
+            };
+            let source = self.name(file);
+            paths.sources.push((bound.external.name.clone(), source));
+        }
+        // Masks are copies of it.
+        restrict(&tmpfs, MountAttr::RDONLY).map_err(failed("make read-only", &self.path))?;
+        Ok(paths)
+    }
+
+    fn name(&self, file: &str) -> String {
+        self.path.join(file).to_string_lossy().into_owned()
+    }
+
+    /// The tmpfs, attached in a new mount namespace, with a null device and an empty directory.
+    fn tmpfs(&self) -> Result<OwnedFd, Errno> {
+        unshare(NamespaceFlags::MOUNT)?;
+        let slave = AttrChange {
+            propagation: Some(Propagation::Slave),
+            ..AttrChange::default()
+        };
+        mount_setattr(CWD, c"/", Depth::Tree, slave)?;
+        let context = mount::fsopen(c"tmpfs")?;
+        mount::fsconfig_string(context.as_fd(), c"mode", c"0755")?;
+        mount::fsconfig_create(context.as_fd())?;
+        let tmpfs = mount::fsmount(context.as_fd(), MountAttr::NOSUID | MountAttr::NOEXEC)?;
+        let place = text(&self.path)?;
+        let place = openat2(CWD, &place, OpenFlags::PATH, 0, Resolve::empty())?;
+        move_mount(tmpfs.as_fd(), place.as_fd())?;
+        mkdirat(tmpfs.as_fd(), c"empty", Mode::from_bits_truncate(0o555))?;
+        fs::mknod_at(tmpfs.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)?;
+        Ok(tmpfs)
+    }
+
+    /// Attaches a copy of what `from` shows. It receives mounts of the host, as a mount of the image
+    /// may: CRIU copies that from it.
+    fn attach(
+        &self,
+        tmpfs: &OwnedFd,
+        name: &CStr,
+        from: &OwnedFd,
+        depth: Depth,
+        restrictions: MountAttr,
+    ) -> Result<(), Error> {
+        let attached = || {
+            let tree = clone_tree(from.as_fd(), c"", depth, Follow::No)?;
+            restrict(&tree, restrictions)?;
+            match fs::stat(from.as_fd())?.kind {
+                FileKind::Directory => {
+                    mkdirat(tmpfs.as_fd(), name, Mode::from_bits_truncate(0o755))?
+                }
+                _ => fs::mknod_at(tmpfs.as_fd(), name, NodeKind::Fifo, (0, 0), 0o600)?,
+            }
+            let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
+            let place = openat2(tmpfs.as_fd(), name, flags, 0, Resolve::BENEATH)?;
+            move_mount(tree.as_fd(), place.as_fd())
+        };
+        let name = name.to_string_lossy().into_owned();
+        attached().map_err(failed("attach", self.path.join(name)))
+    }
+}
+
+/// The path without links. The sharing of a mount can only be copied from one that shows as much of
+/// the file system as its peers, so CRIU gets the host's own.
+fn real_path(path: &Path) -> Result<String, Error> {
+    let open = open(path)?;
+    let mut buffer = vec![0; 4096];
+    let name = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd())).unwrap_or_default();
+    let length = fs::readlink_at(CWD, &name, &mut buffer).map_err(failed("resolve", path))?;
+    buffer.truncate(length);
+    String::from_utf8(buffer).map_err(|_other| failed("resolve", path)(Errno::EILSEQ))
+}
+
+/// Adds restrictions to one mount.
+fn restrict(mount: &OwnedFd, set: MountAttr) -> Result<(), Errno> {
+    let change = AttrChange {
+        set,
+        ..AttrChange::default()
+    };
+    mount_setattr(mount.as_fd(), c"", Depth::Top, change)
+}
+
+/// Opens a path of the host, in this mount namespace.
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    let name = text(path).map_err(failed("open", path))?;
+    openat2(CWD, &name, OpenFlags::PATH, 0, Resolve::empty()).map_err(failed("open", path))
+}
+
+fn text(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)
+}
+
+/// The external mount that a mount point is below, if any.
+fn nearest<'b>(point: &Path, bound: &'b [Bound<'b>]) -> Option<&'b Bound<'b>> {
+    let above = bound
+        .iter()
+        .filter(|bound| bound.point != point && point.starts_with(bound.point));
+    above.max_by_key(|bound| bound.point.as_os_str().len())
+}
+
+/// Makes a mount point below the container's root, or checks it below a volume. No component may be
+/// a link.
+fn make_point(
+    root: &RootFd,
+    point: &Path,
+    above: Option<&Bound<'_>>,
+    bound: &[Bound<'_>],
+) -> Result<(), Error> {
+    let refused = |errno| match errno {
+        Errno::ELOOP => Error::ImageMount {
+            point: point.to_string_lossy().into_owned(),
+            reason: "a link is on the way to its mount point, and CRIU would follow it",
+        },
+        errno => failed("make the mount point", point)(errno),
+    };
+    let own = bound.iter().find(|bound| bound.point == point);
+    let kind = match own.map(|bound| &bound.external.source) {
+        Some(ExternalSource::Null) => FileKind::Char,
+        Some(ExternalSource::Host(path, _)) => fs::stat(open(path)?.as_fd()).map_err(refused)?.kind,
+        Some(ExternalSource::Empty) | None => FileKind::Directory,
+    };
+    match above.map(|above| (above, &above.external.source)) {
+        None => {
+            let name = text(point).map_err(refused)?;
+            root.make_mount_point(&name, kind).map_err(refused)
+        }
+        Some((above, ExternalSource::Host(path, _))) => {
+            let below = point.strip_prefix(above.point).unwrap_or(point);
+            let name = text(below).map_err(refused)?;
+            let volume = RootFd::new(open(path)?);
+            volume.make_mount_point(&name, kind).map_err(refused)
+        }
+        Some((_, ExternalSource::Null | ExternalSource::Empty)) => Ok(()),
+    }
+}

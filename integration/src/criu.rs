@@ -1,0 +1,141 @@
+//! A program in the place of CRIU, and images that CRIU could have written.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::runtime::{Container, Outcome};
+use crate::sandbox::Sandbox;
+
+/// A program in the place of CRIU.
+#[derive(Debug)]
+pub struct Criu<'a> {
+    s: &'a Sandbox,
+    /// The directory of the program.
+    pub bin: PathBuf,
+    log: PathBuf,
+}
+
+impl<'a> Criu<'a> {
+    /// Makes the program.
+    pub fn make(s: &'a Sandbox) -> Self {
+        let bin = s.dir.join("criu-bin");
+        fs::create_dir(&bin).expect("bin");
+        let program = bin.join("criu");
+        fs::write(&program, include_str!("../tests/criu.py")).expect("criu");
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("chmod");
+        let log = s.dir.join("criu-log");
+        Self { s, bin, log }
+    }
+
+    /// The runtime's command line with this CRIU in PATH.
+    pub fn command(&self, mode: &str) -> Command {
+        let mut command = self.s.command();
+        command.env("PATH", path(&self.bin));
+        command.env("CRIU_LOG", &self.log).env("CRIU_MODE", mode);
+        command
+    }
+
+    /// `checkpoint` of a container.
+    pub fn checkpoint(&self, mode: &str, container: &Container<'_>, options: &[&str]) -> Outcome {
+        let mut command = self.command(mode);
+        command.arg("checkpoint").args(options).arg(&container.id);
+        self.s.finish(command, None)
+    }
+
+    /// All requests, and the answers to notices.
+    pub fn heard(&self) -> Vec<Value> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let parsed = log.lines().map(serde_json::from_str);
+        parsed.collect::<Result<_, _>>().expect("JSON")
+    }
+
+    /// The last request of this type, with its options.
+    #[track_caller]
+    pub fn request(&self, kind: &str) -> Value {
+        let of_kind = |entry: &Value| entry["type"] == kind && entry["options"].is_object();
+        let heard = self.heard();
+        let found = heard.iter().rfind(|entry| of_kind(entry));
+        found
+            .unwrap_or_else(|| panic!("{kind} in {heard:?}"))
+            .clone()
+    }
+}
+
+/// PATH with this directory before the others.
+pub fn path(first: &Path) -> String {
+    format!(
+        "{}:{}",
+        first.display(),
+        env::var("PATH").unwrap_or_default()
+    )
+}
+
+/// One mount of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageMount<'a> {
+    /// The kind of its file system, by CRIU's number.
+    pub kind: u8,
+    /// Its mount point.
+    pub point: &'a str,
+    /// The name that it has if CRIU does not make it.
+    pub name: Option<&'a str>,
+    /// Whether it is read-only.
+    pub is_read_only: bool,
+}
+
+impl<'a> ImageMount<'a> {
+    /// The root.
+    pub const ROOT: ImageMount<'static> = ImageMount {
+        kind: 0,
+        point: "/",
+        name: None,
+        is_read_only: false,
+    };
+
+    /// A mount of this name.
+    pub fn external(point: &'a str, name: &'a str, is_read_only: bool) -> Self {
+        let (kind, name) = (0, Some(name));
+        Self {
+            kind,
+            point,
+            name,
+            is_read_only,
+        }
+    }
+
+    fn message(&self) -> Vec<u8> {
+        let text = |field: u8, text: &str| {
+            let length = u8::try_from(text.len()).expect("short");
+            // Fields from 16 on have a key of two bytes.
+            let key = match field {
+                0..16 => vec![field << 3 | 2],
+                _ => vec![(field << 3 | 2) | 0x80, field >> 4],
+            };
+            [&key[..], &[length], text.as_bytes()].concat()
+        };
+        let numbers = [8, self.kind, 5 << 3, u8::from(self.is_read_only)];
+        let name = self.name.map(|name| text(18, name)).unwrap_or_default();
+        [&numbers[..], &text(6, "/"), &text(7, self.point), &name].concat()
+    }
+}
+
+/// Writes what `restore` reads of an image.
+pub fn write_image(directory: &Path, mounts: &[ImageMount<'_>]) {
+    fs::create_dir_all(directory).expect("image");
+    let mut bytes = b"\x19CVT(9VU".to_vec();
+    for message in mounts.iter().map(ImageMount::message) {
+        bytes.extend(u32::try_from(message.len()).expect("short").to_le_bytes());
+        bytes.extend(message);
+    }
+    fs::write(directory.join("mountpoints-12.img"), bytes).expect("mounts");
+    fs::write(
+        directory.join("descriptors.json"),
+        r#"["", "pipe:[7]", ""]"#,
+    )
+    .expect("streams");
+}

@@ -1,0 +1,569 @@
+//! `restore`: what CRIU is asked, what is refused of an image, and what becomes of the container. A
+//! program in the place of CRIU writes the requests down; where CRIU itself is installed, a
+//! container that counts goes through it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use integration::criu::{Criu, ImageMount, write_image};
+use integration::sandbox::eventually;
+use integration::{Bundle, Outcome, Sandbox, sandbox};
+use serde_json::{Value, json};
+
+const ROOT: ImageMount<'static> = ImageMount::ROOT;
+
+/// The kinds of file systems of an image: proc, and what CRIU calls auto and overlayfs.
+const PROC: u8 = 1;
+const AUTO: u8 = 16;
+const OVERLAY: u8 = 17;
+
+/// A bundle with a writable volume at /data and a read-only one at /read, and their names in an
+/// image.
+struct Given {
+    bundle: Bundle,
+    names: [String; 2],
+    image: PathBuf,
+}
+
+impl Given {
+    fn make(s: &Sandbox) -> Self {
+        let mut bundle = s.bundle();
+        let first = bundle.config["mounts"].as_array().expect("mounts").len();
+        for (name, option) in [("data", "rw"), ("read", "ro")] {
+            let volume = s.dir.join(name);
+            fs::create_dir_all(&volume).expect("volume");
+            bundle.bind(&volume, &format!("/{name}"), &["bind", option]);
+        }
+        bundle.args(&["sleep", "1000"]);
+        bundle.write();
+        let names = [first, first + 1].map(|index| format!("mount-{index}"));
+        let image = s.dir.join(format!("image{}", s.id()));
+        write_image(&image, &[]);
+        let this = Self {
+            bundle,
+            names,
+            image,
+        };
+        this.mounts(&[]);
+        this
+    }
+
+    /// Writes the image with the mounts of the configuration, and these.
+    fn mounts(&self, more: &[ImageMount<'_>]) {
+        let own = [
+            ROOT,
+            ImageMount::external("/data", &self.names[0], false),
+            ImageMount::external("/read", &self.names[1], true),
+        ];
+        write_image(&self.image, &[&own, more].concat());
+    }
+
+    /// The command line of a restore under the name `id`.
+    fn command(&self, criu: &Criu<'_>, mode: &str, options: &[&str], id: &str) -> Command {
+        let mut command = criu.command(mode);
+        command.arg("restore").args(options);
+        command.arg("--bundle").arg(&self.bundle.path);
+        command.arg("--image-path").arg(&self.image).arg(id);
+        command
+    }
+
+    fn restore(&self, s: &Sandbox, criu: &Criu<'_>, mode: &str, options: &[&str]) -> Outcome {
+        let id = s.id();
+        let outcome = s.finish(self.command(criu, mode, options, &id), Some(&self.bundle));
+        if !outcome.status.success() {
+            s.runtime(&["state", &id]).fails_with(&["does not exist"]);
+        }
+        outcome
+    }
+}
+
+/// A restored container is like a started one: state, pid file, kill and delete.
+#[test]
+fn a_restored_container_runs() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let id = s.id();
+        let options = [
+            "--detach",
+            "--pid-file",
+            "pid",
+            "--work-path",
+            "work",
+            "--no-pivot",
+            "--tcp-established",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--file-locks",
+            "--auto-dedup",
+            "--lsm-profile",
+            "apparmor:own",
+            "--lsm-mount-context",
+            "c:t",
+            "--manage-cgroups-mode",
+            "full",
+            "--empty-ns",
+            "network",
+            "--lazy-pages",
+            "--no-subreaper",
+        ];
+        s.finish(given.command(&criu, "", &options, &id), Some(&given.bundle))
+            .ok();
+        let state: Value =
+            serde_json::from_str(&s.runtime(&["state", &id]).ok().stdout).expect("JSON");
+        assert_eq!(state["status"], "running");
+        assert_eq!(
+            fs::read_to_string(s.dir.join("pid")).expect("pid"),
+            state["pid"].to_string()
+        );
+        let request = criu.request("RESTORE");
+        let options = &request["options"];
+        for flag in [
+            "restore_sibling",
+            "evasive_devices",
+            "orphan_pts_master",
+            "notify_scripts",
+            "tcp_established",
+            "ext_unix_sk",
+            "shell_job",
+            "file_locks",
+            "auto_dedup",
+            "lazy_pages",
+        ] {
+            assert_eq!(options[flag], 1, "{flag}");
+        }
+        assert_eq!(options["log_file"], "restore.log");
+        assert_eq!(options["cgroup_mode"], 4);
+        assert_eq!(options["empty_namespaces"], 0x4000_0000);
+        assert_eq!(options["lsm_profile"], "apparmor:own");
+        assert_eq!(options["lsm_mount_context"], "c:t");
+        assert_eq!(options["inherited"], json!([["pipe:[7]", 1]]));
+        // Sources are where no name of a container or an image leads.
+        let stage = s.state.join(&id).join("criu");
+        let stage = stage.to_str().expect("UTF-8");
+        assert_eq!(options["root"], format!("{stage}/root"));
+        let sources =
+            [0, 1].map(|index| json!([given.names[index], format!("{stage}/source-{index}")]));
+        assert_eq!(options["external_mounts"], json!(sources));
+        // CRIU works in the container's group, which becomes the root of the groups of the image.
+        let group = request["group"].as_str().expect("text");
+        assert!(group.contains(&id), "{group}");
+        let roots = options["cgroup_roots"].to_string();
+        assert!(roots.contains(&id), "{roots}");
+        // Nothing of the stage is left, and the host never saw it.
+        assert!(!s.state.join(&id).join("criu").exists());
+        s.runtime(&["kill", &id, "KILL"]).ok();
+        assert!(eventually(|| s
+            .runtime(&["state", &id])
+            .stdout
+            .contains("stopped")));
+        s.runtime(&["delete", &id]).ok();
+    });
+}
+
+/// Attached, the exit status is the program's, and the container is deleted at its end.
+#[test]
+fn an_attached_restore_has_the_status_of_the_program() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let id = s.id();
+        let mut command = given.command(&criu, "", &[], &id);
+        command.env("CRIU_PROGRAM", "exit 7");
+        s.finish(command, Some(&given.bundle)).exits(7);
+        s.runtime(&["state", &id]).fails_with(&["does not exist"]);
+    });
+}
+
+/// The terminal of a restored process comes from CRIU. Attached, the command serves it.
+#[test]
+fn a_restored_terminal_is_served() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        given.bundle.set("/process/terminal", json!(true)).write();
+        let mut command = given.command(&criu, "terminal", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 0");
+        s.finish(command, Some(&given.bundle)).contains("restored");
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["setting console socket"]);
+    });
+}
+
+/// The hooks of the specification run: prestart and createRuntime with the namespaces of the
+/// restored process, poststart when it runs, poststop at the end.
+#[test]
+fn hooks_run_as_at_a_start() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        let log = s.dir.join("hooks");
+        for name in ["prestart", "createRuntime", "poststart", "poststop"] {
+            let script = format!("(echo {name}; cat; echo) >> {}", log.display());
+            let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+            given.bundle.set(&format!("/hooks/{name}"), hook);
+        }
+        given.bundle.write();
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "sleep 0.5");
+        s.finish(command, Some(&given.bundle)).ok();
+        let heard = fs::read_to_string(&log).expect("hooks");
+        let names: Vec<_> = heard
+            .lines()
+            .filter(|line| !line.starts_with('{'))
+            .collect();
+        let names: Vec<_> = names.into_iter().filter(|line| !line.is_empty()).collect();
+        assert_eq!(
+            names,
+            ["prestart", "createRuntime", "poststart", "poststop"],
+            "{heard}"
+        );
+        assert!(heard.contains("\"status\":\"creating\""), "{heard}");
+    });
+}
+
+/// CVE-2026-119101, CVE-2026-119614: between checkpoint and restore a mount point becomes a link.
+/// CRIU would follow it and bind outside of the root.
+#[test]
+fn cve_2026_119614_a_link_at_a_mount_point_is_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let outside = s.dir.join("outside");
+        fs::create_dir(&outside).expect("outside");
+        let root = given.bundle.root();
+        let refused = |point: &str| {
+            let count = criu.heard().len();
+            given
+                .restore(s, &criu, "", &["--detach"])
+                .fails_with(&[point, "a link is on the way"]);
+            let asked = criu.heard()[count..].to_vec();
+            assert!(
+                asked.iter().all(|entry| entry["type"] == "VERSION"),
+                "{asked:?}"
+            );
+            assert_eq!(fs::read_dir(&outside).expect("outside").count(), 0);
+        };
+        for target in [outside.to_str().expect("UTF-8"), "/etc", "/tmp"] {
+            symlink(target, root.join("data")).expect("link");
+            refused("/data");
+            fs::remove_file(root.join("data")).expect("unlink");
+        }
+        // A directory above it.
+        symlink(&outside, root.join("way")).expect("link");
+        given.mounts(&[ImageMount {
+            kind: PROC,
+            point: "/way/proc",
+            name: None,
+            is_read_only: false,
+        }]);
+        refused("/way/proc");
+        // Below a volume, where the container can write.
+        symlink(&outside, s.dir.join("data/sub")).expect("link");
+        given.mounts(&[ImageMount {
+            kind: PROC,
+            point: "/data/sub",
+            name: None,
+            is_read_only: false,
+        }]);
+        refused("/data/sub");
+    });
+}
+
+/// CVE-2026-119101: an image has only mounts of the configuration, under the names that they had at
+/// the checkpoint, and no less restricted.
+#[test]
+fn cve_2026_119101_foreign_mounts_of_an_image_are_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let plain = |kind, point: &'static str| ImageMount {
+            kind,
+            point,
+            name: None,
+            is_read_only: false,
+        };
+        let root = s.dir.to_str().expect("UTF-8");
+        for (mount, words) in [
+            (
+                ImageMount::external("/host", "/etc", false),
+                "no mount of its name",
+            ),
+            (
+                ImageMount::external("/host", root, false),
+                "no mount of its name",
+            ),
+            (
+                ImageMount::external("/more", &given.names[0], false),
+                "two of them",
+            ),
+            (plain(AUTO, "/disk"), "neither a volume"),
+            (plain(OVERLAY, "/over"), "neither a volume"),
+            (plain(0, "/etc"), "neither a volume"),
+            (plain(PROC, "/../proc"), "plain absolute path"),
+            (ROOT, "one root"),
+        ] {
+            given.mounts(&[mount]);
+            given
+                .restore(s, &criu, "", &["--detach"])
+                .fails_with(&["refused", words]);
+        }
+        write_image(
+            &given.image,
+            &[ROOT, ImageMount::external("/read", &given.names[1], false)],
+        );
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["/read", "writable, but the configuration has it read-only"]);
+        assert!(criu.heard().iter().all(|entry| entry["type"] == "VERSION"));
+    });
+}
+
+/// CVE-2026-94603, CVE-2026-53489: an image is a directory of plain files.
+#[test]
+fn links_and_other_things_in_an_image_are_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let mounts = given.image.join("mountpoints-12.img");
+        let streams = given.image.join("descriptors.json");
+        let refused = |words: &[&str]| {
+            given.restore(s, &criu, "", &["--detach"]).fails_with(words);
+            fs::remove_dir_all(&given.image).expect("image");
+            given.mounts(&[]);
+        };
+        symlink("/etc/passwd", given.image.join("pages-1.img")).expect("link");
+        refused(&["pages-1.img", "a link"]);
+        fs::rename(&streams, s.dir.join("elsewhere")).expect("rename");
+        symlink(s.dir.join("elsewhere"), &streams).expect("link");
+        refused(&["descriptors.json", "a link"]);
+        fs::remove_file(&mounts).expect("unlink");
+        s.tool("mkfifo", &[mounts.to_str().expect("UTF-8")]);
+        refused(&["mountpoints-12.img", "not a regular file"]);
+        fs::write(&mounts, b"CRIU").expect("mounts");
+        refused(&["mountpoints-12.img", "damaged"]);
+        fs::remove_file(&mounts).expect("unlink");
+        refused(&["without a mount namespace"]);
+        fs::copy(&mounts, given.image.join("mountpoints-13.img")).expect("copy");
+        refused(&["several mount namespaces"]);
+        fs::remove_file(&streams).expect("unlink");
+        refused(&["descriptors.json", "no such file"]);
+        // CRIU makes this one itself.
+        symlink("../first", given.image.join("parent")).expect("link");
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 0");
+        s.finish(command, None).ok();
+    });
+}
+
+/// The image decides what a process is. One that is confined less than configured does not run.
+#[test]
+fn a_process_that_is_confined_less_than_configured_does_not_run() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let mark = s.dir.join("mark");
+        let program = format!("sleep 0.3; touch {}", mark.display());
+        for (mode, words) in [
+            ("host", "is not in the configured"),
+            ("unfiltered", "more capabilities in its bounding set"),
+        ] {
+            let mut command = given.command(&criu, mode, &[], &s.id());
+            command.env("CRIU_PROGRAM", &program);
+            s.finish(command, None)
+                .fails_with(&["the restored process", words]);
+        }
+        let mut filtered = Given::make(s);
+        let filter = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+        filtered.bundle.set("/linux/seccomp", filter).write();
+        let mut command = filtered.command(&criu, "unfiltered", &[], &s.id());
+        command.env("CRIU_PROGRAM", &program);
+        s.finish(command, None)
+            .fails_with(&["the restored process has no system call filter"]);
+        assert!(!mark.exists());
+    });
+}
+
+/// A failure is explained and leaves nothing.
+#[test]
+fn a_failed_restore_leaves_nothing() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let options = ["--detach", "--work-path", "work"];
+        given.restore(s, &criu, "fails", &options).fails_with(&[
+            "criu failed: type RESTORE errno 95",
+            "Error (criu/a.c:7): no such thing",
+            "\"work/restore.log\"",
+        ]);
+        given
+            .restore(s, &criu, "dies", &options)
+            .fails_with(&["criu failed: type RESTORE", "ended without an answer"]);
+        given
+            .restore(s, &criu, "foreign", &options)
+            .fails_with(&["criu failed: type RESTORE", "not one of its protocol"]);
+        given
+            .restore(s, &criu, "", &["--detach", "--pid-file", "none/pid"])
+            .fails_with(&["none/pid"]);
+        let mut elsewhere = given.command(&criu, "", &["--detach"], &s.id());
+        elsewhere.arg("--image-path").arg("none");
+        s.finish(elsewhere, None).fails();
+        let mut bundle = given.bundle;
+        bundle.set("/linux/netDevices", json!({"eth9": {}}));
+        let mut other = criu.command("");
+        other.args(["restore", "--bundle"]).arg(bundle.write());
+        other.arg("--image-path").arg(&given.image).arg(s.id());
+        s.finish(other, None)
+            .fails_with(&["/linux/netDevices", "cannot be restored"]);
+    });
+}
+
+/// Whether the installed CRIU can be used; else the test is skipped.
+fn has_criu(s: &Sandbox, feature: &[&str]) -> bool {
+    let check = Command::new("criu").arg("check").args(feature).output();
+    let works = check.is_ok_and(|output| output.status.success());
+    if !works {
+        s.skip(&format!(
+            "no CRIU, or it cannot work here: criu check {feature:?}"
+        ));
+    }
+    // CRIU keeps there what it knows of the kernel.
+    let _absent = fs::remove_file("/run/criu.kdat");
+    works
+}
+
+/// A container that counts in its volume.
+struct Counter<'s> {
+    s: &'s Sandbox,
+    given: Given,
+    id: String,
+}
+
+impl<'s> Counter<'s> {
+    fn start(s: &'s Sandbox) -> Self {
+        let mut given = Given::make(s);
+        let count = "i=0; while sleep 0.1; do i=$((i + 1)); echo $i > /data/count; done";
+        given.bundle.shell(count).write();
+        let id = s.id();
+        let counter = Self { s, given, id };
+        counter
+            .run(&["run", "--detach", "--bundle", counter.bundle()])
+            .ok();
+        assert!(eventually(|| counter.count() > 5));
+        counter
+    }
+
+    fn bundle(&self) -> &str {
+        self.given.bundle.path.to_str().expect("UTF-8")
+    }
+
+    fn count(&self) -> u64 {
+        let text = fs::read_to_string(self.s.dir.join("data/count")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Runs a command. A stream of a container that is a file must be open for appending: CRIU
+    /// wants other files to have the same size again.
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        let runtime = self.s.command();
+        let mut command = Command::new("sh");
+        let script = "exec 3>&1; \"$@\" >> out 2>> errors; status=$?; cat out >&3; cat errors >&2; exit $status";
+        command
+            .args(["-c", script, "sh"])
+            .arg(runtime.get_program());
+        command
+            .args(runtime.get_args())
+            .args(arguments)
+            .arg(&self.id);
+        command.current_dir(&self.s.dir);
+        self.s.finish(command, Some(&self.given.bundle))
+    }
+
+    fn remove(&self) {
+        self.run(&["delete", "--force"]).ok();
+        fs::remove_file("/run/criu.kdat").expect("what CRIU keeps");
+    }
+
+    /// Restores the container, which goes on where it was.
+    fn goes_on(&self, image: &str) {
+        let last = self.count();
+        fs::write(self.s.dir.join("data/count"), "0").expect("count");
+        self.run(&[
+            "restore",
+            "--detach",
+            "--image-path",
+            image,
+            "--bundle",
+            self.bundle(),
+        ])
+        .ok();
+        assert!(eventually(|| self.count() > last));
+    }
+}
+
+/// A container goes through the installed CRIU: it goes on where it was, with its volumes and their
+/// restrictions.
+#[test]
+fn a_counter_survives() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s);
+        counter
+            .run(&["checkpoint", "--leave-running", "--image-path", "first"])
+            .ok();
+        assert!(counter.run(&["state"]).ok().stdout.contains("\"running\""));
+        let now = counter.count();
+        assert!(eventually(|| counter.count() > now + 3));
+        counter.run(&["checkpoint", "--image-path", "second"]).ok();
+        counter.run(&["state"]).fails_with(&["does not exist"]);
+        counter.goes_on("second");
+        let mounts = run_in(s, &counter.id, "cat /proc/self/mountinfo");
+        let options = |point: &str| {
+            let line = mounts
+                .lines()
+                .find(|line| line.split(' ').nth(4) == Some(point));
+            let line = line.unwrap_or_else(|| panic!("{point} in {mounts}"));
+            line.split(' ').nth(5).unwrap_or_default().to_owned()
+        };
+        for point in ["/", "/read", "/proc/keys", "/sys/firmware"] {
+            assert!(options(point).starts_with("ro"), "{point}: {mounts}");
+        }
+        assert!(options("/data").starts_with("rw"), "{mounts}");
+        // Once more.
+        counter.run(&["checkpoint", "--image-path", "third"]).ok();
+        counter.goes_on("third");
+        counter.remove();
+    });
+}
+
+/// A checkpoint saves only the memory that has changed since a pre-dump.
+#[test]
+fn a_checkpoint_builds_on_a_pre_dump() {
+    sandbox::host(|s| {
+        if !has_criu(s, &["--feature", "mem_dirty_track"]) {
+            return;
+        }
+        let counter = Counter::start(s);
+        counter
+            .run(&["checkpoint", "--pre-dump", "--image-path", "first"])
+            .ok();
+        assert!(counter.run(&["state"]).ok().stdout.contains("\"running\""));
+        let options = ["--parent-path", "../first", "--image-path", "second"];
+        counter.run(&[&["checkpoint"][..], &options].concat()).ok();
+        counter.goes_on("second");
+        counter.remove();
+    });
+}
+
+/// What a command in the container prints.
+fn run_in(s: &Sandbox, id: &str, script: &str) -> String {
+    let mut command = s.command();
+    command.args(["exec", id, "sh", "-c", script]);
+    command.stderr(Stdio::inherit());
+    s.finish(command, None).ok().stdout
+}
