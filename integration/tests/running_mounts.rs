@@ -229,7 +229,7 @@ fn links_of_the_container_lead_nowhere_else() {
         container.wait_output("on");
         let host = leak::mounts();
         let source = volume(s, "data");
-        for _ in 0..20 {
+        for _ in 0..12 {
             let list = json!([bind(&source, "/mnt/real", &[])]);
             let outcome = mounts(s, &container, "add", &list);
             if outcome.status.success() {
