@@ -1,7 +1,9 @@
 # The tasks of this project; `just` lists them.
 
-# Flags of the release build, in this one place.
-release_flags := "-C target-feature=+crt-static"
+# Flags of the release build, in this one place. No path of this machine is in the program.
+cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
+remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
+release_flags := "-C target-feature=+crt-static " + remapped
 target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
@@ -37,6 +39,20 @@ check-targets:
 pages:
     LOCULE_PAGES={{ justfile_directory() }}/target/pages cargo test --package locule args::pages
     @ls target/pages/*
+
+# a static tarball and a .deb with the program, man pages, completions and Podman's drop-in: into target/package
+package: release pages
+    contrib/package.sh target/{{ target }}/release/locule target/pages {{ target }} target/package
+
+# the package made twice has the same bytes; it is installed, used by Podman, and removed
+package-test: package
+    contrib/package.sh target/{{ target }}/release/locule target/pages {{ target }} target/package-again
+    diff -r target/package target/package-again
+    integration/engines/run.sh --quick package
+
+# many containers at once, and many one after the other: just soak [ALIVE [CYCLES]]; see docs/scale.md
+soak *counts: release
+    LOCULE=target/{{ target }}/release/locule integration/soak.sh {{ counts }}
 
 # a container's life, as root and as an ordinary user
 demo: release
