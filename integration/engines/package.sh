@@ -26,13 +26,13 @@ make_root /run/image
 make_archive /run/image /run/image.tar
 p load -q -i /run/image.tar > /dev/null || exit 1
 fact 'Podman does not know the runtime before' 125 'locule' use true
-fact 'the package is installed' 0 'Setting up locule' dpkg --force-unsafe-io -i "$package"
+fact 'the package is installed' 0 'Setting up locule' dpkg --no-triggers --force-unsafe-io -i "$package"
 fact 'its files are what it says' 0 '^$' dpkg --verify locule
 fact 'the program runs' 0 'locule version' locule --version
 fact 'the program is static' 1 'not a dynamic executable|statically linked' sh -c 'ldd /usr/bin/locule; test -n "$(ldd /usr/bin/locule 2>&1 | grep "=>")"'
 fact 'every command has a manual page' 0 '^$' sh -c 'for c in create start run exec state kill delete list; do test -e /usr/share/man/man1/locule-$c.1.gz || echo $c; done'
 fact 'Podman uses it by its name' 0 '^hello$' use echo hello
 fact 'its drop-in permits --cgroups=disabled' 0 '^hello$' p run --rm --runtime locule --cgroups=disabled bb echo hello
-fact 'the package is removed' 0 'Purging configuration files' dpkg --force-unsafe-io -P locule
+fact 'the package is removed' 0 'Purging configuration files' dpkg --no-triggers --force-unsafe-io -P locule
 fact 'nothing of it is left' 0 '^$' find /usr /etc /var/lib -xdev -name '*locule*' -not -path '*/src/*'
 fact 'Podman does not know the runtime afterwards' 125 'locule' use true
