@@ -3,7 +3,8 @@
 # Flags of the release build, in this one place. No path of this machine is in the program.
 cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
 remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
-release_flags := "-C target-feature=+crt-static " + remapped
+packed := "-C link-arg=-Wl,-z,pack-relative-relocs "
+release_flags := "-C target-feature=+crt-static " + packed + remapped
 target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
