@@ -1,6 +1,7 @@
 //! The lifecycle: runtime.md, "Lifecycle" and "Operations".
 
-use std::fs;
+use std::time::Duration;
+use std::{fs, thread};
 
 use integration::{leak, sandbox};
 use serde_json::json;
@@ -501,5 +502,36 @@ fn a_signal_during_a_poststart_hook_reaches_the_program() {
         std::thread::sleep(std::time::Duration::from_millis(200));
         s.tool("kill", &["-USR1", &run.pid().to_string()]);
         run.wait().exits(9);
+    });
+}
+
+/// The end of a killed process takes time: `delete` after `kill ID KILL` waits for it. In the
+/// freezer of cgroup v1 a killed process lives until it is thawed.
+#[test]
+fn delete_waits_for_a_process_that_was_killed() {
+    sandbox::host(|s| {
+        if s.lacks_v1(&["freezer"]) {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        container.command(&["pause"]).ok();
+        let pid = container.pid().to_string();
+        s.tool("kill", &["-9", &pid]);
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("groups");
+        let path = groups.lines().find_map(|line| line.split_once(":freezer:"));
+        let (_, path) = path.expect("the freezer");
+        let state = format!("/sys/fs/cgroup/freezer{path}/freezer.state");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(500));
+                fs::write(&state, "THAWED").expect("the freezer");
+            });
+            container.delete().prints("");
+        });
+        container
+            .command(&["state"])
+            .fails_with(&["does not exist"]);
     });
 }

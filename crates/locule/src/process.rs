@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the runtime's own /proc")]
 
+use crate::signal;
 use crate::state::Record;
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
@@ -78,14 +79,16 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, or is about to end: the first process of a PID namespace waits for the
-    /// end of all others.
+    /// Whether it has ended, or is about to end: SIGKILL is on its way, or it exits, for which the
+    /// first process of a PID namespace waits for the end of all others.
     pub(crate) fn is_ending(&self) -> bool {
         /// PF_EXITING of linux/sched.h.
         const EXITING: u64 = 4;
+        /// The bit of SIGKILL among the pending signals.
+        const KILLED: u64 = 1 << (signal::KILL - 1);
         let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let flags = field_of(&stat, 9);
-        self.has_ended(Duration::ZERO) || flags.is_some_and(|flags| flags & EXITING != 0)
+        let has = |number, bit| field_of(&stat, number).is_some_and(|bits| bits & bit != 0);
+        has(9, EXITING) || has(31, KILLED) || self.has_ended(Duration::ZERO)
     }
 }
 

@@ -46,7 +46,14 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         // A running container is refused at once, even if another command holds the lock.
         let entry = store.container(id, Lock::None)?;
         if let Ok(mut record) = entry.record() {
-            let status = observe(&entry, &mut record)?.status;
+            let mut observed = observe(&entry, &mut record)?;
+            // A process does not end at once after `kill ID KILL`.
+            if let Some(dying) = observed.process.take_if(|process| process.is_ending())
+                && dying.has_ended(PATIENCE)
+            {
+                observed = observe(&entry, &mut record)?;
+            }
+            let status = observed.status;
             if status != Status::Creating {
                 permit(action, status, id)?;
             }
