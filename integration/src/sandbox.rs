@@ -140,6 +140,7 @@ fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
 /// `lifecycle`.
 fn names(closure: &str) -> (&str, &str) {
     let path = closure.trim_end_matches("::{{closure}}");
+    assert_ne!(path, closure, "the body of a test is a closure in it");
     path.split_once("::").expect("a closure in a test")
 }
 

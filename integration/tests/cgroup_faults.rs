@@ -120,7 +120,9 @@ fn attempt(s: &Sandbox, bundle: &Bundle) -> Outcome {
 /// A group that was there before, and cannot take the container.
 #[test]
 fn a_group_that_is_there_is_refused_with_a_reason() {
-    sandbox::host(refuses_groups);
+    sandbox::host(|s| {
+        refuses_groups(s);
+    });
 }
 
 /// Where the obstacle is; the file and the value that make it one, else it is a process; what the
@@ -235,7 +237,9 @@ fn lacks_hugetlb(s: &Sandbox) -> bool {
 /// the limit is named.
 #[test]
 fn every_small_pids_limit_works_or_is_named() {
-    sandbox::host(small_pids);
+    sandbox::host(|s| {
+        small_pids(s);
+    });
 }
 
 fn small_pids(s: &Sandbox) {
@@ -307,7 +311,9 @@ fn every_small_memory_limit_works_or_is_named() {
 /// container runs.
 #[test]
 fn a_read_only_mount_is_named() {
-    sandbox::host(read_only);
+    sandbox::host(|s| {
+        read_only(s);
+    });
 }
 
 fn read_only(s: &Sandbox) {
@@ -340,7 +346,9 @@ fn read_only(s: &Sandbox) {
 /// the group.
 #[test]
 fn what_forks_away_is_deleted() {
-    sandbox::host(forks_away);
+    sandbox::host(|s| {
+        forks_away(s);
+    });
 }
 
 fn forks_away(s: &Sandbox) {
@@ -621,7 +629,9 @@ fn leaves_after_a_boot(s: &Sandbox) {
 /// that one has left behind.
 #[test]
 fn a_kill_reaches_what_outlives_the_first_process() {
-    sandbox::host(kills_the_rest);
+    sandbox::host(|s| {
+        kills_the_rest(s);
+    });
 }
 
 fn kills_the_rest(s: &Sandbox) {
