@@ -48,8 +48,6 @@ life() {
 # ctr 1.6 does not pass the end of its input on.
 with_input() { echo hello | run $image input sh -c 'read word; echo got $word'; }
 
-terminal() { script -qec "$*" /dev/null; }
-
 forced() { background $image forced sleep 1000 && c task rm -f forced && c container rm forced; }
 
 kill_all() {

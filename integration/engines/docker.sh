@@ -21,8 +21,6 @@ END
     until_true docker version
 }
 
-terminal() { script -qec "docker $*" /dev/null; }
-
 life() {
     fact 'info lists the runtime' 0 "$name-added" d info
     fact 'an added runtime' 0 '^hello$' d run --rm --runtime "$name-added" bb echo hello
@@ -32,12 +30,12 @@ life() {
     fact 'a program that does not exist is 127' 127 'no such file or directory' d run --rm bb /nothing
     fact 'a name that is not in the PATH is 127' 127 'executable file not found' d run --rm bb nothing
     fact 'a directory as the program is 126' 126 'permission denied|is a directory' d run --rm bb /etc
-    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal run -it --rm bb tty
+    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal docker run -it --rm bb tty
     fact 'run -d returns at once' 0 '^[0-9a-f]{64}$' d run -d --name main bb sh -c 'trap "" TERM; while sleep 0.1; do :; done'
     fact 'the runtime is the default' 0 "^$default\$" d inspect main --format '{{.HostConfig.Runtime}}'
     fact 'exec prints what the program writes' 0 '^hello$' d exec main echo hello
     fact 'exec passes the status on' 9 '^$' d exec main sh -c 'exit 9'
-    fact 'exec -t has a terminal' 0 '/dev/pts/0' terminal exec -it main tty
+    fact 'exec -t has a terminal' 0 '/dev/pts/0' terminal docker exec -it main tty
     fact 'exec of a program that does not exist' 126 'no such file or directory' d exec main /nothing
     fact 'top' 0 'sleep 0.1' d top main
     fact 'stats' 0 '[0-9.]+[MK]iB / ' d stats --no-stream --format '{{.MemUsage}}' main

@@ -123,6 +123,11 @@ fact() {
     } >&2
 }
 
+# Runs a command line with a terminal. Its input stays open for three seconds: at its end Podman stops showing output,
+# with every runtime.
+terminal() { "${as[@]}" script -qec "$*" /dev/null < <(exec sleep 3 2> /dev/null); }
+as=()
+
 # skip WORDS REASON
 skip() { printf 'skipped\t%s (%s)\n' "$1" "$2"; }
 

@@ -2,9 +2,6 @@
 
 p() { podman "$@"; }
 
-# Runs a command line with a terminal.
-terminal() { script -qec "$*" /dev/null; }
-
 configure() {
     mount -t tmpfs tmpfs /etc/containers
     mkdir /etc/containers/containers.conf.d

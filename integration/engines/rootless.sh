@@ -20,6 +20,8 @@ END
 
 as_user() { setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all "$@"; }
 
+as=(as_user)
+
 p() { as_user timeout -k 5 60 podman "$@"; }
 
 facts() {
@@ -27,10 +29,10 @@ facts() {
     fact 'run passes the status of the program on' 7 '^$' p run --rm --network none bb sh -c 'exit 7'
     fact 'a program that does not exist is 127' 127 'no such file or directory' p run --rm --network none bb /nothing
     fact 'root inside is the user outside' 0 " 0 +$user +1" p run --rm --network none bb cat /proc/self/uid_map
-    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal run -it --rm --network none bb tty
+    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal podman run -it --rm --network none bb tty
     fact 'run -d returns at once' 0 '^[0-9a-f]{64}$' p run -d --name main --network none bb sleep 1000
     fact 'exec prints what the program writes' 0 '^hello$' p exec main echo hello
-    fact 'exec -t has a terminal' 0 '/dev/pts/0' terminal exec -it main tty
+    fact 'exec -t has a terminal' 0 '/dev/pts/0' terminal podman exec -it main tty
     fact 'exec as another user' 0 '^1000$' p exec -u 1000 main id -u
     fact 'stop' 0 '^exited 137$' stop
     fact 'start again' 0 '^running$' start
@@ -50,8 +52,6 @@ facts() {
     fact 'a pod shares its namespaces' 0 'pod' pod
     skip 'limits' 'cgroup v1 gives nothing to users; the virtual machine tests them'
 }
-
-terminal() { as_user script -qec "podman $*" /dev/null; }
 
 stop() {
     p stop -t 0 main > /dev/null 2>&1
