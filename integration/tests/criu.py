@@ -12,6 +12,8 @@ import platform
 import socket
 import struct
 import sys
+import threading
+import time
 
 NAMES = {
     1: "images_dir", 2: "pid", 3: "leave_running", 4: "ext_unix_sk", 5: "tcp_established", 6: "evasive_devices",
@@ -26,6 +28,8 @@ LISTS = {23, 25, 27, 37, 39}
 TYPES = {1: "DUMP", 2: "RESTORE", 4: "PRE_DUMP", 6: "NOTIFY", 9: "FEATURE_CHECK", 10: "VERSION"}
 NUMBERS = {name: number for number, name in TYPES.items()}
 MODE = os.environ.get("CRIU_MODE", "")
+LIBC = ctypes.CDLL(None)
+MS_REMOUNT, MS_BIND = 0x20, 0x1000
 
 
 def varint(data, at):
@@ -110,32 +114,78 @@ def notice(script, pid=0, fd=None):
     return bool(request[3])
 
 
-def restored():
+def mounts(entry):
+    """Has the volumes where the image says, and the root of the container as the root."""
+    root = entry["options"]["root"]
+    sources = dict(entry["options"].get("external_mounts", []))
+    with open(entry["images"] + "/mountpoints-12.img", "rb") as file:
+        image = file.read()[8:]
+    while image:
+        length, = struct.unpack("<I", image[:4])
+        mount = dict(fields(image[4:4 + length]))
+        image = image[4 + length:]
+        if 18 in mount:
+            source, point = sources[text(mount[18])], root + text(mount[7])
+            LIBC.mount(source.encode(), point.encode(), None, MS_BIND, None)
+            if MODE == "writable":
+                LIBC.mount(None, point.encode(), None, MS_BIND | MS_REMOUNT, None)
+            if MODE == "elsewhere":
+                LIBC.mount(b"/etc", point.encode(), None, MS_BIND, None)
+                LIBC.mount(None, point.encode(), None, MS_BIND | MS_REMOUNT | 0xF, None)
+    if MODE == "writable-root":
+        LIBC.mount(None, root.encode(), None, MS_BIND | MS_REMOUNT, None)
+    os.chroot(root)
+    os.chdir("/")
+
+
+def confine():
+    """Takes what the configuration does not give, unless the mode leaves it."""
+    LIBC.prctl(38, 1, 0, 0, 0)
+    if MODE == "unfiltered":
+        return
+    for capability in range(41):
+        LIBC.prctl(24, capability, 0, 0, 0)
+    # One instruction: allow.
+    program = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
+    filter = struct.pack("HxxxxxxP", 1, ctypes.addressof(program))
+    LIBC.prctl(22, 2, ctypes.c_char_p(filter))
+    if MODE != "capable":
+        header, sets = struct.pack("II", 0x20080522, 0), bytes(24)
+        LIBC.capset(ctypes.c_char_p(header), ctypes.c_char_p(sets))
+
+
+def restored(entry):
     """The first process of the restored container: its parent is that of this process."""
     number = {"x86_64": 56, "aarch64": 220}[platform.machine()]
     parent_and_namespaces = 0x8000 | 17 | (0x20000000 | 0x00020000 | 0x40000000 | 0x08000000 | 0x04000000 | 0x02000000)
     flags = 0x8000 | 17 if MODE == "host" else parent_and_namespaces
     if MODE == "host" or not os.path.exists("/proc/self/ns/cgroup"):
         flags &= ~0x02000000
+    if "CRIU_MAP" in os.environ:
+        flags |= 0x10000000
     ready, go = os.pipe(), os.pipe()
     pid = ctypes.CDLL(None, use_errno=True).syscall(number, flags, 0, 0, 0, 0)
     if pid == 0:
         os.close(go[1])
-        libc = ctypes.CDLL(None)
-        libc.prctl(38, 1, 0, 0, 0)
-        if MODE != "unfiltered":
-            for capability in range(41):
-                libc.prctl(24, capability, 0, 0, 0)
-            # One instruction: allow.
-            program = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
-            filter = struct.pack("HxxxxxxP", 1, ctypes.addressof(program))
-            libc.prctl(22, 2, ctypes.c_char_p(filter))
+        if MODE != "host":
+            mounts(entry)
+        if MODE == "child" and os.fork() == 0:
+            os.close(go[0])
+            link.close()
+            os.write(ready[1], b".")
+            time.sleep(1000)
+        if MODE == "thread":
+            threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+        confine()
         link.close()
         os.write(ready[1], b".")
         # Like a restored process, it does not run before all is done. Without a word it ends.
         if not os.read(go[0], 1):
             os._exit(9)
         os.execv("/bin/sh", ["sh", "-c", os.environ.get("CRIU_PROGRAM", "exec sleep 1000")])
+    for name in ("uid_map", "gid_map") if "CRIU_MAP" in os.environ else ():
+        with open("/proc/%d/%s" % (pid, name), "w") as file:
+            file.write(os.environ["CRIU_MAP"])
     os.read(ready[0], 1)
     return pid, go[1]
 
@@ -175,7 +225,7 @@ elif kind in ("DUMP", "PRE_DUMP"):
         receive()
 elif kind == "RESTORE":
     notice("pre-restore")
-    pid, go = restored()
+    pid, go = restored(entry)
     steps = [("setup-namespaces", pid), ("post-restore", pid), ("pre-resume", pid)]
     if MODE == "terminal":
         master, peer = os.openpty()

@@ -98,8 +98,6 @@ fn a_restored_container_runs() {
             "--shell-job",
             "--file-locks",
             "--auto-dedup",
-            "--lsm-profile",
-            "apparmor:own",
             "--lsm-mount-context",
             "c:t",
             "--manage-cgroups-mode",
@@ -137,7 +135,6 @@ fn a_restored_container_runs() {
         assert_eq!(options["log_file"], "restore.log");
         assert_eq!(options["cgroup_mode"], 4);
         assert_eq!(options["empty_namespaces"], 0x4000_0000);
-        assert_eq!(options["lsm_profile"], "apparmor:own");
         assert_eq!(options["lsm_mount_context"], "c:t");
         assert_eq!(options["inherited"], json!([["pipe:[7]", 1]]));
         // Sources are where no name of a container or an image leads.
@@ -365,25 +362,39 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
         let given = Given::make(s);
-        let mark = s.dir.join("mark");
-        let program = format!("sleep 0.3; touch {}", mark.display());
+        let mark = s.dir.join("data/mark");
+        let refused = |given: &Given, mode: &str, options: &[&str], words: &str| {
+            let mut command = given.command(&criu, mode, options, &s.id());
+            command.env("CRIU_PROGRAM", "touch /data/mark");
+            s.finish(command, None)
+                .fails_with(&["the restored process", words]);
+            assert!(!mark.exists(), "{mode}");
+        };
         for (mode, words) in [
             ("host", "is not in the configured"),
             ("unfiltered", "more capabilities in its bounding set"),
+            ("capable", "more capabilities in its permitted set"),
+            ("thread", "can get new privileges"),
         ] {
-            let mut command = given.command(&criu, mode, &[], &s.id());
-            command.env("CRIU_PROGRAM", &program);
-            s.finish(command, None)
-                .fails_with(&["the restored process", words]);
+            refused(&given, mode, &[], words);
+        }
+        let labels = [
+            ("apparmor:own", "not \"own\""),
+            ("selinux:a:b:c", "not \"a:b:c\""),
+        ];
+        for (label, words) in labels {
+            refused(&given, "", &["--lsm-profile", label], words);
+            assert_eq!(criu.request("RESTORE")["options"]["lsm_profile"], label);
         }
         let mut filtered = Given::make(s);
         let filter = json!({"defaultAction": "SCMP_ACT_ALLOW"});
         filtered.bundle.set("/linux/seccomp", filter).write();
-        let mut command = filtered.command(&criu, "unfiltered", &[], &s.id());
-        command.env("CRIU_PROGRAM", &program);
-        s.finish(command, None)
-            .fails_with(&["the restored process has no system call filter"]);
-        assert!(!mark.exists());
+        refused(&filtered, "unfiltered", &[], "has no system call filter");
+        // The mark would be there.
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "touch /data/mark");
+        s.finish(command, None).ok();
+        assert!(mark.exists());
     });
 }
 

@@ -2,10 +2,12 @@
 //!
 //! The container is made as `create` makes one: a name, a journal, a cgroup, a record. CRIU takes
 //! the place of init. It works in the container's cgroup and in a mount namespace of its own
-//! ([`stage`]). What it is about to mount, and what it has made, is checked ([`check`]) before a
-//! restored process runs. The configuration is that of the bundle; the image has none.
+//! ([`stage`]). What it is about to mount is checked ([`check`]), and what it has made
+//! ([`restored`]), before a restored process runs. The configuration is that of the bundle; the
+//! image has none.
 
 mod check;
+mod restored;
 mod stage;
 
 use self::check::Bound;
@@ -295,7 +297,8 @@ impl Restoring<'_> {
                 let Some((pid, pidfd)) = &progress.process else {
                     return Err(Error::NotRestored);
                 };
-                let checked = check::confinement(self.container, *pid)
+                let profile = self.args.lsm_profile.as_deref();
+                let checked = restored::confinement(self.container, profile, *pid)
                     .and_then(|()| check::read_only(bound, *pid));
                 checked.inspect_err(|_refused| {
                     // CRIU would go on and let the process run.
@@ -314,7 +317,7 @@ impl Restoring<'_> {
             source,
         };
         let pidfd = pidfd_open(pid).map_err(failed)?;
-        check::namespaces(self.container, pid)?;
+        restored::namespaces(self.container, pid)?;
         if self.container.namespaces[NamespaceKind::Network] == Namespace::New {
             launch::loopback_up(pidfd.as_fd())?;
         }

@@ -1,19 +1,14 @@
-//! What is checked about a restore: the mounts of the image before, the first process after.
+//! What is checked about the mounts of an image, before CRIU sees it.
 //!
 //! Anyone can have written an image. Its mounts must be those of the configuration or of kinds
-//! that show nothing of the host, and the restored process must be confined as configured. What
-//! the processes do is up to the image.
+//! that show nothing of the host. What the processes do is up to the image.
 
 #![expect(clippy::disallowed_methods, reason = "the host's /proc")]
 
 use crate::error::Error;
 use criu::{MountEntry, mount_kind};
 use kernel::mount::{MountAttr, unescape};
-use namespace::Kind;
-use namespace::join::{Joined, inode_of, own_inode};
 use rootfs::External;
-use spec::Container;
-use spec::container::Namespace;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -107,29 +102,6 @@ fn is_plain(path: &Path) -> bool {
     path.is_absolute() && path.components().all(plain) && again.as_os_str() == path.as_os_str()
 }
 
-/// Compares the namespaces of the restored first process with the configuration.
-///
-/// # Errors
-/// [`Error::Restored`]: it is in another one.
-pub(super) fn namespaces(container: &Container, pid: i32) -> Result<(), Error> {
-    for kind in Kind::ALL {
-        let found = inode_of(&pid.to_string(), kind).ok();
-        let is_right = match &container.namespaces[kind] {
-            Namespace::Inherit => true,
-            Namespace::New => found.is_some() && found != own_inode(kind),
-            Namespace::Join(path) => {
-                let joined = Joined::open(kind, path).map_err(launch::Error::from)?;
-                found == Some(joined.inode)
-            }
-        };
-        if !is_right {
-            let what = format!("is not in the configured {} namespace", kind.name());
-            return Err(Error::Restored { what });
-        }
-    }
-    Ok(())
-}
-
 /// Compares the restored mounts that are bound from the host's own with the configuration: CRIU does
 /// not always give a mount its flags.
 ///
@@ -157,37 +129,6 @@ pub(super) fn read_only(bound: &[Bound<'_>], pid: i32) -> Result<(), Error> {
         Some(bound) => Err(Error::Restored {
             what: format!("can write to {:?}", bound.point),
         }),
-    }
-}
-
-/// Compares the filter and the capabilities of the restored first process with the configuration.
-/// It has them only just before it runs.
-///
-/// # Errors
-/// [`Error::Restored`]: it is confined less than configured.
-pub(super) fn confinement(container: &Container, pid: i32) -> Result<(), Error> {
-    let refused = |what: &str| {
-        let what = what.to_owned();
-        Err(Error::Restored { what })
-    };
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(Error::Look)?;
-    let value = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.map_or("", str::trim)
-    };
-    if container.seccomp.is_some() && value("Seccomp:") != "2" {
-        return refused("has no system call filter");
-    }
-    let Some(configured) = &container.process else {
-        return Ok(());
-    };
-    if configured.no_new_privileges && value("NoNewPrivs:") != "1" {
-        return refused("can get new privileges");
-    }
-    let bounding = u64::from_str_radix(value("CapBnd:"), 16).unwrap_or(u64::MAX);
-    match bounding & !configured.capabilities.bounding.0 {
-        0 => Ok(()),
-        _ => refused("has more capabilities in its bounding set than configured"),
     }
 }
 
