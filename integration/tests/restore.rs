@@ -398,6 +398,38 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
     });
 }
 
+/// The ids of a new user namespace are those of the configuration, not those of the image.
+#[test]
+fn a_process_with_other_ids_does_not_run() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+        let user = json!({"type": "user"});
+        let run = |given: &Given, map: Option<&str>| {
+            let mut command = given.command(&criu, "", &[], &s.id());
+            command.env("CRIU_PROGRAM", "exit 7");
+            if let Some(map) = map {
+                command.env("CRIU_MAP", map);
+            }
+            s.finish(command, None)
+        };
+        run(&given, Some("0 100000 1000")).fails_with(&[
+            "the restored process",
+            "is not in the configured user namespace",
+        ]);
+        given.bundle.set("/linux/uidMappings", map.clone());
+        given.bundle.set("/linux/gidMappings", map);
+        given.bundle.set("/linux/namespaces/-", user).write();
+        for foreign in ["0 0 1000", "0 100000 1001", "0 100000 1000\n1000 0 1"] {
+            run(&given, Some(foreign))
+                .fails_with(&["the restored process has another uid_map than configured"]);
+        }
+        run(&given, None).fails_with(&["is not in the configured user namespace"]);
+        run(&given, Some("0 100000 1000")).exits(7);
+    });
+}
+
 /// A failure is explained and leaves nothing.
 #[test]
 fn a_failed_restore_leaves_nothing() {

@@ -9,19 +9,22 @@ use crate::error::Error;
 use namespace::Kind;
 use namespace::join::{Joined, inode_of, own_inode};
 use spec::Container;
-use spec::container::Namespace;
+use spec::container::{IdMapping, Namespace};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Compares the namespaces of a restored process with the configuration.
+/// Compares the namespaces of a restored process with the configuration, and the ids of a new user
+/// namespace.
 ///
 /// # Errors
-/// [`Error::Restored`]: it is in another one.
+/// [`Error::Restored`]: it is in another one, or has other ids.
 pub(super) fn namespaces(container: &Container, pid: i32) -> Result<(), Error> {
     for kind in Kind::ALL {
         let found = inode_of(&pid.to_string(), kind).ok();
         let is_right = match &container.namespaces[kind] {
-            Namespace::Inherit => true,
+            // Capabilities mean less in another user namespace, but its ids are not configured.
+            Namespace::Inherit => kind != Kind::User || found == own_inode(kind),
             Namespace::New => found.is_some() && found != own_inode(kind),
             Namespace::Join(path) => {
                 let joined = Joined::open(kind, path).map_err(launch::Error::from)?;
@@ -33,7 +36,32 @@ pub(super) fn namespaces(container: &Container, pid: i32) -> Result<(), Error> {
             return Err(refused(what));
         }
     }
+    if container.namespaces[Kind::User] != Namespace::New {
+        return Ok(());
+    }
+    for (file, configured) in [
+        ("uid_map", &container.uid_mappings),
+        ("gid_map", &container.gid_mappings),
+    ] {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(Error::Look)?;
+        if ids(&text) != Some(configured.iter().copied().map(triple).collect()) {
+            return Err(refused(format!("has another {file} than configured")));
+        }
+    }
     Ok(())
+}
+
+fn triple(map: IdMapping) -> (u32, u32, u32) {
+    (map.container, map.host, map.size)
+}
+
+/// The lines of a map, which the kernel may have sorted; `None` if one has another form.
+fn ids(text: &str) -> Option<BTreeSet<(u32, u32, u32)>> {
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    };
+    text.lines().map(line).collect()
 }
 
 /// Compares the filter, the capabilities and the label of every thread of a restored process with
