@@ -127,7 +127,7 @@ def mounts(entry):
         if 18 in mount:
             source, point = sources[text(mount[18])], root + text(mount[7])
             LIBC.mount(source.encode(), point.encode(), None, MS_BIND, None)
-            if MODE == "writable":
+            if MODE == "writable" or MODE == "writable" + text(mount[7]).replace("/", "-"):
                 LIBC.mount(None, point.encode(), None, MS_BIND | MS_REMOUNT, None)
             if MODE == "elsewhere":
                 LIBC.mount(b"/etc", point.encode(), None, MS_BIND, None)

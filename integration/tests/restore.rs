@@ -398,6 +398,39 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
     });
 }
 
+/// CRIU gives mounts the flags of the image, and binds some by paths of the host. A volume or a root
+/// that is not as configured is refused before a process runs.
+#[test]
+fn a_volume_that_is_not_as_configured_is_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        let volume = given.bundle.config["mounts"]
+            .as_array()
+            .expect("mounts")
+            .len()
+            - 2;
+        let options = json!(["bind", "nosuid", "nodev", "noexec"]);
+        given
+            .bundle
+            .set(&format!("/mounts/{volume}/options"), options)
+            .write();
+        for (mode, words) in [
+            ("elsewhere", "\"/data\" that is not the volume"),
+            ("writable", "\"/data\" that is not nosuid"),
+            ("writable-read", "\"/read\" that is not ro"),
+            ("writable-root", "\"/\" that is not ro"),
+        ] {
+            given
+                .restore(s, &criu, mode, &["--detach"])
+                .fails_with(&["the restored process has a mount at", words]);
+        }
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 7");
+        s.finish(command, None).exits(7);
+    });
+}
+
 /// The ids of a new user namespace are those of the configuration, not those of the image.
 #[test]
 fn a_process_with_other_ids_does_not_run() {

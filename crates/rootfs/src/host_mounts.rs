@@ -82,7 +82,7 @@ fn remove(root: &Path, id: u64, point: &Path) -> Result<(), Errno> {
 }
 
 /// The number of the mount that the descriptor is on.
-pub(crate) fn number_of(fd: BorrowedFd<'_>) -> Option<u64> {
+pub fn number_of(fd: BorrowedFd<'_>) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
     let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
     line.trim().parse().ok()

@@ -44,7 +44,7 @@ pub use base::Refused;
 pub use external::{External, ExternalError, ExternalSource, external_mounts, externals};
 pub use ground::Away;
 pub use handles::Handles;
-pub use host_mounts::{HostMount, mounts_below, remove_mounts};
+pub use host_mounts::{HostMount, mounts_below, number_of as mount_number, remove_mounts};
 pub use idmapped::IdMapError;
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
 pub use options::{has_writable_cgroup, option_names};

@@ -3,14 +3,15 @@
 //! The container is made as `create` makes one: a name, a journal, a cgroup, a record. CRIU takes
 //! the place of init. It works in the container's cgroup and in a mount namespace of its own
 //! ([`stage`]). What it is about to mount is checked ([`check`]), and what it has made
-//! ([`restored`]), before a restored process runs. The configuration is that of the bundle; the
+//! ([`restored`], [`volumes`]), before a restored process runs. The configuration is that of the bundle; the
 //! image has none.
 
 mod check;
 mod restored;
 mod stage;
+mod volumes;
 
-use self::check::Bound;
+use self::volumes::Volume;
 use super::create::{INTERRUPTS, give_back};
 use super::image::{self, DESCRIPTORS, Directories};
 use super::run::{attend, delete_failed, exit_code};
@@ -204,6 +205,7 @@ impl Restoring<'_> {
     ) -> Result<Progress, Error> {
         let externals = rootfs::externals(self.container, &groups(group.location()));
         let bound = check::mounts(entries, &externals)?;
+        let volumes = volumes::note(&bound)?;
         let joined = self.joined()?;
         let mut options = self.options(&joined)?;
         let inherited: Vec<_> = joined.iter().map(|(_, joined)| joined.fd.as_fd()).collect();
@@ -221,7 +223,7 @@ impl Restoring<'_> {
         let mut progress = Progress::default();
         let serve = |notice: &Notice, fd| {
             let progress = &mut progress;
-            self.serve(notice, fd, record, (&console, &bound), progress)
+            self.serve(notice, fd, record, (&console, &volumes), progress)
         };
         let asked = worker.ask(Task::Restore, &options, Some(self.interrupts), serve);
         let explained = asked.map_err(|error| match error {
@@ -273,7 +275,7 @@ impl Restoring<'_> {
         notice: &Notice,
         fd: Option<OwnedFd>,
         record: &mut Record,
-        (console, bound): (&Option<ConsoleSocket>, &[Bound<'_>]),
+        (console, volumes): (&Option<ConsoleSocket>, &[Volume<'_>]),
         progress: &mut Progress,
     ) -> Result<(), Error> {
         tracing::debug!("criu: {}", notice.script);
@@ -299,7 +301,7 @@ impl Restoring<'_> {
                 };
                 let profile = self.args.lsm_profile.as_deref();
                 let checked = restored::confinement(self.container, profile, *pid)
-                    .and_then(|()| check::read_only(bound, *pid));
+                    .and_then(|()| volumes::check(volumes, &self.container.root, *pid));
                 checked.inspect_err(|_refused| {
                     // CRIU would go on and let the process run.
                     let _ended_already = pidfd_send_signal(pidfd.as_fd(), SIGKILL);

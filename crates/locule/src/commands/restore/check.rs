@@ -3,15 +3,11 @@
 //! Anyone can have written an image. Its mounts must be those of the configuration or of kinds
 //! that show nothing of the host. What the processes do is up to the image.
 
-#![expect(clippy::disallowed_methods, reason = "the host's /proc")]
-
 use crate::error::Error;
 use criu::{MountEntry, mount_kind};
-use kernel::mount::{MountAttr, unescape};
+use kernel::mount::MountAttr;
 use rootfs::External;
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 /// Kinds that CRIU makes anew and that show no file of the host.
@@ -100,36 +96,6 @@ fn is_plain(path: &Path) -> bool {
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     let again: std::path::PathBuf = path.components().collect();
     path.is_absolute() && path.components().all(plain) && again.as_os_str() == path.as_os_str()
-}
-
-/// Compares the restored mounts that are bound from the host's own with the configuration: CRIU does
-/// not always give a mount its flags.
-///
-/// # Errors
-/// [`Error::Restored`]: one is writable, but configured as read-only.
-pub(super) fn read_only(bound: &[Bound<'_>], pid: i32) -> Result<(), Error> {
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
-    let is_right = |bound: &Bound<'_>| {
-        let line = table.lines().rfind(|line| {
-            let point = line.split(' ').nth(4).map(unescape);
-            point.is_some_and(|point| point == bound.point.as_os_str().as_bytes())
-        });
-        line.and_then(|line| line.split(' ').nth(5))
-            .is_some_and(|options| options.split(',').any(|option| option == "ro"))
-    };
-    let read_only = |bound: &&Bound<'_>| {
-        bound.is_shared && bound.external.restrictions.contains(MountAttr::RDONLY)
-    };
-    match bound
-        .iter()
-        .filter(read_only)
-        .find(|bound| !is_right(bound))
-    {
-        None => Ok(()),
-        Some(bound) => Err(Error::Restored {
-            what: format!("can write to {:?}", bound.point),
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! What is checked about the volumes and the root of a restored container, before a process runs.
+//!
+//! CRIU binds volumes by paths, gives them the flags of the image, and some not even those.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the host's /proc, and sources as the configuration names them"
+)]
+
+use super::check::Bound;
+use crate::error::Error;
+use kernel::errno::words;
+use kernel::mount::MountAttr;
+use kernel::path::OpenFlags;
+use rootfs::{ExternalSource, RootFd, mount_number};
+use spec::container::Root;
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The restrictions of a mount, as mountinfo spells them.
+const RESTRICTIONS: [(MountAttr, &str); 4] = [
+    (MountAttr::RDONLY, "ro"),
+    (MountAttr::NOSUID, "nosuid"),
+    (MountAttr::NODEV, "nodev"),
+    (MountAttr::NOEXEC, "noexec"),
+];
+
+/// A volume of the host, and the device and inode that its source has before the restore.
+pub(super) struct Volume<'a> {
+    point: &'a Path,
+    restrictions: MountAttr,
+    file: (u64, u64),
+}
+
+/// Notes what the sources of the volumes are.
+///
+/// # Errors
+/// [`Error::Restored`]: one does not exist.
+pub(super) fn note<'a>(bound: &[Bound<'a>]) -> Result<Vec<Volume<'a>>, Error> {
+    let note = |bound: &Bound<'a>| {
+        let ExternalSource::Host(path, _) = &bound.external.source else {
+            return None;
+        };
+        let restrictions = bound.external.restrictions;
+        let file = fs::metadata(path).map(|found| (found.dev(), found.ino()));
+        Some(match file {
+            Ok(file) => Ok(Volume {
+                point: bound.point,
+                restrictions,
+                file,
+            }),
+            Err(error) => Err(Error::Restored {
+                what: format!("cannot have the volume {path:?}: {error}"),
+            }),
+        })
+    };
+    bound.iter().filter_map(note).collect()
+}
+
+/// Compares the volumes and the root of process `pid` with the configuration.
+///
+/// # Errors
+/// [`Error::Restored`]: something else is mounted, or it is restricted less.
+pub(super) fn check(volumes: &[Volume<'_>], root: &Root, pid: i32) -> Result<(), Error> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
+    let top = RootFd::new(top.into());
+    let open = |point: &Path| {
+        let name = CString::new(point.as_os_str().as_bytes()).unwrap_or_default();
+        let opened = top.open(&name, OpenFlags::PATH);
+        opened.map_err(|errno| refused(point, &format!("cannot be opened: {}", words(errno))))
+    };
+    if root.readonly {
+        restricted(
+            &table,
+            Path::new("/"),
+            &open(Path::new("/"))?,
+            MountAttr::RDONLY,
+        )?;
+    }
+    for volume in volumes {
+        let shown = File::from(open(volume.point)?);
+        let found = shown.metadata().map_err(Error::Look)?;
+        if (found.dev(), found.ino()) != volume.file {
+            return Err(refused(
+                volume.point,
+                "is not the volume of the configuration",
+            ));
+        }
+        restricted(&table, volume.point, &shown.into(), volume.restrictions)?;
+    }
+    Ok(())
+}
+
+/// Checks that the mount that `shown` is on has the restrictions.
+fn restricted(
+    table: &str,
+    point: &Path,
+    shown: &OwnedFd,
+    restrictions: MountAttr,
+) -> Result<(), Error> {
+    let number = mount_number(shown.as_fd()).map(|number| number.to_string());
+    let line = table.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        (fields.next() == number.as_deref()).then(|| fields.nth(4))?
+    });
+    let options = line.ok_or_else(|| refused(point, "is not mounted"))?;
+    for (restriction, word) in RESTRICTIONS {
+        if restrictions.contains(restriction) && !options.split(',').any(|option| option == word) {
+            return Err(refused(point, &format!("is not {word}, as configured")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(point: &Path, why: &str) -> Error {
+    Error::Restored {
+        what: format!("has a mount at {point:?} that {why}"),
+    }
+}
