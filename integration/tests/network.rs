@@ -263,6 +263,32 @@ fn devices_come_back_when_the_creation_fails() {
     });
 }
 
+/// The kernel moves a device first and names it afterwards. A device whose name it refuses then
+/// comes back too: here another name of a device in the container's namespace is the same.
+#[test]
+fn a_device_whose_name_the_kernel_refuses_comes_back() {
+    sandbox::host(|s| {
+        if s.is_control(OWN) {
+            return;
+        }
+        veth(s, "outer0", "inner0");
+        s.tool("ip", &["address", "add", "10.98.0.2/24", "dev", "inner0"]);
+        s.tool("ip", &["netns", "add", "pod"]);
+        let other = ["link", "property", "add", "dev", "lo", "altname", "eth0"];
+        s.tool("ip", &[&["-n", "pod"][..], &other].concat());
+        let mut bundle = s.bundle();
+        bundle.join("network", "/run/netns/pod");
+        bundle.set("/linux/netDevices", json!({"inner0": {"name": "eth0"}}));
+        let outcome = s.try_create(&bundle, &s.id(), &[]);
+        outcome.fails_with(&["/linux/netDevices/inner0", "another device has the name"]);
+        let addresses = s.tool("ip", &["-oneline", "address", "show", "inner0"]);
+        assert!(addresses.contains("10.98.0.2/24"), "{addresses}");
+        s.tool("ip", &["netns", "delete", "pod"]);
+        s.tool("umount", &["/run/netns"]);
+        std::fs::remove_dir("/run/netns").expect("rmdir");
+    });
+}
+
 /// An ordinary user has no rights over the host's devices.
 #[test]
 fn an_ordinary_user_moves_no_device() {

@@ -100,6 +100,13 @@ impl Link {
         route.ask(about(SET_LINK, index, 0, attributes)).map(drop)
     }
 
+    /// Whether a link that [`Self::rehome`] could not move is no longer there: the kernel moves it
+    /// first and names it afterwards, and may refuse the name.
+    pub(crate) fn has_left(route: &Route, index: u32) -> bool {
+        let asked = about(GET_LINK, index, 0, vec![without_statistics()]);
+        matches!(route.ask(asked), Err(Errno::ENODEV))
+    }
+
     /// Makes the link a part of `master`.
     pub(crate) fn join(route: &Route, index: u32, master: u32) -> Result<(), Errno> {
         let master = DefaultNla::new(IFLA_MASTER, master.to_ne_bytes().to_vec());

@@ -226,14 +226,17 @@ impl Moved {
         let addresses = Address::kept(&self.host, before.index);
         let addresses = addresses.map_err(device.failed("list the addresses of"))?;
         let namespace = self.there.namespace.as_fd();
-        Link::rehome(&self.host, before.index, namespace, &device.name, index)
-            .map_err(device.failed("move"))?;
-        self.devices.push(Arrived {
-            device: device.clone(),
-            before,
-            index,
-            addresses: addresses.clone(),
-        });
+        let old = before.index;
+        let answer = Link::rehome(&self.host, old, namespace, &device.name, index);
+        if answer.is_ok() || Link::has_left(&self.host, old) {
+            self.devices.push(Arrived {
+                device: device.clone(),
+                before,
+                index,
+                addresses: addresses.clone(),
+            });
+        }
+        answer.map_err(device.failed("move"))?;
         for address in &addresses {
             let added = address.add(&self.there.route, index);
             added.map_err(device.failed("keep an address of"))?;

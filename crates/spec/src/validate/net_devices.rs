@@ -78,6 +78,10 @@ fn fault(name: &str) -> Option<&'static str> {
         "." | ".." => Some("the kernel reserves it"),
         _ if name.len() > LENGTH => Some("it has more than 15 bytes"),
         _ if name.bytes().any(forbidden) => Some("it contains `/`, `:`, white space or NUL"),
+        // The second byte of "à": isspace of lib/ctype.c.
+        _ if name.bytes().any(|byte| byte == 0xa0) => {
+            Some("it contains the byte 0xA0, which is white space for the kernel")
+        }
         _ => None,
     }
 }

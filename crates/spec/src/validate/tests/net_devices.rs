@@ -51,6 +51,8 @@ fn names_that_the_kernel_refuses_are_errors() {
             -> range /linux/netDevices/eth0/name : white space
         /linux/netDevices = {"eth0": {"name": "a\u0000b"}}
             -> range /linux/netDevices/eth0/name : NUL
+        /linux/netDevices = {"eth0": {"name": "voilà"}}
+            -> range /linux/netDevices/eth0/name : 0xA0
         /linux/netDevices = {"sixteen-bytes-00": {}}
             -> range /linux/netDevices/sixteen-bytes-00 : more than 15 bytes
         /linux/netDevices = {"eth0": {"name": "sixteen-bytes-00"}}
