@@ -98,14 +98,18 @@ fn macvlan_and_tap_devices_move_and_the_kernel_counts_their_names() {
             &[&["link", "add", "name", "mac0"][..], &macvlan].concat(),
         );
         s.tool("ip", &["tuntap", "add", "name", "tap7", "mode", "tap"]);
+        veth(s, "more0", "more1");
         let mut bundle = s.bundle();
-        bundle.set(
-            "/linux/netDevices",
-            json!({"mac0": {"name": "net%d"}, "tap7": {"name": "net%d"}, "base1": null}),
-        );
+        let counted = json!({"name": "net%d"});
+        // No template takes the name of a device that comes later.
+        let devices =
+            json!({"base1": null, "mac0": counted, "more0": counted, "tap7": {"name": "net0"}});
+        bundle.set("/linux/netDevices", devices);
         bundle.shell("cd /sys/class/net; for d in *; do echo \"$d $(cat $d/flags)\"; done");
         // 0x1003: up, broadcast, multicast.
-        let lines = ["base1 0x1003", "lo 0x9", "net0 0x1003", "net1 0x1003"];
+        let names = ["base1 0x1003", "lo 0x9"];
+        let counted = ["net0 0x1003", "net1 0x1003", "net2 0x1003"];
+        let lines = [&names[..], &counted].concat();
         let output = s.run(&bundle).ok();
         assert_eq!(output.stdout.lines().collect::<Vec<_>>(), lines);
     });

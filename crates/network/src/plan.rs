@@ -70,9 +70,10 @@ impl Plan {
             host: device.host.clone(),
             name: device.name.clone(),
         });
-        Ok(Some(Self {
-            devices: devices.collect(),
-        }))
+        let mut devices: Vec<_> = devices.collect();
+        // The kernel might set a name for a template that another device is to have.
+        devices.sort_by_key(|device| device.name.contains('%'));
+        Ok(Some(Self { devices }))
     }
 
     /// Finds the devices in the network namespace of this process.
