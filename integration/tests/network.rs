@@ -293,6 +293,29 @@ fn a_device_whose_name_the_kernel_refuses_comes_back() {
     });
 }
 
+/// A device comes back as far as it can: here its bridge has gone in the meantime.
+#[test]
+fn a_device_comes_back_up_without_its_bridge() {
+    sandbox::host(|s| {
+        if s.is_control(OWN) {
+            return;
+        }
+        veth(s, "outer0", "inner0");
+        s.tool("ip", &["link", "add", "name", "lbr0", "type", "bridge"]);
+        s.tool("ip", &["link", "set", "inner0", "master", "lbr0", "up"]);
+        let script = "ip link delete lbr0; exit 7";
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]});
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/netDevices", json!({"inner0": {"name": "eth0"}}))
+            .set("/hooks/createRuntime/-", hook);
+        let outcome = s.try_create(&bundle, &s.id(), &[]);
+        outcome.fails_with(&["createRuntime", "/linux/netDevices/inner0", "move back"]);
+        let line = link(s, "inner0");
+        assert!(line.contains(",UP"), "{line}");
+    });
+}
+
 /// An ordinary user has no rights over the host's devices.
 #[test]
 fn an_ordinary_user_moves_no_device() {

@@ -245,7 +245,8 @@ impl Moved {
         Link::bring_up(&self.there.route, index).map_err(device.failed("bring up"))
     }
 
-    /// Moves the devices back, for a container that is not made after all. All are tried.
+    /// Moves the devices back, for a container that is not made after all. All are tried,
+    /// and for each as much as the kernel accepts.
     ///
     /// # Errors
     /// The first that the kernel refuses.
@@ -257,20 +258,21 @@ impl Moved {
         let home = self.host.namespace().map_err(failed)?;
         let back = |arrived: &Arrived| {
             let Arrived { device, before, .. } = arrived;
-            let failed = device.failed("move back");
-            let (route, home) = (&self.there.route, home.as_fd());
-            Link::rehome(route, arrived.index, home, &before.name, before.index)
-                .map_err(&failed)?;
-            for address in &arrived.addresses {
-                address.add(&self.host, before.index).map_err(&failed)?;
+            let (route, index) = (&self.there.route, before.index);
+            let mut answer = Link::rehome(route, arrived.index, home.as_fd(), &before.name, index);
+            if answer.is_ok() || Link::has_left(route, arrived.index) {
+                // Each step is tried, also after one that the kernel has refused.
+                for address in &arrived.addresses {
+                    answer = answer.and(address.add(&self.host, index));
+                }
+                if let Some(master) = before.master {
+                    answer = answer.and(Link::join(&self.host, index, master));
+                }
+                if before.is_up {
+                    answer = answer.and(Link::bring_up(&self.host, index));
+                }
             }
-            if let Some(master) = before.master {
-                Link::join(&self.host, before.index, master).map_err(&failed)?;
-            }
-            match before.is_up {
-                true => Link::bring_up(&self.host, before.index).map_err(&failed),
-                false => Ok(()),
-            }
+            answer.map_err(device.failed("move back"))
         };
         let results: Vec<_> = self.devices.iter().map(back).collect();
         results.into_iter().collect()
