@@ -93,6 +93,14 @@ pub(crate) fn file(group: &str, name: &str) -> String {
     }
 }
 
+/// The group as closID names it.
+pub(crate) fn shown(group: &str) -> String {
+    match group {
+        "" => "/".to_owned(),
+        group => group.to_owned(),
+    }
+}
+
 /// Writes all lines at once: the kernel takes all or none. Returns what the file had before.
 pub(crate) fn set_schemata(tree: &Tree, group: &str, lines: &str) -> Result<String, Error> {
     let path = file(group, "schemata");
@@ -101,7 +109,7 @@ pub(crate) fn set_schemata(tree: &Tree, group: &str, lines: &str) -> Result<Stri
     let written = tree.write(&path, &format!("{lines}\n"));
     written.map_err(|errno| Error::Schemata {
         lines: lines.to_owned(),
-        group: group.to_owned(),
+        group: shown(group),
         errno,
         why: tree.read("info/last_cmd_status").unwrap_or_default(),
     })?;

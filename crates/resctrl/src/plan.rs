@@ -1,6 +1,6 @@
 //! Which group a container joins, and making it.
 
-use crate::group::{Groups, Location, set_schemata, step};
+use crate::group::{Groups, Location, file, set_schemata, shown, step};
 use crate::schemata::differing;
 use crate::tree::Tree;
 use crate::{Error, Facts, MOUNT};
@@ -104,7 +104,7 @@ impl Plan {
         let number = attribute::random().map_err(step("choose a mark for", &group))?;
         let monitor = format!("mon_groups/{}", self.id);
         let location = Location {
-            monitor: self.monitors.then(|| crate::group::file(&group, &monitor)),
+            monitor: self.monitors.then(|| file(&group, &monitor)),
             own: self.group == Group::Own,
             mark: format!("{}/{number:016x}", self.id),
             group,
@@ -146,7 +146,8 @@ impl Plan {
         let Groups { tree, location, .. } = groups;
         let lines = self.lines.all();
         match &self.group {
-            Group::Root | Group::Joined(_) => {}
+            Group::Joined(_) => {}
+            Group::Root => self.compare(tree, "")?,
             Group::Own => make_own(tree, &location.group, &location.mark)?,
             Group::Named(name) => match tree.directory(name) {
                 Ok(_exists) => self.compare(tree, name)?,
@@ -173,7 +174,7 @@ impl Plan {
 
     /// Compares the lines with those of a group that exists.
     fn compare(&self, tree: &Tree, group: &str) -> Result<(), Error> {
-        let path = format!("{group}/schemata");
+        let path = file(group, "schemata");
         let there = tree.read(&path).map_err(step("read", &path))?;
         let asked = [
             ("l3CacheSchema", &self.lines.l3_cache),
@@ -185,7 +186,7 @@ impl Plan {
                     return Err(Error::Differs {
                         property,
                         line: line.to_owned(),
-                        group: group.to_owned(),
+                        group: shown(group),
                         found: found.to_owned(),
                     });
                 }

@@ -164,6 +164,23 @@ fn shares_of_a_group_that_exists_must_be_the_same() {
 }
 
 #[test]
+fn shares_of_the_root_group_must_be_the_same() {
+    let stand = Stand::new();
+    let other = IntelRdt {
+        mem_bw_schema: Some("MB:0=50".to_owned()),
+        ..asked(Some("/"))
+    };
+    let error = stand.create(&other).unwrap_err().to_string();
+    assert!(error.contains("of group \"/\""), "{error}");
+    assert_eq!(stand.text("schemata"), "MB:0=100\nL3:0=fff\n");
+    let same = IntelRdt {
+        mem_bw_schema: Some("MB:0=100".to_owned()),
+        ..asked(Some("/"))
+    };
+    stand.create(&same).unwrap();
+}
+
+#[test]
 fn nothing_is_left_when_the_shares_cannot_be_set() {
     let stand = Stand::new();
     let lines = IntelRdt {
