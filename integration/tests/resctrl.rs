@@ -116,7 +116,12 @@ fn a_container_lives_in_its_group_of_resctrl() {
         assert_ne!(text(s, &format!("{id}/tasks")), pid);
 
         let update = |options: &[&str]| run(s, &[], &[&["update"], options, &[&id]].concat());
-        let lines = ["--l3-cache-schema", "L3:0=1", "--mem-bw-schema", "MB:0=10"];
+        let lines = [
+            "--l3-cache-schema",
+            "L3:0=1\n",
+            "--mem-bw-schema",
+            "MB:0=10",
+        ];
         update(&lines).ok();
         assert!(text(s, &schemata).starts_with("L3:0=1\nMB:0=10\n"));
         let words = ["--mem-bw-schema", "L3:0=7", "MB:"];

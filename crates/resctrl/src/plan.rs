@@ -40,10 +40,11 @@ struct Lines {
 }
 
 impl Lines {
-    /// In the order of the specification.
+    /// In the order of the specification, without empty ones, which the kernel refuses.
     fn all(&self) -> Vec<&str> {
         let first = [&self.l3_cache, &self.memory].into_iter().flatten();
-        first.chain(&self.others).map(String::as_str).collect()
+        let lines = first.chain(&self.others).flat_map(|text| text.lines());
+        lines.filter(|line| !line.trim().is_empty()).collect()
     }
 }
 

@@ -113,7 +113,8 @@ fn schemata<'r>(
                 start,
             });
         }
-        lines.push(word);
+        // Without a newline at the end: the kernel refuses an empty line.
+        lines.extend(word.lines());
     }
     let shares = record.shares().filter(|_| !lines.is_empty());
     Ok(shares.map(|shares| (shares, lines.join("\n"))))

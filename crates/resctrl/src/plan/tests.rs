@@ -139,7 +139,7 @@ fn lines_are_written_in_the_order_of_the_specification() {
     let stand = Stand::new();
     stand.fill("gold");
     let groups = stand.create(&IntelRdt {
-        l3_cache_schema: Some("L3:0=fff".to_owned()),
+        l3_cache_schema: Some("L3:0=fff\n\n".to_owned()),
         mem_bw_schema: Some("MB:0=100".to_owned()),
         schemata: vec!["L2:0=f".to_owned(), "L3:0=ff".to_owned()],
         ..asked(Some("gold"))
