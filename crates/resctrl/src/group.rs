@@ -116,6 +116,17 @@ pub(crate) fn set_schemata(tree: &Tree, group: &str, lines: &str) -> Result<Stri
     Ok(before)
 }
 
+/// What a creation has changed besides the container's own groups.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing.
+    None,
+    /// It has made the control group, which is that of closID.
+    Group,
+    /// It has set the shares of a group that existed. These were there before.
+    Shares(String),
+}
+
 /// The groups that a process joins.
 #[derive(Debug)]
 pub struct Groups {
@@ -123,6 +134,7 @@ pub struct Groups {
     pub(crate) location: Location,
     /// Whether this process has made them.
     pub(crate) made: bool,
+    pub(crate) change: Change,
 }
 
 impl Groups {
@@ -141,14 +153,33 @@ impl Groups {
         Ok(())
     }
 
-    /// Removes what was made.
+    /// Removes what was made and restores what was changed, for a container that is not made after
+    /// all. Both are tried.
     ///
     /// # Errors
-    /// The kernel's answer.
+    /// The kernel's first refusal.
     pub fn remove(&self) -> Result<(), Error> {
-        match self.made {
-            true => self.location.remove_from(&self.tree).map(drop),
-            false => Ok(()),
+        if !self.made {
+            return Ok(());
+        }
+        let removed = self.location.remove_from(&self.tree).map(drop);
+        removed.and(self.take_back())
+    }
+
+    fn take_back(&self) -> Result<(), Error> {
+        let (tree, group) = (&self.tree, &self.location.group);
+        match &self.change {
+            Change::None => Ok(()),
+            // Another container may have joined the group.
+            Change::Group if is_used(tree, group) => Ok(()),
+            Change::Group => tree.remove(group).map_err(step("remove", group)),
+            Change::Shares(before) => set_schemata(tree, group, before).map(drop),
         }
     }
+}
+
+/// Whether the group has processes.
+fn is_used(tree: &Tree, group: &str) -> bool {
+    let tasks = tree.read(&file(group, "tasks"));
+    tasks.is_ok_and(|tasks| !tasks.trim().is_empty())
 }

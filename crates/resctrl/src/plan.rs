@@ -1,6 +1,6 @@
 //! Which group a container joins, and making it.
 
-use crate::group::{Groups, Location, file, set_schemata, shown, step};
+use crate::group::{Change, Groups, Location, file, set_schemata, shown, step};
 use crate::schemata::differing;
 use crate::tree::Tree;
 use crate::{Error, Facts, MOUNT};
@@ -123,28 +123,29 @@ impl Plan {
             tree,
             location,
             made: false,
+            change: Change::None,
         };
         if matches!(self.group, Group::Joined(_)) {
             return Ok(groups);
         }
         groups.made = true;
-        let mut named = None;
-        match self.make(&groups, &mut named) {
+        match self.make(&mut groups) {
             Ok(()) => Ok(groups),
             Err(error) => {
                 // The first error is what counts.
                 let _left = groups.remove();
-                if let Some(named) = named {
-                    let _left = groups.tree.remove(named);
-                }
                 Err(error)
             }
         }
     }
 
-    /// `named` is set to a group of closID that was made.
-    fn make<'p>(&'p self, groups: &Groups, named: &mut Option<&'p str>) -> Result<(), Error> {
-        let Groups { tree, location, .. } = groups;
+    fn make(&self, groups: &mut Groups) -> Result<(), Error> {
+        let Groups {
+            tree,
+            location,
+            change,
+            ..
+        } = groups;
         let lines = self.lines.all();
         match &self.group {
             Group::Joined(_) => {}
@@ -159,13 +160,16 @@ impl Plan {
                 }
                 Err(Errno::ENOENT) => {
                     tree.make(name).map_err(step("make", name))?;
-                    *named = Some(name);
+                    *change = Change::Group;
                 }
                 Err(errno) => return Err(step("open", name)(errno)),
             },
         }
         if !lines.is_empty() {
-            set_schemata(tree, &location.group, &lines.join("\n"))?;
+            let before = set_schemata(tree, &location.group, &lines.join("\n"))?;
+            if !location.own && *change == Change::None {
+                *change = Change::Shares(before);
+            }
         }
         match &location.monitor {
             Some(monitor) => make_own(tree, monitor, &location.mark),

@@ -199,6 +199,51 @@ fn nothing_is_left_when_the_shares_cannot_be_set() {
 }
 
 #[test]
+fn the_undo_restores_the_shares_of_a_group_that_existed() {
+    let stand = Stand::new();
+    stand.fill("gold");
+    for (clos_id, path) in [("gold", "gold/schemata"), ("/", "schemata")] {
+        let groups = stand.create(&IntelRdt {
+            schemata: vec!["L3:0=ff".to_owned()],
+            ..asked(Some(clos_id))
+        });
+        let groups = groups.unwrap();
+        assert!(stand.text(path).starts_with("L3:0=ff\n"));
+        groups.remove().unwrap();
+        assert_eq!(stand.text(path), "MB:0=100\nL3:0=fff\n");
+    }
+    // The monitoring group of another container is in the way, after the shares were set.
+    fs::create_dir(stand.0.join("gold/mon_groups/box1")).unwrap();
+    let error = stand.create(&IntelRdt {
+        schemata: vec!["L3:0=ff".to_owned()],
+        monitoring: true,
+        ..asked(Some("gold"))
+    });
+    assert!(matches!(error.unwrap_err(), Error::Exists { .. }));
+    assert_eq!(stand.text("gold/schemata"), "MB:0=100\nL3:0=fff\n");
+}
+
+#[test]
+fn the_undo_removes_a_new_group_of_clos_id_unless_it_is_used() {
+    let stand = Stand::new();
+    stand.fill("gold");
+    let plan = Plan::lower(&asked(Some("gold")), "box1", MOUNTED).unwrap();
+    let Handles { tree, location } = plan.with(stand.tree()).unwrap();
+    let groups = Groups {
+        tree,
+        location,
+        made: true,
+        change: Change::Group,
+    };
+    groups.admit(82).unwrap();
+    groups.remove().unwrap();
+    assert!(stand.has("gold"));
+    stand.empty("gold");
+    groups.remove().unwrap();
+    assert!(!stand.has("gold"));
+}
+
+#[test]
 fn a_refusal_has_the_reason_that_the_kernel_gives() {
     let error = Error::Schemata {
         lines: "L3:0=0".to_owned(),
