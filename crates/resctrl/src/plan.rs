@@ -181,13 +181,15 @@ impl Plan {
     fn compare(&self, tree: &Tree, group: &str) -> Result<(), Error> {
         let path = file(group, "schemata");
         let there = tree.read(&path).map_err(step("read", &path))?;
+        let granularity = tree.read("info/MB/bandwidth_gran").ok();
+        let granularity = granularity.and_then(|text| text.trim().parse().ok());
         let asked = [
             ("l3CacheSchema", &self.lines.l3_cache),
             ("memBwSchema", &self.lines.memory),
         ];
         for (property, lines) in asked {
             for line in lines.iter().flat_map(|lines| lines.lines()) {
-                if let Some(found) = differing(line, &there) {
+                if let Some(found) = differing(line, &there, granularity) {
                     return Err(Error::Differs {
                         property,
                         line: line.to_owned(),

@@ -174,9 +174,12 @@ fn shares_of_the_root_group_must_be_the_same() {
     assert!(error.contains("of group \"/\""), "{error}");
     assert_eq!(stand.text("schemata"), "MB:0=100\nL3:0=fff\n");
     let same = IntelRdt {
-        mem_bw_schema: Some("MB:0=100".to_owned()),
+        mem_bw_schema: Some("MB:0=91".to_owned()),
         ..asked(Some("/"))
     };
+    stand.create(&same).unwrap_err();
+    fs::create_dir_all(stand.0.join("info/MB")).unwrap();
+    fs::write(stand.0.join("info/MB/bandwidth_gran"), "10\n").unwrap();
     stand.create(&same).unwrap();
 }
 
