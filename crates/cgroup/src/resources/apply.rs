@@ -229,8 +229,8 @@ fn former(file: &str, value: &str, content: &str) -> String {
         return u8::from(disabled).to_string();
     }
     let key = value.split_once(' ').map(|(key, _rest)| key);
-    let is_keyed = file == "rdma.max"
-        || file == "net_prio.ifpriomap"
+    let is_keyed = matches!(file, "rdma.max" | "misc.max" | "net_prio.ifpriomap")
+        || file.starts_with("dmem.")
         || key.is_some_and(|key| key == "default" || key.contains(':'));
     let Some(key) = key.filter(|_key| is_keyed) else {
         return content.lines().next().unwrap_or_default().to_owned();
@@ -241,6 +241,8 @@ fn former(file: &str, value: &str, content: &str) -> String {
     let before = before.map(str::trim_end).map(str::to_owned);
     before.unwrap_or_else(|| match file {
         "io.max" => format!("{key} rbps=max wbps=max riops=max wiops=max"),
+        "io.latency" => format!("{key} target=max"),
+        "misc.max" | "dmem.max" => format!("{key} max"),
         "rdma.max" => format!("{key} hca_handle=max hca_object=max"),
         "io.weight" | "io.bfq.weight" => format!("{key} default"),
         _ => format!("{key} 0"),
@@ -317,6 +319,17 @@ mod tests {
                 "",
                 "mlx5_1 hca_handle=max hca_object=max",
             ),
+            ("io.latency", "8:0 target=75", "", "8:0 target=max"),
+            (
+                "io.latency",
+                "8:0 target=75",
+                "8:0 target=9\n",
+                "8:0 target=9",
+            ),
+            ("misc.max", "res_b 5", "res_a 7\nres_b 9\n", "res_b 9"),
+            ("misc.max", "res_b 5", "res_a 7\n", "res_b max"),
+            ("dmem.max", "vram0 5", "gtt 7\n", "vram0 max"),
+            ("dmem.low", "vram0 5", "gtt 7\n", "vram0 0"),
             ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 0\n", "lo 0"),
             (
                 "memory.oom_control",
