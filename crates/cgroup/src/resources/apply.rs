@@ -86,24 +86,30 @@ fn try_write<'a>(directory: &Directory, file: &'a str, value: String) -> Result<
 /// above has, and the limit has no effect. v1 refuses such a list.
 fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
     match directory.read(&format!("{file}.effective")) {
-        Ok(effective) => {
-            let wanted = numbers(value);
-            let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
-            numbers(&effective).into_iter().flatten().all(is_wanted)
-        }
+        Ok(effective) => is_within(&effective, value),
         // v1, or a v2 group whose controller is not enabled: the write itself reports an error.
         Err(_absent) => true,
     }
 }
 
+/// Whether all of the list `effective` is in the list `value`, as far as they are understood.
+fn is_within(effective: &str, value: &str) -> bool {
+    let (Some(effective), Some(wanted)) = (numbers(effective), numbers(value)) else {
+        return true;
+    };
+    let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
+    effective.into_iter().flatten().all(is_wanted)
+}
+
 /// The ranges of a list such as "0-3,7", as the kernel prints it; for a stride ("0-31:2/4") only
-/// its range, which is enough to see whether something else is in use.
-fn numbers(list: &str) -> Vec<RangeInclusive<u32>> {
-    let parse = |text: &str| text.trim().parse::<u32>().ok();
-    let ranges = list.trim().split([',', ' ']).filter_map(|part| {
+/// its range, which is enough to see whether something else is in use. `None`: a word such as
+/// "all" or "N", which means the host's last one.
+fn numbers(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let parts = list.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
+    let ranges = parts.filter(|part| !part.is_empty()).map(|part| {
         let part = part.split(':').next().unwrap_or_default();
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(parse(first)?..=parse(last)?)
+        Some(first.parse().ok()?..=last.parse().ok()?)
     });
     ranges.collect()
 }
@@ -282,9 +288,25 @@ mod tests {
 
     #[test]
     fn a_list_is_read_as_the_kernel_prints_it() {
-        assert_eq!(numbers("0-3,7\n"), [0..=3, 7..=7]);
-        assert_eq!(numbers("0-31:2/4"), [0..=31]);
-        assert_eq!(numbers("\n"), []);
+        assert_eq!(numbers("0-3,7\n"), Some(vec![0..=3, 7..=7]));
+        assert_eq!(numbers("0-31:2/4"), Some(vec![0..=31]));
+        assert_eq!(numbers("\n"), Some(Vec::new()));
+        for list in ["all", "0-N", "0,N", "all:1/2"] {
+            assert_eq!(numbers(list), None, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_no_effect_if_something_else_is_in_use() {
+        for (effective, value, expected) in [
+            ("0-1\n", "0-3", true),
+            ("0-1\n", "7", false),
+            ("0-1\n", "0", false),
+            ("0-1\n", "all", true),
+            ("0-1\n", "0-N", true),
+        ] {
+            assert_eq!(is_within(effective, value), expected, "{value}");
+        }
     }
 
     #[test]
