@@ -345,8 +345,12 @@ impl<'a> Told<'a> {
 
     /// Restores the former values of the properties.
     pub(crate) fn take_back(mut self) {
-        if !self.former.is_empty()
-            && let Err(error) = self.manager.set(&self.unit.name, &self.former)
+        let former = self.former.iter();
+        let former =
+            former.flat_map(|property| emptied(property).into_iter().chain([property.clone()]));
+        let former: Vec<_> = former.collect();
+        if !former.is_empty()
+            && let Err(error) = self.manager.set(&self.unit.name, &former)
         {
             tracing::warn!(
                 "restore the properties of unit {}: {}",
@@ -354,6 +358,18 @@ impl<'a> Told<'a> {
                 chain(&error)
             );
         }
+    }
+}
+
+/// For a list with one entry for each device, the empty list: systemd adds entries to those that the
+/// unit has, and an empty list removes them.
+fn emptied(property: &Property) -> Option<Property> {
+    match &property.value {
+        Value::Array(kind, _) if kind.starts_with('(') => {
+            let empty = Value::Array(kind.clone(), Vec::new());
+            Some(Property::new(&property.name, empty))
+        }
+        _ => None,
     }
 }
 

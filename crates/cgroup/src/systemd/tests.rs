@@ -1,8 +1,8 @@
 use super::*;
 use crate::resources;
 use dbus::fake::{FakeBus, Reaction};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 const JOB: &str = "/org/freedesktop/systemd1/job/7";
 
@@ -177,6 +177,54 @@ fn an_update_does_not_tell_what_only_a_new_unit_takes() {
         .concat();
     let told = Told::tell(&unit, &limits).unwrap();
     assert_eq!(told.former, [Property::new("MemoryMax", Value::U64(1))]);
+}
+
+/// systemd adds to a list. Without the empty list the new limit of a device would stay.
+#[test]
+fn a_list_is_emptied_before_its_former_entries_return() {
+    let list = |entries: &[(&str, u64)]| {
+        let pair = |(path, value): &(&str, u64)| {
+            Value::Struct(vec![Value::text(*path), Value::U64(*value)])
+        };
+        Value::Array("(st)".to_owned(), entries.iter().map(pair).collect())
+    };
+    let former = list(&[("/dev/block/8:16", 9)]);
+    let before = former.clone();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let bus = FakeBus::reacting(move |message| {
+        let body = message.body().unwrap();
+        let value = match &*message.header.member {
+            "Get" if format!("{body:?}").contains("Version") => Value::text("257"),
+            "Get" if format!("{body:?}").contains("MemoryMax") => Value::U64(5),
+            "Get" => before.clone(),
+            "GetUnit" => return vec![Reaction::Reply(vec![Value::Path("/u".to_owned())])],
+            "SetUnitProperties" => {
+                heard.lock().unwrap().push(body);
+                return vec![Reaction::Reply(vec![])];
+            }
+            _ => return vec![Reaction::Reply(vec![])],
+        };
+        vec![Reaction::Reply(vec![Value::variant(value)])]
+    });
+    let unit = scope(&bus, "/").unit;
+    let lines = [("memory.max", "1"), ("io.max", "8:0 rbps=5")];
+    let limits = lines
+        .map(|(file, line)| resources::limits(0, file, line, ""))
+        .concat();
+    Told::tell(&unit, &limits).unwrap().take_back();
+    let pair = |(name, value): (&str, Value)| {
+        Value::Struct(vec![Value::text(name), Value::variant(value)])
+    };
+    let name = "IOReadBandwidthMax";
+    let expected = [
+        ("MemoryMax", Value::U64(5)),
+        (name, list(&[])),
+        (name, former),
+    ];
+    let expected = Value::Array("(sv)".to_owned(), expected.map(pair).to_vec());
+    let last = told.lock().unwrap().pop().unwrap();
+    assert_eq!(last.last(), Some(&expected));
 }
 
 #[test]
