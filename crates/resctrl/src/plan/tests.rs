@@ -5,6 +5,7 @@ use super::*;
 use crate::group::Left;
 use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -321,7 +322,7 @@ fn a_further_process_joins_and_removes_nothing() {
 fn a_link_in_the_tree_is_not_followed() {
     let stand = Stand::new();
     stand.fill("gold");
-    std::os::unix::fs::symlink("gold", stand.0.join("silver")).unwrap();
+    symlink("gold", stand.0.join("silver")).unwrap();
     let error = stand.create(&asked(Some("silver"))).unwrap_err();
     assert!(
         matches!(
