@@ -153,6 +153,15 @@ fn in_a_user_namespace(s: &Sandbox) -> Bundle {
     bundle
 }
 
+/// A read-only mount of the host.
+fn sealed_volume(s: &Sandbox) -> PathBuf {
+    let [data, source] = ["data", "sealed"].map(|name| volume(s, name));
+    let place = source.to_str().expect("UTF-8");
+    s.tool("mount", &["--bind", data.to_str().expect("UTF-8"), place]);
+    s.tool("mount", &["-o", "remount,bind,ro", place]);
+    source
+}
+
 /// Root of a user namespace cannot clear the flags of a volume from the host; a tmpfs is its own.
 #[test]
 fn the_flags_are_locked_in_a_user_namespace() {
@@ -161,10 +170,7 @@ fn the_flags_are_locked_in_a_user_namespace() {
             return;
         }
         let container = s.started(&in_a_user_namespace(s));
-        let [data, source] = ["data", "sealed"].map(|name| volume(s, name));
-        let place = source.to_str().expect("UTF-8");
-        s.tool("mount", &["--bind", data.to_str().expect("UTF-8"), place]);
-        s.tool("mount", &["-o", "remount,bind,ro", place]);
+        let source = sealed_volume(s);
         let list = json!([
             bind(&source, "/mnt", &[]),
             { "destination": "/home", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"] },
@@ -184,7 +190,85 @@ fn the_flags_are_locked_in_a_user_namespace() {
             .exec_shell(&[], "ls /mnt /home | grep -c word")
             .exits(1);
         container.remove();
-        s.tool("umount", &[place]);
+        s.tool("umount", &[source.to_str().expect("UTF-8")]);
+    });
+}
+
+/// A container whose program may enter a user namespace and be its root.
+fn with_unshare(s: &Sandbox) -> Bundle {
+    let mut bundle = waiting(s);
+    bundle.capabilities(
+        &["bounding", "effective", "permitted"],
+        &["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SETFCAP"],
+    );
+    bundle
+}
+
+/// A container whose program has entered a user and a mount namespace by itself: its root there
+/// cannot clear the flags of a volume from the host.
+#[test]
+fn the_flags_are_locked_in_a_user_namespace_of_the_program() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = with_unshare(s);
+        bundle.shell("exec unshare -Urm sh -c 'echo on; exec sleep 1000'");
+        let container = s.started(&bundle);
+        container.wait_output("on\n");
+        let source = sealed_volume(s);
+        let list = json!([bind(&source, "/mnt", &[])]);
+        mounts(s, &container, "add", &list).ok();
+        container
+            .exec_shell(
+                &[],
+                "mount -o remount,bind,rw /mnt || echo locked; touch /mnt/x || echo still",
+            )
+            .prints("locked\nstill");
+        mounts(s, &container, "remove", &list).ok();
+        container.remove();
+        s.tool("umount", &[source.to_str().expect("UTF-8")]);
+    });
+}
+
+/// The program enters such namespaces after they were looked at: nothing is added.
+#[test]
+fn a_mount_namespace_of_another_user_namespace_gets_nothing() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let mut bundle = with_unshare(s);
+        bundle.shell(
+            "trap \"exec unshare -Urm sh -c 'echo gone; exec sleep 1000'\" USR1; echo on; \
+             while :; do sleep 0.01; done",
+        );
+        let container = s.started(&bundle);
+        container.wait_output("on");
+        let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        let command = s.command();
+        let trace = s.dir.join("trace");
+        let mut strace = Command::new("strace");
+        strace.current_dir(&s.dir).arg("-f").arg("-o").arg(&trace);
+        strace.args([
+            "-e",
+            "trace=setns",
+            "-e",
+            "inject=setns:delay_enter=2000000",
+        ]);
+        strace.arg(command.get_program()).args(command.get_args());
+        strace.args(["mounts", "add", &container.id, "mounts.json"]);
+        let adding = s.spawn(strace, None);
+        let is_there = || fs::read_to_string(&trace).is_ok_and(|text| text.contains("setns"));
+        assert!(sandbox::eventually(is_there));
+        s.tool("kill", &["-USR1", &container.pid().to_string()]);
+        container.wait_output("on\ngone");
+        adding
+            .wait()
+            .fails_with(&["its mount namespace belongs to another user namespace"]);
+        assert!(!table(&container).contains(" /mnt "));
+        container.remove();
     });
 }
 

@@ -29,11 +29,14 @@ const REMOVAL: u8 = 3;
 
 /// All mounts are made, and the process waits for one byte.
 const DONE: u8 = 4;
+/// The mount namespace belongs to another user namespace.
+const FOREIGN: u8 = 5;
 
 /// What ended the work of the process.
 enum Failure {
     Place(Place),
     Enter(Errno),
+    Foreign,
     Removal(Errno),
 }
 
@@ -133,6 +136,7 @@ fn run(
                 Ok(()) => {}
                 Err(Failure::Place(place)) => tell(link, PLACE, place.to_bytes()),
                 Err(Failure::Enter(errno)) => tell(link, ENTER, number(errno)),
+                Err(Failure::Foreign) => tell(link, FOREIGN, [0; 8]),
                 Err(Failure::Removal(errno)) => tell(link, REMOVAL, number(errno)),
             }
             process::exit_now(0)
@@ -161,6 +165,11 @@ fn run(
             }
             ENTER => {
                 let what = "join its namespaces";
+                break Err(Error::Enter { what, errno });
+            }
+            FOREIGN => {
+                let what = "its mount namespace belongs to another user namespace";
+                let errno = Errno::EPERM;
                 break Err(Error::Enter { what, errno });
             }
             REMOVAL => break Err(removal(errno)),
@@ -202,8 +211,7 @@ fn enter(
         if changes_user {
             enter_user_namespace(target, running).map_err(Failure::Enter)?;
         }
-        clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(Failure::Enter)?;
-        return Ok(own);
+        return enter_mount_namespace(target, own);
     };
     let unshare = || clone::unshare(NamespaceFlags::MOUNT).map_err(Failure::Enter);
     if changes_user {
@@ -216,8 +224,17 @@ fn enter(
         unshare()?;
     }
     plan.take_added(handles)?;
+    enter_mount_namespace(target, own)
+}
+
+/// The container may have changed its namespaces since they were looked at. In a mount namespace of
+/// another user namespace nothing that comes from the host would be locked.
+fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descriptors, Failure> {
     clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(Failure::Enter)?;
-    Ok(own)
+    match own.owns_mounts().map_err(Failure::Enter)? {
+        true => Ok(own),
+        false => Err(Failure::Foreign),
+    }
 }
 
 /// Becomes root there. What a user namespace does not map cannot own a file.

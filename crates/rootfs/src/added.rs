@@ -15,6 +15,7 @@ use crate::pivot::Way;
 use crate::place::{Fault, List, Place};
 use crate::plan::{Opener, Plan};
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
+use kernel::clone::namespace_owner;
 use kernel::fs;
 use kernel::mount::{Depth, MountAttr, Propagation, detach, move_mount};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 /// The own descriptors of a process, as /proc shows them; opened before it enters a container.
 #[derive(Debug)]
 pub struct Descriptors {
+    process: OwnedFd,
     files: OwnedFd,
     info: OwnedFd,
 }
@@ -261,9 +263,27 @@ impl Descriptors {
             }
         };
         Ok(Self {
+            process: open(c"/proc/self")?,
             files: open(c"/proc/self/fd")?,
             info: open(c"/proc/self/fdinfo")?,
         })
+    }
+
+    /// Whether the mount namespace that this process is in belongs to its user namespace.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn owns_mounts(&self) -> Result<bool, Errno> {
+        let open = |name| {
+            let flags = OpenFlags::empty();
+            openat2(self.process.as_fd(), name, flags, 0, Resolve::empty())
+        };
+        let owner = match namespace_owner(open(c"ns/mnt")?.as_fd()) {
+            Err(Errno::EPERM) => return Ok(false),
+            owner => fs::stat(owner?.as_fd())?,
+        };
+        let user = fs::stat(open(c"ns/user")?.as_fd())?;
+        Ok((owner.device, owner.inode) == (user.device, user.inode))
     }
 
     /// The number of the mount that a descriptor is on.

@@ -14,7 +14,7 @@ use kernel::signal::SignalFd;
 use launch::added;
 use launch::exec::Target;
 use namespace::{Kind, Running};
-use spec::container::{Mount, clean};
+use spec::container::{Mount, Namespace, clean};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -99,6 +99,11 @@ impl Place {
     fn add(&mut self, mounts: Vec<Mount>) -> Result<(), Error> {
         let mut container = kept_container(&self.entry.config()?, &self.record)?;
         container.mounts = mounts;
+        // The container may have entered a user namespace by itself.
+        let user = &mut container.namespaces[Kind::User];
+        if self.running.inode(Kind::User).is_some() && !user.is_own() {
+            *user = Namespace::New;
+        }
         let plan = added::lower(&container)?;
         for line in plan.to_string().lines() {
             tracing::debug!("{line}");
