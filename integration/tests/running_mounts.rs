@@ -247,18 +247,8 @@ fn a_mount_namespace_of_another_user_namespace_gets_nothing() {
         container.wait_output("on");
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
-        let command = s.command();
         let trace = s.dir.join("trace");
-        let mut strace = Command::new("strace");
-        strace.current_dir(&s.dir).arg("-f").arg("-o").arg(&trace);
-        strace.args([
-            "-e",
-            "trace=setns",
-            "-e",
-            "inject=setns:delay_enter=2000000",
-        ]);
-        strace.arg(command.get_program()).args(command.get_args());
-        strace.args(["mounts", "add", &container.id, "mounts.json"]);
+        let strace = injected(s, &container, "add", "setns:delay_enter=2000000");
         let adding = s.spawn(strace, None);
         let is_there = || fs::read_to_string(&trace).is_ok_and(|text| text.contains("setns"));
         assert!(sandbox::eventually(is_there));
@@ -432,6 +422,42 @@ fn a_killed_command_leaves_no_mount() {
         assert_eq!(status.signal(), Some(9), "{status}");
         assert!(sandbox::eventually(|| table(&container) == before));
         s.runtime(&["mounts", "list", &container.id]).prints("[]");
+        container.remove();
+    });
+}
+
+/// `mounts ACTION ID mounts.json` below strace, which does this to a system call of it.
+fn injected(s: &Sandbox, container: &Container<'_>, action: &str, fault: &str) -> Command {
+    let command = s.command();
+    let mut strace = Command::new("strace");
+    strace.current_dir(&s.dir).args(["-f", "-o", "trace", "-e"]);
+    strace.arg(format!("inject={fault}"));
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.args(["--log", "log", "mounts", action, &container.id]);
+    strace.arg("mounts.json");
+    strace
+}
+
+/// If the process in the container is killed, the command does not say that it has succeeded.
+#[test]
+fn the_end_of_the_process_in_the_container_is_an_error() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        let fails = |action, call: &str| {
+            let killed = injected(s, &container, action, &format!("{call}:signal=KILL"));
+            s.finish(killed, None).fails_with(&["was killed"]);
+        };
+        fails("add", "move_mount");
+        s.runtime(&["mounts", "list", &container.id]).prints("[]");
+        mounts(s, &container, "add", &list).ok();
+        fails("remove", "umount2");
+        let listed = s.runtime(&["mounts", "list", &container.id]).ok();
+        assert_eq!(listed.text(), r#"["/mnt"]"#);
         container.remove();
     });
 }

@@ -27,7 +27,7 @@ const ENTER: u8 = 2;
 /// The errno of a removal, and which mount it was.
 const REMOVAL: u8 = 3;
 
-/// All mounts are made, and the process waits for one byte.
+/// The mounts are made, and the process waits for one byte; or the mount is removed.
 const DONE: u8 = 4;
 /// The mount namespace belongs to another user namespace.
 const FOREIGN: u8 = 5;
@@ -63,7 +63,8 @@ pub fn lower(container: &Container) -> Result<Plan, Error> {
 /// of `record`.
 ///
 /// # Errors
-/// A source that cannot be opened; a mount that cannot be made. Nothing is left then.
+/// A source that cannot be opened; a mount that cannot be made. Nothing is left then, but after
+/// [`Error::Unfinished`] it may be.
 pub fn add<E>(
     plan: &Plan,
     target: Target<'_>,
@@ -103,11 +104,14 @@ pub fn add<E>(
 ///
 /// # Errors
 /// [`Error::Removal`]: it is not the topmost mount at its destination any more.
+/// [`Error::Unfinished`]: it may be there or not.
 pub fn remove(mount: &Added, target: Target<'_>, running: &Running) -> Result<(), Error> {
-    let work = |_link: BorrowedFd<'_>| {
+    let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, None)?;
         let root = root_of_this_process().map_err(Failure::Enter)?;
-        mount.remove(&root, &own).map_err(Failure::Removal)
+        mount.remove(&root, &own).map_err(Failure::Removal)?;
+        tell(link, DONE, [0; 8]);
+        Ok(())
     };
     let failed = |errno| Error::Removal {
         destination: mount.destination.clone(),
@@ -147,7 +151,10 @@ fn run(
     let answer = loop {
         let mut frame = [0; FRAME];
         match socket::receive(ours.as_fd(), &mut frame) {
-            Ok(0) => break Ok(()),
+            Ok(0) => {
+                let why = "the process that enters the container was killed".to_owned();
+                break Err(Error::Unfinished { why });
+            }
             Ok(FRAME) => {}
             Ok(_odd) => break Err(broken(Errno::EBADMSG)),
             Err(errno) => break Err(broken(errno)),

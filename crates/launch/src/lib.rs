@@ -177,6 +177,12 @@ pub enum Error {
         /// The kernel's answer; EBUSY: another mount is there, or none.
         errno: Errno,
     },
+    /// The process that adds or removes mounts has not said that it has done so.
+    #[error("{why}; the mounts of the container may have changed, and none of it is recorded")]
+    Unfinished {
+        /// What has happened to it.
+        why: String,
+    },
     /// A created container's init died before its start.
     #[error("container process is already dead; delete the container")]
     InitGone,
