@@ -462,6 +462,48 @@ fn the_end_of_the_process_in_the_container_is_an_error() {
     });
 }
 
+/// A file system that does not answer holds neither the command nor the container.
+#[test]
+fn a_call_that_never_ends_can_be_interrupted() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let before = table(&container);
+        let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        let strace = injected(s, &container, "add", "move_mount:delay_enter=60000000");
+        let adding = s.spawn(strace, None);
+        let helper = || {
+            let trace = fs::read_to_string(s.dir.join("trace")).unwrap_or_default();
+            let line = trace.lines().find(|line| line.contains("move_mount("))?;
+            line.split(' ').next()?.parse::<u32>().ok()
+        };
+        assert!(sandbox::eventually(|| helper().is_some()));
+        let helper = helper().expect("a process id");
+        let files = fs::read_dir(format!("/proc/{helper}/fd")).expect("its descriptors");
+        for file in files {
+            let path = fs::read_link(file.expect("entry").path()).unwrap_or_default();
+            assert!(!path.starts_with(&s.state), "{path:?} holds the lock");
+        }
+        let status = fs::read_to_string(format!("/proc/{helper}/status")).expect("status");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        s.tool("kill", &["-TERM", parent.expect("a parent").trim()]);
+        let told = || {
+            let log = fs::read_to_string(s.dir.join("log")).unwrap_or_default();
+            log.contains("interrupted by signal 15")
+        };
+        assert!(sandbox::eventually(told));
+        // The process in the container is delayed for longer.
+        s.tool("kill", &["-KILL", &adding.pid().to_string()]);
+        adding.wait();
+        assert_eq!(table(&container), before);
+        mounts(s, &container, "add", &list).ok();
+        container.remove();
+    });
+}
+
 /// Only what `add` has made is removed, and no other mount in its place.
 #[test]
 fn other_mounts_are_not_removed() {

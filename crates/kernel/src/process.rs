@@ -91,6 +91,20 @@ pub fn close_range(first: u32, last: u32, closing: Closing) -> Result<(), Errno>
     ret(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
 }
 
+/// Closes every descriptor except `kept`. Call it in a process that has just been made and that ends
+/// with [`exit_now`]: what owns the others there must not use them or be dropped.
+pub fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
+    kept.sort_unstable();
+    let mut first = 0;
+    for number in kept.iter().filter_map(|number| u32::try_from(*number).ok()) {
+        if number > first {
+            close_range(first, number - 1, Closing::Now)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    close_range(first, u32::MAX, Closing::Now)
+}
+
 /// Sets or clears close-on-exec.
 pub fn set_close_on_exec(fd: BorrowedFd<'_>, set: bool) -> Result<(), Errno> {
     let mut flags = FdFlag::empty();

@@ -8,13 +8,21 @@
 use crate::exec::Target;
 use crate::{Error, tree};
 use caller::Caller;
-use kernel::clone::{self, Block, NamespaceFlags, Side, SingleThread};
+use kernel::clone::{self, Block, Child, NamespaceFlags, Side, SingleThread};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::signal::SignalFd;
 use kernel::{Errno, ids, process, socket};
 use namespace::{Kind, Running};
 use nix::sys::prctl::set_dumpable;
 use rootfs::{Added, Descriptors, Handles, Place, Plan, root_of_this_process};
 use spec::Container;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// How long the file systems of a container may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the process may then take to undo what it has done, and to end when it is killed.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A frame to the runtime: what kind it is, and eight bytes.
 const FRAME: usize = 9;
@@ -60,7 +68,7 @@ pub fn lower(container: &Container) -> Result<Plan, Error> {
 
 /// Opens the sources of `plan`, makes its mounts in the container, and calls `record` with them. If
 /// that fails, or this process is killed meanwhile, the mounts are removed again. Returns the answer
-/// of `record`.
+/// of `record`. One of `interrupts` ends the wait, and so does time.
 ///
 /// # Errors
 /// A source that cannot be opened; a mount that cannot be made. Nothing is left then, but after
@@ -69,9 +77,12 @@ pub fn add<E>(
     plan: &Plan,
     target: Target<'_>,
     running: &Running,
+    interrupts: &SignalFd,
     record: impl FnOnce(Vec<Added>) -> Result<(), E>,
 ) -> Result<Result<(), E>, Error> {
     let mut handles = plan.open()?;
+    let kept = handles.descriptors().map(|fd| fd.as_raw_fd());
+    let kept = kept.chain([target.pidfd.as_raw_fd()]).collect();
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, Some((plan, &mut handles)))?;
         let root = root_of_this_process().map_err(Failure::Enter)?;
@@ -96,7 +107,9 @@ pub fn add<E>(
         answer.is_ok()
     };
     let failed = |errno| Error::Link { errno };
-    run(work, settle, |place| Some(plan.describe(place)), failed)?;
+    let process = start(work, kept)?;
+    let describe = |place: &_| Some(plan.describe(place));
+    process.settle(interrupts, settle, describe, failed)?;
     Ok(answer)
 }
 
@@ -105,7 +118,12 @@ pub fn add<E>(
 /// # Errors
 /// [`Error::Removal`]: it is not the topmost mount at its destination any more.
 /// [`Error::Unfinished`]: it may be there or not.
-pub fn remove(mount: &Added, target: Target<'_>, running: &Running) -> Result<(), Error> {
+pub fn remove(
+    mount: &Added,
+    target: Target<'_>,
+    running: &Running,
+    interrupts: &SignalFd,
+) -> Result<(), Error> {
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, None)?;
         let root = root_of_this_process().map_err(Failure::Enter)?;
@@ -117,26 +135,31 @@ pub fn remove(mount: &Added, target: Target<'_>, running: &Running) -> Result<()
         destination: mount.destination.clone(),
         errno,
     };
-    run(work, |_numbers| false, |_place| None, failed)
+    let process = start(work, vec![target.pidfd.as_raw_fd()])?;
+    process.settle(interrupts, |_numbers| false, |_place| None, failed)
 }
 
-/// Does `work` in a process of its own. `settle` gets the numbers of its mounts, and says whether
-/// they stay.
-fn run(
+/// A process that works in the container.
+struct Helper {
+    child: Child,
+    link: OwnedFd,
+}
+
+/// Does `work` in a process of its own, with the descriptors `kept`. It has no others: if it never
+/// ends, it holds neither the lock of the container nor the streams of the caller.
+fn start(
     work: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
-    settle: impl FnOnce(Vec<u64>) -> bool,
-    describe: impl Fn(&Place) -> Option<String>,
-    removal: impl Fn(Errno) -> Error,
-) -> Result<(), Error> {
-    let broken = |errno| Error::Link { errno };
+    mut kept: Vec<RawFd>,
+) -> Result<Helper, Error> {
     let proof = SingleThread::prove().ok_or(Error::Threads)?;
     let (ours, theirs) = socket::pair().map_err(broken)?;
-    let child = match clone::fork(&proof).map_err(broken)? {
-        Side::Parent(child) => child,
+    match clone::fork(&proof).map_err(broken)? {
+        Side::Parent(child) => Ok(Helper { child, link: ours }),
         Side::Child(_) => {
-            drop(ours);
             let link = theirs.as_fd();
-            match work(link) {
+            kept.push(link.as_raw_fd());
+            let done = leave_the_caller(&mut kept).map_err(Failure::Enter);
+            match done.and_then(|()| work(link)) {
                 Ok(()) => {}
                 Err(Failure::Place(place)) => tell(link, PLACE, place.to_bytes()),
                 Err(Failure::Enter(errno)) => tell(link, ENTER, number(errno)),
@@ -145,54 +168,140 @@ fn run(
             }
             process::exit_now(0)
         }
-    };
-    drop(theirs);
-    let mut numbers = Vec::new();
-    let answer = loop {
+    }
+}
+
+/// Closes all descriptors except `kept`; the streams become /dev/null.
+fn leave_the_caller(kept: &mut Vec<RawFd>) -> Result<(), Errno> {
+    let null = openat2(
+        CWD,
+        c"/dev/null",
+        OpenFlags::READ_WRITE,
+        0,
+        Resolve::empty(),
+    )?;
+    for stream in 0..3 {
+        process::place_at(null.as_fd(), stream)?;
+        kept.push(stream);
+    }
+    kept.push(null.as_raw_fd());
+    process::close_all_but(kept)
+}
+
+impl Helper {
+    /// Hears what it has done, and waits for its end. `settle` gets the numbers of its mounts, and
+    /// says whether they stay.
+    fn settle(
+        self,
+        interrupts: &SignalFd,
+        settle: impl FnOnce(Vec<u64>) -> bool,
+        describe: impl Fn(&Place) -> Option<String>,
+        removal: impl Fn(Errno) -> Error,
+    ) -> Result<(), Error> {
+        let deadline = process::in_monotonic_ms(PATIENCE);
+        let mut numbers = Vec::new();
+        let answer = loop {
+            let (kind, bytes) = match self.next(interrupts, deadline) {
+                Ok(frame) => frame,
+                Err(error) => break Err(error),
+            };
+            let value = u64::from_ne_bytes(bytes);
+            let errno = Errno::from_raw(i32::try_from(value).unwrap_or(0));
+            match kind {
+                NUMBER => numbers.push(value),
+                DONE => {
+                    break match settle(numbers) {
+                        true => socket::send(self.link.as_fd(), &[1]).map_err(broken),
+                        false => Ok(()),
+                    };
+                }
+                ENTER => {
+                    let what = "join its namespaces";
+                    break Err(Error::Enter { what, errno });
+                }
+                FOREIGN => {
+                    let what = "its mount namespace belongs to another user namespace";
+                    let errno = Errno::EPERM;
+                    break Err(Error::Enter { what, errno });
+                }
+                REMOVAL => break Err(removal(errno)),
+                _ => {
+                    let message = Place::from_bytes(bytes).and_then(|place| describe(&place));
+                    break Err(match message {
+                        Some(message) => Error::Added { message },
+                        None => broken(Errno::EBADMSG),
+                    });
+                }
+            }
+        };
+        let Self { child, link } = self;
+        // The process sees that there is no word for it.
+        drop(link);
+        end(&child)?;
+        answer
+    }
+
+    /// Its next frame.
+    fn next(&self, interrupts: &SignalFd, deadline: u64) -> Result<(u8, [u8; 8]), Error> {
+        let unfinished = |why| Err(Error::Unfinished { why });
+        loop {
+            let left = deadline.saturating_sub(process::monotonic_ms());
+            let mut fds = [&self.link.as_fd(), &interrupts.as_fd()]
+                .map(|fd| process::poll_in(fd.as_raw_fd()));
+            match process::poll(&mut fds, Some(left)) {
+                Err(Errno::EINTR) => continue,
+                Ok(0) => {
+                    let seconds = PATIENCE.as_secs();
+                    return unfinished(format!(
+                        "a file system of the container has not answered within {seconds} seconds"
+                    ));
+                }
+                answer => answer.map_err(broken)?,
+            };
+            if fds[0].revents != 0 {
+                break;
+            }
+            if let Some(signal) = interrupts.next().map_err(broken)? {
+                return unfinished(format!("interrupted by signal {signal}"));
+            }
+        }
         let mut frame = [0; FRAME];
-        match socket::receive(ours.as_fd(), &mut frame) {
-            Ok(0) => {
-                let why = "the process that enters the container was killed".to_owned();
-                break Err(Error::Unfinished { why });
+        match socket::receive(self.link.as_fd(), &mut frame) {
+            Ok(0) => unfinished("the process that enters the container was killed".to_owned()),
+            Ok(FRAME) => {
+                let [kind, bytes @ ..] = frame;
+                Ok((kind, bytes))
             }
-            Ok(FRAME) => {}
-            Ok(_odd) => break Err(broken(Errno::EBADMSG)),
-            Err(errno) => break Err(broken(errno)),
+            Ok(_odd) => Err(broken(Errno::EBADMSG)),
+            Err(errno) => Err(broken(errno)),
         }
-        let [kind, bytes @ ..] = frame;
-        let value = u64::from_ne_bytes(bytes);
-        let errno = Errno::from_raw(i32::try_from(value).unwrap_or(0));
-        match kind {
-            NUMBER => numbers.push(value),
-            DONE => {
-                break match settle(numbers) {
-                    true => socket::send(ours.as_fd(), &[1]).map_err(broken),
-                    false => Ok(()),
-                };
-            }
-            ENTER => {
-                let what = "join its namespaces";
-                break Err(Error::Enter { what, errno });
-            }
-            FOREIGN => {
-                let what = "its mount namespace belongs to another user namespace";
-                let errno = Errno::EPERM;
-                break Err(Error::Enter { what, errno });
-            }
-            REMOVAL => break Err(removal(errno)),
-            _ => {
-                let message = Place::from_bytes(bytes).and_then(|place| describe(&place));
-                break Err(match message {
-                    Some(message) => Error::Added { message },
-                    None => broken(Errno::EBADMSG),
-                });
+    }
+}
+
+/// Waits for the end of a process that has no more to do, and kills it if it does not come. A call
+/// to a file system that does not answer may hold even a killed process: it is left then.
+fn end(child: &Child) -> Result<(), Error> {
+    let ended = |time| {
+        let deadline = process::in_monotonic_ms(time);
+        loop {
+            let left = deadline.saturating_sub(process::monotonic_ms());
+            let mut fds = [process::poll_in(child.pidfd.as_raw_fd())];
+            match process::poll(&mut fds, Some(left)) {
+                Err(Errno::EINTR) => {}
+                answer => return answer.map(|count| count > 0).map_err(broken),
             }
         }
     };
-    // The process sees that there is no word for it.
-    drop(ours);
-    clone::wait(clone::Target::Pidfd(child.pidfd.as_fd()), Block::Yes).map_err(broken)?;
-    answer
+    if !ended(GRACE)? {
+        clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL).map_err(broken)?;
+        ended(GRACE)?;
+    }
+    let target = clone::Target::Pidfd(child.pidfd.as_fd());
+    clone::wait(target, Block::No).map(drop).map_err(broken)
+}
+
+fn broken(errno: Errno) -> Error {
+    Error::Link { errno }
 }
 
 fn number(errno: Errno) -> [u8; 8] {

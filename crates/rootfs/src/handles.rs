@@ -293,6 +293,19 @@ impl Handles {
         }
     }
 
+    /// All descriptors.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let trees = self.sources.iter().filter_map(|handle| match handle {
+            Handle::Tree(fd) => Some(fd),
+            _ => None,
+        });
+        let stage = self.stage.as_ref().map(|stage| &stage.mount);
+        let others = [self.procfs.as_ref(), self.base.as_ref(), stage];
+        let placed = self.placed.iter().map(Option::as_ref);
+        let others = others.into_iter().chain(placed).flatten();
+        trees.chain(&self.id_maps).chain(others).map(AsFd::as_fd)
+    }
+
     /// The procfs that is trusted, if there is one.
     pub fn procfs(&self) -> Option<BorrowedFd<'_>> {
         self.procfs.as_ref().map(OwnedFd::as_fd)

@@ -37,9 +37,9 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
         .ok_or_else(|| wrong("FILE", "", "a file with a list of mounts"))?;
     let id = ContainerId::new(args.id())?;
     // A signal for the whole group would also end the process that undoes the mounts.
-    let _interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
+    let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let mut place = Place::find(entry)?;
+    let mut place = Place::find(entry, interrupts)?;
     let (mounts, warnings) = spec::load::load_mounts(file, &place.record.bundle)?;
     for warning in warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
@@ -64,10 +64,11 @@ struct Place {
     record: Record,
     first: Process,
     running: Running,
+    interrupts: SignalFd,
 }
 
 impl Place {
-    fn find(entry: Entry) -> Result<Self, Error> {
+    fn find(entry: Entry, interrupts: SignalFd) -> Result<Self, Error> {
         let mut record = entry.record()?;
         let observed = observe(&entry, &mut record)?;
         permit(Action::Mount, observed.status, entry.id())?;
@@ -86,6 +87,7 @@ impl Place {
             record,
             first,
             running,
+            interrupts,
         })
     }
 
@@ -113,7 +115,8 @@ impl Place {
             pidfd: self.first.pidfd(),
         };
         let (entry, record) = (&self.entry, &mut self.record);
-        let saved = added::add(&plan, target, &self.running, |made| {
+        let interrupts = &self.interrupts;
+        let saved = added::add(&plan, target, &self.running, interrupts, |made| {
             let made = made.into_iter().map(|mount| AddedMount {
                 destination: mount.destination,
                 id: mount.id,
@@ -140,7 +143,7 @@ impl Place {
                 destination: mount.destination.clone(),
                 id: mount.id,
             };
-            added::remove(&gone, self.target(), &self.running)?;
+            added::remove(&gone, self.target(), &self.running, &self.interrupts)?;
             let same = |added: &AddedMount| *added == mount;
             if let Some(index) = self.record.added_mounts.iter().rposition(same) {
                 self.record.added_mounts.remove(index);
