@@ -283,6 +283,26 @@ fn an_ordinary_user_adds_mounts() {
     });
 }
 
+/// The process that enters a user namespace cannot be traced there, not even for a moment.
+#[test]
+fn the_process_in_the_container_is_hidden_before_it_enters() {
+    sandbox::user(|s| {
+        if is_other(s) {
+            return;
+        }
+        let container = s.started(&waiting(s));
+        let list = json!([{ "destination": "/home", "type": "tmpfs", "source": "tmpfs" }]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        let traced = injected(s, &container, "add", "setns:delay_enter=1");
+        s.finish(traced, None).ok();
+        let trace = fs::read_to_string(s.dir.join("trace")).expect("trace");
+        let at = |words| trace.find(words).expect(words);
+        let hidden = at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)");
+        assert!(hidden < at("setns("), "{trace}");
+        container.remove();
+    });
+}
+
 /// A link in the container never leads outside, not even one that changes all the time; and nothing
 /// is mounted in /proc.
 #[test]

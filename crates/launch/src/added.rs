@@ -322,6 +322,8 @@ fn enter(
     sources: Option<(&Plan, &mut Handles)>,
 ) -> Result<Descriptors, Failure> {
     let own = Descriptors::open().map_err(Failure::Enter)?;
+    // A container's process with CAP_SYS_PTRACE could seize it as soon as it is in there.
+    set_dumpable(false).map_err(Failure::Enter)?;
     let changes_user = running.inode(Kind::User).is_some();
     let Some((plan, handles)) = sources else {
         if changes_user {
@@ -357,8 +359,15 @@ fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descrip
 fn enter_user_namespace(target: Target<'_>, running: &Running) -> Result<(), Errno> {
     clone::setns(target.pidfd, NamespaceFlags::USER)?;
     let (uid, gid) = running.root;
+    // A change of ids may make it visible to tracers.
+    set_dumpable(false)?;
     ids::setresgid(gid)?;
+    set_dumpable(false)?;
     ids::setresuid(uid)?;
-    // A change of ids makes it visible to tracers.
-    set_dumpable(false)
+    set_dumpable(false)?;
+    // Groups of the host would give access to its files. If setgroups is denied, they have to stay.
+    match ids::setgroups(&[]) {
+        Err(Errno::EPERM) => Ok(()),
+        answer => answer,
+    }
 }
