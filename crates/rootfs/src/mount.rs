@@ -244,7 +244,7 @@ pub(crate) fn apply(
             };
             apply_all(changes, mount.as_fd())?;
             place_bind(step, mount.as_fd(), handles, root)?;
-            finish_bind(step, index, after, mount, handles)
+            finish(step, index, after, mount, handles)
         }
         Action::BindInside {
             path,
@@ -263,7 +263,7 @@ pub(crate) fn apply(
                 .map_err(Fault::of(Call::OpenTree))?;
             apply_all(changes, mount.as_fd())?;
             place_bind(step, mount.as_fd(), handles, root)?;
-            finish_bind(step, index, after, mount, handles)
+            finish(step, index, after, mount, handles)
         }
         Action::Symlink { spot, text } => {
             let parent = spot.open(handles, root)?;
@@ -276,8 +276,8 @@ pub(crate) fn apply(
     }
 }
 
-/// Changes a bind mount that is attached, and keeps it if it is needed later.
-fn finish_bind(
+/// Changes a mount that is attached, and keeps it if it is needed later, also after a failure.
+fn finish(
     step: &Step,
     index: usize,
     after: &[Change],
@@ -390,7 +390,7 @@ fn apply_new(
             let mount = handles.take_tree(*source)?;
             apply_all(changes, mount.as_fd())?;
             place(mount.as_fd(), target.as_fd())?;
-            return apply_all(&new.after, mount.as_fd());
+            return finish(step, index, &new.after, mount, handles);
         }
         (made, _) => made?,
     };
@@ -398,11 +398,7 @@ fn apply_new(
         copyup::copy(target.as_fd(), mount.as_fd(), new.given)?;
     }
     place(mount.as_fd(), target.as_fd())?;
-    apply_all(&new.after, mount.as_fd())?;
-    if step.keep == Keep::Yes {
-        handles.keep(index, mount);
-    }
-    Ok(())
+    finish(step, index, &new.after, mount, handles)
 }
 
 impl NewMount {
