@@ -189,6 +189,8 @@ fn the_flags_are_locked_in_a_user_namespace() {
         container
             .exec_shell(&[], "ls /mnt /home | grep -c word")
             .exits(1);
+        let many = vec![bind(&source, "/mnt", &[]); 129];
+        mounts(s, &container, "add", &json!(many)).fails_with(&["/mounts/128", "at once"]);
         container.remove();
         s.tool("umount", &[source.to_str().expect("UTF-8")]);
     });

@@ -8,7 +8,7 @@
 
 use crate::ground::{Ground, Why, tmpfs};
 use crate::handles::Handles;
-use crate::lower::{Error, Request};
+use crate::lower::{Error, PORTION, Request};
 use crate::lower_mount::{Element, MountContext, elements};
 use crate::mount::{self, Action, Change, Keep};
 use crate::pivot::Way;
@@ -69,6 +69,15 @@ impl Plan {
             (true, true) => Opener::Staged,
             (true, false) => Opener::Runtime,
         };
+        if opener == Opener::Staged
+            && let Some(element) = elements.get(PORTION)
+        {
+            let message = format!(
+                "only {PORTION} mounts can be added at once to a container in a user namespace"
+            );
+            let problem = Diagnostic::new(Code::Unsupported, element.pointer.clone(), message);
+            return Err(problem.hint("add them in several steps").into());
+        }
         let (steps, _, taken) = context.finish();
         Ok(Self {
             way: Way::Chroot(c"/".to_owned()),
