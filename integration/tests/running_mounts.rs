@@ -407,6 +407,10 @@ fn bad_lists_are_refused_as_a_whole() {
                 &["/mounts/1/type"],
             ),
             (
+                with(json!({ "destination": "/home", "type": "tmpfs", "options": ["tmpcopyup"] })),
+                &["/mounts/1/options", "tmpcopyup"],
+            ),
+            (
                 with(json!({ "destination": "/home", "type": "tmpfs", "options": ["size=x"] })),
                 &["/mounts/1", "size"],
             ),

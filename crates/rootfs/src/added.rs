@@ -10,7 +10,7 @@ use crate::ground::{Ground, Why, tmpfs};
 use crate::handles::Handles;
 use crate::lower::{Error, PORTION, Request};
 use crate::lower_mount::{Element, MountContext, elements};
-use crate::mount::{self, Action, Change, Keep};
+use crate::mount::{self, Action, Change, Inherit, Keep};
 use crate::pivot::Way;
 use crate::place::{Fault, List, Place};
 use crate::plan::{Opener, Plan};
@@ -222,7 +222,13 @@ fn hides_no_mask(element: &Element<'_>, container: &Container) -> Result<(), Dia
 /// What can be removed again: a bind mount or a tmpfs.
 fn check(action: &Action, element: &Element<'_>) -> Result<(), Diagnostic> {
     let (property, message) = match action {
-        Action::New(new) if new.kind.as_c_str() == c"tmpfs" => return Ok(()),
+        Action::New(new) if new.kind.as_c_str() == c"tmpfs" => match new.inherit {
+            Inherit::Nothing | Inherit::Mode => return Ok(()),
+            Inherit::Content | Inherit::ModeAndContent => (
+                "options",
+                "tmpcopyup would copy files that the running container changes meanwhile",
+            ),
+        },
         Action::Bind { link: None, .. } | Action::BindInside { .. } if element.is_bind() => {
             return Ok(());
         }
