@@ -1,6 +1,7 @@
 //! `mounts`: mounts that are added to a running container, and removed.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -351,6 +352,46 @@ fn links_of_the_container_lead_nowhere_else() {
         }
         assert!(!table(&container).contains("/proc/sys/kernel"));
         container.remove();
+    });
+}
+
+/// A link onto a volume that is shared with the host is refused: the mount would appear there. The
+/// name of the volume itself is not.
+#[test]
+fn links_to_a_shared_volume_are_refused() {
+    sandbox::host(|s| {
+        if is_other(s) {
+            return;
+        }
+        let shared = volume(s, "shared");
+        fs::create_dir(shared.join("below")).expect("mkdir");
+        let place = shared.to_str().expect("UTF-8");
+        s.tool("mount", &["--bind", place, place]);
+        s.tool("mount", &["--make-shared", place]);
+        let mut bundle = waiting(s);
+        bundle
+            .writable()
+            .bind(&shared, "/mnt", &["rshared"])
+            .set("/linux/rootfsPropagation", json!("shared"));
+        symlink("/mnt/below", bundle.root().join("home/link")).expect("symlink");
+        let container = s.started(&bundle);
+        let host = leak::mounts();
+        let source = volume(s, "data");
+        mounts(
+            s,
+            &container,
+            "add",
+            &json!([bind(&source, "/home/link", &[])]),
+        )
+        .fails_with(&["/mounts/0", "shared mount"]);
+        assert_eq!(leak::mounts(), host);
+        let named = json!([bind(&source, "/mnt/below", &[])]);
+        mounts(s, &container, "add", &named).ok();
+        assert_ne!(leak::mounts(), host);
+        mounts(s, &container, "remove", &named).ok();
+        assert_eq!(leak::mounts(), host);
+        container.remove();
+        s.tool("umount", &[place]);
     });
 }
 

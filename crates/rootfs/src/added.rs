@@ -25,6 +25,8 @@ use nix::unistd::fchdir;
 use spec::container::{Container, NamespaceKind, clean};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -160,6 +162,8 @@ impl Plan {
         root: &RootFd,
         own: &Descriptors,
     ) -> Result<Vec<u64>, Place> {
+        let ready = handles.refuse_peers(own).map_err(Fault::of(Call::Dup));
+        ready.map_err(Fault::at(List::Mount, 0))?;
         let mask = umask(Mode::empty());
         let added = (0..self.steps.len()).try_fold(Vec::new(), |mut numbers, index| {
             let number = self.add_one(index, handles, root, own);
@@ -299,6 +303,36 @@ impl Descriptors {
         };
         let user = fs::stat(open(c"ns/user")?.as_fd())?;
         Ok((owner.device, owner.inode) == (user.device, user.inode))
+    }
+
+    /// The same descriptors once more.
+    pub(crate) fn try_clone(&self) -> Result<Self, Errno> {
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_full| Errno::last());
+        Ok(Self {
+            process: copy(&self.process)?,
+            files: copy(&self.files)?,
+            info: copy(&self.info)?,
+        })
+    }
+
+    /// Whether the mount that a descriptor is on has peers, or could have: what is mounted on it
+    /// appears on them too.
+    pub(crate) fn is_shared(&self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let number = self.number(fd)?.to_string();
+        let flags = OpenFlags::empty();
+        let directory = self.process.as_fd();
+        let file = openat2(directory, c"mountinfo", flags, 0, Resolve::BENEATH)?;
+        let mut table = Vec::new();
+        let read = File::from(file).read_to_end(&mut table);
+        read.map_err(|_failed| Errno::last())?;
+        let table = String::from_utf8_lossy(&table);
+        let mut lines = table.lines();
+        let line = lines.find(|line| line.split(' ').next() == Some(&number));
+        let tags = line.and_then(|line| line.split(" - ").next());
+        Ok(tags.is_none_or(|tags| {
+            let mut tags = tags.split(' ').skip(6);
+            tags.any(|tag| tag.starts_with("shared:"))
+        }))
     }
 
     /// The number of the mount that a descriptor is on.

@@ -164,6 +164,9 @@ impl Plan {
             (List::Procfs, _, Errno::EPERM) => Some(
                 " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
             ),
+            (List::Mount, Call::Verify, Errno::EXDEV) => {
+                Some(" (a link leads to a shared mount, so it would appear outside too)")
+            }
             (List::Attach, Call::Verify, Errno::ESTALE) => {
                 Some(" (another directory has taken its place)")
             }

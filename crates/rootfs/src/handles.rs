@@ -5,6 +5,7 @@
     reason = "paths of the host, before the clone; what is opened is kept by descriptor"
 )]
 
+use crate::added::Descriptors;
 use crate::base;
 use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
@@ -44,6 +45,8 @@ pub struct Handles {
     /// Why the base of the plan is not used.
     refused: Option<base::Refused>,
     stage: Option<Stage>,
+    /// Of the process that adds mounts to a running container.
+    own: Option<Descriptors>,
     /// Procfs and sysfs mounts of the host that a moved root would not hide, the last one first.
     pub(crate) exposed: Vec<CString>,
 }
@@ -114,6 +117,7 @@ impl Plan {
             base,
             refused,
             stage: None,
+            own: None,
             id_maps,
             placed: self.steps.iter().map(|_| None).collect(),
             procfs: match self.own_procfs {
@@ -284,6 +288,19 @@ impl Handles {
     /// The mount that a step has made, if it has kept it.
     pub(crate) fn placed(&self, step: usize) -> Option<BorrowedFd<'_>> {
         self.placed.get(step)?.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// From now on no link may lead to a mount with peers.
+    pub(crate) fn refuse_peers(&mut self, own: &Descriptors) -> Result<(), Errno> {
+        self.own = Some(own.try_clone()?);
+        Ok(())
+    }
+
+    /// Whether it matters that what is mounted at `target` also appears elsewhere, and it does.
+    pub(crate) fn leads_to_peers(&self, target: BorrowedFd<'_>) -> Result<bool, Errno> {
+        self.own
+            .as_ref()
+            .map_or(Ok(false), |own| own.is_shared(target))
     }
 
     /// Keeps the mount that a step has made.

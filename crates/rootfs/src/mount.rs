@@ -374,6 +374,12 @@ fn open_target(
     if magic == fs::PROC_MAGIC {
         return Err(Fault::of(Call::Verify)(Errno::EPERM));
     }
+    if handles
+        .leads_to_peers(fd.as_fd())
+        .map_err(Fault::of(Call::Stat))?
+    {
+        return Err(Fault::of(Call::Verify)(Errno::EXDEV));
+    }
     Ok((fd, age))
 }
 
