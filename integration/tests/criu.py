@@ -231,6 +231,8 @@ elif kind == "RESTORE":
         master, peer = os.openpty()
         os.write(peer, b"restored\n")
         steps.insert(1, ("orphan-pts-master", 0))
+    if MODE == "hasty":
+        steps.pop()
     for script, number in steps:
         if not notice(script, number, master if script == "orphan-pts-master" else None):
             os.kill(pid, 9)

@@ -375,6 +375,7 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
             ("unfiltered", "more capabilities in its bounding set"),
             ("capable", "more capabilities in its permitted set"),
             ("thread", "can get new privileges"),
+            ("child", "can get new privileges"),
         ] {
             refused(&given, mode, &[], words);
         }
@@ -395,6 +396,24 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
         command.env("CRIU_PROGRAM", "touch /data/mark");
         s.finish(command, None).ok();
         assert!(mark.exists());
+    });
+}
+
+/// CRIU does not end the processes that are refused. It is ended with them, before it can let one of
+/// them run.
+#[test]
+fn a_refusal_ends_criu_and_all_processes() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        given
+            .restore(s, &criu, "child", &["--detach"])
+            .fails_with(&["the restored process can get new privileges"]);
+        let of_script = |entry: &Value| entry["script"] == "pre-resume";
+        assert!(!criu.heard().iter().any(of_script), "CRIU had the answer");
+        given
+            .restore(s, &criu, "hasty", &["--detach"])
+            .fails_with(&["the restored process was not checked"]);
     });
 }
 

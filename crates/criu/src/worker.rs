@@ -105,25 +105,40 @@ impl Worker {
         let request = request::with_options(task, options);
         self.send(&request, task)?;
         let mut refused = None;
-        let done = loop {
+        let done = self.converse(task, interrupts, |notice, fd| {
+            let served = serve(notice, fd);
+            let answer = request::noticed(served.is_ok());
+            refused = refused.take().or(served.err());
+            answer
+        });
+        // A refusal may have ended CRIU.
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let done = done?;
+        if !done.success {
+            return Err(failed(task, &done).into());
+        }
+        self.finish(task)?;
+        Ok(done.restored)
+    }
+
+    /// Answers notices until the last response comes.
+    fn converse(
+        &mut self,
+        task: Task,
+        interrupts: Option<&SignalFd>,
+        mut serve: impl FnMut(&Notice, Option<OwnedFd>) -> Vec<u8>,
+    ) -> Result<Response, Error> {
+        loop {
             let (response, fd) = self.receive(task, interrupts)?;
             match (response.kind, &response.notice) {
                 (NOTIFY, Some(notice)) => {
-                    let served = serve(notice, fd);
-                    let answer = request::noticed(served.is_ok());
-                    refused = refused.or(served.err());
+                    let answer = serve(notice, fd);
                     self.send(&answer, task)?;
                 }
-                (kind, _) if kind == task.number() || !response.success => break response,
-                _ => return Err(Error::Malformed { task }.into()),
-            }
-        };
-        match (refused, done.success) {
-            (Some(error), _) => Err(error),
-            (None, false) => Err(failed(task, &done).into()),
-            (None, true) => {
-                self.finish(task)?;
-                Ok(done.restored)
+                (kind, _) if kind == task.number() || !response.success => return Ok(response),
+                _ => return Err(Error::Malformed { task }),
             }
         }
     }

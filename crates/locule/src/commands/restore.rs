@@ -9,8 +9,10 @@
 mod check;
 mod restored;
 mod stage;
+mod tree;
 mod volumes;
 
+use self::tree::Tree;
 use self::volumes::Volume;
 use super::create::{INTERRUPTS, give_back};
 use super::image::{self, DESCRIPTORS, Directories};
@@ -151,6 +153,8 @@ struct Restoring<'a> {
 struct Progress {
     master: Option<OwnedFd>,
     process: Option<(i32, OwnedFd)>,
+    /// Whether all processes were checked, which did not run yet.
+    is_checked: bool,
 }
 
 impl Restoring<'_> {
@@ -221,9 +225,10 @@ impl Restoring<'_> {
         record.cgroup = Some(group.location().clone());
         options.cgroup_roots = cgroup_roots(worker.pid())?;
         let mut progress = Progress::default();
+        let criu = worker.pid();
         let serve = |notice: &Notice, fd| {
             let progress = &mut progress;
-            self.serve(notice, fd, record, (&console, &volumes), progress)
+            self.serve(notice, fd, record, (&console, &volumes, criu), progress)
         };
         let asked = worker.ask(Task::Restore, &options, Some(self.interrupts), serve);
         let explained = asked.map_err(|error| match error {
@@ -231,7 +236,12 @@ impl Restoring<'_> {
             error => error,
         });
         explained?;
-        Ok(progress)
+        match progress.is_checked {
+            true => Ok(progress),
+            false => Err(Error::Restored {
+                what: "was not checked: criu did not say when it would run".to_owned(),
+            }),
+        }
     }
 
     fn options(&self, joined: &[(&'static str, Joined)]) -> Result<Options, Error> {
@@ -275,7 +285,7 @@ impl Restoring<'_> {
         notice: &Notice,
         fd: Option<OwnedFd>,
         record: &mut Record,
-        (console, volumes): (&Option<ConsoleSocket>, &[Volume<'_>]),
+        (console, volumes, criu): (&Option<ConsoleSocket>, &[Volume<'_>], i32),
         progress: &mut Progress,
     ) -> Result<(), Error> {
         tracing::debug!("criu: {}", notice.script);
@@ -299,19 +309,36 @@ impl Restoring<'_> {
                 let Some((pid, pidfd)) = &progress.process else {
                     return Err(Error::NotRestored);
                 };
-                let profile = self.args.lsm_profile.as_deref();
-                let checked = restored::confinement(self.container, profile, *pid)
+                let tree = Tree::of(*pid, criu, record.groups())?;
+                let checked = self
+                    .check(&tree)
                     .and_then(|()| volumes::check(volumes, &self.container.root, *pid));
+                progress.is_checked = checked.is_ok();
                 checked.inspect_err(|_refused| {
-                    // CRIU would go on and let the process run.
+                    // CRIU would go on and let the processes run.
+                    tree.kill();
                     let _ended_already = pidfd_send_signal(pidfd.as_fd(), SIGKILL);
+                    if let Some(Err(error)) = record.groups().map(|own| own.signal_all(SIGKILL)) {
+                        tracing::error!("{}", chain(&error));
+                    }
                 })
             }
             _ => Ok(()),
         }
     }
 
-    /// Checks where the restored process is, which does not run yet, and adds it to the record.
+    /// Checks all restored processes, which do not run yet.
+    fn check(&self, tree: &Tree) -> Result<(), Error> {
+        let profile = self.args.lsm_profile.as_deref();
+        tree.all_in_group()?;
+        for pid in tree.living() {
+            restored::namespaces(self.container, pid)?;
+            restored::confinement(self.container, profile, pid)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the namespaces of the first process, and adds it to the record.
     fn adopt(&self, pid: i32, record: &mut Record) -> Result<OwnedFd, Error> {
         let failed = |source| Error::Process {
             id: self.reservation.id().clone(),
@@ -325,14 +352,6 @@ impl Restoring<'_> {
         }
         let time = start_time(pid).ok_or(Error::NotRestored)?;
         record.set_process(pid, time);
-        let is_own = match record.groups() {
-            Some(groups) => groups.pids()?.contains(&pid),
-            None => true,
-        };
-        if !is_own {
-            let what = "is not in the container's cgroup".to_owned();
-            return Err(Error::Restored { what });
-        }
         self.reservation.prepare(record)?;
         Ok(pidfd)
     }
