@@ -7,7 +7,7 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ fn a_living_unit_of_the_name_is_left_alone() {
             let unit = format!("p-{id}.scope");
             let mut other = Command::new("systemd-run");
             other.args(["--scope", "--quiet", "--unit", &unit, "sleep", "1000"]);
+            // Nobody waits for what it may print after a failed test.
+            other.stdout(Stdio::null()).stderr(Stdio::null());
             let mut other = other.spawn().expect("systemd-run");
             assert!(sandbox::eventually(
                 || show(s, &unit)["ActiveState"] == "active"
@@ -32,7 +34,7 @@ fn a_living_unit_of_the_name_is_left_alone() {
             let told = if slice == "system.slice" {
                 "occupied"
             } else {
-                "already (active)"
+                "systemd already has a unit"
             };
             create(s, &bundle, &id).fails_with(&[told, &unit]);
             assert_eq!(show(s, &unit)["ActiveState"], "active");
