@@ -84,8 +84,16 @@ pub struct ImageMount<'a> {
     pub point: &'a str,
     /// The name that it has if CRIU does not make it.
     pub name: Option<&'a str>,
-    /// Whether it is read-only.
-    pub is_read_only: bool,
+    /// Its flags, by the numbers of mount(2).
+    pub flags: u8,
+    /// Which part of its file system it shows.
+    pub root: &'a str,
+    /// The point of an earlier mount of the same file system.
+    pub like: Option<&'a str>,
+    /// The point of the mount that it is in, if that is not the nearest above it.
+    pub parent: Option<&'a str>,
+    /// The number of its master.
+    pub master: u8,
 }
 
 impl<'a> ImageMount<'a> {
@@ -94,21 +102,35 @@ impl<'a> ImageMount<'a> {
         kind: 0,
         point: "/",
         name: None,
-        is_read_only: false,
+        flags: 0,
+        root: "/",
+        like: None,
+        parent: None,
+        master: 0,
     };
 
-    /// A mount of this name.
-    pub fn external(point: &'a str, name: &'a str, is_read_only: bool) -> Self {
-        let (kind, name) = (0, Some(name));
+    /// A mount that CRIU makes.
+    pub fn made(kind: u8, point: &'a str, flags: u8) -> Self {
         Self {
             kind,
             point,
-            name,
-            is_read_only,
+            flags,
+            ..Self::ROOT
         }
     }
 
-    fn message(&self) -> Vec<u8> {
+    /// A mount of this name.
+    pub fn external(point: &'a str, name: &'a str, is_read_only: bool) -> Self {
+        Self {
+            point,
+            name: Some(name),
+            flags: is_read_only.into(),
+            ..Self::ROOT
+        }
+    }
+
+    /// Its message in an image that has `all`.
+    fn message(&self, all: &[ImageMount<'_>]) -> Vec<u8> {
         let text = |field: u8, text: &str| {
             let length = u8::try_from(text.len()).expect("short");
             // Fields from 16 on have a key of two bytes.
@@ -118,9 +140,24 @@ impl<'a> ImageMount<'a> {
             };
             [&key[..], &[length], text.as_bytes()].concat()
         };
-        let numbers = [8, self.kind, 5 << 3, u8::from(self.is_read_only)];
+        let number = |index: usize| u8::try_from(index + 1).expect("few");
+        let of = |point: &str| all.iter().position(|mount| mount.point == point);
+        let own = all.iter().position(|mount| std::ptr::eq(mount, self));
+        let own = number(own.expect("of the image"));
+        let above = Path::new(self.point).ancestors().skip(1);
+        let nearest = above.filter_map(Path::to_str).find_map(of);
+        let parent = self.parent.map_or(nearest, of).map_or(99, number);
+        let device = self.like.and_then(of).map_or(own, number);
         let name = self.name.map(|name| text(18, name)).unwrap_or_default();
-        [&numbers[..], &text(6, "/"), &text(7, self.point), &name].concat()
+        [
+            &[1 << 3, self.kind, 2 << 3, own, 3 << 3, device][..],
+            &[4 << 3, parent, 5 << 3, self.flags, 11 << 3, self.master],
+            &text(6, self.root),
+            &text(7, self.point),
+            &[17 << 3 | 0x80, 17 >> 4, 0],
+            &name,
+        ]
+        .concat()
     }
 }
 
@@ -128,7 +165,7 @@ impl<'a> ImageMount<'a> {
 pub fn write_image(directory: &Path, mounts: &[ImageMount<'_>]) {
     fs::create_dir_all(directory).expect("image");
     let mut bytes = b"\x19CVT(9VU".to_vec();
-    for message in mounts.iter().map(ImageMount::message) {
+    for message in mounts.iter().map(|mount| mount.message(mounts)) {
         bytes.extend(u32::try_from(message.len()).expect("short").to_le_bytes());
         bytes.extend(message);
     }

@@ -14,8 +14,13 @@ use serde_json::{Value, json};
 
 const ROOT: ImageMount<'static> = ImageMount::ROOT;
 
-/// The kinds of file systems of an image: proc, and what CRIU calls auto and overlayfs.
+/// The kinds of file systems of an image: proc, sysfs, tmpfs, devpts, cgroup2, and what CRIU calls
+/// auto and overlayfs.
 const PROC: u8 = 1;
+const SYSFS: u8 = 2;
+const TMPFS: u8 = 5;
+const DEVPTS: u8 = 6;
+const CGROUP2: u8 = 23;
 const AUTO: u8 = 16;
 const OVERLAY: u8 = 17;
 
@@ -58,6 +63,20 @@ impl Given {
             ImageMount::external("/read", &self.names[1], true),
         ];
         write_image(&self.image, &[&own, more].concat());
+    }
+
+    /// Adds volumes at these mount points. Returns their names.
+    fn more(&mut self, s: &Sandbox, points: &[&str]) -> Vec<String> {
+        let first = self.bundle.config["mounts"].as_array().expect("mounts");
+        let first = first.len();
+        let volume = s.dir.join("more");
+        fs::create_dir(&volume).expect("volume");
+        for point in points {
+            self.bundle.bind(&volume, point, &["bind"]);
+        }
+        self.bundle.write();
+        let names = (first..).map(|index| format!("mount-{index}"));
+        names.take(points.len()).collect()
     }
 
     /// The command line of a restore under the name `id`.
@@ -228,7 +247,9 @@ fn hooks_run_as_at_a_start() {
 fn cve_2026_119614_a_link_at_a_mount_point_is_refused() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let mut given = Given::make(s);
+        let more = given.more(s, &["/way/more", "/data/sub"]);
+        let given = given;
         let outside = s.dir.join("outside");
         fs::create_dir(&outside).expect("outside");
         let root = given.bundle.root();
@@ -251,22 +272,27 @@ fn cve_2026_119614_a_link_at_a_mount_point_is_refused() {
         }
         // A directory above it.
         symlink(&outside, root.join("way")).expect("link");
-        given.mounts(&[ImageMount {
-            kind: PROC,
-            point: "/way/proc",
-            name: None,
-            is_read_only: false,
-        }]);
-        refused("/way/proc");
+        given.mounts(&[ImageMount::external("/way/more", &more[0], false)]);
+        refused("/way/more");
         // Below a volume, where the container can write.
         symlink(&outside, s.dir.join("data/sub")).expect("link");
-        given.mounts(&[ImageMount {
-            kind: PROC,
-            point: "/data/sub",
-            name: None,
-            is_read_only: false,
-        }]);
+        given.mounts(&[ImageMount::external("/data/sub", &more[1], false)]);
         refused("/data/sub");
+    });
+}
+
+/// What the host has is not changed: a mount point in a volume must be there.
+#[test]
+fn no_mount_point_is_made_in_a_volume() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        let more = given.more(s, &["/read/sub"]);
+        given.mounts(&[ImageMount::external("/read/sub", &more[0], false)]);
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["/read/sub", "missing in the volume"]);
+        assert!(!s.dir.join("read/sub").exists());
     });
 }
 
@@ -277,12 +303,7 @@ fn cve_2026_119101_foreign_mounts_of_an_image_are_refused() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
         let given = Given::make(s);
-        let plain = |kind, point: &'static str| ImageMount {
-            kind,
-            point,
-            name: None,
-            is_read_only: false,
-        };
+        let plain = |kind, point: &'static str| ImageMount::made(kind, point, 0);
         let root = s.dir.to_str().expect("UTF-8");
         for (mount, words) in [
             (
@@ -319,6 +340,91 @@ fn cve_2026_119101_foreign_mounts_of_an_image_are_refused() {
     });
 }
 
+/// What CRIU makes is where the configuration has it, as restricted, and no copy of anything else.
+#[test]
+fn mounts_that_criu_makes_are_those_of_the_configuration() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let made = ImageMount::made;
+        let (proc, dev) = (made(PROC, "/proc", 0), made(TMPFS, "/dev", 2));
+        let pts = made(DEVPTS, "/dev/pts", 10);
+        let part = |kind, point: &'static str, root: &'static str, like| ImageMount {
+            root,
+            like: Some(like),
+            ..made(kind, point, 1)
+        };
+        let sys = part(PROC, "/proc/sys", "/sys", "/proc");
+        let console = part(DEVPTS, "/dev/console", "/0", "/dev/pts");
+        let good = [proc, sys, dev, pts, console, made(SYSFS, "/sys", 15)];
+        given.mounts(&good);
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 0");
+        s.finish(command, Some(&given.bundle)).ok();
+        let count = criu.heard().len();
+        let none = "the configuration has no such mount there";
+        let shows = "it shows a part of a file system";
+        let binds = "CRIU would bind it from";
+        let nearest = "not in the mount that is nearest";
+        let groups = match s.is_v2() {
+            true => none,
+            false => "all groups of the host",
+        };
+        let like = |mount, point| ImageMount {
+            like: Some(point),
+            ..mount
+        };
+        let deep = |root| ImageMount { root, ..sys };
+        let peer = ImageMount { master: 7, ..dev };
+        let outer = ImageMount {
+            parent: Some("/"),
+            ..sys
+        };
+        let cases: [(&[ImageMount<'_>], &str, &str); 14] = [
+            (&[made(PROC, "/tmp", 0)], "/tmp", none),
+            (&[made(SYSFS, "/sys", 14)], "/sys", none),
+            (&[made(TMPFS, "/dev", 0)], "/dev", none),
+            (
+                &[made(CGROUP2, "/sys/fs/cgroup", 14)],
+                "/sys/fs/cgroup",
+                groups,
+            ),
+            (&[proc, deep("/../../etc")], "/proc/sys", shows),
+            (&[proc, deep("/sys/../../etc")], "/proc/sys", shows),
+            (&[proc, deep("/bus")], "/proc/sys", shows),
+            (&[proc, ImageMount { flags: 0, ..sys }], "/proc/sys", shows),
+            (&[proc, like(sys, "/data")], "/proc/sys", shows),
+            (&[like(dev, "/data")], "/dev", binds),
+            (&[like(dev, "/")], "/dev", binds),
+            (
+                &[dev, part(TMPFS, "/dev/shm", "/..", "/dev")],
+                "/dev/shm",
+                shows,
+            ),
+            (&[peer, ImageMount { master: 7, ..proc }], "/dev", binds),
+            (&[proc, outer], "/proc/sys", shows),
+        ];
+        for (mounts, point, words) in cases {
+            given.mounts(mounts);
+            given
+                .restore(s, &criu, "", &["--detach"])
+                .fails_with(&["refused", point, words]);
+        }
+        given.mounts(&[
+            dev,
+            ImageMount {
+                parent: Some("/"),
+                ..pts
+            },
+        ]);
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["/dev/pts", nearest]);
+        let asked = criu.heard()[count..].to_vec();
+        assert!(asked.iter().all(|entry| entry["type"] == "VERSION"));
+    });
+}
+
 /// CVE-2026-94603, CVE-2026-53489: an image is a directory of plain files.
 #[test]
 fn links_and_other_things_in_an_image_are_refused() {
@@ -348,6 +454,44 @@ fn links_and_other_things_in_an_image_are_refused() {
         refused(&["several mount namespaces"]);
         fs::remove_file(&streams).expect("unlink");
         refused(&["descriptors.json", "no such file"]);
+        for (kind, name) in [
+            ("p", "pages-1.img"),
+            ("b", "tty.img"),
+            ("c", "parent/pages-1.img"),
+        ] {
+            let first = given.image.join("../first");
+            fs::create_dir_all(&first).expect("parent");
+            symlink("../first", given.image.join("parent")).expect("link");
+            let path = given.image.join(name);
+            let mut arguments = vec![path.to_str().expect("UTF-8"), kind];
+            if kind != "p" {
+                arguments.extend(["1", "3"]);
+            }
+            s.tool("mknod", &arguments);
+            refused(&[name, "not a regular file"]);
+            fs::remove_dir_all(first).expect("parent");
+        }
+        // The memory of the host's disk is not to be had by way of a parent either.
+        let first = given.image.join("../first");
+        fs::create_dir(&first).expect("parent");
+        symlink("/dev/null", first.join("pages-1.img")).expect("link");
+        symlink("../first", given.image.join("parent")).expect("link");
+        refused(&["parent/pages-1.img", "a link"]);
+        fs::remove_file(first.join("pages-1.img")).expect("unlink");
+        for (target, words) in [
+            ("/etc", "an absolute link"),
+            ("../other/x", "another link"),
+            ("../first", "more than 64"),
+        ] {
+            let other = given.image.join("../other");
+            symlink("first", &other).expect("link");
+            symlink(target, given.image.join("parent")).expect("link");
+            symlink("../first", first.join("parent")).expect("link");
+            refused(&["parent", words]);
+            fs::remove_file(first.join("parent")).expect("unlink");
+            fs::remove_file(other).expect("unlink");
+        }
+        fs::remove_dir(first).expect("parent");
         // CRIU makes this one itself.
         symlink("../first", given.image.join("parent")).expect("link");
         let mut command = given.command(&criu, "", &[], &s.id());

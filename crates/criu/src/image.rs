@@ -4,13 +4,15 @@
 //! say what CRIU will mount at a restore, and where; so the caller can check that first.
 
 use crate::wire::Reader;
+use kernel::path::{OpenFlags, Resolve, openat2};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The first word of image files since CRIU 2.
 const COMMON: u32 = 0x5456_4319;
@@ -20,6 +22,18 @@ const MOUNTS: u32 = 0x5556_3928;
 
 /// The longest image file that is read.
 const LONGEST: u64 = 16 << 20;
+
+/// How many images a `parent` can have behind it.
+const MOST_PARENTS: usize = 64;
+
+/// The socket that CRIU's lazy-pages daemon makes in an image.
+const LAZY_PAGES: &str = "lazy-pages.socket";
+
+/// The link to the image that has the rest of the memory. CRIU makes it.
+const PARENT: &str = "parent";
+
+/// MS_RDONLY of mount(2).
+const READ_ONLY: u32 = 1;
 
 /// The numbers of the kinds of file systems.
 #[allow(missing_docs, reason = "the names say it")]
@@ -59,6 +73,12 @@ pub enum ImageError {
 pub struct MountEntry {
     /// The kind of file system: see [`mount_kind`].
     pub kind: u32,
+    /// Its number in the image.
+    pub id: u32,
+    /// The number of the mount that it is in.
+    pub parent: u32,
+    /// The number of the file system's device. CRIU binds the second mount of one from the first.
+    pub device: u32,
     /// Which part of the file system is mounted.
     pub root: String,
     /// Where, below the root of its mount namespace.
@@ -67,8 +87,18 @@ pub struct MountEntry {
     pub external: Option<String>,
     /// The flags of mount(2).
     pub flags: u32,
+    /// The numbers of its peer group and of its master, 0 if it has none. CRIU binds a mount from
+    /// another one of its group.
+    pub sharing: [u32; 2],
+    /// Whether its directory was deleted, which CRIU makes again, or a plugin of CRIU mounts it.
+    pub is_special: bool,
+}
+
+impl MountEntry {
     /// Whether it received mounts of its peers or of a master.
-    pub is_shared: bool,
+    pub fn is_shared(&self) -> bool {
+        self.sharing != [0, 0]
+    }
 }
 
 /// The directory of an image.
@@ -117,7 +147,9 @@ impl<'fd> Image<'fd> {
     ///
     /// # Errors
     /// The directory has a link other than `parent`, which CRIU itself makes: it would lead CRIU to
-    /// another file. The file of mounts is damaged, or there is none, or there are several.
+    /// another file. It has a FIFO, a device or a foreign socket. `parent` is no relative link, or
+    /// this is so in the directory behind it. The file of mounts is damaged, or there is none, or
+    /// there are several.
     pub fn mounts(&self) -> Result<Vec<MountEntry>, ImageError> {
         let mut mounts = None;
         for name in self.names()? {
@@ -143,24 +175,86 @@ impl<'fd> Image<'fd> {
         })
     }
 
+    /// The names of the files of the image. Those of the images behind `parent` are looked at too:
+    /// CRIU reads pages there.
     fn names(&self) -> Result<Vec<String>, ImageError> {
-        let failed = |errno| ImageError::Read {
-            file: ".".to_owned(),
-            errno,
-        };
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let own = openat(self.0.as_fd(), ".", flags, Mode::empty()).map_err(failed)?;
-        let mut names = Vec::new();
-        for entry in Dir::from_fd(own).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type() == Some(nix::dir::Type::Symlink) && name != "parent" {
-                let found = "a link";
-                return Err(ImageError::Foreign { file: name, found });
-            }
-            names.push(name);
+        let names = names_in(self.0, "")?;
+        let mut way = String::new();
+        let mut parent = parent_of(self.0, &way)?;
+        for _ in 0..MOST_PARENTS {
+            let Some(directory) = parent else {
+                return Ok(names);
+            };
+            way = format!("{way}{PARENT}/");
+            names_in(directory.as_fd(), &way)?;
+            parent = parent_of(directory.as_fd(), &way)?;
         }
-        Ok(names)
+        match parent {
+            None => Ok(names),
+            Some(_) => Err(ImageError::Foreign {
+                file: PARENT.to_owned(),
+                found: "the first of more than 64 images",
+            }),
+        }
+    }
+}
+
+/// The names in a directory that CRIU reads. `way` is for messages.
+fn names_in(directory: BorrowedFd<'_>, way: &str) -> Result<Vec<String>, ImageError> {
+    let failed = |errno| ImageError::Read {
+        file: format!("{way}."),
+        errno,
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let own = openat(directory, ".", flags, Mode::empty()).map_err(failed)?;
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(own).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let found = fstatat(directory, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        let found = found.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let found = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFLNK if name != PARENT => "a link",
+            // CRIU would wait for the other end of a FIFO.
+            SFlag::S_IFIFO | SFlag::S_IFCHR | SFlag::S_IFBLK => "not a regular file",
+            SFlag::S_IFSOCK if name != LAZY_PAGES => "not a regular file",
+            _ => {
+                names.push(name);
+                continue;
+            }
+        };
+        let file = format!("{way}{name}");
+        return Err(ImageError::Foreign { file, found });
+    }
+    Ok(names)
+}
+
+/// The image behind `parent`, if there is one. CRIU follows it, so it must be a relative link on
+/// whose way there is no other.
+fn parent_of(directory: BorrowedFd<'_>, way: &str) -> Result<Option<OwnedFd>, ImageError> {
+    let failed = |errno| ImageError::Read {
+        file: format!("{way}{PARENT}"),
+        errno,
+    };
+    let foreign = |found| ImageError::Foreign {
+        file: format!("{way}{PARENT}"),
+        found,
+    };
+    let target = match readlinkat(directory, PARENT) {
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(Errno::EINVAL) => return Err(foreign("not a link")),
+        answer => answer.map_err(failed)?,
+    };
+    if target.as_encoded_bytes().starts_with(b"/") {
+        return Err(foreign("an absolute link"));
+    }
+    let target = CString::new(target.as_encoded_bytes()).map_err(|_nul| failed(Errno::EINVAL))?;
+    let flags = OpenFlags::DIRECTORY;
+    match openat2(directory, &target, flags, 0, Resolve::NO_SYMLINKS) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(Errno::ELOOP) => Err(foreign("a link to a path with another link")),
+        Err(errno) => Err(failed(errno)),
     }
 }
 
@@ -188,20 +282,32 @@ fn word(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 fn entry(message: &[u8]) -> Option<MountEntry> {
     let mut mount = MountEntry::default();
+    let mut has_flags_of_superblock = false;
     for field in Reader::new(message) {
         let (number, value) = field.ok()?;
         // Text that is not UTF-8 would not be what CRIU uses.
         let text = || str::from_utf8(value.bytes()).ok().map(str::to_owned);
+        let small = || u32::try_from(value.number()).ok();
         match number {
-            1 => mount.kind = u32::try_from(value.number()).ok()?,
-            5 => mount.flags = u32::try_from(value.number()).ok()?,
+            1 => mount.kind = small()?,
+            2 => mount.id = small()?,
+            3 => mount.device = small()?,
+            4 => mount.parent = small()?,
+            5 => mount.flags = small()?,
             6 => mount.root = text()?,
             7 => mount.point = text()?,
-            10 | 11 => mount.is_shared |= value.number() != 0,
+            10 => mount.sharing[0] = small()?,
+            11 => mount.sharing[1] = small()?,
+            12 | 16 => mount.is_special |= value.number() != 0,
             13 if value.number() != 0 => mount.external = mount.external.or(Some(String::new())),
+            17 => has_flags_of_superblock = true,
             18 => mount.external = Some(text()?),
             _ => {}
         }
+    }
+    if !has_flags_of_superblock {
+        // CRIU takes it for a flag of the file system then, and the mount becomes writable.
+        mount.flags &= !READ_ONLY;
     }
     Some(mount)
 }
@@ -225,21 +331,37 @@ mod tests {
         let mut writer = Writer::default();
         writer.number(1, 5);
         writer.number(2, 71);
+        writer.number(3, 40);
+        writer.number(4, 70);
         writer.number(5, 1);
         writer.text(6, "/");
         writer.text(7, "/data");
         writer.text(8, "tmpfs");
         writer.number(11, 3);
+        writer.number(17, 0);
         writer.text(18, "mount-0");
         let wanted = MountEntry {
             kind: mount_kind::TMPFS,
+            id: 71,
+            parent: 70,
+            device: 40,
             root: "/".to_owned(),
             point: "/data".to_owned(),
             external: Some("mount-0".to_owned()),
             flags: 1,
-            is_shared: true,
+            sharing: [0, 3],
+            is_special: false,
         };
+        assert!(wanted.is_shared());
         assert_eq!(entries(&file(&[writer.finish()])), Some(vec![wanted]));
+    }
+
+    #[test]
+    fn a_mount_without_flags_of_its_file_system_is_writable() {
+        let mut writer = Writer::default();
+        writer.number(5, 3);
+        let read = entries(&file(&[writer.finish()])).unwrap();
+        assert_eq!(read[0].flags, 2);
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub fn stat_path(path: &CStr) -> Result<FileStat, Errno> {
 /// The magic number of a procfs, as [`filesystem_magic`] returns it.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 
+/// The magic number of a sysfs.
+pub const SYSFS_MAGIC: i64 = 0x6265_6572;
+
 /// The magic number of a devpts.
 pub const DEVPTS_MAGIC: i64 = 0x1cd1;
 

@@ -15,7 +15,7 @@ use crate::host_mounts::number_of;
 use crate::lower::errno_of;
 use crate::mount_table::Line;
 use crate::options;
-use crate::root::RootFd;
+use crate::root::{Form, NO_LINKS, RootFd, look_up, make};
 use kernel::Errno;
 use kernel::errno::words;
 use kernel::fs::FileKind;
@@ -24,7 +24,7 @@ use kernel::path::OpenFlags;
 use spec::Container;
 use spec::container::{Mount, NamespaceKind};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -218,7 +218,8 @@ impl Names {
     }
 }
 
-fn is_bind(mount: &Mount) -> bool {
+/// Whether a mount binds something of the host.
+pub fn is_bind(mount: &Mount) -> bool {
     let binds = |word: &String| word == "bind" || word == "rbind";
     mount.kind.as_deref() == Some("bind") || mount.options.iter().any(binds)
 }
@@ -258,6 +259,8 @@ pub struct External {
     pub source: ExternalSource,
     /// The restrictions that it must have: read-only, nosuid, nodev, noexec.
     pub restrictions: MountAttr,
+    /// Where the configuration has it.
+    pub destination: PathBuf,
 }
 
 /// What is bound for an external mount.
@@ -274,10 +277,11 @@ pub enum ExternalSource {
 /// The names that an image of this configuration can have, and their sources. `cgroups` are the
 /// names of the hierarchies' mount points and the container's groups.
 pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<External> {
-    let external = |name, source, restrictions| External {
+    let external = |name, source, restrictions, destination: &Path| External {
         name,
         source,
         restrictions,
+        destination: destination.to_owned(),
     };
     let cover = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NOEXEC;
     let none = MountAttr::empty();
@@ -285,25 +289,41 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
     let binds = container.mounts.iter().enumerate();
     let binds = binds.filter(|(_, mount)| is_bind(mount)).map(|(i, mount)| {
         let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
-        external(bind_name(i), source, restrictions(mount))
+        let name = bind_name(i);
+        external(name, source, restrictions(mount), &mount.destination)
     });
-    let masks = (0..container.masked_paths.len()).flat_map(|index| {
+    let masks = container.masked_paths.iter().enumerate();
+    let masks = masks.flat_map(|(index, path)| {
+        let name = |is_directory| mask_name(index, is_directory);
         [
-            external(mask_name(index, false), ExternalSource::Null, cover),
-            external(mask_name(index, true), ExternalSource::Empty, cover),
+            external(name(false), ExternalSource::Null, cover, path),
+            external(name(true), ExternalSource::Empty, cover, path),
         ]
     });
     let devices = device_paths(container);
     let devices = devices
         .iter()
-        .map(|path| external(device_name(path), host(path), none));
-    let cgroups = cgroups
-        .iter()
-        .map(|(directory, group)| external(cgroup_name(directory), host(group), none));
+        .map(|path| external(device_name(path), host(path), none, path));
+    // A cgroup namespace has mounts of its own. Without a mount of the configuration there is none.
+    let is_cgroup = |mount: &&Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+    let mount = container.mounts.iter().find(is_cgroup);
+    let mount = mount.filter(|_| !container.namespaces[NamespaceKind::Cgroup].is_own());
+    let cgroups = mount.into_iter().flat_map(|mount| {
+        cgroups.iter().map(|(directory, group)| {
+            let destination = match mount.destination.file_name() {
+                Some(name) if name.as_bytes() == directory.as_bytes() => mount.destination.clone(),
+                _ => mount.destination.join(directory),
+            };
+            let name = cgroup_name(directory);
+            external(name, host(group), restrictions(mount), &destination)
+        })
+    });
     binds.chain(masks).chain(devices).chain(cgroups).collect()
 }
 
-fn restrictions(mount: &Mount) -> MountAttr {
+/// The restrictions that the options of a mount ask for: read-only, nosuid, nodev, noexec. All of
+/// them if the options cannot be read.
+pub fn restrictions(mount: &Mount) -> MountAttr {
     let all = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     let read = options::read(&mount.options);
     read.map_or(all, |options| options.attributes() & all)
@@ -315,16 +335,28 @@ impl RootFd {
     ///
     /// # Errors
     /// ELOOP: a link is on the way. EROFS and others: it is missing and cannot be made.
-    pub fn make_mount_point(&self, path: &std::ffi::CStr, kind: FileKind) -> Result<(), Errno> {
-        use crate::root::{Form, NO_LINKS, make};
-        let (form, flags) = match kind {
-            FileKind::Directory => (Form::Directory, OpenFlags::DIRECTORY),
-            _ => (Form::File, OpenFlags::empty()),
-        };
-        // Without O_NOFOLLOW: with it, the kernel would open a link as the last component.
+    pub fn make_mount_point(&self, path: &CStr, kind: FileKind) -> Result<(), Errno> {
+        let (form, flags) = form_of(kind);
         match make(self.as_fd(), path, form, flags, NO_LINKS) {
             Ok(_made) => Ok(()),
             Err(fault) => Err(fault.errno),
         }
+    }
+
+    /// Opens the mount point `path` where nothing may be made. A link is an error.
+    ///
+    /// # Errors
+    /// ELOOP: a link is on the way. ENOENT, ENOTDIR: it is missing.
+    pub fn find_mount_point(&self, path: &CStr, kind: FileKind) -> Result<(), Errno> {
+        let flags = form_of(kind).1 | OpenFlags::PATH;
+        look_up(self.as_fd(), path, flags, NO_LINKS).map(|_found| ())
+    }
+}
+
+/// Without O_NOFOLLOW: with it, the kernel would open a link as the last component.
+fn form_of(kind: FileKind) -> (Form, OpenFlags) {
+    match kind {
+        FileKind::Directory => (Form::Directory, OpenFlags::DIRECTORY),
+        _ => (Form::File, OpenFlags::empty()),
     }
 }

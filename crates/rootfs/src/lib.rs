@@ -41,7 +41,9 @@ mod tree; // what is taken from the host
 
 pub use added::{Added, Descriptors, root_of_this_process};
 pub use base::Refused;
-pub use external::{External, ExternalError, ExternalSource, external_mounts, externals};
+pub use external::{
+    External, ExternalError, ExternalSource, external_mounts, externals, is_bind, restrictions,
+};
 pub use ground::Away;
 pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, number_of as mount_number, remove_mounts};

@@ -3,8 +3,8 @@
 //! The container is made as `create` makes one: a name, a journal, a cgroup, a record. CRIU takes
 //! the place of init. It works in the container's cgroup and in a mount namespace of its own
 //! ([`stage`]). What it is about to mount is checked ([`check`]), and what it has made
-//! ([`restored`], [`volumes`]), before a restored process runs. The configuration is that of the bundle; the
-//! image has none.
+//! ([`restored`], [`volumes`]), before a restored process runs. The configuration is that of the
+//! bundle; the image has none.
 
 mod check;
 mod restored;
@@ -12,6 +12,7 @@ mod stage;
 mod tree;
 mod volumes;
 
+use self::stage::Point;
 use self::tree::Tree;
 use self::volumes::Volume;
 use super::create::{INTERRUPTS, give_back};
@@ -208,7 +209,7 @@ impl Restoring<'_> {
         console: Option<ConsoleSocket>,
     ) -> Result<Progress, Error> {
         let externals = rootfs::externals(self.container, &groups(group.location()));
-        let bound = check::mounts(entries, &externals)?;
+        let bound = check::mounts(self.container, entries, &externals)?;
         let volumes = volumes::note(&bound)?;
         let joined = self.joined()?;
         let mut options = self.options(&joined)?;
@@ -358,20 +359,26 @@ impl Restoring<'_> {
 }
 
 /// Where CRIU mounts something, from the top down.
-fn points(entries: &[MountEntry]) -> Vec<&Path> {
-    let points = entries.iter().map(|entry| Path::new(&entry.point));
-    let is_below = |point: &Path, above: &MountEntry| {
-        above.external.is_none()
-            && above.point != "/"
-            && point != Path::new(&above.point)
-            && point.starts_with(&above.point)
+fn points(entries: &[MountEntry]) -> Vec<Point<'_>> {
+    let is_in_made = |entry: &MountEntry| {
+        let path = Path::new(&entry.point);
+        let above = entries.iter().filter(|other| {
+            let other = Path::new(&other.point);
+            other != path && path.starts_with(other)
+        });
+        // Where mounts lie on each other, those of the host count.
+        let nearest = above.max_by_key(|other| (other.point.len(), other.external.is_some()));
+        nearest.is_some_and(|above| above.external.is_none() && above.point != "/")
     };
-    // What is below a mount that CRIU makes is made with that mount.
-    let mut points: Vec<_> = points
-        .filter(|point| *point != Path::new("/"))
-        .filter(|point| !entries.iter().any(|above| is_below(point, above)))
+    let mut points: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.point != "/")
+        .map(|entry| Point {
+            path: Path::new(&entry.point),
+            is_in_made: is_in_made(entry),
+        })
         .collect();
-    points.sort_unstable();
+    points.sort_unstable_by_key(|point| point.path);
     points
 }
 

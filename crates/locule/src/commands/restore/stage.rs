@@ -55,6 +55,14 @@ impl Own {
     }
 }
 
+/// Where CRIU mounts something.
+#[derive(Debug)]
+pub(super) struct Point<'a> {
+    pub(super) path: &'a Path,
+    /// Whether it is in a mount that CRIU makes, and with it.
+    pub(super) is_in_made: bool,
+}
+
 /// What CRIU is told about the stage.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
@@ -72,7 +80,7 @@ pub(super) struct Paths {
 pub(super) fn within<T>(
     state: (BorrowedFd<'_>, &Path),
     root: &Root,
-    points: &[&Path],
+    points: &[Point<'_>],
     bound: &[Bound<'_>],
     start: impl FnOnce(Paths) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -106,7 +114,7 @@ struct Making {
 }
 
 impl Making {
-    fn make(&self, root: &Root, points: &[&Path], bound: &[Bound<'_>]) -> Result<Paths, Error> {
+    fn make(&self, root: &Root, points: &[Point<'_>], bound: &[Bound<'_>]) -> Result<Paths, Error> {
         let tmpfs = self.tmpfs().map_err(failed("make", &self.path))?;
         let none = MountAttr::empty();
         self.attach(&tmpfs, c"root", &open(&root.path)?, Depth::Tree, none)?;
@@ -118,7 +126,7 @@ impl Making {
         let copy = tree.try_clone().map_err(|_none| Errno::EMFILE);
         let below = RootFd::new(copy.map_err(failed("hold", "the root"))?);
         for point in points {
-            make_point(&below, point, nearest(point, bound), bound)?;
+            make_point(&below, point, bound)?;
         }
         if root.readonly {
             restrict(&tree, MountAttr::RDONLY).map_err(failed("make read-only", &root.path))?;
@@ -238,38 +246,44 @@ fn nearest<'b>(point: &Path, bound: &'b [Bound<'b>]) -> Option<&'b Bound<'b>> {
     above.max_by_key(|bound| bound.point.as_os_str().len())
 }
 
-/// Makes a mount point below the container's root, or checks it below a volume. No component may be
-/// a link.
-fn make_point(
-    root: &RootFd,
-    point: &Path,
-    above: Option<&Bound<'_>>,
-    bound: &[Bound<'_>],
-) -> Result<(), Error> {
-    let refused = |errno| match errno {
-        Errno::ELOOP => Error::ImageMount {
-            point: point.to_string_lossy().into_owned(),
-            reason: "a link is on the way to its mount point, and CRIU would follow it",
-        },
-        errno => failed("make the mount point", point)(errno),
+/// Makes a mount point below the container's root. In a volume, or where a mount that CRIU makes
+/// will be, it is only looked at. No component may be a link.
+fn make_point(root: &RootFd, point: &Point<'_>, bound: &[Bound<'_>]) -> Result<(), Error> {
+    let path = point.path;
+    let refused = |reason| Error::ImageMount {
+        point: path.to_string_lossy().into_owned(),
+        reason,
     };
-    let own = bound.iter().find(|bound| bound.point == point);
+    let failed = |errno| match errno {
+        Errno::ELOOP => {
+            refused("a link is on the way to its mount point, and CRIU would follow it")
+        }
+        errno => failed("make the mount point", path)(errno),
+    };
+    let own = bound.iter().find(|bound| bound.point == path);
     let kind = match own.map(|bound| &bound.external.source) {
         Some(ExternalSource::Null) => FileKind::Char,
-        Some(ExternalSource::Host(path, _)) => fs::stat(open(path)?.as_fd()).map_err(refused)?.kind,
+        Some(ExternalSource::Host(path, _)) => fs::stat(open(path)?.as_fd()).map_err(failed)?.kind,
         Some(ExternalSource::Empty) | None => FileKind::Directory,
     };
-    match above.map(|above| (above, &above.external.source)) {
-        None => {
-            let name = text(point).map_err(refused)?;
-            root.make_mount_point(&name, kind).map_err(refused)
+    let above = nearest(path, bound).map(|above| (above.point, &above.external.source));
+    let found = match above {
+        None if !point.is_in_made => {
+            let name = text(path).map_err(failed)?;
+            return root.make_mount_point(&name, kind).map_err(failed);
         }
-        Some((above, ExternalSource::Host(path, _))) => {
-            let below = point.strip_prefix(above.point).unwrap_or(point);
-            let name = text(below).map_err(refused)?;
-            let volume = RootFd::new(open(path)?);
-            volume.make_mount_point(&name, kind).map_err(refused)
+        None => root.find_mount_point(&text(path).map_err(failed)?, kind),
+        Some((at, ExternalSource::Host(volume, _))) => {
+            let name = text(path.strip_prefix(at).unwrap_or(path)).map_err(failed)?;
+            RootFd::new(open(volume)?).find_mount_point(&name, kind)
         }
-        Some((_, ExternalSource::Null | ExternalSource::Empty)) => Ok(()),
+        Some((_, ExternalSource::Null | ExternalSource::Empty)) => Err(Errno::ENOENT),
+    };
+    match found {
+        Err(Errno::ENOENT | Errno::ENOTDIR) if point.is_in_made => Ok(()),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Err(refused(
+            "its mount point is missing in the volume that it is in, where nothing is made",
+        )),
+        found => found.map_err(failed),
     }
 }
