@@ -199,6 +199,13 @@ if 2 in request:
 log(entry)
 if MODE == "dies" and kind != "VERSION":
     os.kill(os.getpid(), 9)
+if MODE == "mute":
+    time.sleep(1000)
+if MODE == "outlived" and kind != "VERSION":
+    # A process that CRIU has made holds the socket.
+    if os.fork() == 0:
+        time.sleep(1000)
+    os.kill(os.getpid(), 9)
 if MODE == "foreign" and kind != "VERSION":
     link.send(b"\xff\xff")
     sys.exit(0)

@@ -642,6 +642,9 @@ fn a_failed_restore_leaves_nothing() {
             .restore(s, &criu, "dies", &options)
             .fails_with(&["criu failed: type RESTORE", "ended without an answer"]);
         given
+            .restore(s, &criu, "outlived", &options)
+            .fails_with(&["criu failed: type RESTORE", "ended without an answer"]);
+        given
             .restore(s, &criu, "foreign", &options)
             .fails_with(&["criu failed: type RESTORE", "not one of its protocol"]);
         given
@@ -657,6 +660,27 @@ fn a_failed_restore_leaves_nothing() {
         other.arg("--image-path").arg(&given.image).arg(s.id());
         s.finish(other, None)
             .fails_with(&["/linux/netDevices", "cannot be restored"]);
+    });
+}
+
+/// A signal ends a restore, also while CRIU does not say its version.
+#[test]
+fn a_signal_ends_a_restore_that_hangs() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let restore = given.command(&criu, "mute", &["--detach"], &s.id());
+        let mut command = Command::new("timeout");
+        command.args(["--signal=TERM", "--kill-after=5", "1"]);
+        command.arg(restore.get_program()).args(restore.get_args());
+        for (name, value) in restore.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        if let Some(directory) = restore.get_current_dir() {
+            command.current_dir(directory);
+        }
+        s.finish(command, None)
+            .fails_with(&["interrupted by signal 15"]);
     });
 }
 

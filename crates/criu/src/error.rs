@@ -50,6 +50,14 @@ pub enum Error {
         /// How it ended.
         status: ExitStatus,
     },
+    /// It neither answers nor ends.
+    #[error("criu failed: type {task}: no answer and no end within {seconds} s; it was killed")]
+    Hangs {
+        /// What it was asked.
+        task: Task,
+        /// How long it had.
+        seconds: u64,
+    },
     /// It answered something else.
     #[error("criu failed: type {task}: its answer is not one of its protocol")]
     Malformed {

@@ -6,13 +6,15 @@
 use crate::error::Error;
 use crate::request::{self, Options, Task};
 use crate::response::{NOTIFY, Notice, Response};
-use kernel::process::{POLL_IN, poll, poll_in, set_close_on_exec};
+use kernel::clone::pidfd_open;
+use kernel::process::{POLL_IN, in_monotonic_ms, monotonic_ms, poll, poll_in, set_close_on_exec};
 use kernel::signal::SignalFd;
 use kernel::{Errno, socket};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// The oldest version whose requests have everything that is asked for: 3.16 can be told the
 /// profile and the mount context of security modules.
@@ -24,6 +26,9 @@ pub const MINIMUM: Version = Version {
 
 /// No answer of CRIU is longer.
 const LONGEST: usize = 64 << 10;
+
+/// How long CRIU may take for what it does at once: to say its version, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A version of CRIU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +53,8 @@ impl fmt::Display for Version {
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
+    /// Tells the end of the child. The socket does not: processes that CRIU makes inherit it.
+    pidfd: OwnedFd,
     socket: OwnedFd,
 }
 
@@ -78,7 +85,17 @@ impl Worker {
             set_close_on_exec(*fd, true).map_err(link)?;
         }
         match child {
-            Ok(child) => Ok(Self { child, socket: own }),
+            Ok(mut child) => match pidfd_open(child.id().cast_signed()) {
+                Ok(pidfd) => Ok(Self {
+                    child,
+                    pidfd,
+                    socket: own,
+                }),
+                Err(errno) => {
+                    let _ended_already = child.kill().and_then(|()| child.wait());
+                    Err(Error::Link { errno })
+                }
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing),
             Err(error) => Err(Error::Run(error)),
         }
@@ -103,7 +120,7 @@ impl Worker {
         mut serve: impl FnMut(&Notice, Option<OwnedFd>) -> Result<(), E>,
     ) -> Result<Option<i32>, E> {
         let request = request::with_options(task, options);
-        self.send(&request, task)?;
+        self.send(&request, task, interrupts)?;
         let mut refused = None;
         let done = self.converse(task, interrupts, |notice, fd| {
             let served = serve(notice, fd);
@@ -119,7 +136,7 @@ impl Worker {
         if !done.success {
             return Err(failed(task, &done).into());
         }
-        self.finish(task)?;
+        self.finish(task, interrupts)?;
         Ok(done.restored)
     }
 
@@ -131,11 +148,11 @@ impl Worker {
         mut serve: impl FnMut(&Notice, Option<OwnedFd>) -> Vec<u8>,
     ) -> Result<Response, Error> {
         loop {
-            let (response, fd) = self.receive(task, interrupts)?;
+            let (response, fd) = self.receive(task, interrupts, None)?;
             match (response.kind, &response.notice) {
                 (NOTIFY, Some(notice)) => {
                     let answer = serve(notice, fd);
-                    self.send(&answer, task)?;
+                    self.send(&answer, task, interrupts)?;
                 }
                 (kind, _) if kind == task.number() || !response.success => return Ok(response),
                 _ => return Err(Error::Malformed { task }),
@@ -143,42 +160,34 @@ impl Worker {
         }
     }
 
-    fn send(&mut self, request: &[u8], task: Task) -> Result<(), Error> {
+    fn send(
+        &mut self,
+        request: &[u8],
+        task: Task,
+        interrupts: Option<&SignalFd>,
+    ) -> Result<(), Error> {
         match socket::send(self.socket.as_fd(), request) {
             Ok(()) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.died(task)),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.died(task, interrupts)),
             Err(errno) => Err(Error::Link { errno }),
         }
     }
 
+    /// Waits for a response, at most `limit` (`None`: no limit).
     fn receive(
         &mut self,
         task: Task,
         interrupts: Option<&SignalFd>,
+        limit: Option<Duration>,
     ) -> Result<(Response, Option<OwnedFd>), Error> {
-        let number = |signals: &SignalFd| signals.as_fd().as_raw_fd();
-        loop {
-            let mut fds = [
-                poll_in(self.socket.as_raw_fd()),
-                poll_in(interrupts.map_or(-1, number)),
-            ];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::Link { errno }),
-            }
-            if let Some(Ok(Some(signal))) = interrupts.map(SignalFd::next) {
-                return Err(Error::Interrupted { signal });
-            }
-            if fds[0].revents & POLL_IN != 0 {
-                break;
-            }
-            if fds[0].revents != 0 {
-                return Err(self.died(task));
-            }
+        let deadline = limit.map(in_monotonic_ms);
+        // What it has sent before its end counts.
+        if !self.wait(task, interrupts, deadline, true)? {
+            return Err(self.died(task, interrupts));
         }
         let mut buffer = vec![0; LONGEST];
         match socket::receive_with_fd(self.socket.as_fd(), &mut buffer) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Err(self.died(task)),
+            Ok((0, _)) | Err(Errno::ECONNRESET) => Err(self.died(task, interrupts)),
             Ok((length, fd)) => {
                 let bytes = buffer.get(..length).ok_or(Error::Malformed { task })?;
                 let response = Response::read(bytes).map_err(|_bytes| Error::Malformed { task })?;
@@ -188,22 +197,70 @@ impl Worker {
         }
     }
 
-    /// It has closed its socket.
-    fn died(&mut self, task: Task) -> Error {
-        match self.child.wait() {
+    /// Waits until CRIU has ended, or, if it `may_speak`, until there is something to read. Returns
+    /// whether there is.
+    fn wait(
+        &self,
+        task: Task,
+        interrupts: Option<&SignalFd>,
+        deadline: Option<u64>,
+        may_speak: bool,
+    ) -> Result<bool, Error> {
+        let number = |signals: &SignalFd| signals.as_fd().as_raw_fd();
+        // poll(2) skips negative numbers.
+        let socket = if may_speak {
+            self.socket.as_raw_fd()
+        } else {
+            -1
+        };
+        let mut fds = [
+            poll_in(socket),
+            poll_in(interrupts.map_or(-1, number)),
+            poll_in(self.pidfd.as_raw_fd()),
+        ];
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_sub(monotonic_ms()));
+            let count = match poll(&mut fds, left) {
+                Err(Errno::EINTR) => continue,
+                polled => polled.map_err(|errno| Error::Link { errno })?,
+            };
+            if let Some(Ok(Some(signal))) = interrupts.map(SignalFd::next) {
+                return Err(Error::Interrupted { signal });
+            }
+            if fds[0].revents & POLL_IN != 0 {
+                return Ok(true);
+            }
+            if fds[0].revents | fds[2].revents != 0 {
+                return Ok(false);
+            }
+            if count == 0 {
+                let seconds = PATIENCE.as_secs();
+                return Err(Error::Hangs { task, seconds });
+            }
+        }
+    }
+
+    /// Waits a moment for its end; it has nothing to do any more.
+    fn ended(&mut self, task: Task, interrupts: Option<&SignalFd>) -> Result<ExitStatus, Error> {
+        let deadline = Some(in_monotonic_ms(PATIENCE));
+        self.wait(task, interrupts, deadline, false)?;
+        self.child.wait().map_err(Error::Run)
+    }
+
+    /// It has closed its socket, or has ended.
+    fn died(&mut self, task: Task, interrupts: Option<&SignalFd>) -> Error {
+        match self.ended(task, interrupts) {
             Ok(status) => Error::Died { task, status },
-            Err(error) => Error::Run(error),
+            Err(error) => error,
         }
     }
 
     /// Waits for its end. After a pre-dump it would wait for the next request.
-    fn finish(&mut self, task: Task) -> Result<(), Error> {
-        let status = if task == Task::PreDump {
-            self.child.kill().and_then(|()| self.child.wait())
-        } else {
-            self.child.wait()
-        };
-        let status = status.map_err(Error::Run)?;
+    fn finish(&mut self, task: Task, interrupts: Option<&SignalFd>) -> Result<(), Error> {
+        if task == Task::PreDump {
+            self.child.kill().map_err(Error::Run)?;
+        }
+        let status = self.ended(task, interrupts)?;
         match task == Task::PreDump || status.success() {
             true => Ok(()),
             false => Err(Error::Died { task, status }),
@@ -231,12 +288,18 @@ fn failed(task: Task, response: &Response) -> Error {
     }
 }
 
-/// Checks the version of CRIU, and that the kernel has what the options need.
+/// Checks the version of CRIU, and that the kernel has what the options need. CRIU has ten seconds
+/// for each answer; a signal at `interrupts` ends it.
 ///
 /// # Errors
-/// [`Error::TooOld`], [`Error::NoFeature`]; [`Error::Missing`].
-pub fn require(tracks_memory: Option<&'static str>, is_lazy: bool) -> Result<(), Error> {
-    let version = answer(Task::Version, &request::plain(Task::Version))?.version;
+/// [`Error::TooOld`], [`Error::NoFeature`]; [`Error::Missing`]; [`Error::Hangs`].
+pub fn require(
+    tracks_memory: Option<&'static str>,
+    is_lazy: bool,
+    interrupts: Option<&SignalFd>,
+) -> Result<(), Error> {
+    let question = request::plain(Task::Version);
+    let version = answer(Task::Version, &question, interrupts)?.version;
     let found = version.ok_or(Error::Malformed {
         task: Task::Version,
     })?;
@@ -246,7 +309,7 @@ pub fn require(tracks_memory: Option<&'static str>, is_lazy: bool) -> Result<(),
     if tracks_memory.is_none() && !is_lazy {
         return Ok(());
     }
-    let features = answer(Task::Features, &request::features())?;
+    let features = answer(Task::Features, &request::features(), interrupts)?;
     if let Some(option) = tracks_memory
         && !features.tracks_memory
     {
@@ -262,10 +325,10 @@ pub fn require(tracks_memory: Option<&'static str>, is_lazy: bool) -> Result<(),
 }
 
 /// Has one question without options answered.
-fn answer(task: Task, request: &[u8]) -> Result<Response, Error> {
+fn answer(task: Task, request: &[u8], interrupts: Option<&SignalFd>) -> Result<Response, Error> {
     let mut worker = Worker::start_with(&[], Stdio::null)?;
-    worker.send(request, task)?;
-    let (response, _none) = worker.receive(task, None)?;
+    worker.send(request, task, interrupts)?;
+    let (response, _none) = worker.receive(task, interrupts, Some(PATIENCE))?;
     match response.success && response.kind == task.number() {
         true => Ok(response),
         false => Err(failed(task, &response)),

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::state::is_host_root;
 use criu::{Image, Options, Task};
 use kernel::path::{OpenFlags, Resolve, openat2};
+use kernel::signal::SignalFd;
 use namespace::Kind;
 use spec::Container;
 use spec::container::Namespace;
@@ -233,11 +234,16 @@ pub(super) fn external_namespaces(
 }
 
 /// What `task` needs of CRIU and of the kernel.
-pub(super) fn require(args: &Images, task: Task, has_parent: bool) -> Result<(), Error> {
+pub(super) fn require(
+    args: &Images,
+    task: Task,
+    has_parent: bool,
+    interrupts: Option<&SignalFd>,
+) -> Result<(), Error> {
     let tracks = match (task, has_parent) {
         (Task::PreDump, _) => Some("--pre-dump"),
         (_, true) => Some("--parent-path"),
         (_, false) => None,
     };
-    Ok(criu::require(tracks, args.lazy_pages)?)
+    Ok(criu::require(tracks, args.lazy_pages, interrupts)?)
 }

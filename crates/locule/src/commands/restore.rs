@@ -72,7 +72,7 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
         args.console_socket.as_deref(),
     )?;
     let directories = Directories::open(&args.images, "restore.log")?;
-    image::require(&args.images, Task::Restore, false)?;
+    image::require(&args.images, Task::Restore, false, Some(&interrupts))?;
     let store = env.store(Access::Make)?;
     let reservation = store.reserve(&id)?;
     let restoring = Restoring {
