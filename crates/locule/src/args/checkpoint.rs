@@ -89,9 +89,9 @@ pub(crate) struct Checkpoint {
     /// Save only the memory, and let the container run on; for a later --parent-path [default: off]
     #[arg(long)]
     pub(crate) pre_dump: bool,
-    /// Descriptor that a byte of 0 is written to when memory can be asked for; needs --lazy-pages
-    /// [default: none]
-    #[arg(long, value_name = "FD", requires = "lazy_pages")]
+    /// Descriptor that a byte of 0 is written to when memory can be asked for; without --lazy-pages
+    /// nothing is written [default: none]
+    #[arg(long, value_name = "FD")]
     pub(crate) status_fd: Option<u32>,
     /// Send the memory to the page server at this address instead of saving it [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = page_server)]
