@@ -425,6 +425,31 @@ fn mounts_that_criu_makes_are_those_of_the_configuration() {
     });
 }
 
+/// An image that leaves out a mask, or has a read-only path writable, makes no process.
+#[test]
+fn masks_that_an_image_leaves_out_are_missed() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        fs::write(given.bundle.root().join("secret"), "").expect("secret");
+        let masks = json!(["/none", "/secret"]);
+        given.bundle.set("/linux/maskedPaths", masks).write();
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["/secret", "does not mask it"]);
+        let mask = ImageMount::external("/secret", "mask-file-1", true);
+        given.mounts(&[mask]);
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 0");
+        s.finish(command, Some(&given.bundle)).ok();
+        given.bundle.set("/linux/readonlyPaths", json!(["/data"]));
+        given.bundle.write();
+        given
+            .restore(s, &criu, "", &["--detach"])
+            .fails_with(&["/data", "is not ro"]);
+    });
+}
+
 /// CVE-2026-94603, CVE-2026-53489: an image is a directory of plain files.
 #[test]
 fn links_and_other_things_in_an_image_are_refused() {

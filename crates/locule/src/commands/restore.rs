@@ -313,7 +313,8 @@ impl Restoring<'_> {
                 let tree = Tree::of(*pid, criu, record.groups())?;
                 let checked = self
                     .check(&tree)
-                    .and_then(|()| volumes::check(volumes, &self.container.root, *pid));
+                    .and_then(|()| volumes::check(volumes, &self.container.root, *pid))
+                    .and_then(|()| volumes::sealed(self.container, *pid));
                 progress.is_checked = checked.is_ok();
                 checked.inspect_err(|_refused| {
                     // CRIU would go on and let the processes run.

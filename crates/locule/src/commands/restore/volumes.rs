@@ -9,10 +9,12 @@
 
 use super::check::Bound;
 use crate::error::Error;
+use kernel::Errno;
 use kernel::errno::words;
 use kernel::mount::MountAttr;
 use kernel::path::OpenFlags;
 use rootfs::{ExternalSource, RootFd, mount_number};
+use spec::Container;
 use spec::container::Root;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -28,6 +30,9 @@ const RESTRICTIONS: [(MountAttr, &str); 4] = [
     (MountAttr::NODEV, "nodev"),
     (MountAttr::NOEXEC, "noexec"),
 ];
+
+/// The bit of CAP_SYS_ADMIN.
+const SYS_ADMIN: u64 = 1 << 21;
 
 /// A volume of the host, and the device and inode that its source has before the restore.
 pub(super) struct Volume<'a> {
@@ -92,6 +97,49 @@ pub(super) fn check(volumes: &[Volume<'_>], root: &Root, pid: i32) -> Result<(),
             ));
         }
         restricted(&table, volume.point, &shown.into(), volume.restrictions)?;
+    }
+    Ok(())
+}
+
+/// Checks that each masked path of process `pid` that exists is covered, and that each read-only
+/// path is read-only. A container that may mount can have changed that itself.
+///
+/// # Errors
+/// [`Error::Restored`]: one is not.
+pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
+    let process = container.process.as_ref();
+    if process.is_some_and(|process| process.capabilities.bounding.0 & SYS_ADMIN != 0) {
+        return Ok(());
+    }
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
+    let top = RootFd::new(top.into());
+    let masked = container.masked_paths.iter().map(|path| (path, true));
+    let read_only = container.readonly_paths.iter().map(|path| (path, false));
+    for (path, is_masked) in masked.chain(read_only) {
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        let shown = match top.open(&name, OpenFlags::PATH) {
+            Ok(shown) => shown,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+            Err(errno) => {
+                return Err(refused(
+                    path,
+                    &format!("cannot be opened: {}", words(errno)),
+                ));
+            }
+        };
+        restricted(&table, path, &shown, MountAttr::RDONLY)?;
+        let number = mount_number(shown.as_fd()).map(|number| number.to_string());
+        // Masks are bound from the files of the stage. Nothing else shows a part of a tmpfs.
+        let is_cover = |line: &str| {
+            let is_tmpfs = line.contains(" - tmpfs ");
+            let mut fields = line.split(' ');
+            let is_shown = fields.next() == number.as_deref();
+            is_shown && is_tmpfs && matches!(fields.nth(2), Some("/null" | "/empty"))
+        };
+        if is_masked && !table.lines().any(is_cover) {
+            return Err(refused(path, "does not mask it"));
+        }
     }
     Ok(())
 }
