@@ -2,8 +2,9 @@
 //! read.
 
 use std::fs;
+use std::process::Command;
 
-use integration::sandbox;
+use integration::{Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// "ociVersion ... id ... status ... pid ... bundle (REQUIRED)"; "annotations (map, OPTIONAL)".
@@ -146,5 +147,62 @@ fn the_state_of_a_container_is_private() {
         );
         assert_eq!(mode(folder.join("state.json")) & 0o077, 0);
         container.remove();
+    });
+}
+
+/// The runtime, for which every such call on `path` fails.
+fn with_fault(s: &Sandbox, path: &str, call: &str, error: &str) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["--quiet=all", "--output=/dev/null", "--trace-path", path]);
+    strace.arg(format!("--inject={call}:error={error}"));
+    strace.arg(&s.subject.program).arg("--root").arg(&s.state);
+    strace
+}
+
+/// A process that lives and cannot be looked at is not an ended one: `delete` would remove the
+/// state of a container that runs.
+#[test]
+fn a_process_that_cannot_be_looked_at_does_not_count_as_ended() {
+    sandbox::host(|s| {
+        if s.is_control("how locule knows a process") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let stat = format!("/proc/{}/stat", container.pid());
+        for (call, error, text) in [
+            ("openat", "EMFILE", "too many open files"),
+            ("openat", "ENOENT", "no such file or directory"),
+            ("read", "EIO", "input/output error"),
+        ] {
+            for args in [&["delete"][..], &["delete", "--force"], &["state"]] {
+                let mut command = with_fault(s, &stat, call, error);
+                command.args(args).arg(&container.id);
+                let words = ["look at the first process of container", text];
+                s.finish(command, None).exits(1).fails_with(&words);
+            }
+        }
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
+/// A creation that cannot read the id of the boot does not make a record of another boot.
+#[test]
+fn an_unknown_boot_is_not_another_one() {
+    sandbox::host(|s| {
+        if s.is_control("how locule knows a process") {
+            return;
+        }
+        let bundle = s.bundle();
+        let id = s.id();
+        let boot = "/proc/sys/kernel/random/boot_id";
+        let mut command = with_fault(s, boot, "openat", "EMFILE");
+        command.args(["create", "--bundle"]).arg(bundle.write());
+        command.arg(&id);
+        s.finish(command, Some(&bundle)).ok();
+        s.runtime(&["state", &id]).ok().contains("\"created\"");
+        s.runtime(&["delete", "--force", &id]).ok();
     });
 }

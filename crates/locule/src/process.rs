@@ -28,7 +28,8 @@ impl Process {
     /// process has its pid now.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM or ENODEV: the answer is unknown.
+    /// The answer is unknown: descriptors or memory are short, or /proc does not tell the start time
+    /// of a process that lives.
     pub(crate) fn of(record: &Record) -> Result<Option<Self>, Errno> {
         let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
             return Ok(None);
@@ -44,8 +45,13 @@ impl Process {
         };
         let process = Self { pid, pidfd };
         // In this order: while the process of the descriptor lives, the number belongs to it.
-        let same = self::start_time(pid) == Some(start_time);
-        Ok((same && !process.has_ended(Duration::ZERO)).then_some(process))
+        let found = self::start_time(pid);
+        if process.has_ended(Duration::ZERO) {
+            return Ok(None);
+        }
+        // It lives: without a start time it is unknown which process it is.
+        let found = found?.ok_or(Errno::ENOENT)?;
+        Ok((found == start_time).then_some(process))
     }
 
     /// The pid in the runtime's PID namespace. It belongs to this process while it lives.
@@ -93,9 +99,18 @@ impl Process {
 }
 
 /// When `pid` was started: field 22 of /proc/PID/stat, clock ticks since boot. See
-/// proc_pid_stat(5).
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    field_of(&fs::read(format!("/proc/{pid}/stat")).ok()?, 22)
+/// proc_pid_stat(5). `None`: /proc does not have the process.
+///
+/// # Errors
+/// The file cannot be read; EBADMSG: it does not have the field.
+pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, Errno> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => field_of(&stat, 22).map(Some).ok_or(Errno::EBADMSG),
+        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::ENOENT | Errno::ESRCH => Ok(None),
+            errno => Err(errno),
+        },
+    }
 }
 
 /// A number of /proc/PID/stat, from its third field on. Field 2 is the program's name in

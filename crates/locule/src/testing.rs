@@ -65,6 +65,6 @@ pub(crate) fn record(id: &str) -> Record {
 /// The record of a container whose first process is `pid`, now.
 pub(crate) fn record_of(pid: i32) -> Record {
     let mut record = record("box");
-    record.set_process(pid, process::start_time(pid).unwrap());
+    record.set_process(pid, process::start_time(pid).unwrap().unwrap());
     record
 }

@@ -295,7 +295,12 @@ impl Making<'_> {
         pid: i32,
         groups: &cgroup::Location,
     ) -> Result<(), Error> {
-        let time = start_time(pid).ok_or(Error::Launch(launch::Error::InitGone))?;
+        let time = start_time(pid).map_err(|source| Error::Process {
+            id: self.reservation.id().clone(),
+            action: "look at",
+            source,
+        })?;
+        let time = time.ok_or(Error::Launch(launch::Error::InitGone))?;
         record.set_process(pid, time);
         record.cgroup = Some(groups.clone());
         Ok(self.reservation.prepare(record)?)

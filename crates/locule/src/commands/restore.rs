@@ -352,7 +352,7 @@ impl Restoring<'_> {
         if self.container.namespaces[NamespaceKind::Network] == Namespace::New {
             launch::loopback_up(pidfd.as_fd())?;
         }
-        let time = start_time(pid).ok_or(Error::NotRestored)?;
+        let time = start_time(pid).map_err(failed)?.ok_or(Error::NotRestored)?;
         record.set_process(pid, time);
         self.reservation.prepare(record)?;
         Ok(pidfd)

@@ -249,9 +249,10 @@ impl Record {
         (!self.is_of_another_boot()).then_some(shares)
     }
 
-    /// Whether the host has rebooted since: nothing that the record names exists any more.
+    /// Whether the host has rebooted since: nothing that the record names exists any more. False if
+    /// the boot is unknown, now or when the record was made.
     pub(crate) fn is_of_another_boot(&self) -> bool {
-        boot_id().is_some_and(|boot| boot != self.boot_id)
+        !self.boot_id.is_empty() && boot_id().is_some_and(|boot| boot != self.boot_id)
     }
 
     /// The file's content.
