@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration::runtime::Outcome;
+use integration::criu::Criu;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
@@ -43,8 +44,8 @@ fn empty(s: &Sandbox, group: &str) {
     }
 }
 
-/// Runs the runtime where `tree` is at /sys/fs/resctrl. A group that it makes is filled.
-fn run(s: &Sandbox, new: &[&str], args: &[&str]) -> Outcome {
+/// The runtime where `tree` is at /sys/fs/resctrl.
+fn command(s: &Sandbox, args: &[&str]) -> Command {
     const SCRIPT: &str = r#"set -e
         mkdir -p /mnt; mount -t tmpfs tmpfs /mnt; mkdir /mnt/cgroup /mnt/resctrl
         mount --rbind /sys/fs/cgroup /mnt/cgroup; mount --bind "$1" /mnt/resctrl
@@ -57,6 +58,11 @@ fn run(s: &Sandbox, new: &[&str], args: &[&str]) -> Outcome {
     command.arg(tree(s)).arg(s.dir.join("strace.log"));
     command.arg(&s.subject.program).arg("--root").arg(&s.state);
     command.args(args);
+    command
+}
+
+/// Runs [`command`]. A group that it makes is filled.
+fn run(s: &Sandbox, new: &[&str], args: &[&str]) -> Outcome {
     let groups: Vec<_> = new.iter().map(|name| tree(s).join(name)).collect();
     let filler = thread::spawn(move || {
         let end = Instant::now() + Duration::from_secs(20);
@@ -69,7 +75,7 @@ fn run(s: &Sandbox, new: &[&str], args: &[&str]) -> Outcome {
             }
         }
     });
-    let outcome = s.finish(command, None);
+    let outcome = s.finish(command(s, args), None);
     filler.join().expect("the groups");
     outcome
 }
@@ -129,6 +135,31 @@ fn a_container_lives_in_its_group_of_resctrl() {
 
         empty(s, &id);
         run(s, &[], &["delete", "--force", &id]).ok();
+        assert!(!tree(s).join(&id).exists());
+    });
+}
+
+/// A checkpoint deletes its container, and the group with it.
+#[test]
+fn a_saved_container_leaves_no_group() {
+    sandbox::host(|s| {
+        if s.is_control("runc wants a real resctrl") {
+            return;
+        }
+        fill(&tree(s));
+        let id = s.id();
+        create(s, json!({ "schemata": ["L2:0=f"] }), &[&id], &id)
+            .1
+            .ok();
+        s.runtime(&["start", &id]).ok();
+        empty(s, &id);
+        let criu = Criu::make(s);
+        let image = s.dir.join("image");
+        let image = image.to_str().expect("UTF-8");
+        let mut save = command(s, &["checkpoint", "--image-path", image, &id]);
+        let criu = criu.command("");
+        save.envs(criu.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        s.finish(save, None).ok();
         assert!(!tree(s).join(&id).exists());
     });
 }

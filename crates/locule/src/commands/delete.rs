@@ -77,11 +77,18 @@ pub(crate) fn delete(id: &ContainerId, action: Action, env: &Env) -> Result<(), 
         // Its processes cannot be looked up once its cgroups are gone.
         remove_mounts(record)?;
         remove_groups(record, &observed)?;
-        remove_shares(record)?;
         // What an init has made that was not dead yet: now it is.
         remove_mounts(record)?;
-        hooks::poststop(|| entry.config().unwrap_or_default(), record);
+        return finish(entry, record);
     }
+    Ok(entry.remove()?)
+}
+
+/// Deletes the rest of a container whose processes, mounts and cgroups are gone. Every deletion
+/// ends with it.
+fn finish(entry: Entry, record: &Record) -> Result<(), Error> {
+    remove_shares(record)?;
+    hooks::poststop(|| entry.config().unwrap_or_default(), record);
     Ok(entry.remove()?)
 }
 
@@ -102,9 +109,7 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
         end(entry.id(), record, &ended)?;
         remove_groups(record, &ended)?;
     }
-    remove_shares(record)?;
-    hooks::poststop(|| entry.config().unwrap_or_default(), record);
-    Ok(entry.remove()?)
+    finish(entry, record)
 }
 
 /// Deletes a container whose processes were saved and killed. The caller holds the lock.
@@ -117,8 +122,7 @@ pub(super) fn delete_saved(entry: Entry, mut record: Record) -> Result<(), Error
     end(entry.id(), record, &observed)?;
     remove_mounts(record)?;
     remove_groups(record, &observed)?;
-    hooks::poststop(|| entry.config().unwrap_or_default(), record);
-    Ok(entry.remove()?)
+    finish(entry, record)
 }
 
 /// What remains when the record is damaged: the journal, else the configuration, which at least
