@@ -177,7 +177,8 @@ impl Plan {
                 place.hierarchy == hierarchy.name && !hierarchy.is_permitted(&place.path)
             })
         };
-        let joining = match facts.hierarchies.iter().any(forbids) {
+        // Where systemd has no unit to move it to, the kernel refuses the caller with a reason.
+        let joining = match location.unit.is_some() && facts.hierarchies.iter().any(forbids) {
             true => Joining::BySystemd,
             false => Joining::ByCaller,
         };

@@ -438,6 +438,20 @@ fn a_location_of_another_host_is_gone_not_wrong() {
     assert!(location.open().is_err());
 }
 
+/// Without a unit there is nothing that systemd could move a process to.
+#[test]
+fn only_a_unit_is_joined_by_systemd() {
+    let unit = r#","unit":{"name":"a.scope","instance":"system","bus":"unix:path=/no-such"}"#;
+    let is_moved = |unit: &str| {
+        let text = r#"{"manager":"systemd","groups":[
+            {"version":"v2","hierarchy":"unified","controllers":"","path":"/a"}]UNIT}"#;
+        let location: Location = serde_json::from_str(&text.replace("UNIT", unit)).unwrap();
+        Plan::join(location, &facts("/x/own")).moves_in()
+    };
+    assert!(is_moved(unit));
+    assert!(!is_moved(""));
+}
+
 #[test]
 fn a_user_without_permission_gets_no_group_or_an_error_about_limits() {
     let mut asked = container();
