@@ -1,9 +1,11 @@
 //! Membership in control groups: config-linux.md "Control groups", `cgroupsPath`.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use integration::{Sandbox, leak, sandbox};
+use integration::{Container, Group, Outcome, Sandbox, leak, sandbox};
 use serde_json::json;
 
 /// Every directory of the host's hierarchies that is called `name`.
@@ -279,5 +281,104 @@ fn no_group_is_touched_when_disabled() {
         s.finish(command, Some(&bundle)).ok();
         assert_eq!(leak::cgroups(&s.token), Vec::<PathBuf>::new());
         s.runtime(&["delete", "--force", &id]).ok();
+    });
+}
+
+/// The runtime with this soft limit on descriptors.
+fn with_descriptors(s: &Sandbox, limit: u32, args: &[&str]) -> Outcome {
+    let script = format!("ulimit -Sn {limit}; exec \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(&s.subject.program);
+    command.arg("--root").arg(&s.state).args(args);
+    s.finish(command, None)
+}
+
+/// The groups in which a container that owns them makes others: that of cgroup v2, and on v1 the
+/// one whose list of processes is read.
+fn tops(s: &Sandbox, container: &Container<'_>) -> Vec<PathBuf> {
+    let group = Group::of(s, container);
+    let names: &[&str] = if s.is_v2() {
+        &[""]
+    } else {
+        &["freezer", "unified"]
+    };
+    let tops = names.iter().map(|name| group.path(name));
+    tops.filter(|path| path.exists()).collect()
+}
+
+/// `make` makes the sub-groups of one group; one `delete` removes them all.
+fn are_deleted(s: &Sandbox, make: impl Fn(&Path)) {
+    if s.is_control("a runtime may need a descriptor for each group") {
+        return;
+    }
+    let mut bundle = s.bundle();
+    bundle.args(&["sleep", "1000"]);
+    let container = s.started(&bundle);
+    let tops = tops(s, &container);
+    assert!(!tops.is_empty());
+    tops.iter().for_each(|top| make(top));
+    let outcome = with_descriptors(s, 1024, &["delete", "--force", &container.id]);
+    let left = leak::cgroups(&container.id).len();
+    for top in tops.iter().filter(|top| top.exists()) {
+        // The paths are too long for the tidying after a failure.
+        let mut find = Command::new("find");
+        find.arg(top)
+            .args(["-mindepth", "1", "-type", "d", "-delete"]);
+        find.status().expect("find");
+    }
+    outcome.ok();
+    assert_eq!(left, 0);
+}
+
+/// More sub-groups beside each other than the runtime may open descriptors.
+#[test]
+fn a_container_with_very_many_groups_is_deleted() {
+    sandbox::host(|s| {
+        are_deleted(s, |top| {
+            for number in 0..1100 {
+                fs::create_dir(top.join(format!("g{number}"))).expect("group");
+            }
+        });
+    });
+}
+
+/// More sub-groups below each other than the runtime may open descriptors, and a longer path than
+/// a system call takes.
+#[test]
+fn a_container_with_very_deep_groups_is_deleted() {
+    sandbox::host(|s| {
+        are_deleted(s, |top| {
+            let before = env::current_dir().expect("a directory");
+            env::set_current_dir(top).expect("the group");
+            for _ in 0..1100 {
+                fs::create_dir("group").expect("group");
+                env::set_current_dir("group").expect("group");
+            }
+            env::set_current_dir(before).expect("back");
+        });
+    });
+}
+
+/// A signal for all reaches more processes than the runtime may open descriptors.
+#[test]
+fn a_signal_reaches_very_many_processes() {
+    sandbox::host(|s| {
+        if s.is_control("a runtime may need a descriptor for each process") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let many = "n=0; while [ $n -lt 300 ]; do sleep 1000 & n=$((n+1)); done";
+        bundle.shell(&format!("{many}; echo ready; wait; sleep 1000"));
+        let container = s.started(&bundle);
+        container.wait_output("ready");
+        let tops = tops(s, &container);
+        let count = || {
+            let list = fs::read_to_string(tops[0].join("cgroup.procs"));
+            list.expect("cgroup.procs").lines().count()
+        };
+        assert!(count() > 300);
+        with_descriptors(s, 128, &["kill", "--all", &container.id, "TERM"]).ok();
+        assert!(sandbox::eventually(|| count() < 3), "{} processes", count());
+        container.remove();
     });
 }

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::runtime::Outcome;
 use integration::criu::Criu;
+use integration::runtime::Outcome;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
@@ -158,7 +158,10 @@ fn a_saved_container_leaves_no_group() {
         let image = image.to_str().expect("UTF-8");
         let mut save = command(s, &["checkpoint", "--image-path", image, &id]);
         let criu = criu.command("");
-        save.envs(criu.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        save.envs(
+            criu.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         s.finish(save, None).ok();
         assert!(!tree(s).join(&id).exists());
     });

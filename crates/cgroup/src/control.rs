@@ -5,47 +5,38 @@ use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
 use crate::systemd::Remover;
+use crate::tour::{Step, Tour, is_gone};
 use crate::{Error, Location, Place, Version};
 
 const SIGKILL: i32 = 9;
 
+/// The number of processes that are signalled at once, each by an open descriptor.
+const AT_ONCE: usize = 64;
+
 /// The deadline for a freeze that only serves to signal all processes at once.
 const FREEZE_TO_SIGNAL: Duration = Duration::from_millis(500);
-
-/// The kernel's errors for a group that was just removed.
-fn is_gone(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOENT | Errno::ENODEV)
-}
 
 /// Visits `top` and all groups below it. Groups that disappear during the walk are skipped.
 fn walk(
     top: Directory,
     mut look: impl FnMut(&Directory) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut pending = vec![top];
-    while let Some(group) = pending.pop() {
-        look(&group)?;
-        let children = match group.children() {
-            Ok(children) => children,
-            Err(errno) if is_gone(errno) => continue,
-            Err(errno) => return Err(group.failed("list")(errno)),
-        };
-        for name in children {
-            match group.child(&name) {
-                Ok(child) => pending.push(child),
-                Err(errno) if is_gone(errno) => {}
-                Err(errno) => return Err(group.failed("open")(errno)),
-            }
+    look(&top)?;
+    let mut tour = Tour::of(top);
+    loop {
+        match tour.step() {
+            Ok(Some(Step::Into)) => look(tour.group())?,
+            Ok(Some(Step::OutOf(_name))) => {}
+            Ok(None) => return Ok(()),
+            Err(errno) => return Err(tour.group().failed("list")(errno)),
         }
     }
-    Ok(())
 }
 
 /// The processes of `top` and of all groups below it.
@@ -93,26 +84,13 @@ pub(crate) fn some_pids(group: &Directory) -> Vec<i32> {
 
 /// Removes all groups below `top`, the deepest first. Returns the errno that stopped it.
 fn remove_below(top: Directory) -> Result<(), Errno> {
-    let first = top.children()?;
-    let mut open: Vec<(Directory, Vec<OsString>)> = vec![(top, first)];
-    while let Some((group, names)) = open.last_mut() {
-        let Some(name) = names.last() else {
-            open.pop();
-            continue;
-        };
-        match group.remove(&**name) {
-            Err(Errno::EBUSY | Errno::ENOTEMPTY) => {
-                let child = group.child(name)?;
-                let below = child.children()?;
-                if below.is_empty() {
-                    return Err(Errno::EBUSY);
-                }
-                open.push((child, below));
-            }
-            Err(errno) if !is_gone(errno) => return Err(errno),
-            _removed => {
-                names.pop();
-            }
+    let mut tour = Tour::of(top);
+    while let Some(step) = tour.step()? {
+        if let Step::OutOf(name) = step
+            && let Err(errno) = tour.group().remove(&*name)
+            && !is_gone(errno)
+        {
+            return Err(errno);
         }
     }
     Ok(())
@@ -367,18 +345,8 @@ impl Location {
             if fresh.is_empty() {
                 break;
             }
-            let open: Vec<_> = fresh
-                .iter()
-                .filter_map(|pid| pidfd_open(*pid).ok().map(|pidfd| (*pid, pidfd)))
-                .collect();
-            // A pid that is still listed after its descriptor was opened belongs to the group. So
-            // the signal never reaches an unrelated process with a re-used pid.
-            let still: BTreeSet<i32> = self.pids()?.into_iter().collect();
-            for (pid, pidfd) in open.iter().filter(|(pid, _pidfd)| still.contains(pid)) {
-                match pidfd_send_signal(pidfd.as_fd(), signal) {
-                    Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(errno) => refused = Some((*pid, errno)),
-                }
+            for some in fresh.chunks(AT_ONCE) {
+                refused = self.signal_some(signal, some)?.or(refused);
             }
             seen.extend(fresh);
         }
@@ -391,6 +359,30 @@ impl Location {
                 source,
             }),
         }
+    }
+
+    /// Signals those of `pids` that are processes of the groups. Returns one that refuses it.
+    fn signal_some(&self, signal: i32, pids: &[i32]) -> Result<Option<(i32, Errno)>, Error> {
+        let mut refused = None;
+        let mut open = Vec::with_capacity(pids.len());
+        for pid in pids {
+            match pidfd_open(*pid) {
+                Ok(pidfd) => open.push((*pid, pidfd)),
+                // EINVAL: a thread has this number now.
+                Err(Errno::ESRCH | Errno::EINVAL) => {}
+                Err(errno) => refused = Some((*pid, errno)),
+            }
+        }
+        // A pid that is still listed after its descriptor was opened belongs to the group. So the
+        // signal never reaches an unrelated process with a re-used pid.
+        let still: BTreeSet<i32> = self.pids()?.into_iter().collect();
+        for (pid, pidfd) in open.iter().filter(|(pid, _pidfd)| still.contains(pid)) {
+            match pidfd_send_signal(pidfd.as_fd(), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => refused = Some((*pid, errno)),
+            }
+        }
+        Ok(refused)
     }
 
     /// Whether the group, or one above it, is frozen or about to be. False without a group.

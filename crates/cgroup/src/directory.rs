@@ -120,6 +120,21 @@ impl Directory {
         })
     }
 
+    /// Opens the group above, which must have this inode number: no group moves to another one, and
+    /// this is the only way that leads up.
+    pub(crate) fn above(&self, inode: u64) -> Result<Self, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let resolve = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        let mut path = self.path.clone();
+        path.pop();
+        let fd = open(self.fd(), "..", flags, resolve)?;
+        let above = Self { fd, path };
+        match above.inode()? == inode {
+            true => Ok(above),
+            false => Err(Errno::ESTALE),
+        }
+    }
+
     /// Makes the sub-group `name`.
     pub(crate) fn make(&self, name: &str) -> Result<Made, Errno> {
         match mkdirat(self.fd(), name, Mode::from_bits_truncate(0o755)) {

@@ -30,6 +30,7 @@ mod plan; // where the groups will be, and making them
 mod resources; // limits, typed, and where they are written
 pub mod stats; // what the group has used
 mod systemd; // groups as systemd's scopes
+mod tour; // a group and all below, with few descriptors
 mod update; // new limits for a group that is in use
 
 pub use error::Error;

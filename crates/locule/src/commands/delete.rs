@@ -184,7 +184,8 @@ fn end(id: &ContainerId, record: &Record, observed: &Observed) -> Result<(), Err
         }
     }
     if let Some(cgroup) = record.groups().filter(|_| !has_ended(record, observed)) {
-        if !cgroup.pids()?.is_empty() {
+        // Kill them even if they cannot be listed: cgroup.kill does not need the list.
+        if !cgroup.pids().is_ok_and(|pids| pids.is_empty()) {
             cgroup.signal_all(signal::KILL)?;
         }
         if observed.status == Status::Paused || cgroup.is_frozen()? {
