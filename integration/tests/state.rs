@@ -174,7 +174,7 @@ fn a_process_that_cannot_be_looked_at_does_not_count_as_ended() {
         for (call, error, text) in [
             ("openat", "EMFILE", "too many open files"),
             ("openat", "ENOENT", "no such file or directory"),
-            ("read", "EIO", "input/output error"),
+            ("read", "EIO", "i/o error"),
         ] {
             for args in [&["delete"][..], &["delete", "--force"], &["state"]] {
                 let mut command = with_fault(s, &stat, call, error);
@@ -204,5 +204,29 @@ fn an_unknown_boot_is_not_another_one() {
         s.finish(command, Some(&bundle)).ok();
         s.runtime(&["state", &id]).ok().contains("\"created\"");
         s.runtime(&["delete", "--force", &id]).ok();
+    });
+}
+
+/// A hierarchy that cannot be opened is not one that is no longer mounted: `delete` would leave the
+/// container's processes and groups.
+#[test]
+fn a_hierarchy_that_cannot_be_opened_does_not_count_as_gone() {
+    sandbox::host(|s| {
+        if s.is_control("how locule finds a group") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let name = if s.is_v2() { "" } else { "freezer" };
+        let path = format!("/sys/fs/cgroup/{name}");
+        for args in [&["delete", "--force"][..], &["kill", "--all"]] {
+            let mut command = with_fault(s, &path, "openat", "EMFILE");
+            command.args(args).arg(&container.id);
+            let words = ["open cgroup \"/sys/fs/cgroup", "too many open files"];
+            s.finish(command, None).exits(1).fails_with(&words);
+        }
+        assert_eq!(container.status(), "running");
+        container.remove();
     });
 }

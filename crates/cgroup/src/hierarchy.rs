@@ -89,11 +89,17 @@ pub(crate) fn read_text(path: &str) -> Result<String, Error> {
 
 /// Opens the directory of a hierarchy by its name below [`MOUNT`]. `None`: it does not exist, or is
 /// not a cgroup file system.
-pub(crate) fn open_root(name: &str) -> Option<(Directory, Version)> {
+///
+/// # Errors
+/// Whether it exists is unknown: descriptors or memory are short, or the caller may not look.
+pub(crate) fn open_root(name: &str) -> Result<Option<(Directory, Version)>, Errno> {
     let path = Path::new(MOUNT).join(name);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let fd = open(&path, flags, Mode::empty()).ok()?;
-    Directory::root(fd, &path).ok().flatten()
+    match open(&path, flags, Mode::empty()) {
+        Ok(fd) => Directory::root(fd, &path),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// As [`open_root`], below the descriptor of [`MOUNT`]; a link such as `cpu` to `cpu,cpuacct` is
@@ -114,7 +120,7 @@ pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
     let own = read_text("/proc/self/cgroup").unwrap_or_default();
     let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
     let unified = own.iter().find(|(list, _path)| list.is_empty());
-    if let Some((root, Version::V2)) = open_root("") {
+    if let Ok(Some((root, Version::V2))) = open_root("") {
         let path = unified.map_or("/", |(_list, path)| path);
         return vec![(Hierarchy::v2("", &root, path), root)];
     }

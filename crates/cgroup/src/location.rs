@@ -96,7 +96,12 @@ impl Place {
 
     /// The root of the hierarchy; `None` if it is no longer mounted.
     pub(crate) fn root(&self) -> Result<Option<Directory>, Error> {
-        match open_root(&self.hierarchy) {
+        let found = open_root(&self.hierarchy).map_err(|source| Error::Directory {
+            action: "open",
+            group: Path::new(MOUNT).join(&self.hierarchy),
+            source,
+        })?;
+        match found {
             Some((root, version)) if version == self.version => Ok(Some(root)),
             Some((root, _other)) => Err(Error::Foreign {
                 path: root.path().to_owned(),
