@@ -139,6 +139,12 @@ impl Scope<'_> {
         }
     }
 
+    /// A file of the group.
+    #[track_caller]
+    pub fn reads(&self, file: &str) -> String {
+        read(&self.path(), file)
+    }
+
     /// Requires the unit to have these properties.
     #[track_caller]
     pub fn shows(&self, properties: &[(&str, &str)]) {
