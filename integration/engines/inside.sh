@@ -106,6 +106,14 @@ make_archive() {
     tar -C "$parts" -c manifest.json config.json layer.tar > "$2"
 }
 
+# Settings of Podman without those of this machine: any image is accepted, and the drop-in of the package counts.
+podman_settings() {
+    mount -t tmpfs tmpfs /etc/containers
+    mkdir /etc/containers/containers.conf.d
+    echo '{"default": [{"type": "insecureAcceptAnything"}]}' > /etc/containers/policy.json
+    cp "$project"/contrib/containers.conf.d/*.conf /etc/containers/containers.conf.d/
+}
+
 # fact WORDS STATUS PATTERN COMMAND...: the command exits with STATUS, and what it writes matches the extended regular
 # expression.
 fact() {

@@ -3,10 +3,7 @@
 configure() {
     mkdir -p "/run/user/$user" /run/home/.config/containers
     export XDG_RUNTIME_DIR=/run/user/$user
-    mount -t tmpfs tmpfs /etc/containers
-    mkdir /etc/containers/containers.conf.d
-    echo '{"default": [{"type": "insecureAcceptAnything"}]}' > /etc/containers/policy.json
-    cp "$project"/contrib/containers.conf.d/*.conf /etc/containers/containers.conf.d/
+    podman_settings
     cat > /etc/containers/containers.conf << END
 [containers]
 $limits

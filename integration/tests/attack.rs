@@ -744,7 +744,7 @@ fn a_passwd_file_that_is_none_is_not_opened() {
 }
 
 /// CVE-2026-115521: a read-only tmpfs is made read-only at the end, by its descriptor. A mount that
-/// has taken its name meanwhile is left as it is.
+/// has taken its name since then is left as it is.
 #[test]
 fn cve_2026_115521_the_late_read_only_hits_the_right_mount() {
     sandbox::host(|s| {

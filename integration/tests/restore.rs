@@ -568,8 +568,8 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
     });
 }
 
-/// CRIU does not end the processes that are refused. It is ended with them, before it can let one of
-/// them run.
+/// CRIU does not end the processes that are refused. It is ended with them, before it can let one
+/// of them run.
 #[test]
 fn a_refusal_ends_criu_and_all_processes() {
     sandbox::host(|s| {
@@ -586,8 +586,8 @@ fn a_refusal_ends_criu_and_all_processes() {
     });
 }
 
-/// CRIU gives mounts the flags of the image, and binds some by paths of the host. A volume or a root
-/// that is not as configured is refused before a process runs.
+/// CRIU gives mounts the flags of the image, and binds some by paths of the host. A volume or a
+/// root that is not as configured is refused before a process runs.
 #[test]
 fn a_volume_that_is_not_as_configured_is_refused() {
     sandbox::host(|s| {

@@ -316,8 +316,9 @@ fn an_update_changes_properties_and_files_or_neither() {
         scope.shows(&properties);
         systemctl(s, &["daemon-reload"]).ok();
         scope.has(&files);
-        // systemd takes no other policy for a unit that is there; the file is written. A test beside
-        // this one may reload systemd at that moment, which then writes its own policy again.
+        // systemd takes no other policy for a unit that is there; the file is written. A test
+        // beside this one may reload systemd at that moment, which then writes its own policy
+        // again.
         fs::write(&change, r#"{"unified":{"memory.oom.group":"1"}}"#).expect("change");
         let kills_all = || {
             let path = change.to_str().expect("UTF-8");

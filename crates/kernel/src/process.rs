@@ -91,8 +91,8 @@ pub fn close_range(first: u32, last: u32, closing: Closing) -> Result<(), Errno>
     ret(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
 }
 
-/// Closes every descriptor except `kept`. Call it in a process that has just been made and that ends
-/// with [`exit_now`]: what owns the others there must not use them or be dropped.
+/// Closes every descriptor except `kept`. Call it in a process that has just been made and that
+/// ends with [`exit_now`]: what owns the others there must not use them or be dropped.
 pub fn close_all_but(kept: &mut [RawFd]) -> Result<(), Errno> {
     kept.sort_unstable();
     let mut first = 0;

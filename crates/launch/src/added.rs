@@ -67,8 +67,8 @@ pub fn lower(container: &Container) -> Result<Plan, Error> {
 }
 
 /// Opens the sources of `plan`, makes its mounts in the container, and calls `record` with them. If
-/// that fails, or this process is killed meanwhile, the mounts are removed again. Returns the answer
-/// of `record`. One of `interrupts` ends the wait, and so does time.
+/// that fails, or if this process is killed before it returns, the mounts are removed again.
+/// Returns the answer of `record`. One of `interrupts` ends the wait, and so does time.
 ///
 /// # Errors
 /// A source that cannot be opened; a mount that cannot be made. Nothing is left then, but after

@@ -28,8 +28,8 @@ impl Process {
     /// process has its pid now.
     ///
     /// # Errors
-    /// The answer is unknown: descriptors or memory are short, or /proc does not tell the start time
-    /// of a process that lives.
+    /// The answer is unknown: descriptors or memory are short, or /proc does not tell the start
+    /// time of a process that lives.
     pub(crate) fn of(record: &Record) -> Result<Option<Self>, Errno> {
         let (Some(pid), Some(start_time)) = (record.pid, record.start_time) else {
             return Ok(None);

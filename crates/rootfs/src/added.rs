@@ -230,7 +230,7 @@ fn check(action: &Action, element: &Element<'_>) -> Result<(), Diagnostic> {
             Inherit::Nothing | Inherit::Mode => return Ok(()),
             Inherit::Content | Inherit::ModeAndContent => (
                 "options",
-                "tmpcopyup would copy files that the running container changes meanwhile",
+                "tmpcopyup would copy files while the running container changes them; leave it out",
             ),
         },
         Action::Bind { link: None, .. } | Action::BindInside { .. } if element.is_bind() => {

@@ -361,8 +361,8 @@ impl<'a> Told<'a> {
     }
 }
 
-/// For a list with one entry for each device, the empty list: systemd adds entries to those that the
-/// unit has, and an empty list removes them.
+/// For a list with one entry for each device, the empty list: systemd adds entries to those that
+/// the unit has, and an empty list removes them.
 fn emptied(property: &Property) -> Option<Property> {
     match &property.value {
         Value::Array(kind, _) if kind.starts_with('(') => {

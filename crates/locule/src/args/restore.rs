@@ -36,7 +36,8 @@ pub(crate) struct Restore {
     /// Accepted and ignored: CRIU decides how the root is changed [default: off]
     #[arg(long)]
     pub(crate) no_pivot: bool,
-    /// Profile for the processes, as `apparmor:NAME` or `selinux:LABEL` [default: that of the image]
+    /// Profile for the processes, as `apparmor:NAME` or `selinux:LABEL` [default: that of the
+    /// image]
     #[arg(long, value_name = "TYPE:NAME")]
     pub(crate) lsm_profile: Option<String>,
     /// SELinux context for new mounts [default: that of the image]

@@ -1,7 +1,7 @@
 //! `checkpoint`: saves the processes of a container as image files, by CRIU.
 //!
-//! The lock is held meanwhile. CRIU freezes the container's cgroup itself; if it dies, the cgroup
-//! is thawed here.
+//! The command holds the lock until it ends. CRIU freezes the container's cgroup itself; if it
+//! dies, the cgroup is thawed here.
 
 #![expect(clippy::disallowed_methods, reason = "the host's /proc")]
 

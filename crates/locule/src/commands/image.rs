@@ -78,8 +78,8 @@ impl Directories {
         })
     }
 
-    /// Opens them again in the mount namespace that this process is in now: CRIU makes mounts in the
-    /// directory of its log, which must be in its own mount namespace.
+    /// Opens them again in the mount namespace that this process is in now: CRIU makes mounts in
+    /// the directory of its log, which must be in its own mount namespace.
     ///
     /// # Errors
     /// One of the paths leads to another directory by now.
@@ -127,8 +127,8 @@ impl Directories {
         })
     }
 
-    /// Adds the cause to a failure of CRIU: the first error of its log. What CRIU says itself may be
-    /// a warning about its own limits.
+    /// Adds the cause to a failure of CRIU: the first error of its log. What CRIU says itself may
+    /// be a warning about its own limits.
     pub(super) fn explain(&self, failure: criu::Error) -> Error {
         if !matches!(
             failure,

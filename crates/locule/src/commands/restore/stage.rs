@@ -2,8 +2,9 @@
 //!
 //! CRIU names everything by paths. So that no path leads through a directory that a container or an
 //! image has made, the root and every source are opened once and attached below a private
-//! tmpfs, under names of ours. Mount points are opened below the root without following links
-//! (CVE-2026-119614). The namespace ends with CRIU; nothing of it is seen by the host.
+//! tmpfs, under names that the runtime chooses. Mount points are opened below the root without
+//! following links (CVE-2026-119614). The namespace ends with CRIU; nothing of it is seen by the
+//! host.
 //!
 //! CRIU does not give the root its flags, nor two mounts of one file system. So what is attached
 //! has the restrictions of the configuration already, and every copy inherits them.
@@ -180,8 +181,8 @@ impl Making {
         Ok(tmpfs)
     }
 
-    /// Attaches a copy of what `from` shows. It receives mounts of the host, as a mount of the image
-    /// may: CRIU copies that from it.
+    /// Attaches a copy of what `from` shows. It receives mounts of the host, as a mount of the
+    /// image may: CRIU copies that from it.
     fn attach(
         &self,
         tmpfs: &OwnedFd,

@@ -71,7 +71,8 @@ impl Tree {
         }
     }
 
-    /// Kills them, also those outside of the cgroup. They are stopped, so their numbers stay theirs.
+    /// Kills them, also those outside of the cgroup. They are stopped, so their numbers stay
+    /// theirs.
     pub(super) fn kill(&self) {
         for pid in self.living() {
             if let Ok(pidfd) = pidfd_open(pid) {
@@ -112,7 +113,7 @@ fn processes() -> Result<BTreeMap<i32, Found>, Error> {
 /// Whether `pid` is `above` or descends from it.
 fn descends(all: &BTreeMap<i32, Found>, pid: i32, above: i32) -> bool {
     let parent = |pid: &i32| all.get(pid).map(|found| found.parent);
-    // Longer than any line of parents, should the processes have changed meanwhile.
+    // No line of parents is longer. The processes may have changed while it was followed.
     let line = std::iter::successors(Some(pid), parent).take(all.len() + 1);
     line.into_iter().any(|pid| pid == above)
 }
