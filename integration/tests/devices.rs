@@ -235,6 +235,38 @@ fn ptmx_as_a_device_is_the_link() {
     });
 }
 
+/// The /dev that a root brings as a mount may be the host's: nothing in it is removed. In a plain
+/// directory the node gives way to the link.
+#[test]
+fn the_ptmx_of_a_dev_that_came_with_the_root_stays() {
+    sandbox::host(|s| {
+        if s.is_control("runc and crun remove the host's node") {
+            return;
+        }
+        for mounted in [true, false] {
+            let mut bundle = s.bundle();
+            bundle.writable().set("/mounts", json!([]));
+            let dev = bundle.root().join("dev");
+            let name = dev.to_str().expect("UTF-8");
+            let node = dev.join("ptmx");
+            if mounted {
+                s.tool("mount", &["-t", "tmpfs", "tmpfs", name]);
+            }
+            s.tool(
+                "mknod",
+                &["-m", "666", node.to_str().expect("UTF-8"), "c", "5", "2"],
+            );
+            bundle.args(&["true"]);
+            s.run(&bundle).exits(0);
+            let is_link = fs::symlink_metadata(&node).expect("stat").is_symlink();
+            assert_eq!(is_link, !mounted, "/dev is a mount: {mounted}");
+            if mounted {
+                s.tool("umount", &[name]);
+            }
+        }
+    });
+}
+
 /// A mount of the configuration on `/dev/ptmx` stays.
 #[test]
 fn a_mount_on_ptmx_stays() {

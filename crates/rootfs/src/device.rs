@@ -182,13 +182,14 @@ impl Node {
 
 impl Link {
     /// Makes the link. Another file of that name stays, except `ptmx`: a node there would lead to
-    /// the host's terminals.
+    /// the host's terminals. That stays too where the root came with a file system of its own on
+    /// /dev, which may be the host's (a root of `/`).
     pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
         let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();
         let (text, name) = (self.text.as_c_str(), self.spot.name.as_c_str());
         match symlinkat(text, parent, name) {
-            Err(Errno::EEXIST) if name == c"ptmx" => {
+            Err(Errno::EEXIST) if name == c"ptmx" && self.is_replaceable(parent, root)? => {
                 unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
                     .map_err(Fault::of(Call::Symlink))?;
                 symlinkat(text, parent, name).map_err(Fault::of(Call::Symlink))
@@ -196,6 +197,13 @@ impl Link {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(errno) => Err(Fault::of(Call::Symlink)(errno)),
         }
+    }
+
+    /// Whether `parent` is a mount of the plan, or belongs to the file system of the root.
+    fn is_replaceable(&self, parent: BorrowedFd<'_>, root: &RootFd) -> Result<bool, Fault> {
+        let device = |fd| fs::stat(fd).map(|stat| stat.device);
+        let same = || Ok(device(parent)? == device(root.as_fd())?);
+        Ok(self.spot.base.is_some() || same().map_err(Fault::of(Call::Stat))?)
     }
 }
 
