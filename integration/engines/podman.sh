@@ -17,7 +17,8 @@ $name = ["$runtime"]
 END
 }
 
-# A `podman` that names the control group, for which there is no setting, and that ends.
+# A `podman` that names the control group, for which there is no setting, and that ends. Without --foreground the
+# kernel stops it when it changes its terminal.
 wrap() {
     mkdir /run/bin
     cat > /run/bin/podman << END
@@ -30,7 +31,7 @@ case "\$word \$*" in
     pod\ *) test "\$1" = create && shift && set -- create --cgroup-parent "/$parent" "\$@"; set -- pod "\$@" ;;
     *) set -- "\$word" "\$@" ;;
 esac
-exec timeout -k 5 60 /usr/bin/podman "\$@"
+exec timeout --foreground -k 5 60 /usr/bin/podman "\$@"
 END
     chmod +x /run/bin/podman
     PATH=/run/bin:$PATH

@@ -17,8 +17,10 @@ if [ "${1:-}" = --quick ]; then quick=yes && shift; fi
 [ $# -gt 0 ] || set -- podman podman-as-crun bad rootless containerd cri docker
 
 # Runs the facts of engine $1 with runtime $2 into the file $3: a line `VERDICT<tab>FACT` each. Evidence goes to $3.log.
+# Nothing of the caller's environment counts: neither SHELL, with which `script` starts commands, nor a proxy.
 facts_of() {
-    timeout -k 10 400 unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --ipc --uts \
+    env -i PATH="$PATH" HOME="$HOME" SHELL=/bin/sh LOCULE="$LOCULE" \
+        timeout -k 10 400 unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --ipc --uts \
         "$here/inside.sh" "$1" "$2" > "$3" 2> "$3.log" < /dev/null
 }
 
