@@ -597,7 +597,8 @@ fn a_container_that_never_was_takes_no_other_with_it() {
             state.join("config.json"),
         )
         .expect("copy");
-        s.runtime(&["delete", "--force", &id]).ok();
+        let deleted = s.runtime(&["delete", "--force", &id]).ok();
+        assert_eq!(deleted.stderr, "", "nothing was lost");
         assert!(!state.exists());
         assert_eq!(container.status(), "running");
         container.remove();

@@ -128,12 +128,13 @@ pub(super) fn delete_saved(entry: Entry, mut record: Record) -> Result<(), Error
 /// What remains when the record is damaged: the journal, else the configuration, which at least
 /// says where the cgroup is.
 fn salvage(entry: &Entry, error: &state::Error, env: &Env) -> Option<Record> {
-    tracing::warn!(code = error.code(), "{error}");
     if matches!(error, state::Error::Unrecorded { .. }) {
         // Nothing was made yet: a cgroup at the path of the configuration belongs to another
         // program.
+        tracing::info!(code = error.code(), "{error}");
         return None;
     }
+    tracing::warn!(code = error.code(), "{error}");
     let error = match entry.journal() {
         Ok(record) => return Some(record),
         Err(error) => error,
