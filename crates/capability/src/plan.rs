@@ -135,18 +135,18 @@ impl Plan {
             }
             .map_err(Failed::at(Call::BoundingDrop, number.into()))?;
         }
-        ids::keep_capabilities(true).map_err(Failed::at(Call::Prctl, 0))
+        ids::keep_capabilities(true).map_err(Failed::of(Call::Prctl))
     }
 
     /// Sets the other four sets. Call it after setresuid, which clears the effective and the
     /// ambient set.
     pub fn apply(&self) -> Result<(), Failed> {
-        ids::ambient_clear().map_err(Failed::at(Call::AmbientRaise, 0))?;
-        ids::capset(self.sets).map_err(Failed::at(Call::Capset, 0))?;
+        ids::ambient_clear().map_err(Failed::of(Call::AmbientRaise))?;
+        ids::capset(self.sets).map_err(Failed::of(Call::Capset))?;
         for number in self.ambient.numbers() {
             ids::ambient_raise(number).map_err(Failed::at(Call::AmbientRaise, number.into()))?;
         }
-        ids::keep_capabilities(false).map_err(Failed::at(Call::Prctl, 0))
+        ids::keep_capabilities(false).map_err(Failed::of(Call::Prctl))
     }
 
     /// Reads all five sets back and compares. The index of the failure is the capability that

@@ -52,17 +52,37 @@ pub(crate) fn ret_fd(value: libc::c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-macro_rules! calls {
-    ($($variant:ident $name:literal,)*) => {
-        /// A system call (or a step of several that fails as one), by the name that messages show.
+/// An enum that travels between processes as a number: it gets `ALL`, its variants in order, and
+/// `from_u8`, the inverse of `as u8`.
+#[macro_export]
+macro_rules! numbered {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident,)* }) => {
+        $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
-        #[allow(missing_docs, reason = "the name says it")]
-        pub enum Call { $($variant,)* }
+        pub enum $name { $($(#[$doc])* $variant,)* }
 
-        impl Call {
+        impl $name {
             const ALL: &[Self] = &[$(Self::$variant,)*];
 
+            /// The inverse of `as u8`, for bytes that come from another process.
+            pub fn from_u8(number: u8) -> Option<Self> {
+                Self::ALL.get(usize::from(number)).copied()
+            }
+        }
+    };
+}
+
+macro_rules! calls {
+    ($($variant:ident $name:literal,)*) => {
+        numbered! {
+            /// A system call (or a step of several that fails as one), by the name that messages
+            /// show.
+            #[allow(missing_docs, reason = "the name says it")]
+            pub enum Call { $($variant,)* }
+        }
+
+        impl Call {
             /// The name in messages.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -92,26 +112,24 @@ calls! {
     LandlockAdd "landlock_add_rule", LandlockPort "landlock_add_rule", LandlockRestrict "landlock_restrict_self",
 }
 
-impl Call {
-    /// The inverse of `as u8`, for frames that come from another process.
-    pub fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-}
-
-/// A failure in a stage: the call, the element of the list, and the errno.
+/// A failed system call: which one, on which element of its list, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed {
     /// The call.
     pub call: Call,
-    /// The element's index in its plan; 0 where there is no list.
+    /// The element's index; 0 where there is no list.
     pub index: u16,
     /// The kernel's answer.
     pub errno: Errno,
 }
 
 impl Failed {
-    /// Adds the call that failed: `.map_err(Failed::at(Call::Setns, 2))`.
+    /// Names the call that failed: `.map_err(Failed::of(Call::Mkdir))`.
+    pub fn of(call: Call) -> impl Fn(Errno) -> Self {
+        Self::at(call, 0)
+    }
+
+    /// Names the call and the element: `.map_err(Failed::at(Call::Setns, 2))`.
     pub fn at(call: Call, index: usize) -> impl Fn(Errno) -> Self {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         move |errno| Self { call, index, errno }

@@ -110,7 +110,7 @@ impl Plan {
     /// A failure that [`Self::describe`] explains.
     pub fn make(&self, open: impl Fn(&CStr) -> Result<OwnedFd, Errno>) -> Result<Ruleset, Failed> {
         let ruleset =
-            landlock::create_ruleset(self.handled).map_err(Failed::at(Call::LandlockCreate, 0))?;
+            landlock::create_ruleset(self.handled).map_err(Failed::of(Call::LandlockCreate))?;
         for (index, rule) in self.rules.iter().enumerate() {
             let file = match open(&rule.path) {
                 Ok(file) => file,
@@ -166,7 +166,7 @@ impl Ruleset {
     /// A failure that [`describe_restriction`] explains.
     pub fn enforce(&self) -> Result<(), Failed> {
         landlock::restrict_self(self.fd.as_fd(), self.flags)
-            .map_err(Failed::at(Call::LandlockRestrict, 0))
+            .map_err(Failed::of(Call::LandlockRestrict))
     }
 }
 

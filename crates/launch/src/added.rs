@@ -14,7 +14,7 @@ use kernel::signal::SignalFd;
 use kernel::{Errno, ids, process, socket};
 use namespace::{Kind, Running};
 use nix::sys::prctl::set_dumpable;
-use rootfs::{Added, Descriptors, Handles, Place, Plan, root_of_this_process};
+use rootfs::{Added, Descriptors, Failure, Handles, Plan, root_of_this_process};
 use spec::Container;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const FRAME: usize = 9;
 /// The number of a mount.
 const NUMBER: u8 = 0;
 /// What failed in the plan.
-const PLACE: u8 = 1;
+const FAILURE: u8 = 1;
 /// The errno of the way into the container.
 const ENTER: u8 = 2;
 /// The errno of a removal, and which mount it was.
@@ -41,16 +41,16 @@ const DONE: u8 = 4;
 const FOREIGN: u8 = 5;
 
 /// What ended the work of the process.
-enum Failure {
-    Place(Place),
+enum End {
+    Failure(Failure),
     Enter(Errno),
     Foreign,
     Removal(Errno),
 }
 
-impl From<Place> for Failure {
-    fn from(place: Place) -> Self {
-        Self::Place(place)
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
     }
 }
 
@@ -85,7 +85,7 @@ pub fn add<E>(
     let kept = kept.chain([target.pidfd.as_raw_fd()]).collect();
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, Some((plan, &mut handles)))?;
-        let root = root_of_this_process().map_err(Failure::Enter)?;
+        let root = root_of_this_process().map_err(End::Enter)?;
         for number in plan.add(&mut handles, &root, &own)? {
             tell(link, NUMBER, number.to_ne_bytes());
         }
@@ -108,7 +108,7 @@ pub fn add<E>(
     };
     let failed = |errno| Error::Link { errno };
     let process = start(work, kept)?;
-    let describe = |place: &_| Some(plan.describe(place));
+    let describe = |failure: &_| Some(plan.describe(failure));
     process.settle(interrupts, settle, describe, failed)?;
     Ok(answer)
 }
@@ -126,8 +126,8 @@ pub fn remove(
 ) -> Result<(), Error> {
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, None)?;
-        let root = root_of_this_process().map_err(Failure::Enter)?;
-        mount.remove(&root, &own).map_err(Failure::Removal)?;
+        let root = root_of_this_process().map_err(End::Enter)?;
+        mount.remove(&root, &own).map_err(End::Removal)?;
         tell(link, DONE, [0; 8]);
         Ok(())
     };
@@ -136,7 +136,7 @@ pub fn remove(
         errno,
     };
     let process = start(work, vec![target.pidfd.as_raw_fd()])?;
-    process.settle(interrupts, |_numbers| false, |_place| None, failed)
+    process.settle(interrupts, |_numbers| false, |_failure| None, failed)
 }
 
 /// A process that works in the container.
@@ -148,7 +148,7 @@ struct Helper {
 /// Does `work` in a process of its own, with the descriptors `kept`. It has no others: if it never
 /// ends, it holds neither the lock of the container nor the streams of the caller.
 fn start(
-    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), Failure>,
+    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), End>,
     mut kept: Vec<RawFd>,
 ) -> Result<Helper, Error> {
     let proof = SingleThread::prove().ok_or(Error::Threads)?;
@@ -158,13 +158,13 @@ fn start(
         Side::Child(_) => {
             let link = theirs.as_fd();
             kept.push(link.as_raw_fd());
-            let done = leave_the_caller(&mut kept).map_err(Failure::Enter);
+            let done = leave_the_caller(&mut kept).map_err(End::Enter);
             match done.and_then(|()| work(link)) {
                 Ok(()) => {}
-                Err(Failure::Place(place)) => tell(link, PLACE, place.to_bytes()),
-                Err(Failure::Enter(errno)) => tell(link, ENTER, number(errno)),
-                Err(Failure::Foreign) => tell(link, FOREIGN, [0; 8]),
-                Err(Failure::Removal(errno)) => tell(link, REMOVAL, number(errno)),
+                Err(End::Failure(failure)) => tell(link, FAILURE, failure.to_bytes()),
+                Err(End::Enter(errno)) => tell(link, ENTER, number(errno)),
+                Err(End::Foreign) => tell(link, FOREIGN, [0; 8]),
+                Err(End::Removal(errno)) => tell(link, REMOVAL, number(errno)),
             }
             process::exit_now(0)
         }
@@ -195,7 +195,7 @@ impl Helper {
         self,
         interrupts: &SignalFd,
         settle: impl FnOnce(Vec<u64>) -> bool,
-        describe: impl Fn(&Place) -> Option<String>,
+        describe: impl Fn(&Failure) -> Option<String>,
         removal: impl Fn(Errno) -> Error,
     ) -> Result<(), Error> {
         let deadline = process::in_monotonic_ms(PATIENCE);
@@ -226,7 +226,7 @@ impl Helper {
                 }
                 REMOVAL => break Err(removal(errno)),
                 _ => {
-                    let message = Place::from_bytes(bytes).and_then(|place| describe(&place));
+                    let message = Failure::from_bytes(bytes).and_then(|it| describe(&it));
                     break Err(match message {
                         Some(message) => Error::Added { message },
                         None => broken(Errno::EBADMSG),
@@ -320,24 +320,24 @@ fn enter(
     target: Target<'_>,
     running: &Running,
     sources: Option<(&Plan, &mut Handles)>,
-) -> Result<Descriptors, Failure> {
-    let own = Descriptors::open().map_err(Failure::Enter)?;
+) -> Result<Descriptors, End> {
+    let own = Descriptors::open().map_err(End::Enter)?;
     // A container's process with CAP_SYS_PTRACE could seize it as soon as it is in there.
-    set_dumpable(false).map_err(Failure::Enter)?;
+    set_dumpable(false).map_err(End::Enter)?;
     let changes_user = running.inode(Kind::User).is_some();
     let Some((plan, handles)) = sources else {
         if changes_user {
-            enter_user_namespace(target, running).map_err(Failure::Enter)?;
+            enter_user_namespace(target, running).map_err(End::Enter)?;
         }
         return enter_mount_namespace(target, own);
     };
-    let unshare = || clone::unshare(NamespaceFlags::MOUNT).map_err(Failure::Enter);
+    let unshare = || clone::unshare(NamespaceFlags::MOUNT).map_err(End::Enter);
     if changes_user {
         if plan.stages_added() {
             unshare()?;
             plan.stage_added(handles)?;
         }
-        enter_user_namespace(target, running).map_err(Failure::Enter)?;
+        enter_user_namespace(target, running).map_err(End::Enter)?;
         // The kernel locks what is in the table that it copies.
         unshare()?;
     }
@@ -347,11 +347,11 @@ fn enter(
 
 /// The container may have changed its namespaces since they were looked at. In a mount namespace of
 /// another user namespace nothing that comes from the host would be locked.
-fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descriptors, Failure> {
-    clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(Failure::Enter)?;
-    match own.owns_mounts().map_err(Failure::Enter)? {
+fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descriptors, End> {
+    clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(End::Enter)?;
+    match own.owns_mounts().map_err(End::Enter)? {
         true => Ok(own),
-        false => Err(Failure::Foreign),
+        false => Err(End::Foreign),
     }
 }
 

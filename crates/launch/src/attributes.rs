@@ -101,7 +101,7 @@ fn proven(same: Result<bool, Errno>, call: Call) -> Result<(), Failed> {
     match same {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failed::at(call, DIFFERS)(Errno::EPERM)),
-        Err(errno) => Err(Failed::at(call, 0)(errno)),
+        Err(errno) => Err(Failed::of(call)(errno)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! People paste an error into a search engine, and engines match some of it. Where runc has a known
 //! phrase for the same fact the sentence contains it (docs/errors.md lists them) and says more.
 
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::hooks::{self, DefaultEnv};
 use crate::{locks, process as room};
 use capability::plan::Refused;
@@ -45,8 +45,8 @@ pub(crate) fn program_or(
     hint: &str,
 ) -> String {
     let errno = failure.errno();
-    match (failure.place, failure.call) {
-        (Place::StartContainer, _) => hooks.describe(&failure.hook()),
+    match (failure.phase, failure.call) {
+        (Phase::StartContainer, _) => hooks.describe(&failure.hook()),
         (_, Call::LandlockRestrict) => landlock::describe_restriction(errno),
         (_, Call::Seccomp) => format!("/linux/seccomp: seccomp: {}", words(errno)),
         _ => format!("{}{hint}", of_program(program, failure)),
@@ -57,10 +57,10 @@ pub(crate) fn program_or(
 fn of_program(program: &str, failure: &Failure) -> String {
     let errno = failure.errno();
     let said = words(errno);
-    let why = match (failure.place, errno) {
+    let why = match (failure.phase, errno) {
         // The look-up has found the program.
-        (Place::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
-        (Place::Exec, Errno::ENOEXEC) => format!(
+        (Phase::Exec, Errno::ENOENT) => format!("{said}: {}", missing_interpreter(failure)),
+        (Phase::Exec, Errno::ENOEXEC) => format!(
             "{said}: it is neither a program for this machine's processor nor a script with `#!` in its first line"
         ),
         (_, Errno::ENOENT | Errno::ENOTDIR) if !program.contains('/') => {
@@ -111,7 +111,7 @@ pub(crate) fn namespace_hint(errno: Errno) -> &'static str {
     }
 }
 
-/// The sentence for a failure of [`Place::Process`].
+/// The sentence for a failure of [`Phase::Process`].
 pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
     let errno = failure.errno();
     let (call, why) = (failure.call.name(), words(errno));
@@ -147,7 +147,7 @@ fn cwd_hint(errno: Errno) -> &'static str {
     }
 }
 
-/// The sentence for a failure of [`Place::Verify`].
+/// The sentence for a failure of [`Phase::Verify`].
 pub(crate) fn difference(failure: &Failure) -> String {
     let why = match failure.errno() {
         // No call has failed, only the comparison.
@@ -158,7 +158,7 @@ pub(crate) fn difference(failure: &Failure) -> String {
     format!("verification failed: {what}{why}; refused to run the program")
 }
 
-/// The property of the configuration that a call of [`Place::Process`] applies.
+/// The property of the configuration that a call of [`Phase::Process`] applies.
 fn pointer(call: Call) -> &'static str {
     match call {
         Call::Sethostname => "/hostname",
@@ -187,7 +187,7 @@ mod tests {
     fn a_difference_names_what_differs() {
         let said = |index, errno| {
             let failed = Failed::at(Call::Verify, index)(errno);
-            difference(&Failure::at(Place::Verify)(failed))
+            difference(&Failure::at(Phase::Verify)(failed))
         };
         assert_eq!(
             said(2, Errno::EPERM),
@@ -204,26 +204,26 @@ mod tests {
 
     #[test]
     fn a_program_that_was_found_and_is_not_there_lacks_its_interpreter() {
-        let said = |place, program: &str, interpreter: &[u8]| {
-            let failed = Failed::at(Call::Exec, 0)(Errno::ENOENT);
+        let said = |phase, program: &str, interpreter: &[u8]| {
+            let failed = Failed::of(Call::Exec)(Errno::ENOENT);
             let failure = Failure {
                 tail: hooks::Tail::of(interpreter),
-                ..Failure::at(place)(failed)
+                ..Failure::at(phase)(failed)
             };
             of_program(program, &failure)
         };
         assert_eq!(
-            said(Place::Lookup, "sh", b""),
+            said(Phase::Lookup, "sh", b""),
             "exec: \"sh\": executable file not found in $PATH"
         );
         assert_eq!(
-            said(Place::Lookup, "/sh", b""),
+            said(Phase::Lookup, "/sh", b""),
             "exec: \"/sh\": stat /sh: no such file or directory"
         );
         assert_eq!(
-            said(Place::Exec, "sh", b"/lib/ld.so"),
+            said(Phase::Exec, "sh", b"/lib/ld.so"),
             "exec: \"sh\": no such file or directory: the file exists, but its interpreter \"/lib/ld.so\", or a file that the interpreter needs, is not in the container"
         );
-        assert!(said(Place::Exec, "sh", b"").ends_with("the interpreter that it names does not"));
+        assert!(said(Phase::Exec, "sh", b"").ends_with("the interpreter that it names does not"));
     }
 }

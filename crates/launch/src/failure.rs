@@ -1,85 +1,62 @@
 //! A failure of init: a few bytes in init, a sentence in the runtime.
 
 use crate::hooks::{Cause, HookFailed, Tail};
-use kernel::{Call, Errno, Failed};
+use kernel::{Call, Errno, Failed, numbered};
 
-/// The step of the setup that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Place {
-    /// On the way into the namespaces.
-    Entry = 1,
-    /// In the file system tree.
-    Rootfs,
-    /// At the createContainer hooks.
-    CreateContainer,
-    /// At names, ids, limits, working directory.
-    Process,
-    /// At the look-up of the program.
-    Lookup,
-    /// At the comparison of what the kernel says with the plan.
-    Verify,
-    /// At the startContainer hooks.
-    StartContainer,
-    /// At the exec.
-    Exec,
-    /// At the system call filter.
-    Seccomp,
-    /// At the resource limits.
-    Limits,
-    /// At the keyring, the profile and the labels.
-    Label,
-    /// At the Landlock ruleset.
-    Landlock,
-    /// At the terminal.
-    Terminal,
-}
-
-impl Place {
-    const ALL: [Self; 13] = [
-        Self::Entry,
-        Self::Rootfs,
-        Self::CreateContainer,
-        Self::Process,
-        Self::Lookup,
-        Self::Verify,
-        Self::StartContainer,
-        Self::Exec,
-        Self::Seccomp,
-        Self::Limits,
-        Self::Label,
-        Self::Landlock,
-        Self::Terminal,
-    ];
-
-    /// The inverse of `as u8`.
-    pub fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|place| *place as u8 == number)
+numbered! {
+    /// The phase of init that failed.
+    pub enum Phase {
+        /// On the way into the namespaces.
+        Entry,
+        /// In the file system tree.
+        Rootfs,
+        /// At the createContainer hooks.
+        CreateContainer,
+        /// At names, ids, limits, working directory.
+        Process,
+        /// At the look-up of the program.
+        Lookup,
+        /// At the comparison of what the kernel says with the plan.
+        Verify,
+        /// At the startContainer hooks.
+        StartContainer,
+        /// At the exec.
+        Exec,
+        /// At the system call filter.
+        Seccomp,
+        /// At the resource limits.
+        Limits,
+        /// At the keyring, the profile and the labels.
+        Label,
+        /// At the Landlock ruleset.
+        Landlock,
+        /// At the terminal.
+        Terminal,
     }
 }
 
 /// The message that init sends to the runtime before it exits.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure {
-    /// Where.
-    pub place: Place,
+    /// In which phase.
+    pub phase: Phase,
     /// Which call.
     pub call: Call,
-    /// On which element of the place's list.
+    /// On which element of the phase's plan.
     pub index: u16,
     /// Why.
     pub cause: Cause,
-    /// Bytes that only the place understands.
+    /// Bytes that only the phase understands.
     pub detail: [u8; 8],
     /// The last bytes that a hook wrote.
     pub tail: Tail,
 }
 
 impl Failure {
-    /// A failed call: `.map_err(Failure::at(Place::Process))`.
-    pub fn at(place: Place) -> impl Fn(Failed) -> Self {
+    /// A failed call: `.map_err(Failure::at(Phase::Process))`.
+    pub fn at(phase: Phase) -> impl Fn(Failed) -> Self {
         move |failed| Self {
-            place,
+            phase,
             call: failed.call,
             index: failed.index,
             cause: Cause::Call(failed.errno),
@@ -89,9 +66,9 @@ impl Failure {
     }
 
     /// A failed hook.
-    pub fn of_hook(place: Place) -> impl Fn(HookFailed) -> Self {
+    pub fn of_hook(phase: Phase) -> impl Fn(HookFailed) -> Self {
         move |failed| Self {
-            place,
+            phase,
             call: Call::Hook,
             index: u16::try_from(failed.index).unwrap_or(u16::MAX),
             cause: failed.cause,

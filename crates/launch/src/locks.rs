@@ -7,7 +7,7 @@
 //! CAP_SYS_ADMIN, so both come as late as the filter can: ADR 14.
 
 use crate::Error;
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::protocol::{Init, Link, Lost};
 use kernel::path::OpenFlags;
 use kernel::{Call, Errno, Failed};
@@ -146,7 +146,7 @@ impl<'a> Locks<'a> {
         let ruleset = match &plan.landlock {
             Some(landlock) => {
                 let made = landlock.make(|path| root.open(path, OpenFlags::PATH));
-                Some(made.map_err(Failure::at(Place::Landlock))?)
+                Some(made.map_err(Failure::at(Phase::Landlock))?)
             }
             None => None,
         };
@@ -176,7 +176,7 @@ impl<'a> Locks<'a> {
         if let Some(filter) = self.filter
             && let Some(listener) = filter.apply()?
         {
-            let lost = |Lost| Failed::at(Call::Send, 0)(Errno::EPIPE);
+            let lost = |Lost| Failed::of(Call::Send)(Errno::EPIPE);
             link.hand_over(listener, filter.hand_over).map_err(lost)?;
         }
         Ok(())
@@ -185,8 +185,8 @@ impl<'a> Locks<'a> {
 
 /// What to add to the sentence for a failed exec of a restricted program.
 pub(crate) fn exec_hint(failure: &Failure) -> &'static str {
-    match (failure.place, failure.errno()) {
-        (Place::Exec, Errno::EACCES) => {
+    match (failure.phase, failure.errno()) {
+        (Phase::Exec, Errno::EACCES) => {
             "; the annotation dev.locule.landlock has to allow `execute` and `read_file` for the program and its interpreter, and `read_file` for libraries"
         }
         _ => "",

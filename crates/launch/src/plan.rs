@@ -2,7 +2,7 @@
 
 use crate::attributes::{Attributes, Setter};
 use crate::describe;
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::hooks::{self, DefaultEnv};
 use crate::locks::{self, SysAdmin};
 use crate::process::{self, Limits, Options, OwnGroups, Turn};
@@ -350,30 +350,30 @@ impl Plan {
             let score = self.outside.oom_score_adj.clone().unwrap_or_default();
             return Error::OomScore { score, why }.to_string();
         }
-        match failure.place {
-            Place::Entry => {
+        match failure.phase {
+            Phase::Entry => {
                 let hop = self.entry.describe(failure.index.into());
                 format!(
                     "{hop}: {call}: {why}{}",
                     describe::namespace_hint(failure.errno())
                 )
             }
-            Place::Rootfs => match (&self.files, rootfs::Place::from_bytes(failure.detail)) {
-                (Files::Make(tree), Some(place)) => tree.describe(&place),
+            Phase::Rootfs => match (&self.files, rootfs::Failure::from_bytes(failure.detail)) {
+                (Files::Make(tree), Some(failure)) => tree.describe(&failure),
                 _ => format!("the file system tree: {call}: {why}"),
             },
-            Place::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
-            Place::Process => describe::process(failure, self.process.as_ref()),
-            Place::Lookup | Place::StartContainer | Place::Exec => {
+            Phase::CreateContainer => self.hooks.create_container.describe(&failure.hook()),
+            Phase::Process => describe::process(failure, self.process.as_ref()),
+            Phase::Lookup | Phase::StartContainer | Phase::Exec => {
                 let hooks = &self.hooks.start_container;
                 describe::program_or(failure, &self.program, hooks, self.locks.exec_hint(failure))
             }
-            Place::Verify => describe::difference(failure),
-            Place::Label => self.lsm.describe(&failure.failed()),
-            Place::Limits => describe::limit(failure.index.into(), &why),
-            Place::Seccomp => format!("/linux/seccomp: {call}: {why}"),
-            Place::Landlock => self.locks.describe(&failure.failed()),
-            Place::Terminal => terminal::Plan::describe(&failure.failed()),
+            Phase::Verify => describe::difference(failure),
+            Phase::Label => self.lsm.describe(&failure.failed()),
+            Phase::Limits => describe::limit(failure.index.into(), &why),
+            Phase::Seccomp => format!("/linux/seccomp: {call}: {why}"),
+            Phase::Landlock => self.locks.describe(&failure.failed()),
+            Phase::Terminal => terminal::Plan::describe(&failure.failed()),
         }
     }
 }

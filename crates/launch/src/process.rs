@@ -283,7 +283,7 @@ impl Plan {
     pub fn leave_caller(&self) -> Result<(), Failed> {
         match &self.cpus {
             Some(cpus) => {
-                schedule::set_cpus(&cpus.0).map_err(Failed::at(Call::Affinity, 0))?;
+                schedule::set_cpus(&cpus.0).map_err(Failed::of(Call::Affinity))?;
             }
             // The cpuset decides on the CPUs of the container, not the caller. If a security module
             // forbids the call, the container only has fewer CPUs.
@@ -291,7 +291,7 @@ impl Plan {
                 let _best_effort = process::allow_every_cpu();
             }
         }
-        let session = setsid().map_err(Failed::at(Call::Setsid, 0));
+        let session = setsid().map_err(Failed::of(Call::Setsid));
         session.map(|_own_pid| ())
     }
 
@@ -303,16 +303,16 @@ impl Plan {
     /// Makes the working directory if it is missing, before the root may turn read-only.
     pub fn make_cwd(&self, root: &RootFd) -> Result<(), Failed> {
         root.make_directory(&self.cwd)
-            .map_err(Failed::at(Call::Mkdir, 0))
+            .map_err(Failed::of(Call::Mkdir))
     }
 
     /// Sets the names of the UTS namespace.
     pub fn set_names(&self) -> Result<(), Failed> {
         if let Some(name) = &self.hostname {
-            sethostname(OsStr::from_bytes(name)).map_err(Failed::at(Call::Sethostname, 0))?;
+            sethostname(OsStr::from_bytes(name)).map_err(Failed::of(Call::Sethostname))?;
         }
         if let Some(name) = &self.domainname {
-            process::setdomainname(name).map_err(Failed::at(Call::Setdomainname, 0))?;
+            process::setdomainname(name).map_err(Failed::of(Call::Setdomainname))?;
         }
         Ok(())
     }
@@ -322,7 +322,7 @@ impl Plan {
     pub fn prepare_user(&self, handles: &mut Handles, root: &RootFd) -> Result<Cwd, Failed> {
         self.set_home(handles, root)?;
         if let Some(domain) = self.personality {
-            personality::set(domain).map_err(Failed::at(Call::Personality, 0))?;
+            personality::set(domain).map_err(Failed::of(Call::Personality))?;
         }
         self.attributes.apply(0)?;
         if let Some(policy) = &self.memory_policy {
@@ -360,7 +360,7 @@ impl Plan {
             self.enter_cwd(handles, root)?;
         }
         if self.no_new_privileges {
-            set_no_new_privs().map_err(Failed::at(Call::NoNewPrivs, 0))?;
+            set_no_new_privs().map_err(Failed::of(Call::NoNewPrivs))?;
         }
         Ok(())
     }
@@ -369,8 +369,8 @@ impl Plan {
     fn enter_cwd(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failed> {
         let cwd = root
             .open(&self.cwd, OpenFlags::PATH | OpenFlags::DIRECTORY)
-            .map_err(Failed::at(Call::Openat2, 0))?;
-        fchdir(cwd.as_fd()).map_err(Failed::at(Call::Chdir, 0))?;
+            .map_err(Failed::of(Call::Openat2))?;
+        fchdir(cwd.as_fd()).map_err(Failed::of(Call::Chdir))?;
         let mut text = [0; 4096];
         // Outside of the root the kernel returns "(unreachable)". The check is here, since a filter
         // may forbid the call later.
@@ -395,7 +395,7 @@ impl Plan {
         handles
             .env
             .overwrite(index, home.text())
-            .map_err(Failed::at(Call::Copy, 0))
+            .map_err(Failed::of(Call::Copy))
     }
 
     /// The sentence for a failure to set CPUs, policy or priorities.
@@ -584,14 +584,14 @@ impl User {
                 Err(Errno::EPERM) if self.denial == Denial::OfNamespace => {
                     handles.keeps_groups = true;
                 }
-                answer => answer.map_err(Failed::at(Call::Setgroups, 0))?,
+                answer => answer.map_err(Failed::of(Call::Setgroups))?,
             }
         }
         // A change of ids sets the dumpable flag to the value of /proc/sys/fs/suid_dumpable.
-        let hide = || set_dumpable(false).map_err(Failed::at(Call::Prctl, 0));
-        ids::setresgid(self.gid).map_err(Failed::at(Call::Setgid, 0))?;
+        let hide = || set_dumpable(false).map_err(Failed::of(Call::Prctl));
+        ids::setresgid(self.gid).map_err(Failed::of(Call::Setgid))?;
         hide()?;
-        ids::setresuid(self.uid).map_err(Failed::at(Call::Setuid, 0))?;
+        ids::setresuid(self.uid).map_err(Failed::of(Call::Setuid))?;
         hide()
     }
 

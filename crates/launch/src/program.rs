@@ -6,7 +6,7 @@
 //! interpreter is read for one message: execve(2) fails with ENOENT if the program exists but its
 //! interpreter does not. Nothing is allocated after [`Program::lower`].
 
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::hooks::Tail;
 use kernel::fs::{self, FileKind};
 use kernel::path::{self, OpenFlags, Resolve};
@@ -88,7 +88,7 @@ impl Program {
                 Err(errno) => denied = denied.or(Some(Failed::at(Call::Lookup, index)(errno))),
             }
         }
-        Err(denied.unwrap_or_else(|| Failed::at(Call::Lookup, 0)(Errno::ENOENT)))
+        Err(denied.unwrap_or_else(|| Failed::of(Call::Lookup)(Errno::ENOENT)))
     }
 
     /// Becomes the program. Returns only on failure.
@@ -100,12 +100,12 @@ impl Program {
     ) -> Failure {
         let candidate = found.and_then(|found| Some((found, self.candidates.get(found.index)?)));
         let Some((found, path)) = candidate else {
-            return Failure::at(Place::Exec)(Failed::at(Call::Lookup, 0)(Errno::ENOENT));
+            return Failure::at(Phase::Exec)(Failed::of(Call::Lookup)(Errno::ENOENT));
         };
         let errno = process::execve(path, args, env);
         Failure {
             tail: found.interpreter,
-            ..Failure::at(Place::Exec)(Failed::at(Call::Exec, found.index)(errno))
+            ..Failure::at(Phase::Exec)(Failed::at(Call::Exec, found.index)(errno))
         }
     }
 

@@ -5,7 +5,7 @@
 //! closed socket means that the other side has ended. After the pivot the runtime does not trust
 //! init: every byte of a frame is checked.
 
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::hooks::{Cause, TAIL, Tail};
 use kernel::clone::Exit;
 use kernel::signal::SignalFd;
@@ -298,7 +298,7 @@ impl<Side> AsFd for Link<Side> {
     }
 }
 
-/// Bytes: kind, request or place, call, cause; index; tail length; value; room detail; tail.
+/// Bytes: kind, request or phase, call, cause; index; tail length; value; room detail; tail.
 fn encode(message: &Message) -> [u8; FRAME] {
     let mut frame = [0; FRAME];
     let (kind, number, call, cause, index, value) = match message {
@@ -327,7 +327,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
             };
             (
                 FAILURE,
-                failure.place as u8,
+                failure.phase as u8,
                 failure.call as u8,
                 cause,
                 failure.index,
@@ -380,7 +380,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {
-            place: Place::from_u8(*number)?,
+            phase: Phase::from_u8(*number)?,
             call: Call::from_u8(*call)?,
             index: u16::from_ne_bytes(*index),
             cause: match *cause {
@@ -417,10 +417,10 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..TAIL + 50),
         )
             .prop_filter_map(
-                "no such place or call",
-                |(cause, (place, call, index, detail), tail)| {
+                "no such phase or call",
+                |(cause, (phase, call, index, detail), tail)| {
                     Some(Failure {
-                        place: Place::from_u8(place)?,
+                        phase: Phase::from_u8(phase)?,
                         call: Call::from_u8(call)?,
                         index,
                         cause,

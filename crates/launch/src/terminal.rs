@@ -162,11 +162,11 @@ impl Plan {
     pub(crate) fn make(&self, root: &RootFd) -> Result<Pair, Failed> {
         let pair = Pair::open(root)?;
         let peer = pair.peer.as_fd();
-        let ioctl = Failed::at(Call::Ioctl, 0);
+        let ioctl = Failed::of(Call::Ioctl);
         if let Some(size) = self.size {
             terminal::set_size(peer, size).map_err(&ioctl)?;
         }
-        fchown(peer, Some(Uid::from_raw(self.uid)), None).map_err(Failed::at(Call::Chown, 0))?;
+        fchown(peer, Some(Uid::from_raw(self.uid)), None).map_err(Failed::of(Call::Chown))?;
         terminal::control(peer).map_err(&ioctl)?;
         if self.console {
             root.place_console(peer).map_err(|failed| Failed {
@@ -175,7 +175,7 @@ impl Plan {
             })?;
         }
         for number in 0..3 {
-            process::place_at(peer, number).map_err(Failed::at(Call::Dup, 0))?;
+            process::place_at(peer, number).map_err(Failed::of(Call::Dup))?;
         }
         pair.verify()?;
         Ok(pair)
@@ -224,16 +224,16 @@ impl Pair {
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
         let devpts = root
             .open(c"dev/pts", flags)
-            .map_err(Failed::at(Call::Openat2, 0))?;
-        if !is_devpts(devpts.as_fd()).map_err(Failed::at(Call::Statfs, 0))? {
-            return Err(Failed::at(Call::Statfs, 0)(Errno::ENODEV));
+            .map_err(Failed::of(Call::Openat2))?;
+        if !is_devpts(devpts.as_fd()).map_err(Failed::of(Call::Statfs))? {
+            return Err(Failed::of(Call::Statfs)(Errno::ENODEV));
         }
         // Only the kernel makes names there, and a mount on one is not entered.
         let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_XDEV;
         let flags = OpenFlags::READ_WRITE | OpenFlags::NOFOLLOW;
-        let master = openat2(devpts.as_fd(), c"ptmx", flags, 0, resolve)
-            .map_err(Failed::at(Call::Open, 0))?;
-        let ioctl = Failed::at(Call::Ioctl, 0);
+        let master =
+            openat2(devpts.as_fd(), c"ptmx", flags, 0, resolve).map_err(Failed::of(Call::Open))?;
+        let ioctl = Failed::of(Call::Ioctl);
         terminal::unlock(master.as_fd()).map_err(&ioctl)?;
         let peer = terminal::peer(master.as_fd()).map_err(&ioctl)?;
         Ok(Self { master, peer })
@@ -241,12 +241,12 @@ impl Pair {
 
     /// The standard streams are the peer.
     fn verify(&self) -> Result<(), Failed> {
-        let stat = |fd| fs::stat(fd).map_err(Failed::at(Call::Stat, 0));
+        let stat = |fd| fs::stat(fd).map_err(Failed::of(Call::Stat));
         let peer = stat(self.peer.as_fd())?;
         for stream in pipe::STANDARD {
             let found = stat(stream)?;
             if (found.device, found.inode, found.node) != (peer.device, peer.inode, peer.node) {
-                return Err(Failed::at(Call::Verify, 0)(Errno::EPERM));
+                return Err(Failed::of(Call::Verify)(Errno::EPERM));
             }
         }
         Ok(())

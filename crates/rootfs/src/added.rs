@@ -6,20 +6,20 @@
 //! In a user namespace the kernel first locks the flags of what comes from the host: it does so
 //! when a mount namespace is copied into that user namespace.
 
+use crate::failure::{Failure, List};
 use crate::ground::{Ground, Why, tmpfs};
 use crate::handles::Handles;
 use crate::lower::{Error, PORTION, Request};
 use crate::lower_mount::{Element, MountContext, elements};
 use crate::mount::{self, Action, Change, Inherit, Keep};
 use crate::pivot::Way;
-use crate::place::{Fault, List, Place};
 use crate::plan::{Opener, Plan};
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
 use kernel::clone::namespace_owner;
 use kernel::fs;
 use kernel::mount::{Depth, MountAttr, Propagation, detach, move_mount};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::fchdir;
 use spec::container::{Container, NamespaceKind, clean};
@@ -113,19 +113,19 @@ impl Plan {
     /// of its own, a copy of the host's.
     ///
     /// # Errors
-    /// The place of the failure.
-    pub fn stage_added(&self, handles: &mut Handles) -> Result<(), Place> {
-        self.stage(handles).map_err(Fault::at(List::Attach, 0))
+    /// What failed.
+    pub fn stage_added(&self, handles: &mut Handles) -> Result<(), Failure> {
+        self.stage(handles).map_err(Failure::at(List::Attach, 0))
     }
 
-    fn stage(&self, handles: &mut Handles) -> Result<(), Fault> {
+    fn stage(&self, handles: &mut Handles) -> Result<(), Failed> {
         // Nothing of this appears on the host.
         Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
         let stage = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
         let slash =
-            openat2(CWD, c"/", flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;
-        move_mount(stage.as_fd(), slash.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+            openat2(CWD, c"/", flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))?;
+        move_mount(stage.as_fd(), slash.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         handles.set_stage(stage)?;
         handles.attach_open(&self.sources)?;
         handles.enter_stage()
@@ -135,39 +135,39 @@ impl Plan {
     /// process is in a copy of the host's mount namespace, in the container's user namespace.
     ///
     /// # Errors
-    /// The place of the failure.
-    pub fn take_added(&self, handles: &mut Handles) -> Result<(), Place> {
+    /// What failed.
+    pub fn take_added(&self, handles: &mut Handles) -> Result<(), Failure> {
         if self.opener == Opener::Staged {
             let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
             let place = openat2(CWD, c".", flags, 0, Resolve::empty());
-            let taken = place.map_err(Fault::of(Call::Openat2)).and_then(|place| {
+            let taken = place.map_err(Failed::of(Call::Openat2)).and_then(|place| {
                 handles.use_stage(&place)?;
                 handles.take_staged()
             });
-            taken.map_err(Fault::at(List::Attach, 0))?;
+            taken.map_err(Failure::at(List::Attach, 0))?;
         }
         handles
             .open_rest(&self.sources)
-            .map_err(|(index, fault)| Fault::at(List::Source, index)(fault))
+            .map_err(|(index, failed)| Failure::at(List::Source, index)(failed))
     }
 
     /// Attaches the mounts below the container's root, and returns their numbers. This process is
     /// in the container's mount namespace. After a failure none of them is left.
     ///
     /// # Errors
-    /// The place of the failure.
+    /// What failed.
     pub fn add(
         &self,
         handles: &mut Handles,
         root: &RootFd,
         own: &Descriptors,
-    ) -> Result<Vec<u64>, Place> {
-        let ready = handles.refuse_peers(own).map_err(Fault::of(Call::Dup));
-        ready.map_err(Fault::at(List::Mount, 0))?;
+    ) -> Result<Vec<u64>, Failure> {
+        let ready = handles.refuse_peers(own).map_err(Failed::of(Call::Dup));
+        ready.map_err(Failure::at(List::Mount, 0))?;
         let mask = umask(Mode::empty());
         let added = (0..self.steps.len()).try_fold(Vec::new(), |mut numbers, index| {
             let number = self.add_one(index, handles, root, own);
-            numbers.push(number.map_err(Fault::at(List::Mount, index))?);
+            numbers.push(number.map_err(Failure::at(List::Mount, index))?);
             Ok(numbers)
         });
         umask(mask);
@@ -195,15 +195,15 @@ impl Plan {
         handles: &mut Handles,
         root: &RootFd,
         own: &Descriptors,
-    ) -> Result<u64, Fault> {
-        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+    ) -> Result<u64, Failed> {
+        let missing = Failed::of(Call::Verify)(Errno::EBADF);
         let step = self.steps.get(index).ok_or(missing)?;
         mount::apply(step, index, handles, root)?;
         let placed = handles.placed(index).ok_or(missing)?;
         if !step.late.is_empty() {
             Change::set(Depth::Top, step.late).apply(placed)?;
         }
-        own.number(placed).map_err(Fault::of(Call::Stat))
+        own.number(placed).map_err(Failed::of(Call::Stat))
     }
 }
 

@@ -17,12 +17,11 @@ use crate::Reason;
 use crate::ground::{Own, attach, tmpfs};
 use crate::lower::errno_of;
 use crate::mount::Change;
-use crate::place::Fault;
 use kernel::clone::{NamespaceFlags, namespace_type, unshare};
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::stat::{Mode, mkdirat, umask};
 use nix::unistd::{Pid, fchdir};
@@ -50,16 +49,16 @@ pub struct Refused {
 
 /// Opens the base that is pinned in `directory`, and makes it if it does not exist.
 pub(crate) fn open(directory: &Path) -> Result<OwnedFd, Refused> {
-    open_or_make(directory).map_err(|fault| Refused {
+    open_or_make(directory).map_err(|failed| Refused {
         directory: directory.to_owned(),
-        call: fault.call.name(),
-        source: Reason(fault.errno),
+        call: failed.call.name(),
+        source: Reason(failed.errno),
     })
 }
 
-fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
+fn open_or_make(directory: &Path) -> Result<OwnedFd, Failed> {
     let path = CString::new(directory.as_os_str().as_bytes())
-        .map_err(|_nul| Fault::of(Call::Open)(Errno::EINVAL))?;
+        .map_err(|_nul| Failed::of(Call::Open)(Errno::EINVAL))?;
     if let Some(base) = look(&path)? {
         return Ok(base);
     }
@@ -67,14 +66,14 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|error| Fault::of(Call::Mkdir)(errno_of(&error)))?;
+        .map_err(|error| Failed::of(Call::Mkdir)(errno_of(&error)))?;
     // Two may want to make it, and the other need not wait. The tmpfs hides the directory itself,
     // so the one above is locked.
     let above = directory.parent().unwrap_or(directory);
-    let failed = |error: std::io::Error| Fault::of(Call::Open)(errno_of(&error));
+    let failed = |error: std::io::Error| Failed::of(Call::Open)(errno_of(&error));
     let lock = File::open(above).map_err(failed)?;
     lock.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => Fault::of(Call::Open)(Errno::EAGAIN),
+        TryLockError::WouldBlock => Failed::of(Call::Open)(Errno::EAGAIN),
         TryLockError::Error(error) => failed(error),
     })?;
     if let Some(base) = look(&path)? {
@@ -87,11 +86,11 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Fault> {
 }
 
 /// The base, if it exists. `None`: it must be made.
-fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+fn look(path: &CStr) -> Result<Option<OwnedFd>, Failed> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let found = |errno| match errno {
         Errno::ENOENT => Ok(None),
-        errno => Err(Fault::of(Call::Openat2)(errno)),
+        errno => Err(Failed::of(Call::Openat2)(errno)),
     };
     let directory = match openat2(CWD, path, flags, 0, INSIDE) {
         Ok(directory) => directory,
@@ -107,13 +106,13 @@ fn look(path: &CStr) -> Result<Option<OwnedFd>, Fault> {
     // A file: the kernel has refused the pin here, or this mount namespace is a copy of the one
     // with the pin.
     match fs::stat_at(directory.as_fd(), &mark()?) {
-        Ok(_) => Err(Fault::of(Call::MoveMount)(Errno::ELOOP)),
+        Ok(_) => Err(Failed::of(Call::MoveMount)(Errno::ELOOP)),
         Err(errno) => found(errno),
     }
 }
 
 /// The name that says that this mount namespace cannot have a base: its number.
-fn mark() -> Result<CString, Fault> {
+fn mark() -> Result<CString, Failed> {
     let own = openat2(
         CWD,
         c"/proc/self/ns/mnt",
@@ -121,19 +120,19 @@ fn mark() -> Result<CString, Fault> {
         0,
         Resolve::empty(),
     );
-    let own = own.map_err(Fault::of(Call::Openat2))?;
-    let inode = fs::stat(own.as_fd()).map_err(Fault::of(Call::Stat))?.inode;
-    CString::new(inode.to_string()).map_err(|_nul| Fault::of(Call::Verify)(Errno::EINVAL))
+    let own = own.map_err(Failed::of(Call::Openat2))?;
+    let inode = fs::stat(own.as_fd()).map_err(Failed::of(Call::Stat))?.inode;
+    CString::new(inode.to_string()).map_err(|_nul| Failed::of(Call::Verify)(Errno::EINVAL))
 }
 
 /// Makes the base and pins it in the directory at `path`.
-fn make(path: &CStr) -> Result<OwnedFd, Fault> {
+fn make(path: &CStr) -> Result<OwnedFd, Failed> {
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     let ground = tmpfs(attributes)?;
     let ground = ground.as_fd();
     let file = |name| {
         let flags = OpenFlags::CREATE_NEW | OpenFlags::WRITE;
-        openat2(ground, name, flags, 0o600, INSIDE).map_err(Fault::of(Call::Open))
+        openat2(ground, name, flags, 0o600, INSIDE).map_err(Failed::of(Call::Open))
     };
     file(PIN)?;
     attach(ground, CWD, path)?;
@@ -152,12 +151,12 @@ fn make(path: &CStr) -> Result<OwnedFd, Fault> {
 }
 
 /// Whether the kernel has refused the pin.
-fn is_refused(fault: &Fault) -> bool {
-    fault.call == Call::MoveMount && matches!(fault.errno, Errno::ELOOP | Errno::EINVAL)
+fn is_refused(failed: &Failed) -> bool {
+    failed.call == Call::MoveMount && matches!(failed.errno, Errno::ELOOP | Errno::EINVAL)
 }
 
 /// Tries on this CPU, and while the kernel refuses the pin, on the other CPUs.
-fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
+fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Failed>) -> Result<T, Failed> {
     let mut made = attempt();
     let this = Pid::from_raw(0);
     let Ok(own) = sched_getaffinity(this) else {
@@ -178,31 +177,31 @@ fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
 }
 
 /// Makes the namespace, and comes back.
-fn away(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
-    unshare(NamespaceFlags::MOUNT).map_err(Fault::of(Call::Unshare))?;
+fn away(own: &Own, path: &CStr) -> Result<OwnedFd, Failed> {
+    unshare(NamespaceFlags::MOUNT).map_err(Failed::of(Call::Unshare))?;
     let base = empty(own, path);
     own.back()?;
     base
 }
 
 /// Removes all mounts from this mount namespace, which is a copy, except a new root.
-fn empty(own: &Own, path: &CStr) -> Result<OwnedFd, Fault> {
+fn empty(own: &Own, path: &CStr) -> Result<OwnedFd, Failed> {
     Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
     let root = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
     for name in [c"root", c"proc", c"sys"] {
         mkdirat(root.as_fd(), name, Mode::from_bits_truncate(0o755))
-            .map_err(Fault::of(Call::Mkdir))?;
+            .map_err(Failed::of(Call::Mkdir))?;
     }
     Change::set(Depth::Top, MountAttr::RDONLY).apply(root.as_fd())?;
     attach(root.as_fd(), CWD, path)?;
-    fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
-    mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
-    mount::detach(c".").map_err(Fault::of(Call::Umount))?;
+    fchdir(root.as_fd()).map_err(Failed::of(Call::Chdir))?;
+    mount::pivot_root_here().map_err(Failed::of(Call::PivotRoot))?;
+    mount::detach(c".").map_err(Failed::of(Call::Umount))?;
     own.current()
 }
 
-fn pin(base: BorrowedFd<'_>, ground: BorrowedFd<'_>) -> Result<(), Fault> {
+fn pin(base: BorrowedFd<'_>, ground: BorrowedFd<'_>) -> Result<(), Failed> {
     let file =
-        mount::clone_tree(base, c"", Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))?;
+        mount::clone_tree(base, c"", Depth::Top, Follow::No).map_err(Failed::of(Call::OpenTree))?;
     attach(file.as_fd(), ground, PIN)
 }

@@ -9,11 +9,10 @@ use crate::label;
 use crate::lower_mount::Element;
 use crate::mount::Change;
 use crate::options::Param;
-use crate::place::Fault;
 use crate::root::RootFd;
-use kernel::Call;
 use kernel::mount::{self, Depth, Follow, MountAttr, SuperblockFlags};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::{Call, Failed};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
 use spec::{Code, Diagnostic};
@@ -90,19 +89,19 @@ impl Classic {
         kind: &CStr,
         attributes: MountAttr,
         root: &RootFd,
-    ) -> Result<OwnedFd, Fault> {
+    ) -> Result<OwnedFd, Failed> {
         let here = openat2(CWD, c".", OpenFlags::PATH, 0, Resolve::empty())
-            .map_err(Fault::of(Call::Openat2))?;
+            .map_err(Failed::of(Call::Openat2))?;
         let ground = ground()?;
-        mount::move_mount(ground.as_fd(), root.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        mount::move_mount(ground.as_fd(), root.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         let made = fchdir(ground.as_fd())
-            .map_err(Fault::of(Call::Chdir))
+            .map_err(Failed::of(Call::Chdir))
             .and_then(|()| self.make_here(kind));
         // The working directory is the root of the ground, which names the ground itself.
         let gone = fchdir(ground.as_fd())
-            .map_err(Fault::of(Call::Chdir))
-            .and_then(|()| mount::detach(c".").map_err(Fault::of(Call::Umount)));
-        fchdir(here.as_fd()).map_err(Fault::of(Call::Chdir))?;
+            .map_err(Failed::of(Call::Chdir))
+            .and_then(|()| mount::detach(c".").map_err(Failed::of(Call::Umount)));
+        fchdir(here.as_fd()).map_err(Failed::of(Call::Chdir))?;
         let made = made?;
         gone?;
         Change::set(Depth::Top, attributes).apply(made.as_fd())?;
@@ -110,10 +109,10 @@ impl Classic {
     }
 
     /// Mounts in the working directory, and takes a detached copy.
-    fn make_here(&self, kind: &CStr) -> Result<OwnedFd, Fault> {
+    fn make_here(&self, kind: &CStr) -> Result<OwnedFd, Failed> {
         mount::mount_classic(&self.source, POINT, kind, self.flags, &self.data)
-            .map_err(Fault::of(Call::Mount))?;
-        mount::clone_tree(CWD, POINT, Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))
+            .map_err(Failed::of(Call::Mount))?;
+        mount::clone_tree(CWD, POINT, Depth::Top, Follow::No).map_err(Failed::of(Call::OpenTree))
     }
 
     /// For the text of a plan.
@@ -147,16 +146,16 @@ fn word(param: &Param) -> Vec<u8> {
 }
 
 /// A detached tmpfs with one directory, which other users may not enter.
-fn ground() -> Result<OwnedFd, Fault> {
-    let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+fn ground() -> Result<OwnedFd, Failed> {
+    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
     for (key, value) in [(c"size", c"4096"), (c"nr_inodes", c"8"), (c"mode", c"0700")] {
         mount::fsconfig_string(context.as_fd(), key, value)
-            .map_err(Fault::of(Call::FsconfigSet))?;
+            .map_err(Failed::of(Call::FsconfigSet))?;
     }
-    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
-    let ground = mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))?;
+    let ground = mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))?;
     mkdirat(ground.as_fd(), POINT, Mode::from_bits_truncate(0o700))
-        .map_err(Fault::of(Call::Mkdir))?;
+        .map_err(Failed::of(Call::Mkdir))?;
     Ok(ground)
 }

@@ -5,7 +5,6 @@
 //! is a copy of a mount that was made from the descriptor of the terminal, so no name of the
 //! terminal is looked up either.
 
-use crate::place::Fault;
 use crate::root::{Form, RootFd, look_up, make_one};
 use kernel::mount::{self, Depth, Follow};
 use kernel::path::{OpenFlags, Resolve};
@@ -21,24 +20,24 @@ impl RootFd {
     /// ENOENT: there is no /dev.
     pub fn place_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Failed> {
         self.cover_console(terminal)
-            .map_err(|fault| Failed::at(fault.call, 0)(fault.errno))
+            .map_err(|failed| Failed::at(failed.call, 0)(failed.errno))
     }
 
-    fn cover_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Fault> {
+    fn cover_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Failed> {
         let tree = mount::clone_tree(terminal, c"", Depth::Top, Follow::No)
-            .map_err(Fault::of(Call::OpenTree))?;
+            .map_err(Failed::of(Call::OpenTree))?;
         let dev = self
             .open(c"dev", OpenFlags::PATH | OpenFlags::DIRECTORY)
-            .map_err(Fault::of(Call::Openat2))?;
+            .map_err(Failed::of(Call::Openat2))?;
         let place = match make_one(dev.as_fd(), c"console", Form::File)? {
             Some(made) => made,
             None => {
                 let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
                 let resolve = Resolve::BENEATH | Resolve::NO_MAGICLINKS;
                 look_up(dev.as_fd(), c"console", flags, resolve)
-                    .map_err(Fault::of(Call::Openat2))?
+                    .map_err(Failed::of(Call::Openat2))?
             }
         };
-        mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))
+        mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))
     }
 }

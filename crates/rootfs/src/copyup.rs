@@ -6,11 +6,10 @@
 //! descriptor of it, and the source is read through a private mount without devices.
 
 use crate::mount::Change;
-use crate::place::Fault;
 use kernel::fs::{self, Entries, FileKind, FileStat};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
@@ -35,28 +34,28 @@ pub(crate) struct Given {
 }
 
 /// Copies the content of the attached directory `from` into directory `to`.
-pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<(), Fault> {
-    let source =
-        mount::clone_tree(from, c"", Depth::Tree, Follow::No).map_err(Fault::of(Call::OpenTree))?;
+pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: Given) -> Result<(), Failed> {
+    let source = mount::clone_tree(from, c"", Depth::Tree, Follow::No)
+        .map_err(Failed::of(Call::OpenTree))?;
     // If a file is replaced by a device between the two checks, nothing is opened.
     let forbidden = MountAttr::RDONLY | MountAttr::NODEV | MountAttr::NOSUID | MountAttr::NOEXEC;
     Change::set(Depth::Tree, forbidden).apply(source.as_fd())?;
     let from = open(source.as_fd(), c".", OpenFlags::DIRECTORY)?;
     let to = open(to, c".", OpenFlags::DIRECTORY)?;
     copy_entries(from.as_fd(), to.as_fd(), MAX_DEPTH)?;
-    let stat = fs::stat(from.as_fd()).map_err(Fault::of(Call::Copy))?;
+    let stat = fs::stat(from.as_fd()).map_err(Failed::of(Call::Copy))?;
     finish(to.as_fd(), &stat, given)
 }
 
-fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OpenFlags) -> Result<OwnedFd, Fault> {
+fn open(directory: BorrowedFd<'_>, name: &CStr, flags: OpenFlags) -> Result<OwnedFd, Failed> {
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
-    openat2(directory, name, flags, 0o600, resolve).map_err(Fault::of(Call::Copy))
+    openat2(directory, name, flags, 0o600, resolve).map_err(Failed::of(Call::Copy))
 }
 
-fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Fault> {
+fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: usize) -> Result<(), Failed> {
     let mut buffer = [0_u8; 2048];
     loop {
-        let length = fs::read_directory(from, &mut buffer).map_err(Fault::of(Call::Copy))?;
+        let length = fs::read_directory(from, &mut buffer).map_err(Failed::of(Call::Copy))?;
         if length == 0 {
             return Ok(());
         }
@@ -71,8 +70,8 @@ fn copy_entry(
     to: BorrowedFd<'_>,
     name: &CStr,
     depth: usize,
-) -> Result<(), Fault> {
-    let fault = Fault::of(Call::Copy);
+) -> Result<(), Failed> {
+    let failed = Failed::of(Call::Copy);
     // A handle, by which no device, FIFO or socket is opened.
     let handle = openat2(
         from,
@@ -81,13 +80,13 @@ fn copy_entry(
         0,
         Resolve::BENEATH | Resolve::NO_MAGICLINKS,
     )
-    .map_err(&fault)?;
+    .map_err(&failed)?;
     let handle = handle.as_fd();
-    let stat = fs::stat(handle).map_err(&fault)?;
+    let stat = fs::stat(handle).map_err(&failed)?;
     match stat.kind {
         FileKind::Directory => {
-            let depth = depth.checked_sub(1).ok_or(Errno::ELOOP).map_err(&fault)?;
-            mkdirat(to, name, Mode::from_bits_truncate(0o700)).map_err(&fault)?;
+            let depth = depth.checked_sub(1).ok_or(Errno::ELOOP).map_err(&failed)?;
+            mkdirat(to, name, Mode::from_bits_truncate(0o700)).map_err(&failed)?;
             let from = open(handle, c".", OpenFlags::DIRECTORY)?;
             let to = open(to, name, OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW)?;
             copy_entries(from.as_fd(), to.as_fd(), depth)?;
@@ -95,9 +94,9 @@ fn copy_entry(
         }
         FileKind::Regular => {
             let file = open(from, name, OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK)?;
-            let opened = fs::stat(file.as_fd()).map_err(&fault)?;
+            let opened = fs::stat(file.as_fd()).map_err(&failed)?;
             if opened.kind != FileKind::Regular {
-                return Err(Fault::of(Call::Copy)(Errno::ESTALE));
+                return Err(Failed::of(Call::Copy)(Errno::ESTALE));
             }
             let flags = OpenFlags::CREATE_NEW | OpenFlags::NOFOLLOW | OpenFlags::WRITE;
             let to = open(to, name, flags)?;
@@ -106,13 +105,13 @@ fn copy_entry(
         }
         FileKind::Symlink => {
             let mut text = [0_u8; 4096];
-            let length = fs::readlink_at(handle, c"", &mut text).map_err(&fault)?;
+            let length = fs::readlink_at(handle, c"", &mut text).map_err(&failed)?;
             let text = text
                 .get(..=length)
                 .and_then(|text| CStr::from_bytes_with_nul(text).ok())
                 .ok_or(Errno::ENAMETOOLONG)
-                .map_err(&fault)?;
-            symlinkat(text, to, name).map_err(&fault)?;
+                .map_err(&failed)?;
+            symlinkat(text, to, name).map_err(&failed)?;
             fchownat(
                 to,
                 name,
@@ -120,32 +119,32 @@ fn copy_entry(
                 Some(Gid::from_raw(stat.gid)),
                 AtFlags::AT_SYMLINK_NOFOLLOW,
             )
-            .map_err(&fault)?;
-            fs::set_times_at(to, name, stat.accessed, stat.modified).map_err(&fault)
+            .map_err(&failed)?;
+            fs::set_times_at(to, name, stat.accessed, stat.modified).map_err(&failed)
         }
         FileKind::Char | FileKind::Block | FileKind::Fifo | FileKind::Socket => Ok(()),
     }
 }
 
-fn copy_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Fault> {
-    let fault = Fault::of(Call::Copy);
+fn copy_bytes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Failed> {
+    let failed = Failed::of(Call::Copy);
     let mut buffer = [0_u8; 8192];
     loop {
-        let length = fs::read(from, &mut buffer).map_err(&fault)?;
+        let length = fs::read(from, &mut buffer).map_err(&failed)?;
         let mut rest = buffer.get(..length).unwrap_or_default();
         if rest.is_empty() {
             return Ok(());
         }
         while !rest.is_empty() {
-            let taken = fs::write(to, rest).map_err(&fault)?;
+            let taken = fs::write(to, rest).map_err(&failed)?;
             rest = rest.get(taken..).unwrap_or_default();
         }
     }
 }
 
 /// Owner before permission bits: a change of owner clears set-id bits.
-fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Fault> {
-    let fault = Fault::of(Call::Copy);
+fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Failed> {
+    let failed = Failed::of(Call::Copy);
     let uid = if given.uid { UNCHANGED } else { stat.uid };
     let gid = if given.gid { UNCHANGED } else { stat.gid };
     fchownat(
@@ -155,9 +154,9 @@ fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Fault
         Some(Gid::from_raw(gid)),
         AtFlags::AT_EMPTY_PATH,
     )
-    .map_err(&fault)?;
+    .map_err(&failed)?;
     if !given.mode {
-        fchmod(to, Mode::from_bits_truncate(stat.mode)).map_err(&fault)?;
+        fchmod(to, Mode::from_bits_truncate(stat.mode)).map_err(&failed)?;
     }
-    fs::set_times_at(to, c"", stat.accessed, stat.modified).map_err(&fault)
+    fs::set_times_at(to, c"", stat.accessed, stat.modified).map_err(&failed)
 }

@@ -1,10 +1,10 @@
 //! The message for a failure, and the text of a plan.
 
 use crate::Reason;
+use crate::failure::{Failure, List};
 use crate::label;
 use crate::mount::{Action, Links, Step};
 use crate::pivot::{Pivot, Way};
-use crate::place::{List, Place};
 use crate::plan::Plan;
 use crate::tree::Shown;
 use kernel::{Call, Errno};
@@ -30,9 +30,9 @@ fn path(list: &[CString], index: usize) -> String {
 impl Plan {
     /// What failed, in words:
     /// `mount "proc" on "/proc": fsconfig(create): EPERM: operation not permitted`.
-    pub fn describe(&self, place: &Place) -> String {
-        let index = usize::from(place.index);
-        let what = match place.list {
+    pub fn describe(&self, failure: &Failure) -> String {
+        let index = usize::from(failure.element);
+        let what = match failure.list {
             List::Attach => match &self.way {
                 Way::Attached(way) => format!("attach root {:?}", way.path),
                 Way::Chroot(path) => format!("open root {}", Safe(path)),
@@ -43,7 +43,7 @@ impl Plan {
             },
             List::Mount => match self.steps.get(index) {
                 Some(step) => {
-                    format!("{}: {}", step.pointer, self.describe_step(step, place))
+                    format!("{}: {}", step.pointer, self.describe_step(step, failure))
                 }
                 None => "mount".to_owned(),
             },
@@ -90,18 +90,18 @@ impl Plan {
             },
             List::Procfs => "private procfs for sysctls and labels".to_owned(),
         };
-        let reason = Reason(place.errno);
-        let hint = self.hint(place).unwrap_or_default();
-        format!("{what}: {}: {reason}{hint}", place.call.name())
+        let reason = Reason(failure.failed.errno);
+        let hint = self.hint(failure).unwrap_or_default();
+        format!("{what}: {}: {reason}{hint}", failure.failed.call.name())
     }
 
-    fn describe_step(&self, step: &Step, place: &Place) -> String {
+    fn describe_step(&self, step: &Step, failure: &Failure) -> String {
         let destination = &step.destination;
         match &step.action {
             Action::New(new) => {
                 let mut text = format!("mount {} on {destination:?}", Safe(&new.kind));
-                let param = new.params.get(usize::from(place.detail));
-                if let (Call::FsconfigSet, Some(param)) = (place.call, param) {
+                let param = new.params.get(usize::from(failure.failed.index));
+                if let (Call::FsconfigSet, Some(param)) = (failure.failed.call, param) {
                     text += &match &param.value {
                         None => format!(": option {}", Safe(&param.key)),
                         Some(value) => {
@@ -130,10 +130,10 @@ impl Plan {
     }
 
     /// What the errno alone does not say.
-    fn hint(&self, place: &Place) -> Option<&'static str> {
-        let step = self.steps.get(usize::from(place.index));
+    fn hint(&self, failure: &Failure) -> Option<&'static str> {
+        let step = self.steps.get(usize::from(failure.element));
         let refused = |step: &Step| step.target.links == Links::Refused;
-        match (place.list, place.call, place.errno) {
+        match (failure.list, failure.failed.call, failure.failed.errno) {
             (List::Mount, Call::Openat2, Errno::ELOOP | Errno::ENOTDIR) if refused(step?) => {
                 Some(" (must be mounted on ordinary directory: no symbolic link may lead there)")
             }

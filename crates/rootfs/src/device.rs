@@ -7,13 +7,12 @@
 
 use crate::handles::Handles;
 use crate::mount::Base;
-use crate::place::Fault;
 use crate::root::{self, Form, LINKS_INSIDE, RootFd};
 use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount;
 use kernel::path::{OpenFlags, Resolve};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::fcntl::AtFlags;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use std::ffi::{CStr, CString};
@@ -93,7 +92,7 @@ impl Spot {
         &self,
         handles: &'handles Handles,
         root: &RootFd,
-    ) -> Result<Directory<'handles>, Fault> {
+    ) -> Result<Directory<'handles>, Failed> {
         let kept = self
             .base
             .as_ref()
@@ -123,7 +122,7 @@ fn file_kind(kind: NodeKind) -> FileKind {
 
 impl Node {
     /// Makes the node. The umask must be 0.
-    pub(crate) fn apply(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failed> {
         let source = match self.bind {
             Some(source) => Some(handles.take_tree(source)?),
             None => None,
@@ -137,7 +136,7 @@ impl Node {
                 None => self.open(parent)?,
             };
             return mount::move_mount(source.as_fd(), target.as_fd())
-                .map_err(Fault::of(Call::MoveMount));
+                .map_err(Failed::of(Call::MoveMount));
         }
         match fs::mknod_at(parent, name, self.kind, self.numbers, self.mode) {
             Ok(()) => match self.owner {
@@ -145,29 +144,29 @@ impl Node {
                 Some((uid, gid)) => self.give_to(parent, uid, gid),
             },
             Err(Errno::EEXIST) => {
-                let stat = fs::stat_at(parent, name).map_err(Fault::of(Call::Stat))?;
+                let stat = fs::stat_at(parent, name).map_err(Failed::of(Call::Stat))?;
                 if (stat.kind, stat.node) == (file_kind(self.kind), self.numbers) {
                     Ok(())
                 } else {
-                    Err(Fault::of(Call::Mknod)(Errno::EEXIST))
+                    Err(Failed::of(Call::Mknod)(Errno::EEXIST))
                 }
             }
-            Err(errno) => Err(Fault::of(Call::Mknod)(errno)),
+            Err(errno) => Err(Failed::of(Call::Mknod)(errno)),
         }
     }
 
     /// The name itself, never the target of a link.
-    fn open(&self, parent: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    fn open(&self, parent: BorrowedFd<'_>) -> Result<OwnedFd, Failed> {
         let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
         let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
-        root::look_up(parent, &self.spot.name, flags, resolve).map_err(Fault::of(Call::Openat2))
+        root::look_up(parent, &self.spot.name, flags, resolve).map_err(Failed::of(Call::Openat2))
     }
 
-    fn give_to(&self, parent: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Fault> {
+    fn give_to(&self, parent: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Failed> {
         let node = self.open(parent)?;
-        let stat = fs::stat(node.as_fd()).map_err(Fault::of(Call::Stat))?;
+        let stat = fs::stat(node.as_fd()).map_err(Failed::of(Call::Stat))?;
         if (stat.kind, stat.node) != (file_kind(self.kind), self.numbers) {
-            return Err(Fault::of(Call::Verify)(Errno::ENXIO));
+            return Err(Failed::of(Call::Verify)(Errno::ENXIO));
         }
         fchownat(
             node.as_fd(),
@@ -176,7 +175,7 @@ impl Node {
             Some(Gid::from_raw(gid)),
             AtFlags::AT_EMPTY_PATH,
         )
-        .map_err(Fault::of(Call::Chown))
+        .map_err(Failed::of(Call::Chown))
     }
 }
 
@@ -184,26 +183,26 @@ impl Link {
     /// Makes the link. Another file of that name stays, except `ptmx`: a node there would lead to
     /// the host's terminals. That stays too where the root came with a file system of its own on
     /// /dev, which may be the host's (a root of `/`).
-    pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, handles: &Handles, root: &RootFd) -> Result<(), Failed> {
         let parent = self.spot.open(handles, root)?;
         let parent = parent.as_fd();
         let (text, name) = (self.text.as_c_str(), self.spot.name.as_c_str());
         match symlinkat(text, parent, name) {
             Err(Errno::EEXIST) if name == c"ptmx" && self.is_replaceable(parent, root)? => {
                 unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)
-                    .map_err(Fault::of(Call::Symlink))?;
-                symlinkat(text, parent, name).map_err(Fault::of(Call::Symlink))
+                    .map_err(Failed::of(Call::Symlink))?;
+                symlinkat(text, parent, name).map_err(Failed::of(Call::Symlink))
             }
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            Err(errno) => Err(Fault::of(Call::Symlink)(errno)),
+            Err(errno) => Err(Failed::of(Call::Symlink)(errno)),
         }
     }
 
     /// Whether `parent` is a mount of the plan, or belongs to the file system of the root.
-    fn is_replaceable(&self, parent: BorrowedFd<'_>, root: &RootFd) -> Result<bool, Fault> {
+    fn is_replaceable(&self, parent: BorrowedFd<'_>, root: &RootFd) -> Result<bool, Failed> {
         let device = |fd| fs::stat(fd).map(|stat| stat.device);
         let same = || Ok(device(parent)? == device(root.as_fd())?);
-        Ok(self.spot.base.is_some() || same().map_err(Fault::of(Call::Stat))?)
+        Ok(self.spot.base.is_some() || same().map_err(Failed::of(Call::Stat))?)
     }
 }
 

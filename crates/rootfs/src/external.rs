@@ -339,7 +339,7 @@ impl RootFd {
         let (form, flags) = form_of(kind);
         match make(self.as_fd(), path, form, flags, NO_LINKS) {
             Ok(_made) => Ok(()),
-            Err(fault) => Err(fault.errno),
+            Err(failed) => Err(failed.errno),
         }
     }
 

@@ -17,13 +17,12 @@ use crate::Reason;
 use crate::handles::Handles;
 use crate::lower::Error;
 use crate::pivot::{Attached, Way};
-use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use kernel::clone::{NamespaceFlags, setns, unshare};
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::fchdir;
 use std::ffi::CStr;
@@ -98,9 +97,9 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn note() -> Result<Self, Fault> {
+    pub(crate) fn note() -> Result<Self, Failed> {
         let open = |from: BorrowedFd<'_>, path, flags| {
-            openat2(from, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))
+            openat2(from, path, flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))
         };
         let spaces = open(CWD, c"/proc/self/ns", OpenFlags::PATH)?;
         Ok(Self {
@@ -112,17 +111,17 @@ impl Own {
     }
 
     /// The mount namespace that this process is in now.
-    pub(crate) fn current(&self) -> Result<OwnedFd, Fault> {
+    pub(crate) fn current(&self) -> Result<OwnedFd, Failed> {
         let flags = OpenFlags::empty();
         openat2(self.spaces.as_fd(), c"mnt", flags, 0, Resolve::empty())
-            .map_err(Fault::of(Call::Openat2))
+            .map_err(Failed::of(Call::Openat2))
     }
 
-    pub(crate) fn back(&self) -> Result<(), Fault> {
-        setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))?;
-        fchdir(self.root.as_fd()).map_err(Fault::of(Call::Chdir))?;
-        fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
-        fchdir(self.directory.as_fd()).map_err(Fault::of(Call::Chdir))
+    pub(crate) fn back(&self) -> Result<(), Failed> {
+        setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Failed::of(Call::Setns))?;
+        fchdir(self.root.as_fd()).map_err(Failed::of(Call::Chdir))?;
+        fs::chroot_here().map_err(Failed::of(Call::Chroot))?;
+        fchdir(self.directory.as_fd()).map_err(Failed::of(Call::Chdir))
     }
 }
 
@@ -141,10 +140,10 @@ impl Away {
     }
 }
 
-fn error(fault: Fault) -> Error {
+fn error(failed: Failed) -> Error {
     Error::Ground {
-        call: fault.call.name(),
-        source: Reason(fault.errno),
+        call: failed.call.name(),
+        source: Reason(failed.errno),
     }
 }
 
@@ -209,11 +208,11 @@ impl Plan {
         handles: &mut Handles,
         own: &Own,
         views: [Option<OwnedFd>; 2],
-    ) -> Result<OwnedFd, Fault> {
+    ) -> Result<OwnedFd, Failed> {
         if let Some(base) = handles.base() {
             enter(base)?;
         }
-        unshare(NamespaceFlags::MOUNT).map_err(Fault::of(Call::Unshare))?;
+        unshare(NamespaceFlags::MOUNT).map_err(Failed::of(Call::Unshare))?;
         if handles.base().is_none() {
             way.ready()?;
         }
@@ -224,14 +223,14 @@ impl Plan {
         }
         let place = way.place(&self.sources, handles)?;
         let stage = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
-        mount::move_mount(stage.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        mount::move_mount(stage.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         handles.set_stage(stage)?;
         own.current()
     }
 }
 
-fn enter(namespace: BorrowedFd<'_>) -> Result<(), Fault> {
-    setns(namespace, NamespaceFlags::MOUNT).map_err(Fault::of(Call::Setns))
+fn enter(namespace: BorrowedFd<'_>) -> Result<(), Failed> {
+    setns(namespace, NamespaceFlags::MOUNT).map_err(Failed::of(Call::Setns))
 }
 
 /// The host's procfs or sysfs as it is seen: in a user namespace the kernel makes a new one only
@@ -245,22 +244,22 @@ pub(crate) fn attach(
     tree: BorrowedFd<'_>,
     directory: BorrowedFd<'_>,
     name: &CStr,
-) -> Result<(), Fault> {
+) -> Result<(), Failed> {
     let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
     let place = openat2(directory, name, flags, 0, Resolve::NO_SYMLINKS)
-        .map_err(Fault::of(Call::Openat2))?;
-    mount::move_mount(tree, place.as_fd()).map_err(Fault::of(Call::MoveMount))
+        .map_err(Failed::of(Call::Openat2))?;
+    mount::move_mount(tree, place.as_fd()).map_err(Failed::of(Call::MoveMount))
 }
 
 /// A detached, empty tmpfs of mode 0755.
-pub(crate) fn tmpfs(attributes: MountAttr) -> Result<OwnedFd, Fault> {
-    let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+pub(crate) fn tmpfs(attributes: MountAttr) -> Result<OwnedFd, Failed> {
+    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
     for (key, value) in [(c"size", c"4096"), (c"mode", c"0755")] {
         mount::fsconfig_string(context.as_fd(), key, value)
-            .map_err(Fault::of(Call::FsconfigSet))?;
+            .map_err(Failed::of(Call::FsconfigSet))?;
     }
-    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
-    mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))
+    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
+    mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))
 }
 
 /// The number of a source as the name of a file, on the stack: init must not allocate.
@@ -282,9 +281,9 @@ impl Name {
         Self(bytes)
     }
 
-    pub(crate) fn as_c_str(&self) -> Result<&CStr, Fault> {
+    pub(crate) fn as_c_str(&self) -> Result<&CStr, Failed> {
         CStr::from_bytes_until_nul(&self.0)
-            .map_err(|_no_nul| Fault::of(Call::Verify)(Errno::ENAMETOOLONG))
+            .map_err(|_no_nul| Failed::of(Call::Verify)(Errno::ENAMETOOLONG))
     }
 }
 

@@ -11,14 +11,13 @@ use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
 use crate::mount_table::Line;
 use crate::pivot::{Pivot, Way, identity};
-use crate::place::Fault;
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
 use kernel::fs::{FileKind, NodeKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, fchdir, fchownat};
@@ -134,10 +133,10 @@ impl Plan {
 
 impl Handles {
     /// Opens every source that is not open yet. The number of a failure is that of the source.
-    pub(crate) fn open_rest(&mut self, sources: &[Tree]) -> Result<(), (usize, Fault)> {
+    pub(crate) fn open_rest(&mut self, sources: &[Tree]) -> Result<(), (usize, Failed)> {
         for (index, (handle, tree)) in self.sources.iter_mut().zip(sources).enumerate() {
             if let Handle::Closed = handle {
-                let fd = tree.open(tree.depth).map_err(|fault| (index, fault))?;
+                let fd = tree.open(tree.depth).map_err(|failed| (index, failed))?;
                 *handle = Handle::Tree(fd);
             }
         }
@@ -145,7 +144,7 @@ impl Handles {
     }
 
     /// Opens the container's cgroups, which init would not find in the base.
-    pub(crate) fn open_groups(&mut self, sources: &[Tree]) -> Result<(), Fault> {
+    pub(crate) fn open_groups(&mut self, sources: &[Tree]) -> Result<(), Failed> {
         for (handle, tree) in self.sources.iter_mut().zip(sources) {
             if tree.role == Role::Group {
                 *handle = Handle::Tree(tree.open(tree.depth)?);
@@ -155,36 +154,36 @@ impl Handles {
     }
 
     /// Gives a source away. Each is used once.
-    pub(crate) fn take(&mut self, source: Source) -> Result<Taken, Fault> {
+    pub(crate) fn take(&mut self, source: Source) -> Result<Taken, Failed> {
         let handle = self.sources.get_mut(source.0);
         match handle.map(|handle| mem::replace(handle, Handle::Taken)) {
             Some(Handle::Tree(fd)) => Ok(Taken::Tree(fd)),
             Some(Handle::Link(text)) => Ok(Taken::Link(text)),
             Some(Handle::Staged(depth)) => self.clone_staged(source, depth).map(Taken::Tree),
             Some(Handle::Closed | Handle::Missing(_) | Handle::Taken) | None => {
-                Err(Fault::of(Call::Verify)(Errno::EBADF))
+                Err(Failed::of(Call::Verify)(Errno::EBADF))
             }
         }
     }
 
     /// Moves a source out, if it is not a link to copy.
-    pub(crate) fn take_tree(&mut self, source: Source) -> Result<OwnedFd, Fault> {
+    pub(crate) fn take_tree(&mut self, source: Source) -> Result<OwnedFd, Failed> {
         match self.take(source)? {
             Taken::Tree(fd) => Ok(fd),
-            Taken::Link(_) => Err(Fault::of(Call::Verify)(Errno::ELOOP)),
+            Taken::Link(_) => Err(Failed::of(Call::Verify)(Errno::ELOOP)),
         }
     }
 
-    fn clone_staged(&self, source: Source, depth: Depth) -> Result<OwnedFd, Fault> {
-        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+    fn clone_staged(&self, source: Source, depth: Depth) -> Result<OwnedFd, Failed> {
+        let missing = Failed::of(Call::Verify)(Errno::EBADF);
         let stage = self.stage.as_ref().ok_or(missing)?;
         let name = Name::of(source.0);
         clone_tree(stage.mount.as_fd(), name.as_c_str()?, depth, Follow::No)
-            .map_err(Fault::of(Call::OpenTree))
+            .map_err(Failed::of(Call::OpenTree))
     }
 
     /// Clones all sources from the stage.
-    pub(crate) fn take_staged(&mut self) -> Result<(), Fault> {
+    pub(crate) fn take_staged(&mut self) -> Result<(), Failed> {
         for index in 0..self.sources.len() {
             if let Handle::Staged(depth) = self.sources[index] {
                 self.sources[index] = Handle::Tree(self.clone_staged(Source(index), depth)?);
@@ -194,10 +193,10 @@ impl Handles {
     }
 
     /// Borrows a source that is a detached tree.
-    pub(crate) fn peek(&self, source: Source) -> Result<BorrowedFd<'_>, Fault> {
+    pub(crate) fn peek(&self, source: Source) -> Result<BorrowedFd<'_>, Failed> {
         match self.sources.get(source.0) {
             Some(Handle::Tree(fd)) => Ok(fd.as_fd()),
-            _ => Err(Fault::of(Call::Verify)(Errno::EBADF)),
+            _ => Err(Failed::of(Call::Verify)(Errno::EBADF)),
         }
     }
 
@@ -217,32 +216,32 @@ impl Handles {
     }
 
     /// The runtime's: sources will be attached on this.
-    pub(crate) fn set_stage(&mut self, mount: OwnedFd) -> Result<(), Fault> {
+    pub(crate) fn set_stage(&mut self, mount: OwnedFd) -> Result<(), Failed> {
         let identity = identity(mount.as_fd())?;
         self.stage = Some(Stage { mount, identity });
         Ok(())
     }
 
     /// Makes the stage the working directory.
-    pub(crate) fn enter_stage(&self) -> Result<(), Fault> {
+    pub(crate) fn enter_stage(&self) -> Result<(), Failed> {
         let stage = self.stage.as_ref();
-        let stage = stage.ok_or(Fault::of(Call::Verify)(Errno::EBADF))?;
-        fchdir(stage.mount.as_fd()).map_err(Fault::of(Call::Chdir))
+        let stage = stage.ok_or(Failed::of(Call::Verify)(Errno::EBADF))?;
+        fchdir(stage.mount.as_fd()).map_err(Failed::of(Call::Chdir))
     }
 
     /// Init's: the stage in its own mount namespace, a copy of the runtime's.
-    pub(crate) fn use_stage(&mut self, place: &OwnedFd) -> Result<(), Fault> {
+    pub(crate) fn use_stage(&mut self, place: &OwnedFd) -> Result<(), Failed> {
         if let Some(stage) = &mut self.stage {
             stage.mount = place
                 .try_clone()
-                .map_err(|_error| Fault::of(Call::Dup)(Errno::last()))?;
+                .map_err(|_error| Failed::of(Call::Dup)(Errno::last()))?;
         }
         Ok(())
     }
 
     /// Attaches the sources that are open on the stage, and closes them.
-    pub(crate) fn attach_open(&mut self, trees: &[Tree]) -> Result<(), Fault> {
-        let missing = Fault::of(Call::Verify)(Errno::EBADF);
+    pub(crate) fn attach_open(&mut self, trees: &[Tree]) -> Result<(), Failed> {
+        let missing = Failed::of(Call::Verify)(Errno::EBADF);
         let stage = self.stage.as_ref().ok_or(missing)?.mount.as_fd();
         for (index, (handle, tree)) in self.sources.iter_mut().zip(trees).enumerate() {
             if let Handle::Missing(form) = handle {
@@ -252,11 +251,11 @@ impl Handles {
             let Handle::Tree(fd) = handle else { continue };
             let name = Name::of(index);
             let name = name.as_c_str()?;
-            match stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?.kind {
+            match stat(fd.as_fd()).map_err(Failed::of(Call::Stat))?.kind {
                 FileKind::Directory => mkdirat(stage, name, Mode::from_bits_truncate(0o755)),
                 _ => mknod_at(stage, name, NodeKind::Fifo, (0, 0), 0o600),
             }
-            .map_err(Fault::of(Call::Mknod))?;
+            .map_err(Failed::of(Call::Mknod))?;
             attach(fd.as_fd(), stage, name)?;
             *handle = Handle::Staged(tree.depth);
         }
@@ -280,9 +279,9 @@ impl Handles {
     }
 
     /// The user namespace of one of the plan's id maps.
-    pub(crate) fn id_map(&self, index: usize) -> Result<BorrowedFd<'_>, Fault> {
+    pub(crate) fn id_map(&self, index: usize) -> Result<BorrowedFd<'_>, Failed> {
         let map = self.id_maps.get(index).map(OwnedFd::as_fd);
-        map.ok_or(Fault::of(Call::Verify)(Errno::EBADF))
+        map.ok_or(Failed::of(Call::Verify)(Errno::EBADF))
     }
 
     /// The mount that a step has made, if it has kept it.
@@ -329,7 +328,7 @@ impl Handles {
     }
 
     /// Makes the private procfs if there is none yet.
-    pub(crate) fn make_procfs(&mut self) -> Result<(), Fault> {
+    pub(crate) fn make_procfs(&mut self) -> Result<(), Failed> {
         if self.procfs.is_none() {
             self.procfs = Some(procfs::make()?);
         }
@@ -344,8 +343,8 @@ fn is_next(handle: &Handle, tree: &Tree) -> bool {
 /// As [`open`]; a device node that the host lacks is to be made.
 fn open_or_make(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
     match (&tree.role, tree.open(Depth::Tree)) {
-        (Role::Node(_, _, Some(form)), Err(fault))
-            if matches!(fault.errno, Errno::ENOENT | Errno::ENXIO) =>
+        (Role::Node(_, _, Some(form)), Err(failed))
+            if matches!(failed.errno, Errno::ENOENT | Errno::ENXIO) =>
         {
             Ok(Handle::Missing(*form))
         }
@@ -361,19 +360,19 @@ fn make_node(
     place: &CStr,
     tree: &Tree,
     form: NodeForm,
-) -> Result<OwnedFd, Fault> {
+) -> Result<OwnedFd, Failed> {
     let Role::Node(kind, numbers, _) = &tree.role else {
-        return Err(Fault::of(Call::Verify)(Errno::EBADF));
+        return Err(Failed::of(Call::Verify)(Errno::EBADF));
     };
     let kind = match kind {
         FileKind::Block => NodeKind::Block,
         _ => NodeKind::Char,
     };
-    mkdirat(stage, place, Mode::from_bits_truncate(0o700)).map_err(Fault::of(Call::Mkdir))?;
+    mkdirat(stage, place, Mode::from_bits_truncate(0o700)).map_err(Failed::of(Call::Mkdir))?;
     let files = tmpfs(MountAttr::NOSUID | MountAttr::NOEXEC)?;
     attach(files.as_fd(), stage, place)?;
     let (files, name) = (files.as_fd(), c"node");
-    mknod_at(files, name, kind, *numbers, form.mode).map_err(Fault::of(Call::Mknod))?;
+    mknod_at(files, name, kind, *numbers, form.mode).map_err(Failed::of(Call::Mknod))?;
     let (uid, gid) = form.owner;
     fchownat(
         files,
@@ -382,8 +381,8 @@ fn make_node(
         Some(Gid::from_raw(gid)),
         AtFlags::AT_SYMLINK_NOFOLLOW,
     )
-    .map_err(Fault::of(Call::Chown))?;
-    clone_tree(files, name, Depth::Top, Follow::No).map_err(Fault::of(Call::OpenTree))
+    .map_err(Failed::of(Call::Chown))?;
+    clone_tree(files, name, Depth::Top, Follow::No).map_err(Failed::of(Call::OpenTree))
 }
 
 /// Opens a source with the rights of the host.
@@ -398,7 +397,7 @@ fn open(tree: &Tree, id_maps: &[OwnedFd], depth: Depth) -> Result<Handle, Error>
     }
     let fd = tree
         .open(depth)
-        .map_err(|fault| error_of(tree, fault.errno))?;
+        .map_err(|failed| error_of(tree, failed.errno))?;
     if let Some((depth, map)) = bind.and_then(|bind| bind.id_map) {
         let change = AttrChange {
             set: MountAttr::IDMAP,

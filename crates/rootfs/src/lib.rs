@@ -20,6 +20,7 @@ mod default_mounts; // what the types proc, sysfs, cgroup, tmpfs and devpts mean
 mod describe; // the sentence for a failure, the text of a plan
 mod device; // device nodes, links of /dev
 mod external; // the mounts that a checkpoint does not save
+mod failure; // where something failed
 mod ground; // which mount namespace init starts in, and what is staged there
 mod handles; // what is opened before a plan is carried out
 mod host_mounts; // mounts in the namespace of the container's maker
@@ -33,7 +34,6 @@ mod mount_table; // lines of mountinfo
 mod options; // the table of mount options
 mod path; // destinations as text
 mod pivot; // the way of the root
-mod place; // where something failed
 mod plan; // the four doors of init
 mod procfs; // a trusted /proc for sysctls and labels
 mod root; // safe paths below a root descriptor
@@ -44,6 +44,7 @@ pub use base::Refused;
 pub use external::{
     External, ExternalError, ExternalSource, external_mounts, externals, is_bind, restrictions,
 };
+pub use failure::{Failure, List};
 pub use ground::Away;
 pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, number_of as mount_number, remove_mounts};
@@ -51,7 +52,6 @@ pub use idmapped::IdMapError;
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
 pub use options::{has_writable_cgroup, option_names};
 pub use pivot::Pivot;
-pub use place::{List, Place};
 pub use plan::Plan;
 pub use procfs::own as own_procfs;
 pub use root::RootFd;

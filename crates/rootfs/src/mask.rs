@@ -9,13 +9,12 @@
 
 use crate::handles::Handles;
 use crate::mount::{Change, Names};
-use crate::place::Fault;
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
 use crate::tree::{Shown, Source};
 use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::OpenFlags;
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -41,11 +40,15 @@ pub(crate) struct Made {
 impl Covers {
     /// Makes both on a tmpfs that is attached at `place`: before Linux 6.15 only attached mounts
     /// can be cloned. The umask must be 0.
-    pub(crate) fn make(&self, place: BorrowedFd<'_>, handles: &mut Handles) -> Result<Made, Fault> {
-        let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+    pub(crate) fn make(
+        &self,
+        place: BorrowedFd<'_>,
+        handles: &mut Handles,
+    ) -> Result<Made, Failed> {
+        let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
         let set = |key, value| {
             mount::fsconfig_string(context.as_fd(), key, value)
-                .map_err(Fault::of(Call::FsconfigSet))
+                .map_err(Failed::of(Call::FsconfigSet))
         };
         // The root, the node, the directory. Some kernels count differently, so there is room for a
         // few more.
@@ -55,21 +58,21 @@ impl Covers {
         if let Some(label) = &self.label {
             set(c"context", label)?;
         }
-        mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+        mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
         let attributes = MountAttr::NOSUID | MountAttr::NOEXEC;
         let ground =
-            mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))?;
+            mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))?;
         mkdirat(ground.as_fd(), c"empty", Mode::from_bits_truncate(0o555))
-            .map_err(Fault::of(Call::Mkdir))?;
+            .map_err(Failed::of(Call::Mkdir))?;
         if self.null.is_none() {
             fs::mknod_at(ground.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)
-                .map_err(Fault::of(Call::Mknod))?;
+                .map_err(Failed::of(Call::Mknod))?;
         }
         Change::set(Depth::Top, MountAttr::RDONLY).apply(ground.as_fd())?;
-        mount::move_mount(ground.as_fd(), place).map_err(Fault::of(Call::MoveMount))?;
+        mount::move_mount(ground.as_fd(), place).map_err(Failed::of(Call::MoveMount))?;
         let copy = |name| {
             mount::clone_tree(ground.as_fd(), name, Depth::Top, Follow::No)
-                .map_err(Fault::of(Call::OpenTree))
+                .map_err(Failed::of(Call::OpenTree))
         };
         let empty = copy(c"empty")?;
         let null = match self.null {
@@ -90,11 +93,11 @@ impl Covers {
 }
 
 /// Opens the path to cover. `None`: it does not exist.
-fn find(root: &RootFd, path: &CStr) -> Result<Option<OwnedFd>, Fault> {
+fn find(root: &RootFd, path: &CStr) -> Result<Option<OwnedFd>, Failed> {
     match look_up(root.as_fd(), path, OpenFlags::PATH, LINKS_INSIDE) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-        Err(errno) => Err(Fault::of(Call::Openat2)(errno)),
+        Err(errno) => Err(Failed::of(Call::Openat2)(errno)),
     }
 }
 
@@ -109,15 +112,15 @@ pub(crate) struct Used {
 ///
 /// # Errors
 /// EISDIR from [`Call::Verify`]: the path leads to the root, which cannot be covered.
-pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fault> {
+pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Failed> {
     let Some(target) = find(root, path)? else {
         return Ok(());
     };
-    let stat = fs::stat(target.as_fd()).map_err(Fault::of(Call::Stat))?;
-    let top = fs::stat(root.as_fd()).map_err(Fault::of(Call::Stat))?;
+    let stat = fs::stat(target.as_fd()).map_err(Failed::of(Call::Stat))?;
+    let top = fs::stat(root.as_fd()).map_err(Failed::of(Call::Stat))?;
     if (stat.device, stat.inode) == (top.device, top.inode) {
         // A mount on the root would be above it, where no look-up of the container arrives.
-        return Err(Fault::of(Call::Verify)(Errno::EISDIR));
+        return Err(Failed::of(Call::Verify)(Errno::EISDIR));
     }
     let (cover, used) = match stat.kind {
         FileKind::Directory => (&root.empty, &mut used.empty),
@@ -126,40 +129,40 @@ pub(crate) fn mask(root: &RootFd, path: &CStr, used: &mut Used) -> Result<(), Fa
     let cover = cover
         .as_ref()
         .ok_or(Errno::EBADF)
-        .map_err(Fault::of(Call::Verify))?;
-    let covering = fs::stat(cover.as_fd()).map_err(Fault::of(Call::Stat))?;
+        .map_err(Failed::of(Call::Verify))?;
+    let covering = fs::stat(cover.as_fd()).map_err(Failed::of(Call::Stat))?;
     if (stat.device, stat.inode) == (covering.device, covering.inode) {
         // Covered before, by this name or another.
         return Ok(());
     }
     if *used {
         let copy = mount::clone_tree(cover.as_fd(), c"", Depth::Top, Follow::No)
-            .map_err(Fault::of(Call::OpenTree))?;
+            .map_err(Failed::of(Call::OpenTree))?;
         mount::move_mount(copy.as_fd(), target.as_fd())
     } else {
         *used = true;
         mount::move_mount(cover.as_fd(), target.as_fd())
     }
-    .map_err(Fault::of(Call::MoveMount))
+    .map_err(Failed::of(Call::MoveMount))
 }
 
 /// Makes one path read-only, with all mounts below. A path that is not a mount gets a read-only
 /// copy of itself on top. A mount is changed itself, since no look-up of the container would arrive
 /// at a copy on top of the root.
-pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Fault> {
+pub(crate) fn seal(root: &RootFd, path: &CStr) -> Result<(), Failed> {
     let Some(target) = find(root, path)? else {
         return Ok(());
     };
     let read_only = Change::set(Depth::Tree, MountAttr::RDONLY);
     match read_only.apply(target.as_fd()) {
         // The kernel changes whole mounts only.
-        Err(fault) if fault.errno == Errno::EINVAL => {}
+        Err(failed) if failed.errno == Errno::EINVAL => {}
         answer => return answer,
     }
     let copy = mount::clone_tree(target.as_fd(), c"", Depth::Tree, Follow::No)
-        .map_err(Fault::of(Call::OpenTree))?;
+        .map_err(Failed::of(Call::OpenTree))?;
     read_only.apply(copy.as_fd())?;
-    mount::move_mount(copy.as_fd(), target.as_fd()).map_err(Fault::of(Call::MoveMount))
+    mount::move_mount(copy.as_fd(), target.as_fd()).map_err(Failed::of(Call::MoveMount))
 }
 
 impl fmt::Display for Shown<'_, &Covers> {

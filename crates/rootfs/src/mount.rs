@@ -9,14 +9,13 @@ use crate::copyup::{self, Given};
 use crate::device::Spot;
 use crate::handles::{Handles, Taken};
 use crate::options::Param;
-use crate::place::Fault;
 use crate::root::{self, Age, Form, LINKS_INSIDE, NO_LINKS, RootFd};
 use crate::tree::{Shown, Source};
 use kernel::attribute::set_attribute;
 use kernel::fs::{self, FileKind};
 use kernel::mount::{self, AttrChange, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{OpenFlags, Resolve};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::unistd::symlinkat;
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -193,11 +192,11 @@ impl Change {
         }
     }
 
-    pub(crate) fn apply(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, mount: BorrowedFd<'_>) -> Result<(), Failed> {
         self.apply_at(mount, c"")
     }
 
-    pub(crate) fn apply_at(&self, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
+    pub(crate) fn apply_at(&self, directory: BorrowedFd<'_>, path: &CStr) -> Result<(), Failed> {
         let change = |clear| {
             let change = AttrChange {
                 set: self.set,
@@ -211,11 +210,11 @@ impl Change {
             Err(Errno::EPERM) if !self.clear_unlocked.is_empty() => change(self.clear),
             answer => answer,
         }
-        .map_err(Fault::of(Call::MountSetattr))
+        .map_err(Failed::of(Call::MountSetattr))
     }
 }
 
-fn apply_all(changes: &[Change], mount: BorrowedFd<'_>) -> Result<(), Fault> {
+fn apply_all(changes: &[Change], mount: BorrowedFd<'_>) -> Result<(), Failed> {
     changes.iter().try_for_each(|change| change.apply(mount))
 }
 
@@ -225,7 +224,7 @@ pub(crate) fn apply(
     index: usize,
     handles: &mut Handles,
     root: &RootFd,
-) -> Result<(), Fault> {
+) -> Result<(), Failed> {
     match &step.action {
         Action::New(new) => apply_new(step, index, new, handles, root),
         Action::Bind {
@@ -240,7 +239,7 @@ pub(crate) fn apply(
                     let parent = spot.open(handles, root)?;
                     return make_link(parent.as_fd(), &spot.name, &text);
                 }
-                (Taken::Link(_), None) => return Err(Fault::of(Call::Verify)(Errno::ELOOP)),
+                (Taken::Link(_), None) => return Err(Failed::of(Call::Verify)(Errno::ELOOP)),
             };
             apply_all(changes, mount.as_fd())?;
             place_bind(step, mount.as_fd(), handles, root)?;
@@ -258,9 +257,9 @@ pub(crate) fn apply(
                 flags |= OpenFlags::NOFOLLOW;
             }
             let source = root::look_up(root.as_fd(), path, flags, LINKS_INSIDE)
-                .map_err(Fault::of(Call::Openat2))?;
+                .map_err(Failed::of(Call::Openat2))?;
             let mount = mount::clone_tree(source.as_fd(), c"", *depth, Follow::No)
-                .map_err(Fault::of(Call::OpenTree))?;
+                .map_err(Failed::of(Call::OpenTree))?;
             apply_all(changes, mount.as_fd())?;
             place_bind(step, mount.as_fd(), handles, root)?;
             finish(step, index, after, mount, handles)
@@ -283,7 +282,7 @@ fn finish(
     after: &[Change],
     mount: OwnedFd,
     handles: &mut Handles,
-) -> Result<(), Fault> {
+) -> Result<(), Failed> {
     let changed = apply_all(after, mount.as_fd());
     if step.keep == Keep::Yes {
         handles.keep(index, mount);
@@ -297,7 +296,7 @@ fn place_bind(
     mount: BorrowedFd<'_>,
     handles: &Handles,
     root: &RootFd,
-) -> Result<(), Fault> {
+) -> Result<(), Failed> {
     let form = match step.target.form {
         Some(form) => form,
         None => form_of(mount)?,
@@ -310,18 +309,18 @@ fn place_bind(
 ///
 /// # Errors
 /// ENOTDIR: one is a directory, the other is not.
-pub(crate) fn place(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
-    let fault = Fault::of(Call::MoveMount);
+pub(crate) fn place(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Failed> {
+    let failed = Failed::of(Call::MoveMount);
     match mount::move_mount(mount, target) {
         // The kernel says the same for other reasons.
-        Err(Errno::EINVAL) if form_of(mount)? != form_of(target)? => Err(fault(Errno::ENOTDIR)),
-        answer => answer.map_err(fault),
+        Err(Errno::EINVAL) if form_of(mount)? != form_of(target)? => Err(failed(Errno::ENOTDIR)),
+        answer => answer.map_err(failed),
     }
 }
 
 /// What a mount point for this tree must be.
-fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
-    let stat = fs::stat(mount).map_err(Fault::of(Call::Stat))?;
+fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Failed> {
+    let stat = fs::stat(mount).map_err(Failed::of(Call::Stat))?;
     Ok(match stat.kind {
         FileKind::Directory => Form::Directory,
         _ => Form::File,
@@ -329,16 +328,16 @@ fn form_of(mount: BorrowedFd<'_>) -> Result<Form, Fault> {
 }
 
 /// Makes a symbolic link, or accepts an equal one.
-fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Fault> {
+fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<(), Failed> {
     match symlinkat(text, parent, name) {
         Err(Errno::EEXIST) => {
             let mut there = [0_u8; 4096];
             match fs::readlink_at(parent, name, &mut there) {
                 Ok(length) if there.get(..length) == Some(text.to_bytes()) => Ok(()),
-                _ => Err(Fault::of(Call::Symlink)(Errno::EEXIST)),
+                _ => Err(Failed::of(Call::Symlink)(Errno::EEXIST)),
             }
         }
-        answer => answer.map_err(Fault::of(Call::Symlink)),
+        answer => answer.map_err(Failed::of(Call::Symlink)),
     }
 }
 
@@ -348,7 +347,7 @@ fn open_target(
     form: Form,
     handles: &Handles,
     root: &RootFd,
-) -> Result<(OwnedFd, Age), Fault> {
+) -> Result<(OwnedFd, Age), Failed> {
     if let Some(base) = &target.base
         && let Some(parent) = handles.placed(base.step)
         && let Some(fd) = root::make_one(parent, &base.name, form)?
@@ -363,22 +362,22 @@ fn open_target(
         flags |= OpenFlags::DIRECTORY;
     }
     match root::make(root.as_fd(), &target.path, form, flags, NO_LINKS) {
-        Err(fault) if fault.errno == Errno::ELOOP && target.links != Links::Refused => {}
+        Err(failed) if failed.errno == Errno::ELOOP && target.links != Links::Refused => {}
         answer => return answer,
     }
     let (fd, age) = root::make(root.as_fd(), &target.path, form, flags, LINKS_INSIDE)?;
     // Links were followed, so the destination may lead to another place. It must not be in /proc:
     // the runtime would read or write a covered file there as if it were the kernel's
     // (CVE-2019-16884).
-    let magic = fs::filesystem_magic(fd.as_fd()).map_err(Fault::of(Call::Statfs))?;
+    let magic = fs::filesystem_magic(fd.as_fd()).map_err(Failed::of(Call::Statfs))?;
     if magic == fs::PROC_MAGIC {
-        return Err(Fault::of(Call::Verify)(Errno::EPERM));
+        return Err(Failed::of(Call::Verify)(Errno::EPERM));
     }
     if handles
         .leads_to_peers(fd.as_fd())
-        .map_err(Fault::of(Call::Stat))?
+        .map_err(Failed::of(Call::Stat))?
     {
-        return Err(Fault::of(Call::Verify)(Errno::EXDEV));
+        return Err(Failed::of(Call::Verify)(Errno::EXDEV));
     }
     Ok((fd, age))
 }
@@ -389,10 +388,10 @@ fn apply_new(
     new: &NewMount,
     handles: &mut Handles,
     root: &RootFd,
-) -> Result<(), Fault> {
+) -> Result<(), Failed> {
     let (target, age) = open_target(&step.target, Form::Directory, handles, root)?;
     let mount = match (new.make(target.as_fd(), age, handles, root), &new.fallback) {
-        (Err(fault), Some((source, changes))) if fault.errno == Errno::EPERM => {
+        (Err(failed), Some((source, changes))) if failed.errno == Errno::EPERM => {
             let mount = handles.take_tree(*source)?;
             apply_all(changes, mount.as_fd())?;
             place(mount.as_fd(), target.as_fd())?;
@@ -408,14 +407,14 @@ fn apply_new(
 }
 
 impl NewMount {
-    /// Builds it, detached. A parameter's fault carries its index.
+    /// Builds it, detached. A failed parameter's failure carries its index.
     fn make(
         &self,
         target: BorrowedFd<'_>,
         age: Age,
         handles: &Handles,
         root: &RootFd,
-    ) -> Result<OwnedFd, Fault> {
+    ) -> Result<OwnedFd, Failed> {
         let mount = match &self.classic {
             None => self.make_superblock(target, age)?,
             Some(classic) => classic.make(&self.kind, self.attributes, root)?,
@@ -430,41 +429,41 @@ impl NewMount {
                 ..AttrChange::default()
             };
             mount::mount_setattr(mount.as_fd(), c"", Depth::Top, change)
-                .map_err(Fault::of(Call::MountSetattr))?;
+                .map_err(Failed::of(Call::MountSetattr))?;
         }
         Ok(mount)
     }
 
-    fn make_superblock(&self, target: BorrowedFd<'_>, age: Age) -> Result<OwnedFd, Fault> {
-        let context = mount::fsopen(&self.kind).map_err(Fault::of(Call::Fsopen))?;
+    fn make_superblock(&self, target: BorrowedFd<'_>, age: Age) -> Result<OwnedFd, Failed> {
+        let context = mount::fsopen(&self.kind).map_err(Failed::of(Call::Fsopen))?;
         let context = context.as_fd();
         for (index, param) in self.params.iter().enumerate() {
             match &param.value {
                 None => mount::fsconfig_flag(context, &param.key),
                 Some(value) => mount::fsconfig_string(context, &param.key, value),
             }
-            .map_err(Fault::within(Call::FsconfigSet, index))?;
+            .map_err(Failed::at(Call::FsconfigSet, index))?;
         }
         if matches!(self.inherit, Inherit::Mode | Inherit::ModeAndContent) && age == Age::Old {
-            let stat = fs::stat(target).map_err(Fault::of(Call::Stat))?;
+            let stat = fs::stat(target).map_err(Failed::of(Call::Stat))?;
             let digit = |shift: u32| b'0' + u8::try_from((stat.mode >> shift) & 7).unwrap_or(0);
             let text = [digit(9), digit(6), digit(3), digit(0), 0];
             let text = CStr::from_bytes_until_nul(&text).unwrap_or(c"0755");
             mount::fsconfig_string(context, c"mode", text)
-                .map_err(Fault::within(Call::FsconfigSet, usize::MAX))?;
+                .map_err(Failed::at(Call::FsconfigSet, usize::MAX))?;
         }
-        mount::fsconfig_create(context).map_err(Fault::of(Call::FsconfigCreate))?;
-        mount::fsmount(context, self.attributes).map_err(Fault::of(Call::Fsmount))
+        mount::fsconfig_create(context).map_err(Failed::of(Call::FsconfigCreate))?;
+        mount::fsmount(context, self.attributes).map_err(Failed::of(Call::Fsmount))
     }
 }
 
 /// Sets the SELinux label of a mount's root directory.
-fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Fault> {
+fn label_root(mount: BorrowedFd<'_>, label: &CStr) -> Result<(), Failed> {
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_XDEV;
     let root = root::look_up(mount, c".", OpenFlags::DIRECTORY, resolve)
-        .map_err(Fault::of(Call::Openat2))?;
+        .map_err(Failed::of(Call::Openat2))?;
     set_attribute(root.as_fd(), c"security.selinux", label.to_bytes())
-        .map_err(Fault::of(Call::Setxattr))
+        .map_err(Failed::of(Call::Setxattr))
 }
 
 impl fmt::Display for Change {

@@ -9,13 +9,12 @@ use crate::ground::BASE_ROOT;
 use crate::handles::Handles;
 use crate::mask::Covers;
 use crate::mount::Change;
-use crate::place::Fault;
 use crate::root::RootFd;
 use crate::tree::{Source, Tree};
 use kernel::fs;
 use kernel::mount::{self, Depth, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::unistd::fchdir;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,22 +59,22 @@ pub(crate) struct Attached {
 }
 
 /// The device and the inode of a directory.
-pub(crate) fn identity(directory: BorrowedFd<'_>) -> Result<(u64, u64), Fault> {
-    let stat = fs::stat(directory).map_err(Fault::of(Call::Stat))?;
+pub(crate) fn identity(directory: BorrowedFd<'_>) -> Result<(u64, u64), Failed> {
+    let stat = fs::stat(directory).map_err(Failed::of(Call::Stat))?;
     Ok((stat.device, stat.inode))
 }
 
 impl Attached {
     /// Prepares a mount namespace that is a copy of the host's: sets the propagation of the
     /// inherited mounts.
-    pub(crate) fn ready(&self) -> Result<(), Fault> {
+    pub(crate) fn ready(&self) -> Result<(), Failed> {
         Change::propagation(Depth::Tree, self.inherited).apply_at(CWD, c"/")?;
         for ancestor in &self.ancestors {
             match Change::propagation(Depth::Top, Propagation::Private).apply_at(CWD, ancestor) {
                 Ok(()) => break,
                 // No mount point: its parent may be one.
-                Err(fault) if fault.errno == Errno::EINVAL => {}
-                Err(fault) => return Err(fault),
+                Err(failed) if failed.errno == Errno::EINVAL => {}
+                Err(failed) => return Err(failed),
             }
         }
         Ok(())
@@ -84,7 +83,7 @@ impl Attached {
     /// Where the root is attached. In a copy of the host's table this is the only look-up by a host
     /// path, since a hook may need the root there. It must be the same directory. Init finds a
     /// stage as its working directory.
-    pub(crate) fn place(&self, sources: &[Tree], handles: &Handles) -> Result<OwnedFd, Fault> {
+    pub(crate) fn place(&self, sources: &[Tree], handles: &Handles) -> Result<OwnedFd, Failed> {
         let path = sources
             .get(self.source.0)
             .map_or(c"", |tree| tree.path.as_c_str());
@@ -93,20 +92,20 @@ impl Attached {
         let path = handles.stage().map_or(path, |_| HERE);
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
         let place =
-            openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Fault::of(Call::Openat2))?;
+            openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))?;
         let wanted = match (handles.stage(), handles.base()) {
             (Some(stage), _) => stage,
             (None, Some(_)) => return Ok(place),
             (None, None) => identity(handles.peek(self.source)?)?,
         };
         if identity(place.as_fd())? != wanted {
-            return Err(Fault::of(Call::Verify)(Errno::ESTALE));
+            return Err(Failed::of(Call::Verify)(Errno::ESTALE));
         }
         Ok(place)
     }
 
     /// Prepares the mount namespace, and attaches the root. The umask must be 0.
-    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
+    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Failed> {
         if handles.stage().is_none() && handles.base().is_none() {
             self.ready()?;
         }
@@ -122,7 +121,7 @@ impl Attached {
         };
         // On top of the tmpfs of the covers, if there is one: it is unmounted with the old root.
         let place = covers.as_ref().map_or(&place, |covers| &covers.ground);
-        mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))?;
+        mount::move_mount(tree.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         let (null, empty) = covers.map(|covers| (covers.null, covers.empty)).unzip();
         Ok(RootFd {
             fd: tree,
@@ -131,7 +130,7 @@ impl Attached {
         })
     }
 
-    fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
+    fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Failed> {
         match self.pivot {
             Pivot::PivotRoot => {
                 let is_shared = handles.stage().is_some()
@@ -139,75 +138,75 @@ impl Attached {
                 let old = match is_shared {
                     true => Some(
                         openat2(CWD, c"/", OpenFlags::PATH, 0, Resolve::empty())
-                            .map_err(Fault::of(Call::Openat2))?,
+                            .map_err(Failed::of(Call::Openat2))?,
                     ),
                     false => None,
                 };
-                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
-                mount::pivot_root_here().map_err(Fault::of(Call::PivotRoot))?;
+                fchdir(root.as_fd()).map_err(Failed::of(Call::Chdir))?;
+                mount::pivot_root_here().map_err(Failed::of(Call::PivotRoot))?;
                 if let Some(old) = old {
                     // Else the unmount would propagate to the host's own mounts.
                     Change::propagation(Depth::Tree, Propagation::Slave).apply(old.as_fd())?;
                 }
-                mount::detach(c".").map_err(Fault::of(Call::Umount))?;
+                mount::detach(c".").map_err(Failed::of(Call::Umount))?;
             }
             Pivot::Move => {
                 if self.inherited == Propagation::Shared || handles.stage().is_some() {
                     Change::propagation(Depth::Tree, Propagation::Slave).apply_at(CWD, c"/")?;
                 }
                 for (index, path) in handles.exposed.iter().enumerate() {
-                    hide(path).map_err(|fault| Fault {
-                        detail: u16::try_from(index).unwrap_or(u16::MAX),
-                        ..fault
+                    hide(path).map_err(|failed| Failed {
+                        index: u16::try_from(index).unwrap_or(u16::MAX),
+                        ..failed
                     })?;
                 }
-                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
-                mount::move_mount_over_root(root.as_fd()).map_err(Fault::of(Call::MoveMount))?;
-                fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
+                fchdir(root.as_fd()).map_err(Failed::of(Call::Chdir))?;
+                mount::move_mount_over_root(root.as_fd()).map_err(Failed::of(Call::MoveMount))?;
+                fs::chroot_here().map_err(Failed::of(Call::Chroot))?;
             }
         }
-        fs::chdir(c"/").map_err(Fault::of(Call::Chdir))
+        fs::chdir(c"/").map_err(Failed::of(Call::Chdir))
     }
 }
 
 /// Unmounts a mount of the host, or covers it if it is locked.
-fn hide(path: &CStr) -> Result<(), Fault> {
+fn hide(path: &CStr) -> Result<(), Failed> {
     match mount::detach(path) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),
         Err(Errno::EINVAL | Errno::EPERM) => {}
-        Err(errno) => return Err(Fault::of(Call::Umount)(errno)),
+        Err(errno) => return Err(Failed::of(Call::Umount)(errno)),
     }
     let place = openat2(CWD, path, OpenFlags::PATH, 0, Resolve::empty())
-        .map_err(Fault::of(Call::Openat2))?;
-    let context = mount::fsopen(c"tmpfs").map_err(Fault::of(Call::Fsopen))?;
+        .map_err(Failed::of(Call::Openat2))?;
+    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
     mount::fsconfig_string(context.as_fd(), c"size", c"4096")
-        .map_err(Fault::of(Call::FsconfigSet))?;
-    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+        .map_err(Failed::of(Call::FsconfigSet))?;
+    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
     let cover = mount::fsmount(context.as_fd(), mount::MountAttr::RDONLY)
-        .map_err(Fault::of(Call::Fsmount))?;
-    mount::move_mount(cover.as_fd(), place.as_fd()).map_err(Fault::of(Call::MoveMount))
+        .map_err(Failed::of(Call::Fsmount))?;
+    mount::move_mount(cover.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))
 }
 
 impl Way {
-    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Fault> {
+    pub(crate) fn attach(&self, sources: &[Tree], handles: &mut Handles) -> Result<RootFd, Failed> {
         match self {
             Self::Attached(attached) => attached.attach(sources, handles),
             Self::Chroot(path) => {
                 let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
                 openat2(CWD, path, flags, 0, Resolve::empty())
                     .map(RootFd::new)
-                    .map_err(Fault::of(Call::Openat2))
+                    .map_err(Failed::of(Call::Openat2))
             }
         }
     }
 
-    pub(crate) fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Fault> {
+    pub(crate) fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Failed> {
         match self {
             Self::Attached(attached) => attached.pivot(handles, root),
             Self::Chroot(_) => {
-                fchdir(root.as_fd()).map_err(Fault::of(Call::Chdir))?;
-                fs::chroot_here().map_err(Fault::of(Call::Chroot))?;
-                fs::chdir(c"/").map_err(Fault::of(Call::Chdir))
+                fchdir(root.as_fd()).map_err(Failed::of(Call::Chdir))?;
+                fs::chroot_here().map_err(Failed::of(Call::Chroot))?;
+                fs::chdir(c"/").map_err(Failed::of(Call::Chdir))
             }
         }
     }

@@ -1,16 +1,17 @@
 //! What will be done, and the four functions by which init does it.
 
 use crate::device::{Link, Node};
+use crate::failure::{Failure, List};
 use crate::ground::Ground;
 use crate::handles::Handles;
 use crate::idmapped::IdMap;
 use crate::mask;
 use crate::mount::{self, Change, Step};
 use crate::pivot::Way;
-use crate::place::{Fault, List, Place};
 use crate::procfs::Sysctl;
 use crate::root::RootFd;
 use crate::tree::Tree;
+use kernel::Failed;
 use kernel::mount::{Depth, MountAttr, Propagation};
 use nix::sys::stat::{Mode, umask};
 use std::ffi::{CStr, CString};
@@ -119,39 +120,39 @@ impl Plan {
     /// not open, sets the propagation of inherited mounts, attaches the root at its host path.
     ///
     /// # Errors
-    /// The place of the failure; [`Plan::describe`] describes it.
-    pub fn attach(&self, handles: &mut Handles) -> Result<RootFd, Place> {
+    /// What failed; [`Plan::describe`] describes it.
+    pub fn attach(&self, handles: &mut Handles) -> Result<RootFd, Failure> {
         handles
             .open_rest(&self.sources)
-            .map_err(|(index, fault)| Fault::at(List::Source, index)(fault))?;
+            .map_err(|(index, failed)| Failure::at(List::Source, index)(failed))?;
         let mask = umask(Mode::empty());
         let root = self.way.attach(&self.sources, handles);
         umask(mask);
-        root.map_err(Fault::at(List::Attach, 0))
+        root.map_err(Failure::at(List::Attach, 0))
     }
 
     /// Makes all mounts, device nodes and links below the root.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Place> {
+    pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failure> {
         let mask = umask(Mode::empty());
         let done = self.mount_all(handles, root);
         umask(mask);
         done
     }
 
-    fn mount_all(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Place> {
+    fn mount_all(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failure> {
         for (index, step) in self.steps.iter().enumerate() {
-            mount::apply(step, index, handles, root).map_err(Fault::at(List::Mount, index))?;
+            mount::apply(step, index, handles, root).map_err(Failure::at(List::Mount, index))?;
         }
         for (index, node) in self.nodes.iter().enumerate() {
             node.apply(handles, root)
-                .map_err(Fault::at(List::Device, index))?;
+                .map_err(Failure::at(List::Device, index))?;
         }
         for (index, link) in self.links.iter().enumerate() {
             link.apply(handles, root)
-                .map_err(Fault::at(List::Link, index))?;
+                .map_err(Failure::at(List::Link, index))?;
         }
         if !self.sysctls.is_empty() {
             self.make_procfs(handles)?;
@@ -165,31 +166,31 @@ impl Plan {
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn make_procfs(&self, handles: &mut Handles) -> Result<(), Place> {
-        handles.make_procfs().map_err(Fault::at(List::Procfs, 0))
+    pub fn make_procfs(&self, handles: &mut Handles) -> Result<(), Failure> {
+        handles.make_procfs().map_err(Failure::at(List::Procfs, 0))
     }
 
     /// Makes the root `/` and unmounts the host's files. The working directory is then `/`.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Place> {
+    pub fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Failure> {
         self.way
             .pivot(handles, root)
-            .map_err(Fault::at(List::Pivot, 0))
+            .map_err(Failure::at(List::Pivot, 0))
     }
 
     /// Makes paths read-only, masks paths, and writes the sysctls.
     ///
     /// # Errors
     /// As for [`Plan::attach`].
-    pub fn seal(&self, handles: &Handles, root: &RootFd) -> Result<(), Place> {
+    pub fn seal(&self, handles: &Handles, root: &RootFd) -> Result<(), Failure> {
         for (index, path) in self.readonly_paths.iter().enumerate() {
-            mask::seal(root, path).map_err(Fault::at(List::ReadOnlyPath, index))?;
+            mask::seal(root, path).map_err(Failure::at(List::ReadOnlyPath, index))?;
         }
         let mut used = mask::Used::default();
         for (index, path) in self.masked_paths.iter().enumerate() {
-            mask::mask(root, path, &mut used).map_err(Fault::at(List::MaskedPath, index))?;
+            mask::mask(root, path, &mut used).map_err(Failure::at(List::MaskedPath, index))?;
         }
         for (index, step) in self.steps.iter().enumerate() {
             if !step.late.is_empty()
@@ -197,22 +198,22 @@ impl Plan {
             {
                 Change::set(Depth::Top, step.late)
                     .apply(placed)
-                    .map_err(Fault::at(List::LateReadOnly, index))?;
+                    .map_err(Failure::at(List::LateReadOnly, index))?;
             }
         }
         self.seal_root(root)
-            .map_err(Fault::at(List::Root, usize::from(self.readonly_root)))?;
+            .map_err(Failure::at(List::Root, usize::from(self.readonly_root)))?;
         if let Some(procfs) = handles.procfs() {
             for (index, sysctl) in self.sysctls.iter().enumerate() {
                 sysctl
                     .apply(procfs)
-                    .map_err(Fault::at(List::Sysctl, index))?;
+                    .map_err(Failure::at(List::Sysctl, index))?;
             }
         }
         Ok(())
     }
 
-    fn seal_root(&self, root: &RootFd) -> Result<(), Fault> {
+    fn seal_root(&self, root: &RootFd) -> Result<(), Failed> {
         if !self.readonly_root && self.final_propagation.is_none() {
             return Ok(());
         }

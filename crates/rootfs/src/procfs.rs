@@ -6,20 +6,19 @@
 //! a complete one is visible, so it is made before anything is masked. It gives none for a PID
 //! namespace of another user namespace: then the runtime opens its own /proc before the clone.
 
-use crate::place::Fault;
 use kernel::fs;
 use kernel::mount::{self, MountAttr};
 use kernel::path::{self, OpenFlags, Resolve};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Makes the private instance.
-pub(crate) fn make() -> Result<OwnedFd, Fault> {
-    let context = mount::fsopen(c"proc").map_err(Fault::of(Call::Fsopen))?;
-    mount::fsconfig_create(context.as_fd()).map_err(Fault::of(Call::FsconfigCreate))?;
+pub(crate) fn make() -> Result<OwnedFd, Failed> {
+    let context = mount::fsopen(c"proc").map_err(Failed::of(Call::Fsopen))?;
+    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
-    mount::fsmount(context.as_fd(), attributes).map_err(Fault::of(Call::Fsmount))
+    mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))
 }
 
 /// Opens this process' own /proc, which the container cannot reach. A process in any PID namespace
@@ -46,16 +45,16 @@ pub(crate) struct Sysctl {
 
 impl Sysctl {
     /// Writes it in one call, since for the kernel each write is a whole value.
-    pub(crate) fn apply(&self, procfs: BorrowedFd<'_>) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, procfs: BorrowedFd<'_>) -> Result<(), Failed> {
         let resolve =
             Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS | Resolve::NO_XDEV;
         let file = crate::root::look_up(procfs, &self.path, OpenFlags::WRITE, resolve)
-            .map_err(Fault::of(Call::Openat2))?;
-        let taken = fs::write(file.as_fd(), &self.value).map_err(Fault::of(Call::Sysctl))?;
+            .map_err(Failed::of(Call::Openat2))?;
+        let taken = fs::write(file.as_fd(), &self.value).map_err(Failed::of(Call::Sysctl))?;
         if taken == self.value.len() {
             Ok(())
         } else {
-            Err(Fault::of(Call::Sysctl)(Errno::EIO))
+            Err(Failed::of(Call::Sysctl)(Errno::EIO))
         }
     }
 }

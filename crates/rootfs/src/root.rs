@@ -6,10 +6,9 @@
 //! exclusive calls only, which never follow a link. The attacks that this avoids: CVE-2021-30465,
 //! CVE-2024-45310, CVE-2019-19921.
 
-use crate::place::Fault;
 use kernel::fs;
 use kernel::path::{OpenFlags, Resolve, openat2};
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -63,7 +62,7 @@ impl RootFd {
         let flags = OpenFlags::DIRECTORY;
         match make(self.as_fd(), path, Form::Directory, flags, LINKS_INSIDE) {
             Ok(_made) => Ok(()),
-            Err(fault) => Err(fault.errno),
+            Err(failed) => Err(failed.errno),
         }
     }
 }
@@ -107,12 +106,12 @@ pub(crate) fn make(
     form: Form,
     flags: OpenFlags,
     resolve: Resolve,
-) -> Result<(OwnedFd, Age), Fault> {
+) -> Result<(OwnedFd, Age), Failed> {
     let flags = flags | OpenFlags::PATH;
     match look_up(root, path, flags, resolve) {
         Ok(fd) => Ok((fd, Age::Old)),
         Err(Errno::ENOENT) => make_missing(root, path, form, flags, resolve),
-        Err(errno) => Err(Fault::of(Call::Openat2)(errno)),
+        Err(errno) => Err(Failed::of(Call::Openat2)(errno)),
     }
 }
 
@@ -131,14 +130,14 @@ fn make_missing(
     form: Form,
     flags: OpenFlags,
     resolve: Resolve,
-) -> Result<(OwnedFd, Age), Fault> {
-    let mut buffer = PathBuffer::new(path).map_err(Fault::of(Call::Openat2))?;
+) -> Result<(OwnedFd, Age), Failed> {
+    let mut buffer = PathBuffer::new(path).map_err(Failed::of(Call::Openat2))?;
     for _ in 0..TRIES {
         let (parent, start) = longest_prefix(root, &mut buffer, resolve)?;
         match make_rest(root, parent, start, &mut buffer, form)? {
             Some(fd) => return Ok((fd, Age::New)),
             None if resolve.contains(Resolve::NO_SYMLINKS) => {
-                return Err(Fault::of(Call::Openat2)(Errno::ELOOP));
+                return Err(Failed::of(Call::Openat2)(Errno::ELOOP));
             }
             None => {}
         }
@@ -147,10 +146,10 @@ fn make_missing(
         match look_up(root, buffer.whole(), flags, resolve) {
             Ok(fd) => return Ok((fd, Age::Old)),
             Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(Fault::of(Call::Openat2)(errno)),
+            Err(errno) => return Err(Failed::of(Call::Openat2)(errno)),
         }
     }
-    Err(Fault::of(Call::Openat2)(Errno::ELOOP))
+    Err(Failed::of(Call::Openat2)(Errno::ELOOP))
 }
 
 /// The handle of the longest directory that exists (`None`: the root), and where in the buffer the
@@ -159,7 +158,7 @@ fn longest_prefix(
     root: BorrowedFd<'_>,
     buffer: &mut PathBuffer,
     resolve: Resolve,
-) -> Result<(Option<OwnedFd>, usize), Fault> {
+) -> Result<(Option<OwnedFd>, usize), Failed> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let mut end = buffer.length;
     loop {
@@ -173,7 +172,7 @@ fn longest_prefix(
         match buffer.with_component(0, end, |prefix| look_up(root, prefix, flags, resolve)) {
             Ok(fd) => return Ok((Some(fd), end)),
             Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(Fault::of(Call::Openat2)(errno)),
+            Err(errno) => return Err(Failed::of(Call::Openat2)(errno)),
         }
     }
 }
@@ -186,7 +185,7 @@ fn make_rest(
     mut start: usize,
     buffer: &mut PathBuffer,
     form: Form,
-) -> Result<Option<OwnedFd>, Fault> {
+) -> Result<Option<OwnedFd>, Failed> {
     loop {
         start += buffer.slashes_at(start);
         let end = buffer.component_end(start);
@@ -194,10 +193,10 @@ fn make_rest(
         let form = if last { form } else { Form::Directory };
         let here = parent.as_ref().map_or(root, OwnedFd::as_fd);
         let made = buffer.with_component(start, end, |name| match name.to_bytes() {
-            b"." | b"" => Err(Fault::of(Call::Mkdir)(Errno::EINVAL)),
+            b"." | b"" => Err(Failed::of(Call::Mkdir)(Errno::EINVAL)),
             // `..` below a missing directory: only a link can have it, and it has no sensible
             // meaning.
-            b".." => Err(Fault::of(Call::Mkdir)(Errno::ENOENT)),
+            b".." => Err(Failed::of(Call::Mkdir)(Errno::ENOENT)),
             _ => make_one(here, name, form),
         })?;
         match made {
@@ -217,7 +216,7 @@ pub(crate) fn make_one(
     parent: BorrowedFd<'_>,
     name: &CStr,
     form: Form,
-) -> Result<Option<OwnedFd>, Fault> {
+) -> Result<Option<OwnedFd>, Failed> {
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
     match form {
         Form::Directory => match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
@@ -225,17 +224,17 @@ pub(crate) fn make_one(
                 let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW | OpenFlags::DIRECTORY;
                 look_up(parent, name, flags, resolve)
                     .map(Some)
-                    .map_err(Fault::of(Call::Openat2))
+                    .map_err(Failed::of(Call::Openat2))
             }
             Err(Errno::EEXIST) => Ok(None),
-            Err(errno) => Err(Fault::of(Call::Mkdir)(errno)),
+            Err(errno) => Err(Failed::of(Call::Mkdir)(errno)),
         },
         Form::File => {
             let flags = OpenFlags::CREATE_NEW | OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK;
             match openat2(parent, name, flags, 0o644, resolve) {
                 Ok(fd) => Ok(Some(fd)),
                 Err(Errno::EEXIST) => Ok(None),
-                Err(errno) => Err(Fault::of(Call::Open)(errno)),
+                Err(errno) => Err(Failed::of(Call::Open)(errno)),
             }
         }
     }
@@ -290,7 +289,7 @@ impl PathBuffer {
 
     /// Replaces the component from `start` to `end`, an existing name in `parent`, by the target of
     /// the link. If it is not a link (any more), nothing changes.
-    fn follow(&mut self, parent: BorrowedFd<'_>, start: usize, end: usize) -> Result<(), Fault> {
+    fn follow(&mut self, parent: BorrowedFd<'_>, start: usize, end: usize) -> Result<(), Failed> {
         let mut target = [0_u8; PATH_MAX];
         let read = self.with_component(start, end, |name| {
             fs::readlink_at(parent, name, &mut target)
@@ -298,7 +297,7 @@ impl PathBuffer {
         let length = match read {
             Ok(length) => length,
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(Fault::of(Call::Readlink)(errno)),
+            Err(errno) => return Err(Failed::of(Call::Readlink)(errno)),
         };
         let target = &target[..length];
         // An absolute link counts from the root, a relative one from the directory that it is in.
@@ -309,7 +308,7 @@ impl PathBuffer {
         };
         let new_length = start + length + (self.length - end);
         if length == PATH_MAX || new_length >= PATH_MAX {
-            return Err(Fault::of(Call::Readlink)(Errno::ENAMETOOLONG));
+            return Err(Failed::of(Call::Readlink)(Errno::ENAMETOOLONG));
         }
         self.bytes.copy_within(end..self.length, start + length);
         self.bytes[start..start + length].copy_from_slice(target);

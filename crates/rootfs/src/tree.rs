@@ -3,11 +3,10 @@
 //! A plan names trees of mounts by path, in one list; [`Source`] is a place in it. Their open
 //! descriptors are in [`crate::Handles`].
 
-use crate::place::Fault;
 use kernel::fs::{self, FileKind};
 use kernel::mount::{Depth, Follow, clone_tree};
 use kernel::path::CWD;
-use kernel::{Call, Errno};
+use kernel::{Call, Errno, Failed};
 use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -70,19 +69,19 @@ pub(crate) struct Bind {
 
 impl Tree {
     /// Makes a detached copy.
-    pub(crate) fn open(&self, depth: Depth) -> Result<OwnedFd, Fault> {
+    pub(crate) fn open(&self, depth: Depth) -> Result<OwnedFd, Failed> {
         let fd =
-            clone_tree(CWD, &self.path, depth, self.follow).map_err(Fault::of(Call::OpenTree))?;
-        let wrong = |errno| Err(Fault::of(Call::Verify)(errno));
+            clone_tree(CWD, &self.path, depth, self.follow).map_err(Failed::of(Call::OpenTree))?;
+        let wrong = |errno| Err(Failed::of(Call::Verify)(errno));
         match &self.role {
             Role::Node(kind, numbers, _) => {
-                let stat = fs::stat(fd.as_fd()).map_err(Fault::of(Call::Stat))?;
+                let stat = fs::stat(fd.as_fd()).map_err(Failed::of(Call::Stat))?;
                 if (stat.kind, stat.node) != (*kind, *numbers) {
                     return wrong(Errno::ENXIO);
                 }
             }
             Role::Bind(bind) if bind.procfs => {
-                let magic = fs::filesystem_magic(fd.as_fd()).map_err(Fault::of(Call::Statfs))?;
+                let magic = fs::filesystem_magic(fd.as_fd()).map_err(Failed::of(Call::Statfs))?;
                 if magic != fs::PROC_MAGIC {
                     return wrong(Errno::EMEDIUMTYPE);
                 }

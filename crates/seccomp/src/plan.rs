@@ -154,7 +154,7 @@ impl Plan {
     /// Loads the filter for this process, in init. Returns the listener's descriptor if there is
     /// one: it must go to the runtime with the next message. Allocates nothing.
     pub fn apply(&self) -> Result<Option<OwnedFd>, Failed> {
-        kernel::seccomp::load(&self.program, self.flags).map_err(Failed::at(Call::Seccomp, 0))
+        kernel::seccomp::load(&self.program, self.flags).map_err(Failed::of(Call::Seccomp))
     }
 }
 

@@ -158,7 +158,7 @@ fn rights_of_directories_are_refused_for_files_when_they_are_named() {
     let named = rule(0b1100, 0b1000);
     assert_eq!(named.allowed_for(FileKind::Directory), Ok(0b1100));
     assert_eq!(named.allowed_for(FileKind::Socket), Err(Errno::ENOTDIR));
-    let failed = Failed::at(Call::LandlockAdd, 0)(Errno::ENOTDIR);
+    let failed = Failed::of(Call::LandlockAdd)(Errno::ENOTDIR);
     assert_eq!(
         named.describe(&failed, ""),
         "/annotations/dev.locule.landlock#/pathBeneath/2/allowedAccess: `read_dir` applies only to directories, and \"/f\" is another type of file"

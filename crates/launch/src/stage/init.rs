@@ -6,7 +6,7 @@
 //! runtime has ended, init ends too.
 
 use crate::Start;
-use crate::failure::{Failure, Place};
+use crate::failure::{Failure, Phase};
 use crate::hooks::{Directory, State, Surroundings};
 use crate::locks::{Before, Locks};
 use crate::plan::{FileHandles, Files, Handles, Loopback, OomScore, Plan};
@@ -82,7 +82,7 @@ fn story(
     if let Some(process) = &plan.process {
         process
             .leave_caller()
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
     }
     if let (Files::Make(tree), FileHandles::Make(files)) = (&plan.files, &mut handles.files)
         && plan.lsm.needs_procfs()
@@ -90,16 +90,16 @@ fn story(
         tree.make_procfs(files).map_err(rootfs_failure)?;
     }
     let joined = plan.lsm.join_keyring(handles.files.procfs());
-    joined.map_err(Failure::at(Place::Label))?;
+    joined.map_err(Failure::at(Phase::Label))?;
     if plan.loopback == Loopback::ByInit {
-        let failed = Failed::at(Call::Netlink, 0);
+        let failed = Failed::of(Call::Netlink);
         network::loopback_up()
             .map_err(failed)
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
     }
     if plan.network.is_some() {
         let socket = network::route_socket().map_err(Failed::at(Call::Netlink, 1));
-        link.take_devices(socket.map_err(Failure::at(Place::Process))?)?;
+        link.take_devices(socket.map_err(Failure::at(Phase::Process))?)?;
     }
     let root = match (&plan.files, &mut handles.files) {
         (Files::Make(tree), FileHandles::Make(files)) => {
@@ -113,29 +113,29 @@ fn story(
         (Files::Join, FileHandles::Make(_)) => join_files(None)?,
     };
     let labelled = plan.lsm.apply(handles.files.procfs());
-    labelled.map_err(Failure::at(Place::Label))?;
+    labelled.map_err(Failure::at(Phase::Label))?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
     if let (Some(process), Some(its)) = (&plan.process, &mut handles.process) {
         let cwd = process
             .prepare_user(its, &root)
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
         locks
             .shut_before(Before::Drop, link)
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
         process
             .become_user(its, &root, &plan.capability, cwd)
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
         // The change of ids has cleared the signal.
         die_with_runtime(Some(Signal::SIGKILL))?;
-        process.look_up(its).map_err(Failure::at(Place::Lookup))?;
+        process.look_up(its).map_err(Failure::at(Phase::Lookup))?;
         verify(process, its, &plan.capability)?;
-        process.set_limits().map_err(Failure::at(Place::Limits))?;
+        process.set_limits().map_err(Failure::at(Phase::Limits))?;
     }
     drop(root);
     locks
         .shut_before(Before::Ready, link)
-        .map_err(Failure::at(Place::Seccomp))?;
+        .map_err(Failure::at(Phase::Seccomp))?;
     // From here on a closed link says that the runtime has ended. After its answer the runtime may
     // end.
     die_with_runtime(None)?;
@@ -156,7 +156,7 @@ fn story(
     if let Some(process) = &plan.process {
         process
             .set_late_limit()
-            .map_err(Failure::at(Place::Limits))?;
+            .map_err(Failure::at(Phase::Limits))?;
     }
     // The container continues even if the `start` command was killed.
     let _nobody_listens = link.announce(Request::Exec);
@@ -184,7 +184,7 @@ fn make_files(
     if let Some(process) = &plan.process {
         process
             .make_cwd(&root)
-            .map_err(Failure::at(Place::Process))?;
+            .map_err(Failure::at(Phase::Process))?;
     }
     if plan.hooks.has_runtime_hooks() {
         link.ask(Request::RunHooks)?;
@@ -192,7 +192,7 @@ fn make_files(
     create_container_hooks(plan, thread, &root)?;
     tree.pivot(files, &root).map_err(rootfs_failure)?;
     if let Some(process) = &plan.process {
-        process.set_names().map_err(Failure::at(Place::Process))?;
+        process.set_names().map_err(Failure::at(Phase::Process))?;
     }
     make_terminal(plan, &root, link)?;
     tree.seal(files, &root).map_err(rootfs_failure)?;
@@ -203,7 +203,7 @@ fn make_files(
 /// terminal.
 fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), End> {
     if let Some(terminal) = &plan.terminal {
-        let pair = terminal.make(root).map_err(Failure::at(Place::Terminal))?;
+        let pair = terminal.make(root).map_err(Failure::at(Phase::Terminal))?;
         link.hand_over_terminal(pair.master)?;
     }
     Ok(())
@@ -212,7 +212,7 @@ fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), En
 /// Takes the root directory of the container that was entered. `root` is set if it is not the root
 /// of the mount namespace.
 fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
-    let at = |call| move |errno| Failure::at(Place::Rootfs)(Failed::at(call, 0)(errno));
+    let at = |call| move |errno| Failure::at(Phase::Rootfs)(Failed::of(call)(errno));
     if let Some(root) = root {
         fchdir(root.as_fd()).map_err(at(Call::Chdir))?;
         fs::chroot_here().map_err(at(Call::Chroot))?;
@@ -230,7 +230,7 @@ fn enter_namespaces(
     link: &Link<Init>,
     mut thread: SingleThread,
 ) -> Result<SingleThread, End> {
-    let mut journey = plan.entry.begin().map_err(Failure::at(Place::Entry))?;
+    let mut journey = plan.entry.begin().map_err(Failure::at(Phase::Entry))?;
     if plan.oom_score() == OomScore::ByInit {
         set_oom_score(plan)?;
     }
@@ -248,7 +248,7 @@ fn enter_namespaces(
             _ => plan
                 .entry
                 .hop(index, &handles.namespaces, &mut journey)
-                .map_err(Failure::at(Place::Entry))?,
+                .map_err(Failure::at(Phase::Entry))?,
         }
     }
     Ok(thread)
@@ -267,7 +267,7 @@ fn relay(
         cgroup: None,
         sibling: true,
     };
-    let at = |errno| Failure::at(Place::Entry)(Failed::at(Call::Clone, index)(errno));
+    let at = |errno| Failure::at(Phase::Entry)(Failed::at(Call::Clone, index)(errno));
     match clone::clone(thread, options).map_err(at)? {
         Side::Parent(sibling) => {
             link.announce(Request::Relayed(sibling.pid))?;
@@ -286,23 +286,23 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     };
     pipe::write_file(c"/proc/self/oom_score_adj", score.as_bytes())
-        .map_err(Failed::at(Call::OomScore, 0))
-        .map_err(Failure::at(Place::Process))
+        .map_err(Failed::of(Call::OomScore))
+        .map_err(Failure::at(Phase::Process))
 }
 
 /// Makes this process not dumpable. From here on only a process with capabilities over the
 /// runtime's own user namespace can trace it or look into its /proc entry. A clone inherits this.
 fn hide() -> Result<(), Failure> {
     set_dumpable(false)
-        .map_err(Failed::at(Call::Prctl, 0))
-        .map_err(Failure::at(Place::Process))
+        .map_err(Failed::of(Call::Prctl))
+        .map_err(Failure::at(Phase::Process))
 }
 
 /// Whether init is to be killed when the runtime ends.
 fn die_with_runtime(signal: Option<Signal>) -> Result<(), Failure> {
     set_pdeathsig(signal)
-        .map_err(Failed::at(Call::Prctl, 0))
-        .map_err(Failure::at(Place::Process))
+        .map_err(Failed::of(Call::Prctl))
+        .map_err(Failure::at(Phase::Process))
 }
 
 /// They run in the container's root, since the mapped root may have no access to the bundle. ADR 9.
@@ -323,7 +323,7 @@ fn create_container_hooks(
     };
     hooks
         .run(thread, state_of(&plan.state.creating), around)
-        .map_err(Failure::of_hook(Place::CreateContainer))
+        .map_err(Failure::of_hook(Phase::CreateContainer))
 }
 
 fn start_container_hooks(
@@ -344,7 +344,7 @@ fn start_container_hooks(
     };
     hooks
         .run(thread, state_of(&plan.state.created), around)
-        .map_err(Failure::of_hook(Place::StartContainer))
+        .map_err(Failure::of_hook(Phase::StartContainer))
 }
 
 /// With the pid that this process has in its own namespace.
@@ -363,18 +363,18 @@ fn verify(
     its: &process::Handles,
     capability: &capability::Plan,
 ) -> Result<(), Failure> {
-    process.verify(its).map_err(Failure::at(Place::Verify))?;
+    process.verify(its).map_err(Failure::at(Phase::Verify))?;
     capability
         .verify()
-        .map_err(|failed| Failure::at(Place::Verify)(Failed { index: 5, ..failed }))
+        .map_err(|failed| Failure::at(Phase::Verify)(Failed { index: 5, ..failed }))
 }
 
 /// The container is created: it waits without the runtime until a command starts it.
 fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    let failed = Failed::at(Call::Receive, 0);
+    let failed = Failed::of(Call::Receive);
     socket::accept(listener)
         .map_err(failed)
-        .map_err(Failure::at(Place::Process))
+        .map_err(Failure::at(Phase::Process))
 }
 
 /// Closes every descriptor except those of the container, those that the start needs (which the
@@ -386,7 +386,7 @@ fn close_all_but(
     start: &Start<OwnedFd>,
     root: RootFd,
 ) -> Result<RootFd, Failure> {
-    let failed = |errno| Failure::at(Place::Process)(Failed::at(Call::CloseRange, 0)(errno));
+    let failed = |errno| Failure::at(Phase::Process)(Failed::of(Call::CloseRange)(errno));
     let handle = root
         .as_fd()
         .try_clone_to_owned()
@@ -413,7 +413,7 @@ fn close_all_but(
 }
 
 fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
-    move |errno| Failure::at(Place::Exec)(Failed::at(call, 0)(errno))
+    move |errno| Failure::at(Phase::Exec)(Failed::of(call)(errno))
 }
 
 fn become_program(
@@ -428,18 +428,13 @@ fn become_program(
     };
     locks
         .shut_before(Before::Exec, link)
-        .map_err(Failure::at(Place::Seccomp))?;
+        .map_err(Failure::at(Phase::Seccomp))?;
     Err(process.exec(its).into())
 }
 
-fn rootfs_failure(place: rootfs::Place) -> Failure {
-    let failed = Failed {
-        call: place.call,
-        index: place.index,
-        errno: place.errno,
-    };
+fn rootfs_failure(failure: rootfs::Failure) -> Failure {
     Failure {
-        detail: place.to_bytes(),
-        ..Failure::at(Place::Rootfs)(failed)
+        detail: failure.to_bytes(),
+        ..Failure::at(Phase::Rootfs)(failure.failed)
     }
 }

@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::create::{kill, process_limit};
 use crate::describe;
-use crate::failure::Place;
+use crate::failure::Phase;
 use crate::hooks::{Cause, State, Surroundings};
 use crate::plan::{Handles, OomScore, Plan};
 use crate::process::give_stream_to;
@@ -124,7 +124,7 @@ impl Stage<'_> {
             Message::Request(request) => self.serve(request)?,
             Message::Failure(failure) => {
                 let mut message = self.plan.describe(&failure);
-                if failure.place == Place::Entry && failure.errno() == Errno::EAGAIN {
+                if failure.phase == Phase::Entry && failure.errno() == Errno::EAGAIN {
                     message.push_str(&process_limit(self.group.location()));
                 }
                 return Err(Error::Init { message });

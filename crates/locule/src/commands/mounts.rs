@@ -27,8 +27,8 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
         expected,
     };
     let change = match args.action() {
-        "add" => Place::add,
-        "remove" => Place::remove,
+        "add" => MountTable::add,
+        "remove" => MountTable::remove,
         "list" => return list(args, env),
         other => return Err(wrong("ACTION", other, "add, remove or list")),
     };
@@ -39,12 +39,12 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
     // A signal for the whole group would also end the process that undoes the mounts.
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let mut place = Place::find(entry, interrupts)?;
-    let (mounts, warnings) = spec::load::load_mounts(file, &place.record.bundle)?;
+    let mut table = MountTable::find(entry, interrupts)?;
+    let (mounts, warnings) = spec::load::load_mounts(file, &table.record.bundle)?;
     for warning in warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
     }
-    change(&mut place, mounts)?;
+    change(&mut table, mounts)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,7 +59,7 @@ fn list(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
 }
 
 /// The mount namespace of one container.
-struct Place {
+struct MountTable {
     entry: Entry,
     record: Record,
     first: Process,
@@ -67,7 +67,7 @@ struct Place {
     interrupts: SignalFd,
 }
 
-impl Place {
+impl MountTable {
     fn find(entry: Entry, interrupts: SignalFd) -> Result<Self, Error> {
         let mut record = entry.record()?;
         let observed = observe(&entry, &mut record)?;

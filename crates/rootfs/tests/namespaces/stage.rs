@@ -4,7 +4,7 @@
 use kernel::errno::chain;
 use kernel::mount::{AttrChange, Depth, Propagation, mount_setattr};
 use kernel::path::CWD;
-use rootfs::{CgroupView, Handles, Host, Pivot, Place, Plan, Request};
+use rootfs::{CgroupView, Failure, Handles, Host, Pivot, Plan, Request};
 use spec::Container;
 use spec::container::{Mount, Namespace, NamespaceKind};
 use spec::load;
@@ -162,7 +162,7 @@ pub(crate) fn request<'a>(container: &'a Container, cgroup: &'a CgroupView) -> R
 }
 
 /// All four doors, one after the other.
-pub(crate) fn enter(plan: &Plan, mut handles: Handles) -> Result<(), Place> {
+pub(crate) fn enter(plan: &Plan, mut handles: Handles) -> Result<(), Failure> {
     let root = plan.attach(&mut handles)?;
     plan.mount(&mut handles, &root)?;
     plan.pivot(&handles, &root)?;
@@ -174,7 +174,7 @@ pub(crate) fn try_start(request: &Request<'_>) -> Result<(), String> {
     let plan = Plan::lower(request).map_err(|error| chain(&error))?;
     let handles = plan.open().map_err(|error| chain(&error))?;
     enter(&plan, handles).map_err(|place| {
-        let copy = Place::from_bytes(place.to_bytes()).unwrap();
+        let copy = Failure::from_bytes(place.to_bytes()).unwrap();
         plan.describe(&copy)
     })
 }
