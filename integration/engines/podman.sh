@@ -146,6 +146,7 @@ files() {
     fact '--tmpfs with a size' 0 '1024' p run --rm --tmpfs /data:size=1m,mode=700 bb df -k /data
     mkdir -p /run/volume && echo from the host > /run/volume/file
     fact 'a volume' 0 'from the host' p run --rm -v /run/volume:/data bb cat /data/file
+    fact 'the host as a volume' 0 '^from the host$' p run --rm -v /:/host:ro,rslave bb cat /host/run/volume/file
     fact 'a read-only volume' 1 'Read-only' p run --rm -v /run/volume:/data:ro bb touch /data/x
     fact 'a volume with :z' 0 'from the host' p run --rm -v /run/volume:/data:z bb cat /data/file
     fact 'a volume with :U is the user'"'"'s' 0 '^1000$' p run --rm --user 1000 -v /run/volume:/data:U bb stat -c %u /data

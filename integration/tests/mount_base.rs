@@ -287,3 +287,68 @@ fn clock_offsets_are_set_in_the_base() {
         s.run(&bundle).prints("shifted");
     });
 }
+
+/// The host's `/` or `/run` as a volume, with all mounts below it. The pin is among those, and the
+/// kernel attaches no tree that has it.
+#[test]
+fn the_hosts_root_is_a_volume() {
+    sandbox::host(|s| {
+        let mut ordinary = s.bundle();
+        ordinary.args(&["true"]);
+        s.run(&ordinary).ok();
+        let hook = json!({ "createContainer": [{ "path": "/bin/true" }] });
+        for source in ["/", "/run"] {
+            let mut bundle = s.bundle();
+            bundle.bind(Path::new(source), "/host", &["rbind", "rslave"]);
+            bundle.shell("grep -c ' nsfs ' /proc/self/mountinfo; test -e /host/locule -o -e /host/run/locule && echo seen");
+            if s.is_control("only locule has a base") {
+                return;
+            }
+            s.run(&bundle).prints("0\nseen");
+            s.run(bundle.set("/hooks", hook.clone())).prints("0\nseen");
+            bundle
+                .remove("/hooks")
+                .user_namespace(&[(0, 100_000, 65_536)]);
+            bundle.shell("grep -c ' nsfs ' /proc/self/mountinfo; ls -d /host");
+            s.run(&bundle).prints("0\n/host");
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/root/path", json!("/"));
+        bundle.args(&["/bin/sh", "-c", "echo runs"]);
+        s.run(&bundle).prints("runs");
+        assert_eq!(pinned().len(), 1);
+    });
+}
+
+/// What the host mounts later below `/` appears in such a volume, also in one that was added to the
+/// running container.
+#[test]
+fn later_mounts_of_the_host_reach_its_root_as_a_volume() {
+    sandbox::host(|s| {
+        if s.is_control("only locule has a base") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        bundle.bind(Path::new("/"), "/host", &["rbind", "rslave"]);
+        bundle.writable();
+        s.run(s.bundle().args(&["true"])).ok();
+        let container = s.started(&bundle);
+        let added = json!([{ "destination": "/added", "type": "bind", "source": "/", "options": ["rbind", "rslave"] }]);
+        fs::write(s.dir.join("mounts.json"), added.to_string()).expect("write");
+        s.runtime(&["mounts", "add", &container.id, "mounts.json"])
+            .ok();
+        let late = s.dir.join("late");
+        fs::create_dir(&late).expect("mkdir");
+        let place = late.to_str().expect("UTF-8");
+        s.tool("mount", &["-t", "tmpfs", "late", place]);
+        let table = fs::read_to_string(format!("/proc/{}/mountinfo", container.pid()));
+        let table = table.expect("mountinfo");
+        for volume in ["/host", "/added"] {
+            let seen = format!(" {volume}{place} ");
+            assert!(table.contains(&seen), "{seen}: {table}");
+        }
+        s.tool("umount", &[place]);
+        container.remove();
+    });
+}

@@ -14,10 +14,6 @@ const SYS_ADMIN: u8 = 21;
 const SYS_CHROOT: u8 = 18;
 /// CAP_MKNOD.
 const MKNOD: u8 = 27;
-/// Where the base of mount namespaces is pinned, for root of the initial user namespace: below the
-/// default state root, even if `--root` names another. One base is enough for a boot, and a user
-/// can still remove the state root of `--root`.
-const BASE: &str = "/run/locule/@base";
 
 /// Lowers the file system tree.
 pub(crate) fn lower(
@@ -31,7 +27,10 @@ pub(crate) fn lower(
         privileged: caller.has([SYS_ADMIN]) && caller.owns_mounts,
         user_namespace: !caller.user_namespace.is_initial() || entry.changes_user_namespace(),
         enters_mounts: caller.has([SYS_CHROOT]),
-        base: caller.user_namespace.is_initial().then(|| BASE.into()),
+        base: caller
+            .user_namespace
+            .is_initial()
+            .then(|| rootfs::BASE.into()),
         has_groups: cgroup.location().unit.is_none(),
         makes_nodes: caller.has([MKNOD]),
         has_kcore: facts.kcore,

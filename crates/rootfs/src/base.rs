@@ -7,6 +7,9 @@
 //! that is not lower (ELOOP). This happens in a nested mount namespace, since each CPU takes
 //! numbers in blocks. So each CPU is tried. If all fail, a mark says that this mount namespace
 //! cannot have a base.
+//!
+//! For the same reason the kernel attaches no tree with the pin in it (ELOOP). A volume of `/` or
+//! `/run` is therefore cloned from a copy of the mount table.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,6 +20,7 @@ use crate::Reason;
 use crate::ground::{Own, attach, tmpfs};
 use crate::lower::errno_of;
 use crate::mount::Change;
+use crate::pivot::identity;
 use kernel::clone::{NamespaceFlags, namespace_type, unshare};
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
@@ -31,6 +35,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+
+/// Where the base is pinned, for root of the initial user namespace: below the default state root,
+/// even if `--root` names another. One base is enough for a boot, and a user can still remove the
+/// state root of `--root`.
+pub const BASE: &str = "/run/locule/@base";
 
 /// The file that the namespace is pinned on.
 const PIN: &CStr = c"mounts";
@@ -140,7 +149,7 @@ fn make(path: &CStr) -> Result<OwnedFd, Failed> {
     Change::propagation(Depth::Top, Propagation::Private).apply(ground)?;
     let own = Own::note()?;
     let made = on_some_cpu(|| {
-        let base = away(&own, path)?;
+        let base = away(&own, || empty(&own, path))?;
         pin(base.as_fd(), ground)?;
         Ok(base)
     });
@@ -176,12 +185,40 @@ fn on_some_cpu<T>(attempt: impl Fn() -> Result<T, Failed>) -> Result<T, Failed> 
     made
 }
 
-/// Makes the namespace, and comes back.
-fn away(own: &Own, path: &CStr) -> Result<OwnedFd, Failed> {
+/// Does `work` in a copy of this mount namespace, and comes back.
+fn away<T>(own: &Own, work: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
     unshare(NamespaceFlags::MOUNT).map_err(Failed::of(Call::Unshare))?;
-    let base = empty(own, path);
+    let done = work();
     own.back()?;
-    base
+    done
+}
+
+/// The directories that have the pin below them, by device and inode.
+#[derive(Debug)]
+pub(crate) struct Above(Vec<(u64, u64)>);
+
+impl Above {
+    pub(crate) fn look() -> Self {
+        let found = Path::new(BASE).ancestors().filter_map(|path| {
+            let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+            let stat = fs::stat_at(CWD, &path).ok()?;
+            Some((stat.device, stat.inode))
+        });
+        Self(found.collect())
+    }
+
+    /// Replaces a tree that may have the pin in it by one that `open` makes where there is none:
+    /// in a copy of this mount namespace.
+    pub(crate) fn without_pin(
+        &self,
+        tree: OwnedFd,
+        open: impl FnOnce() -> Result<OwnedFd, Failed>,
+    ) -> Result<OwnedFd, Failed> {
+        match self.0.contains(&identity(tree.as_fd())?) {
+            true => away(&Own::note()?, open),
+            false => Ok(tree),
+        }
+    }
 }
 
 /// Removes all mounts from this mount namespace, which is a copy, except a new root.

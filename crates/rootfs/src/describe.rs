@@ -140,6 +140,9 @@ impl Plan {
             (List::Mount, Call::MoveMount, Errno::ENOTDIR) => Some(
                 " (one of source and destination is a directory, the other is a file; both must be the same)",
             ),
+            (List::Attach | List::Mount, Call::MoveMount, Errno::ELOOP) => Some(
+                " (the file of a mount namespace is mounted below the source, see `findmnt -t nsfs`; only a bind mount without what is below it is possible)",
+            ),
             (List::Mount, Call::Fsopen, Errno::ENODEV) => {
                 Some(" (this kernel has no such file system; is its module loaded?)")
             }

@@ -6,7 +6,7 @@
 )]
 
 use crate::added::Descriptors;
-use crate::base;
+use crate::base::{self, Above};
 use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
 use crate::mount_table::Line;
@@ -104,11 +104,12 @@ impl Plan {
                 Err(refused) => (None, Some(refused)),
             },
         };
+        let above = Above::look();
         let sources = self.sources.iter().enumerate();
         let sources = sources.map(|(index, tree)| match self.opener {
             Opener::Staged if index >= PORTION => Ok(Handle::Closed),
-            Opener::Staged => open_or_make(tree, &id_maps),
-            Opener::Runtime => open(tree, &id_maps, tree.depth),
+            Opener::Staged => open_or_make(tree, &id_maps, &above),
+            Opener::Runtime => open(tree, &id_maps, &above, tree.depth),
             Opener::Init => look_at(tree),
         });
         Ok(Handles {
@@ -264,10 +265,11 @@ impl Handles {
 
     /// Opens the next sources that the runtime may open. Returns whether there were any.
     pub(crate) fn open_next(&mut self, trees: &[Tree]) -> Result<(), Error> {
+        let above = Above::look();
         let closed = self.sources.iter_mut().zip(trees);
         let closed = closed.filter(|(handle, tree)| is_next(handle, tree));
         for (handle, tree) in closed.take(PORTION) {
-            *handle = open_or_make(tree, &self.id_maps)?;
+            *handle = open_or_make(tree, &self.id_maps, &above)?;
         }
         Ok(())
     }
@@ -341,7 +343,7 @@ fn is_next(handle: &Handle, tree: &Tree) -> bool {
 }
 
 /// As [`open`]; a device node that the host lacks is to be made.
-fn open_or_make(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
+fn open_or_make(tree: &Tree, id_maps: &[OwnedFd], above: &Above) -> Result<Handle, Error> {
     match (&tree.role, tree.open(Depth::Tree)) {
         (Role::Node(_, _, Some(form)), Err(failed))
             if matches!(failed.errno, Errno::ENOENT | Errno::ENXIO) =>
@@ -349,7 +351,7 @@ fn open_or_make(tree: &Tree, id_maps: &[OwnedFd]) -> Result<Handle, Error> {
             Ok(Handle::Missing(*form))
         }
         (Role::Node(..), Ok(fd)) => Ok(Handle::Tree(fd)),
-        _ => open(tree, id_maps, Depth::Tree),
+        _ => open(tree, id_maps, above, Depth::Tree),
     }
 }
 
@@ -386,7 +388,7 @@ fn make_node(
 }
 
 /// Opens a source with the rights of the host.
-fn open(tree: &Tree, id_maps: &[OwnedFd], depth: Depth) -> Result<Handle, Error> {
+fn open(tree: &Tree, id_maps: &[OwnedFd], above: &Above, depth: Depth) -> Result<Handle, Error> {
     let bind = match &tree.role {
         Role::Group => return Ok(Handle::Closed),
         Role::Root | Role::Node(..) => None,
@@ -395,9 +397,13 @@ fn open(tree: &Tree, id_maps: &[OwnedFd], depth: Depth) -> Result<Handle, Error>
     if let Some(link) = bind.and_then(|bind| link_to_copy(tree, bind)) {
         return Ok(Handle::Link(link));
     }
-    let fd = tree
-        .open(depth)
-        .map_err(|failed| error_of(tree, failed.errno))?;
+    let refused = |failed: Failed| error_of(tree, failed.errno);
+    let mut fd = tree.open(depth).map_err(refused)?;
+    if depth == Depth::Tree {
+        fd = above
+            .without_pin(fd, || tree.open(depth))
+            .map_err(refused)?;
+    }
     if let Some((depth, map)) = bind.and_then(|bind| bind.id_map) {
         let change = AttrChange {
             set: MountAttr::IDMAP,

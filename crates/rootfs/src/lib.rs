@@ -40,7 +40,7 @@ mod root; // safe paths below a root descriptor
 mod tree; // what is taken from the host
 
 pub use added::{Added, Descriptors, root_of_this_process};
-pub use base::Refused;
+pub use base::{BASE, Refused};
 pub use external::{
     External, ExternalError, ExternalSource, external_mounts, externals, is_bind, restrictions,
 };
