@@ -25,7 +25,7 @@ impl Obstacle {
         let hierarchies: Vec<PathBuf> = if s.is_v2() {
             vec![mount.to_owned()]
         } else {
-            let names = ["pids", "freezer", "memory", "unified"];
+            let names = ["pids", "freezer", "memory", "devices", "unified"];
             names.iter().map(|name| mount.join(name)).collect()
         };
         let groups: Vec<PathBuf> = hierarchies
@@ -171,6 +171,26 @@ fn refuses_groups(s: &Sandbox) {
         s.run(&bundle(s)).ok();
         leak::remove_cgroups(&leak::cgroups(&s.token));
     }
+}
+
+/// A v1 group whose devices nothing restricts yet stays so while there are groups below it.
+#[test]
+fn a_v1_group_with_groups_below_it_is_refused_with_a_reason() {
+    sandbox::host(|s| {
+        if s.lacks_v1(&["devices"]) || s.is_control("the words are locule's") {
+            return;
+        }
+        let obstacle = Obstacle::make(s, "group/inner");
+        attempt(s, &bundle(s)).fails_with(&[
+            "/linux/resources/devices",
+            "devices.deny",
+            "has groups below it",
+            "choose another cgroupsPath",
+        ]);
+        drop(obstacle);
+        s.run(&bundle(s)).ok();
+        leak::remove_cgroups(&leak::cgroups(&s.token));
+    });
 }
 
 /// "no internal processes": a v2 group that passes a domain controller on takes no process.

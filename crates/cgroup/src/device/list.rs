@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use super::{Kind, MKNOD, READ, Rule, WRITE};
 
+/// The entry for all devices, which changes what the list does by default.
+pub(super) const EVERYTHING: &str = "a";
+
 /// The devices of one exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Node {
@@ -221,7 +224,10 @@ impl List {
             )
         } else {
             let none = BTreeMap::new();
-            (vec!["a".to_owned()], difference(&target.exceptions, &none))
+            (
+                vec![EVERYTHING.to_owned()],
+                difference(&target.exceptions, &none),
+            )
         };
         let mut changes = vec![(take, taken), (give, given)];
         changes.retain(|(_file, entries)| !entries.is_empty());

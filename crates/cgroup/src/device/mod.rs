@@ -230,13 +230,27 @@ fn is_permission(error: &Error) -> bool {
 fn apply_list(target: &list::List, group: &Directory) -> Result<(), Error> {
     let current = list::List::parse(&group.read_named("devices.list")?);
     for (file, values) in current.changes_to(target) {
-        group
-            .write_each(file, &values)
-            .map_err(|(index, source)| Error::WriteFile {
-                file: group.path().join(file),
-                value: values[index].clone(),
+        group.write_each(file, &values).map_err(|(index, source)| {
+            let (file, value) = (group.path().join(file), values[index].clone());
+            if value == list::EVERYTHING && source == Errno::EINVAL {
+                let pointer = "/linux/resources/devices".to_owned();
+                let reason = "the cgroup has groups below it, and then cgroup v1 does not \
+                                  change what it allows by default; choose another cgroupsPath"
+                    .to_owned();
+                return Error::Limit {
+                    pointer,
+                    file,
+                    value,
+                    reason,
+                    source,
+                };
+            }
+            Error::WriteFile {
+                file,
+                value,
                 source,
-            })?;
+            }
+        })?;
     }
     Ok(())
 }
