@@ -433,6 +433,24 @@ impl Sandbox {
         lacks
     }
 
+    /// Whether the kernel is older than this version of Linux, with which `feature` came. Then it
+    /// prints that the test cannot run.
+    pub fn lacks_linux(&self, version: (u32, u32), feature: &str) -> bool {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
+        let mut numbers = release
+            .split(['.', '-'])
+            .map_while(|word| word.parse().ok());
+        let lacks = (numbers.next(), numbers.next()) < (Some(version.0), Some(version.1));
+        if lacks {
+            let (major, minor) = version;
+            self.skip(&format!(
+                "Linux {} has no {feature}; covered where it is {major}.{minor} or newer",
+                release.trim()
+            ));
+        }
+        lacks
+    }
+
     /// Whether the kernel does not run this security module (`apparmor`, `selinux`). Then it prints
     /// that the test cannot run.
     pub fn lacks_lsm(&self, name: &str) -> bool {
