@@ -384,7 +384,8 @@ fn kind(file: FileType) -> &'static str {
     }
 }
 
-/// The whole content of a regular file. It never waits for the writer of a FIFO or for a device.
+/// The whole content of a regular file, or of a pipe that the caller has opened (`<(...)` of a
+/// shell). It never waits for the writer of a FIFO with a name, or for a device.
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let owned = || path.to_owned();
     let flags = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
@@ -408,11 +409,23 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
         path: owned(),
         source,
     })?;
+    if metadata.file_type().is_fifo() && is_descriptor(path) {
+        let blocking = File::open(path).map_err(|source| LoadError::Open {
+            path: owned(),
+            source,
+        })?;
+        return read_at_most(&blocking, 0, path);
+    }
     refuse_special(path, &metadata)?;
     if metadata.len() > LARGEST {
         return Err(LoadError::TooLarge { path: owned() });
     }
     read_at_most(&file, metadata.len(), path)
+}
+
+/// Whether `path` names an open file of the caller.
+fn is_descriptor(path: &Path) -> bool {
+    path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd") || path == "/dev/stdin"
 }
 
 fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), LoadError> {

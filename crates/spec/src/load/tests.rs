@@ -1,6 +1,8 @@
 //! The files that a bundle may have, and the message for each.
 
 use std::fs;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::{self, Command};
@@ -100,6 +102,19 @@ fn a_symlink_to_a_file_is_followed() {
     fs::write(bundle.0.join("real"), SOUND).unwrap();
     symlink("real", bundle.config()).unwrap();
     assert!(load(&bundle.0, CONFIG).is_ok());
+}
+
+#[test]
+fn a_pipe_of_the_caller_is_read() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let written = std::thread::spawn(move || {
+        for part in SOUND.as_bytes().chunks(10) {
+            writer.write_all(part).unwrap();
+        }
+    });
+    let name = format!("/dev/fd/{}", reader.as_raw_fd());
+    assert!(load(&Bundle::new().0, name).is_ok());
+    written.join().unwrap();
 }
 
 #[test]
