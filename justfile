@@ -95,6 +95,10 @@ fuzz seconds="60":
     command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
     fuzz/run.sh {{ seconds }}
 
+# check that the fuzz targets compile
+fuzz-check:
+    cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
+
 # measure against the floor, crun and runc; see docs/benchmarks.md
 bench *options: release
     cargo run --release --package integration --bin bench -- --locule target/{{ target }}/release/locule {{ options }}
@@ -118,4 +122,4 @@ deny:
     cargo deny check licenses bans sources
 
 # what continuous integration runs
-ci: test vm-test fmt-check clippy release-check deny
+ci: test vm-test fmt-check clippy release-check fuzz-check deny

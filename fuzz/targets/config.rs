@@ -11,6 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(loaded) => assert_eq!(loaded.bytes, bytes),
         Err(report) => assert!(!report.errors.is_empty() && !report.to_string().is_empty()),
     }
-    let _process = spec::load::parse_process(bytes);
+    let _process = spec::load::parse_process(bytes, None);
     let _resources = spec::load::parse_resources(bytes);
 });

@@ -2,13 +2,17 @@
 
 use kernel::Errno;
 use kernel::process::prlimit;
-use nix::sys::prctl::set_no_new_privs;
 use kernel::seccomp::{FilterFlags, load};
-use seccomp::bpf::{self, Data, Instruction};
+use nix::sys::prctl::set_no_new_privs;
+use seccomp::bpf::{Disassembly, Instruction};
 use seccomp::inspect::{Inspector, lint};
 use seccomp::syscalls::Arch;
 use seccomp::{CompileError, compile_for, return_value};
 use spec::container::Seccomp;
+
+#[path = "../../crates/seccomp/tests/common/machine.rs"]
+#[allow(dead_code)]
+mod machine;
 
 const NOFILE: u32 = 7;
 
@@ -19,24 +23,24 @@ pub fn judge(profile: &Seccomp, native: Arch, calls: &[(Arch, u32, [u64; 6])]) {
         Err(CompileError::TooLong(4097..)) => return,
         Err(error) => panic!("{error}"),
     };
-    assert_eq!(bpf::check(&program), Ok(()));
+    assert_eq!(machine::check(&program), Ok(()));
     assert!(
         kernel_takes(&program),
         "the kernel refuses what the checker takes"
     );
-    assert!(!bpf::Disassembly(&program).to_string().is_empty());
+    assert!(!Disassembly(&program).to_string().is_empty());
     let inspector = Inspector::new(profile, native);
     for (arch, number, args) in calls {
         if arch.endian() != native.endian() {
             continue;
         }
-        let data = Data {
+        let data = machine::Data {
             number: *number,
             arch: arch.audit(),
             instruction_pointer: 0,
             args: *args,
         };
-        let answer = bpf::run(&program, &data, native.endian());
+        let answer = machine::run(&program, &data, native.endian());
         let said = inspector.test_number(*arch, *number, args);
         assert_eq!(
             answer,

@@ -50,7 +50,8 @@ impl Value {
         Self::Variant(Box::new(value))
     }
 
-    /// A list of strings.
+    /// A list of strings, for tests.
+    #[cfg(any(test, feature = "fake"))]
     pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self::Array("s".to_owned(), texts.into_iter().map(Self::text).collect())
     }

@@ -7,7 +7,7 @@
 use nix::sys::personality;
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::getppid;
-use seccomp::bpf::{Data, Instruction, data, op};
+use seccomp::bpf::{Instruction, data, op};
 use seccomp::syscalls::{Arch, Syscall};
 use std::env;
 use std::hint::black_box;
@@ -16,6 +16,8 @@ use std::time::Instant;
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+
+use common::machine::Data;
 
 /// The number of processes, each with one sample.
 const ROUNDS: usize = 21;

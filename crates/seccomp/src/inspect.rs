@@ -52,11 +52,6 @@ impl<'a> Inspector<'a> {
         Self { rules, archs }
     }
 
-    /// Which rule answers the call `syscall` of `arch`. `None`: the architecture has no such call.
-    pub fn test(&self, arch: Arch, syscall: Syscall, args: &[u64; 6]) -> Option<Answer> {
-        Some(self.test_number(arch, syscall.number(arch)?, args))
-    }
-
     /// Which rule answers the call with this number. A number of x32 on x86_64 counts as a call of
     /// x32.
     pub fn test_number(&self, arch: Arch, number: u32, args: &[u64; 6]) -> Answer {

@@ -7,6 +7,7 @@
 
 mod common;
 
+use common::machine::check;
 use common::{DOCKER, PODMAN, profile, read, rule};
 use kernel::Errno;
 use kernel::clone::{Block, CloneOptions, Exit, NamespaceFlags, Side, SingleThread, Target};
@@ -126,7 +127,7 @@ fn engines_profiles_load_and_let_a_program_run() {
 fn kernel_refuses_what_the_checker_refuses() {
     let program = seccomp::compile(&read(DOCKER)).unwrap().program;
     let cut = &program[..program.len() - 1];
-    assert!(seccomp::bpf::check(cut).is_err());
+    assert!(check(cut).is_err());
     let exit = in_child(|| {
         set_no_new_privs().unwrap();
         let refused = kernel::seccomp::load(cut, FilterFlags::empty());

@@ -7,10 +7,11 @@
 mod common;
 
 use common::compare::{KERNELS, X32, differences_with, with_archs};
+use common::machine::Data;
 use common::{NoOracle, ORACLE_TIME, oracle_has, oracle_in_time, oracle_knows, profile, rule};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use seccomp::bpf::{Data, Instruction};
+use seccomp::bpf::Instruction;
 use seccomp::return_value;
 use seccomp::rule::{Clause, Rules, Test, Verdict, has_argument_twice};
 use seccomp::syscalls::{Arch, Syscall, Width};

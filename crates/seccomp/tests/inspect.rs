@@ -21,15 +21,17 @@ fn call(name: &str) -> Syscall {
     Syscall::named(name).unwrap()
 }
 
+fn test(profile: &Inspector<'_>, syscall: &str, args: &[u64; 6]) -> Option<Answer> {
+    let number = call(syscall).number(X86_64)?;
+    Some(profile.test_number(X86_64, number, args))
+}
+
 #[test]
 fn test_names_the_rule_that_answers() {
     let podman = read(PODMAN);
     let inspector = Inspector::new(&podman, X86_64);
-    let socket = |family, protocol| {
-        inspector
-            .test(X86_64, call("socket"), &[family, 2, protocol, 0, 0, 0])
-            .unwrap()
-    };
+    let socket =
+        |family, protocol| test(&inspector, "socket", &[family, 2, protocol, 0, 0, 0]).unwrap();
     let rule = |action, index| Answer {
         action,
         reason: Reason::Rule(index),
@@ -81,7 +83,7 @@ fn test_tells_default_newer_and_foreign_apart() {
 fn call_that_an_architecture_lacks_has_no_answer() {
     let docker = read(DOCKER);
     let inspector = Inspector::new(&docker, X86_64);
-    assert_eq!(inspector.test(X86_64, call("socketcall"), &[0; 6]), None);
+    assert_eq!(test(&inspector, "socketcall", &[0; 6]), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::machine::check;
 use common::strategy::any_profile;
 use common::{DOCKER, PODMAN, read};
 use kernel::Errno;
@@ -60,7 +61,7 @@ fn kernel_and_checker_agree() {
     };
     for count in [0, 1, 4096, 4097] {
         let program = vec![end; count];
-        assert_eq!(kernel_takes(&program), bpf::check(&program).is_ok());
+        assert_eq!(kernel_takes(&program), check(&program).is_ok());
     }
     // Every possible operation, as the only one.
     for code in 0..=u16::MAX {
@@ -71,7 +72,7 @@ fn kernel_and_checker_agree() {
             k: 0,
         };
         let program = [first, end];
-        let ours = bpf::check(&program);
+        let ours = check(&program);
         assert_eq!(kernel_takes(&program), ours.is_ok(), "{code:#x}: {ours:?}");
     }
     let programs = (
@@ -82,7 +83,7 @@ fn kernel_and_checker_agree() {
         if returns {
             program.push(end);
         }
-        let ours = bpf::check(&program);
+        let ours = check(&program);
         prop_assert_eq!(kernel_takes(&program), ours.is_ok(), "{:?}", ours);
         Ok(())
     });

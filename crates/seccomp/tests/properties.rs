@@ -6,10 +6,11 @@
 
 mod common;
 
+use common::machine::{self, Data, Refusal, check, run};
 use common::strategy::{any_profile, value};
 use common::{DOCKER, PODMAN, profile, read, rule};
 use proptest::prelude::*;
-use seccomp::bpf::{self, Data, Instruction, Refusal, op};
+use seccomp::bpf::{self, Instruction, op};
 use seccomp::inspect::Inspector;
 use seccomp::syscalls::{Arch, Syscall};
 use seccomp::{CompileError, compile, compile_for, return_value};
@@ -31,7 +32,7 @@ proptest! {
                 return Ok(());
             }
         };
-        prop_assert_eq!(bpf::check(&program), Ok(()));
+        prop_assert_eq!(check(&program), Ok(()));
         let inspector = Inspector::new(&profile, native);
         for (arch, number, args) in calls {
             let arch = Arch::ALL[usize::from(arch) % Arch::ALL.len()];
@@ -42,7 +43,7 @@ proptest! {
             let first = Syscall::named("exit").and_then(|call| call.number(arch)).unwrap();
             let number = number + (first & !0x3ff);
             let data = Data { number, arch: arch.audit(), instruction_pointer: 0, args };
-            let answer = bpf::run(&program, &data, native.endian());
+            let answer = run(&program, &data, native.endian());
             let said = inspector.test_number(arch, number, &args);
             prop_assert_eq!(answer, Some(return_value(said.action)), "{:?} {} {:?}", arch, number, said);
         }
@@ -58,9 +59,9 @@ proptest! {
             .map(|(code, jt, jf, k)| Instruction { code: code.into(), jt: jt % 9, jf: jf % 9, k })
             .collect();
         program.push(Instruction { code: op::RETURN, jt: 0, jf: 0, k: 7 });
-        if bpf::check(&program).is_ok() {
+        if check(&program).is_ok() {
             let data = Data { args, ..Data::default() };
-            prop_assert!(bpf::run(&program, &data, Arch::NATIVE.endian()).is_some());
+            prop_assert!(run(&program, &data, Arch::NATIVE.endian()).is_some());
         }
         prop_assert!(!bpf::Disassembly(&program).to_string().is_empty());
     }
@@ -73,14 +74,11 @@ fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> Instruction {
 #[test]
 fn checker_refuses_what_the_kernel_refuses() {
     let end = instruction(op::RETURN, 0, 0, 0);
-    assert_eq!(bpf::check(&[]), Err(Refusal::Length(0)));
-    assert_eq!(bpf::check(&[end; 4097]), Err(Refusal::Length(4097)));
-    assert_eq!(bpf::check(&[end; 4096]), Ok(()));
-    assert_eq!(
-        bpf::check(&[instruction(op::LOAD, 0, 0, 0)]),
-        Err(Refusal::End)
-    );
-    let refused = |first| bpf::check(&[first, end]);
+    assert_eq!(check(&[]), Err(Refusal::Length(0)));
+    assert_eq!(check(&[end; 4097]), Err(Refusal::Length(4097)));
+    assert_eq!(check(&[end; 4096]), Ok(()));
+    assert_eq!(check(&[instruction(op::LOAD, 0, 0, 0)]), Err(Refusal::End));
+    let refused = |first| check(&[first, end]);
     assert_eq!(
         refused(instruction(op::LOAD, 0, 0, 2)),
         Err(Refusal::Offset { at: 0, offset: 2 })
@@ -113,10 +111,10 @@ fn checker_refuses_what_the_kernel_refuses() {
         refused(instruction(0x64, 0, 0, 32)),
         Err(Refusal::Operand { at: 0, operand: 32 })
     );
-    let memory = instruction(op::LOAD_MEMORY, 0, 0, 3);
+    let memory = instruction(machine::LOAD_MEMORY, 0, 0, 3);
     assert_eq!(refused(memory), Err(Refusal::Offset { at: 0, offset: 3 }));
     assert_eq!(
-        bpf::check(&[instruction(op::STORE, 0, 0, 3), memory, end]),
+        check(&[instruction(machine::STORE, 0, 0, 3), memory, end]),
         Ok(())
     );
 }

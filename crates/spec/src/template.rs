@@ -32,15 +32,6 @@ pub enum Cgroups {
     V2,
 }
 
-/// Whether the program has a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terminal {
-    /// It inherits the caller's streams.
-    Inherited,
-    /// It gets its own terminal.
-    Own,
-}
-
 /// What the template depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -48,8 +39,6 @@ pub struct Options {
     pub caller: Caller,
     /// Which control groups the host mounts.
     pub cgroups: Cgroups,
-    /// `process.terminal`.
-    pub terminal: Terminal,
 }
 
 #[derive(Serialize)]
@@ -270,11 +259,10 @@ const MOUNTS: &[Row] = &[
 
 /// The template as JSON, indented with tabs, without a newline at the end.
 pub fn template(options: Options) -> String {
-    let terminal = options.terminal == Terminal::Own;
     let config = Config {
         oci_version: VERSION,
         process: Process {
-            terminal,
+            terminal: true,
             user: User { uid: 0, gid: 0 },
             args: ["sh"],
             env: [PATH, "TERM=xterm"],
@@ -373,7 +361,6 @@ mod tests {
 
     use super::*;
     use crate::container::{IdMapping, Namespace, NamespaceKind};
-    use crate::diagnostic::Code;
     use crate::load::{Host, parse};
 
     const ROOTLESS: Caller = Caller::Rootless {
@@ -382,11 +369,7 @@ mod tests {
     };
 
     fn options(caller: Caller, cgroups: Cgroups) -> Options {
-        Options {
-            caller,
-            cgroups,
-            terminal: Terminal::Inherited,
-        }
+        Options { caller, cgroups }
     }
 
     #[test]
@@ -406,7 +389,7 @@ mod tests {
                 let oracle: OciSpec = serde_json::from_str(&text).unwrap();
                 assert_eq!(oracle.version(), VERSION);
                 assert!(
-                    text.contains("\n\t\"process\": {\n\t\t\"terminal\": false"),
+                    text.contains("\n\t\"process\": {\n\t\t\"terminal\": true"),
                     "{text}"
                 );
             }
@@ -458,25 +441,6 @@ mod tests {
             assert_eq!(shown.kind.as_deref(), Some("cgroup"));
             assert!(shown.options.iter().any(|option| option == "ro"));
             assert!(text.contains("TERM=xterm"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_terminal_is_written_when_asked_for() {
-        let asked = Options {
-            terminal: Terminal::Own,
-            ..options(Caller::Root, Cgroups::V2)
-        };
-        let text = template(asked);
-        assert!(text.contains("\"terminal\": true"));
-        if let Err(report) = parse(text.as_bytes(), Path::new("/b"), Host::Ignore) {
-            assert!(
-                report
-                    .errors
-                    .iter()
-                    .all(|error| error.code == Code::Unsupported),
-                "{report}"
-            );
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::args;
 use crate::error::Error;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
-use spec::template::{Caller, Cgroups, Options, Terminal, template};
+use spec::template::{Caller, Cgroups, Options, template};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -27,7 +27,6 @@ pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {
             Caller::Root
         },
         cgroups: cgroups(),
-        terminal: Terminal::Own,
     };
     let path = args.bundle.join("config.json");
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {

@@ -7,8 +7,9 @@
     reason = "each test uses a part"
 )]
 
+use super::machine::{Data, check, run};
 use super::{oracle_has, oracle_in_time, oracle_knows};
-use seccomp::bpf::{self, Data, Instruction};
+use seccomp::bpf::Instruction;
 use seccomp::syscalls::{Arch, Syscall};
 use seccomp::{answers_newer, compile_for, return_value};
 use spec::container::{Seccomp, SeccompAction, SeccompArch};
@@ -76,7 +77,7 @@ fn expected(theirs: &[Instruction], newest: &[(Arch, Option<u32>)], data: &Data)
             return return_value(SeccompAction::Errno(38));
         }
     }
-    bpf::run(theirs, data, newest[0].0.endian()).unwrap()
+    run(theirs, data, newest[0].0.endian()).unwrap()
 }
 
 pub(crate) fn without_names_unknown_to_the_oracle(mut profile: Seccomp) -> Seccomp {
@@ -98,7 +99,7 @@ pub(crate) fn differences_with(
     archs: &[Arch],
 ) -> Vec<(Data, u32, u32)> {
     let ours = compile_for(profile, archs[0]).unwrap().program;
-    assert_eq!(bpf::check(&ours), Ok(()));
+    assert_eq!(check(&ours), Ok(()));
     let newest: Vec<_> = archs
         .iter()
         .map(|arch| (*arch, newest(profile, *arch)))
@@ -156,7 +157,7 @@ pub(crate) fn differences_with(
                     args: *args,
                 };
                 let theirs = expected(theirs, &newest, &data);
-                let ours = bpf::run(&ours, &data, archs[0].endian()).unwrap();
+                let ours = run(&ours, &data, archs[0].endian()).unwrap();
                 if ours != theirs {
                     found.push((data, ours, theirs));
                 }

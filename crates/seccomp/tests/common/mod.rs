@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod compare;
+pub(crate) mod machine;
 pub(crate) mod strategy;
 
 use libseccomp::{
