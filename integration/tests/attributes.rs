@@ -9,6 +9,11 @@ use serde_json::{Value, json};
 /// Nice value, real-time priority and policy of a process, as /proc/PID/stat has them.
 const STAT: [&str; 4] = ["cut", "-d ", "-f19,40,41", "/proc/self/stat"];
 
+/// The nice value of the caller, which a process has unless its configuration says otherwise.
+fn own_nice(s: &Sandbox) -> String {
+    s.tool("nice", &[]).trim().to_owned()
+}
+
 /// `run` of a container with `value` at `pointer`.
 fn with(s: &Sandbox, pointer: &str, value: &Value, args: &[&str]) -> Bundle {
     let mut bundle = s.bundle();
@@ -21,16 +26,23 @@ fn with(s: &Sandbox, pointer: &str, value: &Value, args: &[&str]) -> Bundle {
 #[test]
 fn the_scheduler_is_as_configured() {
     sandbox::pure_v2(|s| {
-        for (scheduler, stat) in [
-            (json!({"policy": "SCHED_OTHER", "nice": 7}), "7 0 0"),
-            (json!({"policy": "SCHED_OTHER", "nice": -7}), "-7 0 0"),
-            (json!({"policy": "SCHED_BATCH", "nice": 1}), "1 0 3"),
-            (json!({"policy": "SCHED_IDLE"}), "0 0 5"),
-            (json!({"policy": "SCHED_FIFO", "priority": 11}), "0 11 1"),
-            (json!({"policy": "SCHED_RR", "priority": 99}), "0 99 2"),
+        let own = own_nice(s);
+        for (scheduler, nice, stat) in [
+            (json!({"policy": "SCHED_OTHER", "nice": 7}), "7", "0 0"),
+            (json!({"policy": "SCHED_OTHER", "nice": -7}), "-7", "0 0"),
+            (json!({"policy": "SCHED_BATCH", "nice": 1}), "1", "0 3"),
+            (json!({"policy": "SCHED_IDLE"}), &own, "0 5"),
+            // "nice" has no effect for it: sched(7).
+            (json!({"policy": "SCHED_IDLE", "nice": 3}), &own, "0 5"),
+            (
+                json!({"policy": "SCHED_FIFO", "priority": 11}),
+                &own,
+                "11 1",
+            ),
+            (json!({"policy": "SCHED_RR", "priority": 99}), &own, "99 2"),
         ] {
             let bundle = with(s, "/process/scheduler", &scheduler, &STAT);
-            s.run(&bundle).prints(stat);
+            s.run(&bundle).prints(&format!("{nice} {stat}"));
         }
     });
 }
@@ -46,7 +58,7 @@ fn flags_and_deadlines_are_as_configured() {
         s.run(&bundle).prints("1\n0");
         let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 5_000_000, "period": 10_000_000});
         let bundle = with(s, "/process/scheduler", &deadline, &STAT);
-        s.run(&bundle).prints("0 0 6");
+        s.run(&bundle).prints(&format!("{} 0 6", own_nice(s)));
     });
 }
 
@@ -210,7 +222,8 @@ fn a_further_process_has_the_attributes_too() {
         );
         let file = bundle.root().join("process.json");
         let file = file.to_str().expect("UTF-8");
-        s.runtime(&["exec", "--process", file, id]).prints("0 0 0");
+        s.runtime(&["exec", "--process", file, id])
+            .prints(&format!("{} 0 0", own_nice(s)));
         container.remove();
     });
 }

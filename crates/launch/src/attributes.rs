@@ -123,10 +123,11 @@ fn set_scheduler(pid: i32, wanted: &Scheduler) -> Result<bool, Errno> {
     let parameters = match wanted.policy {
         SchedulerPolicy::Fifo | SchedulerPolicy::Rr => found.priority == attr.priority,
         SchedulerPolicy::Deadline => found.runtime == attr.runtime,
+        // The kernel leaves the nice value as it is, since it has no effect: see sched(7).
+        SchedulerPolicy::Idle => true,
         SchedulerPolicy::Other
         | SchedulerPolicy::Batch
         | SchedulerPolicy::Iso
-        | SchedulerPolicy::Idle
         | SchedulerPolicy::Ext => found.nice == attr.nice,
     };
     let keeps = wanted.flags & (KEEP_POLICY | KEEP_PARAMS) != 0;
