@@ -124,6 +124,15 @@ impl Outcome {
     }
 }
 
+/// The children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let pids = list.unwrap_or_default();
+    pids.split_whitespace()
+        .map(|pid| pid.parse().expect("a pid"))
+        .collect()
+}
+
 /// A command that still runs.
 #[derive(Debug)]
 pub struct Running {

@@ -218,7 +218,7 @@ fn outside(environment: Environment, chapter: &str, test: &str) {
         note_skipped(chapter, test, reason);
         return;
     }
-    let limit = env::var("LOCULE_TIMEOUT").unwrap_or_else(|_| "60".to_owned());
+    let limit = env::var("LOCULE_TIMEOUT").unwrap_or_else(|_| "180".to_owned());
     let mut command = starter(environment, &token);
     command.args([
         "--kill-after=5",
@@ -517,11 +517,11 @@ fn lsms() -> String {
     text.trim().to_owned()
 }
 
-/// Waits up to ten seconds, or `LOCULE_PATIENCE`, for `condition`. Returns false if it never became
+/// Waits up to a minute, or `LOCULE_PATIENCE` seconds, for `condition`. Returns false if it never became
 /// true.
 pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let patience = env::var("LOCULE_PATIENCE").ok();
-    let seconds = patience.map_or(10, |text| text.parse().expect("LOCULE_PATIENCE in seconds"));
+    let seconds = patience.map_or(60, |text| text.parse().expect("LOCULE_PATIENCE in seconds"));
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < deadline {
         if condition() {

@@ -25,7 +25,7 @@ fn refused(s: &Sandbox, change: impl FnOnce(&mut Bundle), words: &[&str]) {
     s.try_create(&bundle, &s.id(), &[])
         .exits(1)
         .fails_with(words);
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 /// A run of the changed bundle succeeds, and standard error has every word of a warning.
@@ -345,7 +345,7 @@ fn given_as_is(s: &Sandbox, bundle: &Bundle, words: &[&str]) {
         .arg(s.id());
     let start = Instant::now();
     s.finish(command, None).fails_with(words);
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 /// config.md: "process ... This property is REQUIRED when start is called", so create takes a

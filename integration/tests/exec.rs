@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::runtime::Running;
+use integration::runtime::{Running, children};
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::{Value, json};
 
@@ -673,7 +673,8 @@ fn a_command_that_waits_for_resume_can_be_cancelled() {
             container.exec_command(&["--ignore-paused"], &["true"]),
             None,
         );
-        thread::sleep(Duration::from_millis(300));
+        // The runtime takes signals before it makes its process.
+        assert!(sandbox::eventually(|| !children(running.pid()).is_empty()));
         assert!(!running.is_over());
         let sent = Command::new("kill").arg(running.pid().to_string()).status();
         assert!(sent.expect("kill").success());
@@ -708,13 +709,6 @@ fn a_command_whose_relay_does_not_end_can_be_cancelled() {
         command.arg(&s.subject.program).arg("--log").arg(&log);
         command.args(container.exec_command(&[], &["true"]).get_args());
         let running = s.spawn(command, None);
-        let children = |pid: u32| -> Vec<u32> {
-            let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-            let list = list.unwrap_or_default();
-            list.split_whitespace()
-                .map(|pid| pid.parse().expect("a pid"))
-                .collect()
-        };
         let runtime = || children(running.pid()).first().copied();
         assert!(sandbox::eventually(
             || runtime().is_some_and(|pid| children(pid).len() > 1)
@@ -763,7 +757,7 @@ fn a_container_that_dies_meanwhile_is_an_error_and_never_a_hang() {
                     assert!(says.iter().any(|word| text.contains(word)), "{text}");
                 }
             }
-            assert!(start.elapsed() < Duration::from_secs(30));
+            assert!(start.elapsed() < Duration::from_secs(60));
             container.wait_for("stopped");
             container.delete().ok();
         }

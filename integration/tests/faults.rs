@@ -341,7 +341,7 @@ fn an_ignored_sigchld_of_the_caller_changes_nothing() {
         }
         bundle.shell("exit 7");
         let mut command = Command::new("timeout");
-        command.args(["10", "env", "--ignore-signal=CHLD"]);
+        command.args(["60", "env", "--ignore-signal=CHLD"]);
         command
             .arg(&s.subject.program)
             .arg("--root")

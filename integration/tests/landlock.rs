@@ -246,14 +246,14 @@ fn ports_are_restricted() {
         if lacks(s, 4) {
             return;
         }
-        let listen = |port| format!("(sleep 0.2 | timeout 5 nc -l -p {port}) > /dev/null");
+        let listen = |port| format!("(sleep 0.2 | timeout 60 nc -l -p {port}) > /dev/null");
         let connect = |port| format!("nc -w 1 127.0.0.1 {port} < /dev/null");
         let mut bundle = s.bundle();
         bundle.writable();
         let refused = |port| format!("{} 2>&1 | grep -q refused", connect(port));
         let script = tries(&[
             &format!(
-                "{} & sleep 0.1; for i in 1 2 3 4 5 6 7 8 9; do {} && exit; sleep 0.1; done; exit 1",
+                "{} & sleep 0.1; for i in $(seq 300); do {} && exit; sleep 0.1; done; exit 1",
                 listen(8080),
                 connect(8080)
             ),

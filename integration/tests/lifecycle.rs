@@ -488,19 +488,22 @@ fn a_signal_during_a_poststart_hook_reaches_the_program() {
         }
         let mut bundle = s.bundle();
         let sign = s.dir.join("sign");
-        let script = format!("echo > {}; sleep 0.5", sign.display());
+        let script = format!(
+            "sign={}; echo > $sign; while test -e $sign; do sleep 0.1; done",
+            sign.display()
+        );
         let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"] });
         bundle
             .set("/hooks/poststart/-", hook)
-            .shell("trap 'exit 9' USR1; while :; do sleep 0.1; done");
+            .shell("trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done");
         let mut command = s.command();
         command.args(["run", "--bundle"]).arg(bundle.write());
         command.arg(s.id());
         let run = s.spawn(command, Some(&bundle));
-        assert!(sandbox::eventually(|| sign.exists()), "no hook");
-        // The shell has to come as far as its trap.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        let is_ready = || sign.exists() && run.stdout() == "ready\n";
+        assert!(sandbox::eventually(is_ready), "no hook");
         s.tool("kill", &["-USR1", &run.pid().to_string()]);
+        fs::remove_file(&sign).expect("rm");
         run.wait().exits(9);
     });
 }

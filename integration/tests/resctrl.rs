@@ -65,7 +65,7 @@ fn command(s: &Sandbox, args: &[&str]) -> Command {
 fn run(s: &Sandbox, new: &[&str], args: &[&str]) -> Outcome {
     let groups: Vec<_> = new.iter().map(|name| tree(s).join(name)).collect();
     let filler = thread::spawn(move || {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         for group in groups {
             while !group.exists() && Instant::now() < end {
                 thread::sleep(Duration::from_millis(5));

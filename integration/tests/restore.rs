@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use integration::criu::{Criu, ImageMount, write_image};
+use integration::runtime::children;
 use integration::sandbox::eventually;
 use integration::{Bundle, Outcome, Sandbox, sandbox};
 use serde_json::{Value, json};
@@ -695,17 +696,10 @@ fn a_signal_ends_a_restore_that_hangs() {
         let criu = Criu::make(s);
         let given = Given::make(s);
         let restore = given.command(&criu, "mute", &["--detach"], &s.id());
-        let mut command = Command::new("timeout");
-        command.args(["--signal=TERM", "--kill-after=5", "1"]);
-        command.arg(restore.get_program()).args(restore.get_args());
-        for (name, value) in restore.get_envs() {
-            command.env(name, value.unwrap_or_default());
-        }
-        if let Some(directory) = restore.get_current_dir() {
-            command.current_dir(directory);
-        }
-        s.finish(command, None)
-            .fails_with(&["interrupted by signal 15"]);
+        let restore = s.spawn(restore, None);
+        assert!(eventually(|| !children(restore.pid()).is_empty()));
+        s.tool("kill", &["-TERM", &restore.pid().to_string()]);
+        restore.wait().fails_with(&["interrupted by signal 15"]);
     });
 }
 

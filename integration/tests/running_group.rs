@@ -349,7 +349,7 @@ fn events_ends_when_nobody_reads() {
         command.args(["events", "--interval", "1000s", &container.id]);
         let text = format!("{} | true", quoted(&command));
         let mut shell = Command::new("timeout");
-        shell.args(["20", "sh", "-c", &text]);
+        shell.args(["60", "sh", "-c", &text]);
         s.finish(shell, None).ok();
         container.remove();
     });
