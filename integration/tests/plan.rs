@@ -18,6 +18,7 @@ fn bundle(s: &Sandbox) -> Bundle {
         "/annotations/dev.locule.landlock",
         json!(r#"{"handledAccessFs": ["make_sym"]}"#),
     );
+    bundle.set("/hostname", json!("first"));
     bundle.bind(&s.dir, "/mnt", &["rbind", "ro"]);
     bundle.args(&["true"]);
     bundle
@@ -141,6 +142,7 @@ fn a_plan_of_exec_has_what_its_options_ask_for() {
         let plain = plan(&[]);
         assert!(plain.contains("files: those of the container\n"), "{plain}");
         assert!(plain.contains("seccomp: "), "{plain}");
+        assert!(!plain.contains("hostname"), "{plain}");
         for (options, line) in OPTIONS {
             let changed = plan(options);
             assert!(changed.contains(line), "{options:?}: {changed}");
@@ -170,7 +172,10 @@ fn what_exec_refuses_has_no_plan() {
                 &["--exec", "--cwd", "tmp", id, "true"],
                 &["--cwd", "absolute"],
             ),
-            (&["--exec", "--cgroup", "../up", id, "true"], &["--cgroup"]),
+            (
+                &["--exec", "--cgroup", "../up", id, "true"],
+                &["--cgroup \"../up\": path"],
+            ),
             (&["--exec", "--user", "root", id, "true"], &["--user"]),
             (&["--exec"], &["required", "ID"]),
             (

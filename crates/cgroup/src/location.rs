@@ -8,6 +8,7 @@ use crate::directory::{Author, Directory};
 use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_text};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
+use spec::Diagnostic;
 
 /// A group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,7 +263,7 @@ impl Location {
     /// # Errors
     /// As there; [`Error::NoController`].
     pub fn below_for(&self, controllers: &[&str], sub_group: &str) -> Result<Self, Error> {
-        let names = name::components(sub_group)?;
+        let names = sub_group_names(sub_group)?;
         let mut location = self.clone();
         for controller in controllers {
             let place = location
@@ -283,7 +284,7 @@ impl Location {
     /// `sub_group` contains `..` or invalid bytes; it cannot lead out of the container's own group.
     pub fn below(&self, sub_group: &str) -> Result<Self, Error> {
         let mut location = self.clone();
-        let names = name::components(sub_group)?;
+        let names = sub_group_names(sub_group)?;
         for place in &mut location.groups {
             place.descend(&names);
         }
@@ -388,6 +389,14 @@ fn hierarchy_mount(place: &Place) -> HierarchyMount {
         options,
         group: place.host_path(),
     }
+}
+
+/// The names of a path that an option gives: no property of the configuration is to blame.
+fn sub_group_names(path: &str) -> Result<Vec<String>, Diagnostic> {
+    name::components(path).map_err(|problem| Diagnostic {
+        pointer: String::new(),
+        ..problem
+    })
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
     container.net_devices.clear();
     container.intel_rdt = None;
     container.sysctl.clear();
+    (container.hostname, container.domainname) = (None, None);
     container.uid_mappings.clear();
     container.gid_mappings.clear();
     container.namespaces = Namespaces::default();
