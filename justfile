@@ -4,7 +4,9 @@
 cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
 remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
 packed := "-C link-arg=-Wl,-z,pack-relative-relocs "
-release_flags := "-C target-feature=+crt-static " + packed + remapped
+# contrib/order.ld has patterns for the names of functions in this mangling; see docs/adr/0019-order-of-functions.md.
+ordered := "-C symbol-mangling-version=v0 -C link-arg=-Wl,-T,contrib/order.ld "
+release_flags := "-C target-feature=+crt-static " + ordered + packed + remapped
 target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
@@ -30,6 +32,12 @@ release-check: add-target
 release: add-target
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
+
+# write contrib/order.ld: the order in which commands call functions, from a trace; x86_64, as root
+order: add-target
+    RUSTFLAGS="{{ release_flags }}" cargo build --profile order --package locule --target {{ target }}
+    cargo run --package integration --bin order -- \
+        target/{{ target }}/order/locule integration/order/life.sh contrib/order.ld
 
 # the workspace compiles for the other processors
 check-targets:

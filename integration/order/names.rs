@@ -1,0 +1,121 @@
+//! Symbols of the program, and patterns for the sections of functions.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::process::Command;
+
+/// The functions of a program with symbols: address and names.
+pub(crate) fn functions(program: &Path) -> BTreeMap<u64, Vec<String>> {
+    let mut nm = Command::new("nm");
+    nm.arg("--defined-only").arg(program);
+    let output = nm.output().expect("nm");
+    assert!(output.status.success(), "{nm:?}");
+    let mut functions = BTreeMap::<_, Vec<_>>::new();
+    for line in String::from_utf8(output.stdout).expect("text").lines() {
+        let [address, kind, name] = line.split(' ').collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        if matches!(kind, "t" | "T" | "w" | "W") {
+            let address = u64::from_str_radix(address, 16).expect("an address");
+            functions.entry(address).or_default().push(name.to_owned());
+        }
+    }
+    assert!(!functions.is_empty(), "{program:?} has no symbols");
+    functions
+}
+
+/// What the script begins with. Assembly has no section for each function.
+const START: &str = "\
+/* The functions that commands call, in the order of their first calls, before all others. `just order` writes this list,
+   docs/adr/0019-order-of-functions.md has the reasons. A line that fits no function does nothing. */
+SECTIONS
+{
+  .text.first :
+  {
+    *.rcgu.o(.text)
+    *libc.a:mem*(.text)
+";
+
+const END: &str = "  }
+}
+INSERT BEFORE .text;
+";
+
+/// A script that puts these functions side by side, before all others.
+pub(crate) fn linker_script<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let mut text = String::from(START);
+    let mut known = HashSet::new();
+    for pattern in names.map(pattern) {
+        // Sections of rarely called functions are named .text.unlikely.
+        let line = format!("    *(.text*.{pattern})\n");
+        if known.insert(pattern) {
+            text += &line;
+        }
+    }
+    text + END
+}
+
+/// A pattern for a mangled name. What depends on the compiler and its flags becomes a wildcard: in a
+/// v0 name the hash of each crate and the distances of repetitions, in an older name the hash at its
+/// end.
+fn pattern(name: &str) -> String {
+    if let Some((start, hash)) = name.rsplit_once("17h")
+        && name.starts_with("_ZN")
+        && hash.len() == 17
+    {
+        return format!("{start}17h*E");
+    }
+    if !name.starts_with("_R") {
+        return name.to_owned();
+    }
+    let mut text = String::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let (tag, longest) = match rest.starts_with("Cs") {
+            true => ("Cs", 12),
+            false => ("B", 4),
+        };
+        let number = rest.strip_prefix(tag).and_then(|rest| rest.split_once('_'));
+        match number {
+            Some((digits, after))
+                if digits.len() <= longest && digits.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            {
+                text += tag;
+                text += "*_";
+                rest = after;
+            }
+            _ => {
+                text.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_has_no_hash() {
+        let cases = [
+            ("memcpy", "memcpy"),
+            (
+                "_ZN4core3fmt5write17h0123456789abcdefE",
+                "_ZN4core3fmt5write17h*E",
+            ),
+            (
+                "_RNvNtCs1Ab2Cd3Ef4_4spec4load4read",
+                "_RNvNtCs*_4spec4load4read",
+            ),
+            (
+                "_RINvNtCsaaaaaaaaaaa_4core3ptr13drop_in_placeNtCsb_4spec4NodeEB1a_",
+                "_RINvNtCs*_4core3ptr13drop_in_placeNtCs*_4spec4NodeEB*_",
+            ),
+        ];
+        for (name, wanted) in cases {
+            assert_eq!(pattern(name), wanted);
+        }
+    }
+}
