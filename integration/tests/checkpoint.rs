@@ -1,11 +1,11 @@
 //! `checkpoint`: what CRIU is asked, and what becomes of the container. A program in the place of
-//! CRIU writes the requests down; where CRIU itself is installed, a container survives.
+//! CRIU writes the requests down. The chapter `criu` has CRIU itself.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use integration::criu::{Criu, path};
+use integration::criu::{Criu, ImageMount, path, write_image};
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
@@ -280,7 +280,38 @@ fn freezer(pid: i64) -> String {
     }
 }
 
-/// CRIU must be installed, and not older than 3.16.
+/// A checkpoint that `restore` would refuse does not cost the container; with --leave-running it is
+/// made.
+#[test]
+fn a_container_is_not_lost_to_a_checkpoint_that_cannot_be_restored() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let overlay = ImageMount::made(17, "/more", 0);
+        write_image(&s.dir.join("checkpoint"), &[ImageMount::ROOT, overlay]);
+        criu.checkpoint("", &container, &[]).fails_with(&[
+            "the container runs on",
+            "--leave-running",
+            "\"/more\"",
+            "neither a volume",
+        ]);
+        assert_eq!(container.status(), "running");
+        criu.checkpoint("", &container, &["--leave-running"]).ok();
+        container.remove();
+        let mut bundle = waiting(s);
+        let rules = json!({"handledAccessFs": ["make_dir"]}).to_string();
+        bundle.set("/annotations", json!({ "dev.locule.landlock": rules }));
+        let container = s.started(&bundle);
+        let count = criu.heard().len();
+        criu.checkpoint("", &container, &["--image-path", "other"])
+            .fails_with(&["the container runs on", "/annotations/dev.locule.landlock"]);
+        assert_eq!(criu.heard().len(), count);
+        assert_eq!(container.status(), "running");
+        container.remove();
+    });
+}
+
+/// CRIU must be installed, and not older than 3.17.
 #[test]
 fn criu_must_be_there_and_new_enough() {
     sandbox::host(|s| {
@@ -290,13 +321,13 @@ fn criu_must_be_there_and_new_enough() {
         command.env("PATH", "/nowhere");
         command.args(["checkpoint", &container.id]);
         s.finish(command, None)
-            .fails_with(&["`criu` is not in PATH", "3.16"]);
+            .fails_with(&["`criu` is not in PATH", "3.17"]);
         let mut command = criu.command("");
         command
-            .env("CRIU_VERSION", "3.15.9")
+            .env("CRIU_VERSION", "3.16.1")
             .args(["checkpoint", &container.id]);
         s.finish(command, None)
-            .fails_with(&["version 3.15.9", "3.16", "update"]);
+            .fails_with(&["version 3.16.1", "3.17", "update"]);
         container.remove();
     });
 }

@@ -191,7 +191,9 @@ def restored(entry):
 
 
 kind, request = receive()
-entry = {"type": kind, "directory": os.getcwd()}
+# keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING)
+keyctl = {"x86_64": 250, "aarch64": 219}[platform.machine()]
+entry = {"type": kind, "directory": os.getcwd(), "keyring": LIBC.syscall(keyctl, 0, -3, 0)}
 if 2 in request:
     entry["options"] = options(request[2])
     entry["images"] = os.readlink("/proc/%d/fd/%d" % (os.getppid(), entry["options"]["images_dir"]))
@@ -224,9 +226,16 @@ elif kind in ("DUMP", "PRE_DUMP"):
     notice("pre-dump")
     if entry["options"].get("lazy_pages"):
         notice("status-ready")
+    image = entry["images"] + "/mountpoints-12.img"
+    if kind == "DUMP" and not os.path.exists(image):
+        with open(image, "wb") as file:
+            mount = encode(2, 1) + encode(4, 99) + encode(6, b"/") + encode(7, b"/")
+            file.write(b"\x19CVT(9VU" + struct.pack("<I", len(mount)) + mount)
+    if not notice("post-dump"):
+        answer(NUMBERS[kind], success=False)
+        sys.exit(1)
     if kind == "DUMP" and not entry["options"].get("leave_running"):
         os.kill(entry["options"]["pid"], 9)
-    notice("post-dump")
     answer(NUMBERS[kind], encode(3, encode(1, 0)))
     if kind == "PRE_DUMP":
         receive()

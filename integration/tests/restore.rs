@@ -158,7 +158,7 @@ fn a_restored_container_runs() {
         assert_eq!(options["lsm_mount_context"], "c:t");
         assert_eq!(options["inherited"], json!([["pipe:[7]", 1]]));
         // Sources are where no name of a container or an image leads.
-        let stage = s.state.join(&id).join("criu");
+        let stage = s.state.join(&id);
         let stage = stage.to_str().expect("UTF-8");
         assert_eq!(options["root"], format!("{stage}/root"));
         let sources =
@@ -617,6 +617,99 @@ fn a_volume_that_is_not_as_configured_is_refused() {
         let mut command = given.command(&criu, "", &[], &s.id());
         command.env("CRIU_PROGRAM", "exit 7");
         s.finish(command, None).exits(7);
+    });
+}
+
+/// CRIU binds a volume from the stage, where its ids are mapped already.
+#[test]
+fn the_ids_of_a_volume_stay_mapped() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Given::make(s);
+        let mounts = given.bundle.config["mounts"].as_array().expect("mounts");
+        let volume = format!("/mounts/{}", mounts.len() - 2);
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
+        for maps in ["uidMappings", "gidMappings"] {
+            given.bundle.set(&format!("{volume}/{maps}"), map.clone());
+        }
+        given.bundle.write();
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit $(($(stat -c %u /data) / 100))");
+        s.finish(command, None).exits(10);
+        given
+            .restore(s, &criu, "elsewhere", &["--detach"])
+            .fails_with(&["the restored process has a mount at \"/data\""]);
+    });
+}
+
+/// The restored processes inherit the session keyring of CRIU, which is not the caller's.
+#[test]
+fn the_session_keyring_is_not_the_callers() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 7");
+        s.finish(command, None).exits(7);
+        let heard = criu.heard();
+        let of = |kind| heard.iter().find(|entry| entry["type"] == kind);
+        let [asked, restored] =
+            ["VERSION", "RESTORE"].map(|kind| &of(kind).expect(kind)["keyring"]);
+        assert!(asked.is_number() && asked != restored, "{heard:?}");
+    });
+}
+
+/// CRIU saves neither what Landlock denies nor who answers for a filter.
+#[test]
+fn what_criu_does_not_save_is_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let refused = |pointer: &str, value: Value, words: &str| {
+            let mut given = Given::make(s);
+            given.bundle.set(pointer, value).write();
+            given
+                .restore(s, &criu, "", &["--detach"])
+                .fails_with(&["the container cannot be restored", words]);
+        };
+        let rules = json!({"handledAccessFs": ["make_dir"]}).to_string();
+        let annotation = json!({ "dev.locule.landlock": rules });
+        refused(
+            "/annotations",
+            annotation,
+            "/annotations/dev.locule.landlock",
+        );
+        let filter = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/listener"});
+        refused("/linux/seccomp", filter, "/linux/seccomp/listenerPath");
+        assert!(criu.heard().is_empty());
+    });
+}
+
+/// With mntns-compat-mode CRIU mounts by paths of the host: a link in the tmpfs of an image leads
+/// it to a directory of the host, and a program `tar` of the image runs there as root.
+#[test]
+fn criu_must_not_mount_by_paths_of_the_host() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        s.tool("mount", &["-t", "tmpfs", "tmpfs", "/etc"]);
+        symlink("/proc/self/mounts", "/etc/mtab").expect("link");
+        fs::create_dir("/etc/criu").expect("etc");
+        for name in ["runc.conf", "default.conf"] {
+            let path = format!("/etc/criu/{name}");
+            for line in ["mntns-compat-mode\n", "log-level 4\n --mntns-compat-mode\n"] {
+                fs::write(&path, line).expect("conf");
+                given.restore(s, &criu, "", &["--detach"]).fails_with(&[
+                    &*path,
+                    "mntns-compat-mode",
+                    "remove it",
+                ]);
+            }
+            fs::write(&path, "# mntns-compat-mode\n").expect("conf");
+        }
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 7");
+        s.finish(command, None).exits(7);
+        s.tool("umount", &["/etc"]);
     });
 }
 

@@ -16,11 +16,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// The oldest version whose requests have everything that is asked for: 3.16 can be told the
-/// profile and the mount context of security modules.
+/// The oldest version that makes the mounts of an image apart from the host's, so that no link of the
+/// image leads there.
 pub const MINIMUM: Version = Version {
     major: 3,
-    minor: 16,
+    minor: 17,
     patch: 0,
 };
 
@@ -278,6 +278,12 @@ impl Drop for Worker {
 
 fn failed(task: Task, response: &Response) -> Error {
     let message = response.message.as_deref().unwrap_or_default().trim();
+    // Its own limits are no cause. The log has the cause.
+    let message = if message.contains("rlimit:") {
+        ""
+    } else {
+        message
+    };
     Error::Failed {
         task,
         errno: response.errno,

@@ -248,6 +248,24 @@ pub fn move_mount_over_root(from: BorrowedFd<'_>) -> Result<(), Errno> {
     move_mount_raw(from, libc::AT_FDCWD, c"/")
 }
 
+/// Whether move_mount(2) can copy the sharing of a mount to another one; Linux 5.15.
+pub fn can_copy_sharing() -> bool {
+    const MOVE_MOUNT_SET_GROUP: libc::c_uint = 0x100;
+    // An unknown flag is EINVAL, before the empty names are ENOENT.
+    // SAFETY: both paths are C strings.
+    let moved = ret(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            libc::AT_FDCWD,
+            EMPTY.as_ptr(),
+            libc::AT_FDCWD,
+            EMPTY.as_ptr(),
+            MOVE_MOUNT_SET_GROUP,
+        )
+    });
+    moved == Err(Errno::ENOENT)
+}
+
 fn move_mount_raw(from: BorrowedFd<'_>, directory: RawFd, path: &CStr) -> Result<(), Errno> {
     const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 0x04;
     const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;

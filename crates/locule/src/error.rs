@@ -235,6 +235,24 @@ pub(crate) enum Error {
         #[source]
         source: Errno,
     },
+    #[error(
+        "a restore needs Linux 5.15 or newer: on this kernel CRIU would follow links of the image out of the container's root"
+    )]
+    MountsOutside,
+    #[error(
+        "{path:?} has the option mntns-compat-mode, with which CRIU would follow links of the image out of the container's root; remove it there"
+    )]
+    CriuCompatible { path: PathBuf },
+    #[error(
+        "the container runs on, because its checkpoint could not be restored; --leave-running makes one all the same"
+    )]
+    WouldBeLost(#[source] Box<Error>),
+    #[error("map the ids of {path:?} for the restore")]
+    StageIdMap {
+        path: PathBuf,
+        #[source]
+        source: rootfs::IdMapError,
+    },
     #[error("the restored process {what}; refused to go on")]
     Restored { what: String },
     #[error("criu failed: type RESTORE: there is no restored process")]
@@ -275,11 +293,13 @@ impl Error {
             Self::Notify { .. } => "notify",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
             Self::Criu { .. } | Self::CriuUnusable(_) | Self::CriuNeedsRoot => "criu",
-            Self::NotRestored => "criu",
+            Self::NotRestored | Self::MountsOutside | Self::CriuCompatible { .. } => "criu",
+            Self::WouldBeLost(why) => why.code(),
             Self::Unrestorable { .. } => "config",
             Self::Image(_)
             | Self::ImageMount { .. }
             | Self::Stage { .. }
+            | Self::StageIdMap { .. }
             | Self::Restored { .. }
             | Self::External(_)
             | Self::ImageDirectory { .. }

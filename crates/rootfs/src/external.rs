@@ -12,6 +12,7 @@
 
 use crate::device::DEFAULT_NODES;
 use crate::host_mounts::number_of;
+use crate::idmapped::{IdMap, Maps};
 use crate::lower::errno_of;
 use crate::mount_table::Line;
 use crate::options;
@@ -261,6 +262,8 @@ pub struct External {
     pub restrictions: MountAttr,
     /// Where the configuration has it.
     pub destination: PathBuf,
+    /// The map of its ids.
+    pub id_map: Option<IdMap>,
 }
 
 /// What is bound for an external mount.
@@ -282,6 +285,7 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
         source,
         restrictions,
         destination: destination.to_owned(),
+        id_map: None,
     };
     let cover = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NOEXEC;
     let none = MountAttr::empty();
@@ -289,8 +293,15 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
     let binds = container.mounts.iter().enumerate();
     let binds = binds.filter(|(_, mount)| is_bind(mount)).map(|(i, mount)| {
         let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
-        let name = bind_name(i);
-        external(name, source, restrictions(mount), &mount.destination)
+        External {
+            id_map: id_map(container, mount),
+            ..external(
+                bind_name(i),
+                source,
+                restrictions(mount),
+                &mount.destination,
+            )
+        }
     });
     let masks = container.masked_paths.iter().enumerate();
     let masks = masks.flat_map(|(index, path)| {
@@ -327,6 +338,17 @@ pub fn restrictions(mount: &Mount) -> MountAttr {
     let all = MountAttr::RDONLY | MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
     let read = options::read(&mount.options);
     read.map_or(all, |options| options.attributes() & all)
+}
+
+/// The map of a mount whose ids are mapped.
+pub fn id_map(container: &Container, mount: &Mount) -> Option<IdMap> {
+    let has_option = || options::read(&mount.options).is_ok_and(|read| read.id_map.is_some());
+    let is_mapped = !mount.uid_mappings.is_empty() || has_option();
+    let maps = is_mapped.then(|| Maps::of(container, mount))??;
+    Some(IdMap {
+        maps,
+        destination: mount.destination.clone(),
+    })
 }
 
 impl RootFd {

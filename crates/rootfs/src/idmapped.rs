@@ -14,7 +14,8 @@ use crate::Reason;
 use kernel::Errno;
 use kernel::clone::{self, Block, CloneOptions, NamespaceFlags, Side, SingleThread, Target};
 use kernel::{process, socket};
-use spec::container::IdMapping;
+use spec::Container;
+use spec::container::{IdMapping, Mount, Namespace, NamespaceKind};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
@@ -48,7 +49,7 @@ pub enum IdMapError {
 
 /// The id map of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdMap {
+pub struct IdMap {
     pub(crate) maps: Maps,
     /// Of the first mount that wants it.
     pub(crate) destination: PathBuf,
@@ -66,9 +67,32 @@ pub(crate) enum Maps {
     Joined(PathBuf),
 }
 
+impl Maps {
+    /// The map of a mount that wants one: its own, or the container's. `None`: neither has one.
+    pub(crate) fn of(container: &Container, mount: &Mount) -> Option<Self> {
+        let (uids, gids) = match mount.uid_mappings.is_empty() {
+            true => (&container.uid_mappings, &container.gid_mappings),
+            false => (&mount.uid_mappings, &mount.gid_mappings),
+        };
+        match &container.namespaces[NamespaceKind::User] {
+            Namespace::Join(path) if uids.is_empty() => Some(Self::Joined(path.clone())),
+            _ if uids.is_empty() || gids.is_empty() => None,
+            _ => Some(Self::Made {
+                uids: uids.clone(),
+                gids: gids.clone(),
+            }),
+        }
+    }
+}
+
 impl IdMap {
-    /// The user namespace that has the map.
-    pub(crate) fn user_namespace(&self) -> Result<OwnedFd, IdMapError> {
+    /// Makes or opens the user namespace that has the map, for [`MountAttr::IDMAP`].
+    ///
+    /// # Errors
+    /// It cannot be made, or this process has several threads.
+    ///
+    /// [`MountAttr::IDMAP`]: kernel::mount::MountAttr::IDMAP
+    pub fn user_namespace(&self) -> Result<OwnedFd, IdMapError> {
         match &self.maps {
             Maps::Made { uids, gids } => user_namespace(uids, gids),
             Maps::Joined(path) => File::open(path)

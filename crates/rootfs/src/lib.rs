@@ -42,13 +42,14 @@ mod tree; // what is taken from the host
 pub use added::{Added, Descriptors, root_of_this_process};
 pub use base::{BASE, Refused};
 pub use external::{
-    External, ExternalError, ExternalSource, external_mounts, externals, is_bind, restrictions,
+    External, ExternalError, ExternalSource, external_mounts, externals, id_map, is_bind,
+    restrictions,
 };
 pub use failure::{Failure, List};
 pub use ground::Away;
 pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, number_of as mount_number, remove_mounts};
-pub use idmapped::IdMapError;
+pub use idmapped::{IdMap, IdMapError};
 pub use lower::{CgroupHierarchy, CgroupView, Error, Host, Request};
 pub use options::{has_writable_cgroup, option_names};
 pub use pivot::Pivot;

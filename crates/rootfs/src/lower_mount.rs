@@ -12,7 +12,7 @@ use crate::path::{relative, split};
 use crate::root::Form;
 use crate::tree::{Bind, Role, Tree};
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
-use spec::container::{Mount, Namespace, NamespaceKind, clean};
+use spec::container::{Mount, NamespaceKind, clean};
 use spec::{Code, Container, Diagnostic};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -358,25 +358,11 @@ impl<'a> MountContext<'a> {
 
     /// The number of the id map that has the element's mappings, or else the container's.
     pub(crate) fn id_map(&mut self, element: &Element<'_>) -> Result<usize, Error> {
-        let container = self.request.container;
-        let (uids, gids) = if element.mount.uid_mappings.is_empty() {
-            (&container.uid_mappings, &container.gid_mappings)
-        } else {
-            (&element.mount.uid_mappings, &element.mount.gid_mappings)
-        };
-        let wanted = match &container.namespaces[NamespaceKind::User] {
-            Namespace::Join(path) if uids.is_empty() => Maps::Joined(path.clone()),
-            _ if uids.is_empty() || gids.is_empty() => {
-                let message = "an id-mapped mount needs uidMappings and gidMappings, its own or the container's";
-                return Err(element
-                    .problem(Code::Missing, "uidMappings", message.to_owned())
-                    .into());
-            }
-            _ => Maps::Made {
-                uids: uids.clone(),
-                gids: gids.clone(),
-            },
-        };
+        let wanted = Maps::of(self.request.container, element.mount).ok_or_else(|| {
+            let message =
+                "an id-mapped mount needs uidMappings and gidMappings, its own or the container's";
+            element.problem(Code::Missing, "uidMappings", message.to_owned())
+        })?;
         let maps = &mut self.shared.id_maps;
         let known = maps.iter().position(|known| known.maps == wanted);
         Ok(known.unwrap_or_else(|| {

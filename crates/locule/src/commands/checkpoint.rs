@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the host's /proc")]
 
 use super::image::{self, DESCRIPTORS, Directories};
-use super::{Env, delete, kept_container, own_group};
+use super::{Env, delete, kept_container, own_group, restore};
 use crate::args;
 use crate::descriptors::{mark_leaked, take};
 use crate::error::Error;
@@ -14,6 +14,7 @@ use crate::host_file::HostFile;
 use crate::state::{self, ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, Status, observe, permit};
 use criu::{Notice, Options, Task, Worker};
+use kernel::errno::chain;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Errno, fs};
 use namespace::join::inode_of;
@@ -28,6 +29,9 @@ use std::process::ExitCode;
 
 /// The notice that memory can be asked for.
 const STATUS_READY: &str = "status-ready";
+
+/// The notice that the image is complete. The processes still exist; a refusal lets them run on.
+const POST_DUMP: &str = "post-dump";
 
 /// Saves one container.
 pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error> {
@@ -50,6 +54,9 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
         true => Task::PreDump,
         false => Task::Dump,
     };
+    if task == Task::Dump {
+        kept(args, image::can_be_restored(&container))?;
+    }
     let parent = args.parent_path.as_deref();
     let parent = parent
         .map(|path| parent_path(path, &directories))
@@ -73,16 +80,40 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     let worker = Worker::start(&[])?;
     let asked = worker.ask(task, &options, None, |notice, _fd| {
         tell(notice, &mut status);
-        Ok::<_, criu::Error>(())
+        match (&*notice.script, record.groups()) {
+            (POST_DUMP, Some(groups)) if task == Task::Dump => {
+                let entries = directories.image().mounts()?;
+                kept(
+                    args,
+                    restore::mounts_can_be_restored(&container, &entries, groups),
+                )
+            }
+            _ => Ok(()),
+        }
     });
     if let Err(failure) = asked {
         thaw(&record, observed.status, &id);
-        return Err(directories.explain(failure));
+        return Err(match failure {
+            Error::CriuUnusable(failure) => directories.explain(failure),
+            failure => failure,
+        });
     }
     if task == Task::Dump && !args.leave_running {
         delete::delete_saved(entry, record)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of a checkpoint that `restore` would refuse: without it the container would be lost,
+/// so it runs on. With --leave-running there is a warning.
+fn kept(args: &args::Checkpoint, restorable: Result<(), Error>) -> Result<(), Error> {
+    match restorable {
+        Err(why) if args.leave_running => {
+            tracing::warn!("locule cannot restore this checkpoint: {}", chain(&why));
+            Ok(())
+        }
+        other => other.map_err(|why| Error::WouldBeLost(Box::new(why))),
+    }
 }
 
 /// Takes the descriptor that is told when memory can be asked for.

@@ -10,15 +10,20 @@ use crate::args::Images;
 use crate::error::Error;
 use crate::state::is_host_root;
 use criu::{Image, Options, Task};
-use kernel::path::{OpenFlags, Resolve, openat2};
+use kernel::Errno;
+use kernel::mount::{MountAttr, fsconfig_create, fsconfig_string, fsmount, fsopen, move_mount};
+use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::signal::SignalFd;
 use namespace::Kind;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::mkdir;
 use spec::Container;
 use spec::container::Namespace;
+use std::env;
 use std::ffi::CString;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -35,6 +40,29 @@ const CONFIG_DIRECTORY: &str = "/etc/criu";
 
 /// The file that is used without the annotation, if it exists.
 const DEFAULT_CONFIG: &str = "/etc/criu/runc.conf";
+
+/// What to do about errors of CRIU, by words of them.
+const HINTS: [(&str, &str); 4] = [
+    (
+        "unreachable sharing",
+        "only mounts of the configuration can be saved: remove this one, or configure it as a volume of its own",
+    ),
+    (
+        "unsupported id",
+        "CRIU cannot save this kind of file system: remove the mount, or use a tmpfs or a volume",
+    ),
+    (
+        "Can't get 1:16 opt",
+        "this CRIU is older than the kernel and cannot save TCP sockets: update it",
+    ),
+    (
+        "Can't get rlimit",
+        "CRIU needs CAP_SYS_RESOURCE to save processes of other users",
+    ),
+];
+
+/// The option of CRIU that has it mount by paths of the host.
+const COMPATIBLE: &str = "mntns-compat-mode";
 
 /// CLONE_NEWNET. The network belongs to the engine, or to hooks.
 const NETWORK: u32 = 0x4000_0000;
@@ -79,11 +107,18 @@ impl Directories {
     }
 
     /// Opens them again in the mount namespace that this process is in now: CRIU makes mounts in
-    /// the directory of its log, which must be in its own mount namespace.
+    /// the directory of its log, which must be in its own mount namespace. In a new user namespace
+    /// CRIU reads the image before and after it becomes root there, so its directory is covered by
+    /// one that any user of this mount namespace can search.
     ///
     /// # Errors
-    /// One of the paths leads to another directory by now.
-    pub(super) fn again(&self, args: &Images, options: &mut Options) -> Result<Vec<File>, Error> {
+    /// One of the paths leads to another directory by now, or cannot be covered.
+    pub(super) fn again(
+        &self,
+        args: &Images,
+        container: &Container,
+        options: &mut Options,
+    ) -> Result<Vec<File>, Error> {
         let again = |before: &File, path: &Path, option| {
             let now = open(path, option)?;
             let number = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
@@ -99,6 +134,17 @@ impl Directories {
         let mut numbers = files.iter().map(File::as_raw_fd);
         options.images_dir = numbers.next().unwrap_or(-1);
         options.work_dir = numbers.next();
+        if container.namespaces[Kind::User] == Namespace::New {
+            let path = &args.image_path;
+            let cover = |image: &File| open_to_all(image.as_fd());
+            cover(&files[0])
+                .map_err(|errno| failed(path, "--image-path", "cover")(errno.into()))?;
+            // The log is written to the directory below.
+            options.work_dir = options.work_dir.or(Some(options.images_dir));
+            let covered = open(path, "--image-path")?;
+            options.images_dir = covered.as_raw_fd();
+            files.push(covered);
+        }
         Ok(files)
     }
 
@@ -142,7 +188,9 @@ impl Directories {
             let log = String::from_utf8_lossy(&log).into_owned();
             let is_cause = |line: &&str| line.contains("Error") && !line.contains("rlimit:");
             let line = log.lines().find(is_cause)?;
-            Some(format!(": {}", line.trim()))
+            let hint = HINTS.iter().find(|(words, _)| line.contains(words));
+            let hint = hint.map(|(_, hint)| format!(" ({hint})"));
+            Some(format!(": {}{}", line.trim(), hint.unwrap_or_default()))
         });
         Error::Criu {
             failure,
@@ -150,6 +198,32 @@ impl Directories {
             log: self.log.clone(),
         }
     }
+}
+
+/// Covers a directory with an overlay of it that has mode 0755, in this mount namespace. Its files
+/// have their own modes.
+fn open_to_all(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    let tmpfs = fsopen(c"tmpfs")?;
+    fsconfig_create(tmpfs.as_fd())?;
+    let tmpfs = fsmount(tmpfs.as_fd(), MountAttr::empty())?;
+    move_mount(tmpfs.as_fd(), directory)?;
+    let overlay = fsopen(c"overlay")?;
+    let path = |fd: BorrowedFd<'_>, name| {
+        CString::new(format!("/proc/self/fd/{}{name}", fd.as_raw_fd()))
+            .map_err(|_nul| Errno::EINVAL)
+    };
+    fsconfig_string(overlay.as_fd(), c"lowerdir", &path(directory, "")?)?;
+    for (key, name) in [(c"upperdir", "/upper"), (c"workdir", "/work")] {
+        let path = path(tmpfs.as_fd(), name)?;
+        mkdir(&*path, Mode::S_IRWXU)?;
+        // mkdir(2) takes the umask away.
+        let mode = Mode::from_bits_truncate(0o755);
+        fchmodat(CWD, &*path, mode, FchmodatFlags::FollowSymlink)?;
+        fsconfig_string(overlay.as_fd(), key, &path)?;
+    }
+    fsconfig_create(overlay.as_fd())?;
+    let overlay = fsmount(overlay.as_fd(), MountAttr::NOSUID | MountAttr::NODEV)?;
+    move_mount(overlay.as_fd(), tmpfs.as_fd())
 }
 
 fn needs_root() -> Result<(), Error> {
@@ -246,4 +320,70 @@ pub(super) fn require(
         (_, false) => None,
     };
     Ok(criu::require(tracks, args.lazy_pages, interrupts)?)
+}
+
+/// Whether CRIU can make such a container, confined as it is now.
+///
+/// # Errors
+/// [`Error::Unrestorable`]: it cannot.
+pub(super) fn can_be_restored(container: &Container) -> Result<(), Error> {
+    let seccomp = container.seccomp.as_ref();
+    let is_notified = seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some());
+    let reasons = [
+        (
+            container.namespaces[Kind::Mount] != Namespace::New,
+            "/linux/namespaces",
+            "the container needs a new mount namespace",
+        ),
+        (
+            container.intel_rdt.is_some(),
+            "/linux/intelRdt",
+            "a restore makes no groups of resctrl",
+        ),
+        (
+            !container.net_devices.is_empty(),
+            "/linux/netDevices",
+            "a restore moves no devices; a createRuntime hook can",
+        ),
+        (
+            container.landlock.is_some(),
+            "/annotations/dev.locule.landlock",
+            "CRIU does not save what Landlock denies, so the processes would have more rights",
+        ),
+        (
+            is_notified,
+            "/linux/seccomp/listenerPath",
+            "CRIU does not save the listener of a filter, so nothing would answer its notifications",
+        ),
+    ];
+    match reasons.into_iter().find(|(applies, ..)| *applies) {
+        Some((_, pointer, reason)) => Err(Error::Unrestorable { pointer, reason }),
+        None => Ok(()),
+    }
+}
+
+/// Whether CRIU makes the mounts of an image where no link of the image leads out of the root: apart
+/// from the host's, and then moved to their places. Its other way is to mount by paths of the host,
+/// and to run `tar` there for the content of each tmpfs.
+///
+/// # Errors
+/// The kernel cannot copy the sharing of mounts, or a configuration of CRIU asks for that other way.
+pub(super) fn keeps_mounts_inside(container: &Container) -> Result<(), Error> {
+    if !kernel::mount::can_copy_sharing() {
+        return Err(Error::MountsOutside);
+    }
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".criu/default.conf"));
+    let given = config_file(container)?.map(PathBuf::from);
+    let default = PathBuf::from(CONFIG_DIRECTORY).join("default.conf");
+    for path in given.into_iter().chain(home).chain([default]) {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let is_compatible = |line: &str| {
+            line.trim_start_matches([' ', '\t', '-'])
+                .starts_with(COMPATIBLE)
+        };
+        if text.lines().any(is_compatible) {
+            return Err(Error::CriuCompatible { path });
+        }
+    }
+    Ok(())
 }

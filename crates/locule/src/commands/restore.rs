@@ -28,8 +28,10 @@ use crate::state::{Access, ContainerId, Record, Reservation};
 use crate::terminal::{console_socket, ready};
 use cgroup::CgroupMount;
 use criu::{MountEntry, Notice, Options, Task, Worker};
+use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
 use kernel::errno::chain;
+use kernel::keyring::{self, KeyPermissions};
 use kernel::process::SIGKILL;
 use kernel::signal::{SignalFd, catchable};
 use launch::Started;
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     for warning in &loaded.warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
     }
-    can_be_restored(&loaded.container)?;
+    image::can_be_restored(&loaded.container)?;
     let process = loaded.container.process.as_ref();
     let console = console_socket(
         process.is_some_and(|process| process.terminal),
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     )?;
     let directories = Directories::open(&args.images, "restore.log")?;
     image::require(&args.images, Task::Restore, false, Some(&interrupts))?;
+    image::keeps_mounts_inside(&loaded.container)?;
     let store = env.store(Access::Make)?;
     let reservation = store.reserve(&id)?;
     let restoring = Restoring {
@@ -81,13 +84,12 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
         container: &loaded.container,
         config: &loaded.bytes,
         reservation: &reservation,
-        state: store.path().join(id.as_str()),
+        store: store.path(),
         directories: &directories,
         interrupts: &interrupts,
         told: &told,
     };
     let made = restoring.make(console);
-    stage::remove(reservation.dir());
     let (mut started, record) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -112,27 +114,18 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     }
 }
 
-/// Whether CRIU can make such a container.
-fn can_be_restored(container: &Container) -> Result<(), Error> {
-    if container.namespaces[NamespaceKind::Mount] != Namespace::New {
-        return Err(Error::Unrestorable {
-            pointer: "/linux/namespaces",
-            reason: "the container needs a new mount namespace",
-        });
-    }
-    if container.intel_rdt.is_some() {
-        return Err(Error::Unrestorable {
-            pointer: "/linux/intelRdt",
-            reason: "a restore makes no groups of resctrl",
-        });
-    }
-    if !container.net_devices.is_empty() {
-        return Err(Error::Unrestorable {
-            pointer: "/linux/netDevices",
-            reason: "a restore moves no devices; a createRuntime hook can",
-        });
-    }
-    Ok(())
+/// Whether an image with these mounts can be restored with the configuration. `location` are the groups
+/// of the container.
+///
+/// # Errors
+/// [`Error::ImageMount`]: it cannot.
+pub(super) fn mounts_can_be_restored(
+    container: &Container,
+    entries: &[MountEntry],
+    location: &cgroup::Location,
+) -> Result<(), Error> {
+    let externals = rootfs::externals(container, &groups(location));
+    check::mounts(container, entries, &externals).map(drop)
 }
 
 /// A container that is being restored.
@@ -142,8 +135,8 @@ struct Restoring<'a> {
     container: &'a Container,
     config: &'a [u8],
     reservation: &'a Reservation,
-    /// The path of the state directory.
-    state: PathBuf,
+    /// The directory of all containers.
+    store: &'a Path,
     directories: &'a Directories,
     interrupts: &'a SignalFd,
     told: &'a Told,
@@ -214,12 +207,16 @@ impl Restoring<'_> {
         let joined = self.joined()?;
         let mut options = self.options(&joined)?;
         let inherited: Vec<_> = joined.iter().map(|(_, joined)| joined.fd.as_fd()).collect();
-        let state = (self.reservation.dir(), self.state.as_path());
+        let place = (self.store, self.reservation.id().as_str());
         let root = &self.container.root;
-        let (worker, _open) = stage::within(state, root, &points(entries), &bound, |paths| {
+        own_keyring().map_err(Error::Harden)?;
+        let (worker, _open) = stage::within(place, root, &points(entries), &bound, |paths| {
             options.root = paths.root;
             options.external_mounts = paths.sources;
-            let open = self.directories.again(&self.args.images, &mut options)?;
+            let images = &self.args.images;
+            let open = self
+                .directories
+                .again(images, self.container, &mut options)?;
             Ok((Worker::start(&inherited)?, open))
         })?;
         admit(group, worker.pid())?;
@@ -356,6 +353,17 @@ impl Restoring<'_> {
         record.set_process(pid, time);
         self.reservation.prepare(record)?;
         Ok(pidfd)
+    }
+}
+
+/// Replaces the caller's session keyring, which CRIU and the restored processes would inherit.
+fn own_keyring() -> Result<(), Errno> {
+    match keyring::join_new_session() {
+        // A kernel without keyrings cannot leak one.
+        Err(Errno::ENOSYS) => Ok(()),
+        joined => {
+            joined.and_then(|()| keyring::set_session_permissions(KeyPermissions::POSSESSOR_ALL))
+        }
     }
 }
 

@@ -182,7 +182,9 @@ impl Listed<'_> {
             };
             // These four have the same bits in mount(2).
             let missing = rootfs::restrictions(mount).bits() & !u64::from(entry.flags);
-            is_kind && !rootfs::is_bind(mount) && missing == 0
+            // CRIU would make it without its map.
+            let is_mapped = rootfs::id_map(self.container, mount).is_some();
+            is_kind && !rootfs::is_bind(mount) && missing == 0 && !is_mapped
         })
     }
 

@@ -20,15 +20,12 @@ use kernel::mount::{
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
-use rootfs::{ExternalSource, RootFd};
+use rootfs::{External, ExternalSource, IdMap, RootFd, mount_number};
 use spec::container::Root;
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-
-/// The directory of the tmpfs in that of the container's state.
-const NAME: &CStr = c"criu";
 
 /// The mount namespace of this process, to return to.
 #[derive(Debug)]
@@ -73,32 +70,28 @@ pub(super) struct Paths {
     pub(super) sources: Vec<(String, String)>,
 }
 
-/// Calls `start` where the stage is, to start CRIU there. This process is back afterwards.
+/// Calls `start` where the stage is, to start CRIU there. This process is back afterwards. The stage
+/// covers the directory `store` of all containers, which only root may search: CRIU also mounts as
+/// root of a new user namespace.
 ///
 /// # Errors
 /// [`Error::Stage`]: the stage cannot be made. [`Error::ImageMount`]: a mount point is no plain
 /// directory or file. The error of `start`.
 pub(super) fn within<T>(
-    state: (BorrowedFd<'_>, &Path),
+    (store, id): (&Path, &str),
     root: &Root,
     points: &[Point<'_>],
     bound: &[Bound<'_>],
     start: impl FnOnce(Paths) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let own = Own::note().map_err(failed("note", "/proc/self/ns/mnt"))?;
-    mkdirat(state.0, NAME, Mode::from_bits_truncate(0o700)).map_err(failed("make", "criu"))?;
     let making = Making {
-        path: state.1.join("criu"),
+        store,
+        path: store.join(id),
     };
     let done = making.make(root, points, bound).and_then(start);
     own.back().map_err(failed("return from", "the stage"))?;
     done
-}
-
-/// Removes the directory of the stage; its mounts were never seen here.
-pub(super) fn remove(state: BorrowedFd<'_>) {
-    let flags = nix::unistd::UnlinkatFlags::RemoveDir;
-    let _delete_removes_it = nix::unistd::unlinkat(state, NAME, flags);
 }
 
 fn failed(action: &'static str, what: impl Into<PathBuf>) -> impl FnOnce(Errno) -> Error {
@@ -110,15 +103,16 @@ fn failed(action: &'static str, what: impl Into<PathBuf>) -> impl FnOnce(Errno) 
     }
 }
 
-struct Making {
+struct Making<'a> {
+    store: &'a Path,
     path: PathBuf,
 }
 
-impl Making {
+impl Making<'_> {
     fn make(&self, root: &Root, points: &[Point<'_>], bound: &[Bound<'_>]) -> Result<Paths, Error> {
         let tmpfs = self.tmpfs().map_err(failed("make", &self.path))?;
-        let none = MountAttr::empty();
-        self.attach(&tmpfs, c"root", &open(&root.path)?, Depth::Tree, none)?;
+        let none = Limits::default();
+        self.attach(&tmpfs, c"root", &open(&root.path)?, Depth::Tree, &none)?;
         let mut paths = Paths {
             root: self.name("root"),
             sources: Vec::new(),
@@ -134,22 +128,23 @@ impl Making {
         }
         for (index, bound) in bound.iter().enumerate() {
             let name = format!("source-{index}");
-            let file = match &bound.external.source {
-                ExternalSource::Null => "null",
-                ExternalSource::Empty => "empty",
+            let limits = Limits::of(bound.external)?;
+            let source = match &bound.external.source {
+                // In a user namespace masks are the host's device.
+                ExternalSource::Null if bound.is_shared => {
+                    self.attach_whole(&tmpfs, &name, Path::new("/dev/null"), &limits)?
+                }
+                ExternalSource::Null => self.name("null"),
+                ExternalSource::Empty => self.name("empty"),
                 ExternalSource::Host(path, _) if bound.is_shared => {
-                    let source = real_path(path)?;
-                    paths.sources.push((bound.external.name.clone(), source));
-                    continue;
+                    self.attach_whole(&tmpfs, &name, path, &limits)?
                 }
                 ExternalSource::Host(path, depth) => {
-                    let c_name = CString::new(&*name).unwrap_or_default();
-                    let restrictions = bound.external.restrictions;
-                    self.attach(&tmpfs, &c_name, &open(path)?, *depth, restrictions)?;
-                    &name
+                    let c_name = text(Path::new(&name)).map_err(failed("attach", path))?;
+                    self.attach(&tmpfs, &c_name, &open(path)?, *depth, &limits)?;
+                    self.name(&name)
                 }
             };
-            let source = self.name(file);
             paths.sources.push((bound.external.name.clone(), source));
         }
         // Masks are copies of it.
@@ -169,16 +164,33 @@ impl Making {
             ..AttrChange::default()
         };
         mount_setattr(CWD, c"/", Depth::Tree, slave)?;
-        let context = mount::fsopen(c"tmpfs")?;
-        mount::fsconfig_string(context.as_fd(), c"mode", c"0755")?;
-        mount::fsconfig_create(context.as_fd())?;
-        let tmpfs = mount::fsmount(context.as_fd(), MountAttr::NOSUID | MountAttr::NOEXEC)?;
-        let place = text(&self.path)?;
-        let place = openat2(CWD, &place, OpenFlags::PATH, 0, Resolve::empty())?;
-        move_mount(tmpfs.as_fd(), place.as_fd())?;
+        let cover = tmpfs_at(self.store)?;
+        let name = text(Path::new(self.path.file_name().unwrap_or_default()))?;
+        mkdirat(cover.as_fd(), &*name, Mode::S_IRWXU)?;
+        let tmpfs = tmpfs_at(&self.path)?;
         mkdirat(tmpfs.as_fd(), c"empty", Mode::from_bits_truncate(0o555))?;
         fs::mknod_at(tmpfs.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)?;
         Ok(tmpfs)
+    }
+
+    /// Attaches a copy of the whole mount that `path` is on, and returns the name of `path` there.
+    /// CRIU can copy the sharing of a mount only from one that shows as much of the file system as
+    /// its peers.
+    fn attach_whole(
+        &self,
+        tmpfs: &OwnedFd,
+        name: &str,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<String, Error> {
+        let (whole, rest) = mount_of(path)?;
+        let c_name = text(Path::new(name)).map_err(failed("attach", path))?;
+        self.attach(tmpfs, &c_name, &whole, Depth::Top, limits)?;
+        match rest.to_str() {
+            Some("") => Ok(self.name(name)),
+            Some(rest) => Ok(format!("{}/{rest}", self.name(name))),
+            None => Err(failed("attach", path)(Errno::EILSEQ)),
+        }
     }
 
     /// Attaches a copy of what `from` shows. It receives mounts of the host, as a mount of the
@@ -189,11 +201,14 @@ impl Making {
         name: &CStr,
         from: &OwnedFd,
         depth: Depth,
-        restrictions: MountAttr,
+        limits: &Limits,
     ) -> Result<(), Error> {
         let attached = || {
             let tree = clone_tree(from.as_fd(), c"", depth, Follow::No)?;
-            restrict(&tree, restrictions)?;
+            restrict(&tree, limits.restrictions)?;
+            if let Some(map) = &limits.id_map {
+                map_ids(&tree, map)?;
+            }
             match fs::stat(from.as_fd())?.kind {
                 FileKind::Directory => {
                     mkdirat(tmpfs.as_fd(), name, Mode::from_bits_truncate(0o755))?
@@ -209,15 +224,77 @@ impl Making {
     }
 }
 
-/// The path without links. The sharing of a mount can only be copied from one that shows as much of
-/// the file system as its peers, so CRIU gets the host's own.
-fn real_path(path: &Path) -> Result<String, Error> {
-    let open = open(path)?;
+/// Mounts a tmpfs that every user can search.
+fn tmpfs_at(path: &Path) -> Result<OwnedFd, Errno> {
+    let context = mount::fsopen(c"tmpfs")?;
+    mount::fsconfig_string(context.as_fd(), c"mode", c"0755")?;
+    mount::fsconfig_create(context.as_fd())?;
+    let tmpfs = mount::fsmount(context.as_fd(), MountAttr::NOSUID | MountAttr::NOEXEC)?;
+    let place = openat2(CWD, &text(path)?, OpenFlags::PATH, 0, Resolve::empty())?;
+    move_mount(tmpfs.as_fd(), place.as_fd())?;
+    Ok(tmpfs)
+}
+
+/// The root of the mount that `path` is on, and the rest of the path, without links.
+fn mount_of(path: &Path) -> Result<(OwnedFd, PathBuf), Error> {
+    let found = open(path)?;
+    let number = mount_number(found.as_fd());
     let mut buffer = vec![0; 4096];
-    let name = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd())).unwrap_or_default();
+    let name = CString::new(format!("/proc/self/fd/{}", found.as_raw_fd())).unwrap_or_default();
     let length = fs::readlink_at(CWD, &name, &mut buffer).map_err(failed("resolve", path))?;
     buffer.truncate(length);
-    String::from_utf8(buffer).map_err(|_other| failed("resolve", path)(Errno::EILSEQ))
+    let real = PathBuf::from(OsString::from_vec(buffer));
+    let mut whole = (found, PathBuf::new());
+    for above in real.ancestors().skip(1) {
+        let directory = open(above)?;
+        if mount_number(directory.as_fd()) != number {
+            break;
+        }
+        let rest = real.strip_prefix(above).unwrap_or(&real);
+        whole = (directory, rest.to_owned());
+    }
+    Ok(whole)
+}
+
+/// What a copy of a mount is limited to.
+#[derive(Debug)]
+struct Limits {
+    restrictions: MountAttr,
+    /// The user namespace with the map of its ids.
+    id_map: Option<OwnedFd>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            restrictions: MountAttr::empty(),
+            id_map: None,
+        }
+    }
+}
+
+impl Limits {
+    fn of(external: &External) -> Result<Self, Error> {
+        let map = external.id_map.as_ref().map(IdMap::user_namespace);
+        let id_map = map.transpose().map_err(|source| Error::StageIdMap {
+            path: external.destination.clone(),
+            source,
+        })?;
+        Ok(Self {
+            restrictions: external.restrictions,
+            id_map,
+        })
+    }
+}
+
+/// Shows the ids of one mount by a map.
+fn map_ids(mount: &OwnedFd, map: &OwnedFd) -> Result<(), Errno> {
+    let change = AttrChange {
+        set: MountAttr::IDMAP,
+        id_map: Some(map.as_fd()),
+        ..AttrChange::default()
+    };
+    mount_setattr(mount.as_fd(), c"", Depth::Top, change)
 }
 
 /// Adds restrictions to one mount.

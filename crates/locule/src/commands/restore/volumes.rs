@@ -39,6 +39,7 @@ pub(super) struct Volume<'a> {
     point: &'a Path,
     restrictions: MountAttr,
     file: (u64, u64),
+    has_id_map: bool,
 }
 
 /// Notes what the sources of the volumes are.
@@ -51,12 +52,14 @@ pub(super) fn note<'a>(bound: &[Bound<'a>]) -> Result<Vec<Volume<'a>>, Error> {
             return None;
         };
         let restrictions = bound.external.restrictions;
+        let has_id_map = bound.external.id_map.is_some();
         let file = fs::metadata(path).map(|found| (found.dev(), found.ino()));
         Some(match file {
             Ok(file) => Ok(Volume {
                 point: bound.point,
                 restrictions,
                 file,
+                has_id_map,
             }),
             Err(error) => Err(Error::Restored {
                 what: format!("cannot have the volume {path:?}: {error}"),
@@ -96,7 +99,12 @@ pub(super) fn check(volumes: &[Volume<'_>], root: &Root, pid: i32) -> Result<(),
                 "is not the volume of the configuration",
             ));
         }
-        restricted(&table, volume.point, &shown.into(), volume.restrictions)?;
+        let shown = shown.into();
+        restricted(&table, volume.point, &shown, volume.restrictions)?;
+        let options = options(&table, &shown).unwrap_or_default();
+        if volume.has_id_map && !options.split(',').any(|option| option == "idmapped") {
+            return Err(refused(volume.point, "does not map ids, as configured"));
+        }
     }
     Ok(())
 }
@@ -130,9 +138,10 @@ pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
         };
         restricted(&table, path, &shown, MountAttr::RDONLY)?;
         let number = mount_number(shown.as_fd()).map(|number| number.to_string());
-        // Masks are bound from the files of the stage. Nothing else shows a part of a tmpfs.
+        // Masks are bound from the files of the stage, or from the host's null device. Nothing else
+        // shows a part of such a file system.
         let is_cover = |line: &str| {
-            let is_tmpfs = line.contains(" - tmpfs ");
+            let is_tmpfs = line.contains(" - tmpfs ") || line.contains(" - devtmpfs ");
             let mut fields = line.split(' ');
             let is_shown = fields.next() == number.as_deref();
             is_shown && is_tmpfs && matches!(fields.nth(2), Some("/null" | "/empty"))
@@ -144,6 +153,15 @@ pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
     Ok(())
 }
 
+/// The options of the mount that `shown` is on.
+fn options<'t>(table: &'t str, shown: &OwnedFd) -> Option<&'t str> {
+    let number = mount_number(shown.as_fd())?.to_string();
+    table.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        (fields.next() == Some(&*number)).then(|| fields.nth(4))?
+    })
+}
+
 /// Checks that the mount that `shown` is on has the restrictions.
 fn restricted(
     table: &str,
@@ -151,12 +169,7 @@ fn restricted(
     shown: &OwnedFd,
     restrictions: MountAttr,
 ) -> Result<(), Error> {
-    let number = mount_number(shown.as_fd()).map(|number| number.to_string());
-    let line = table.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        (fields.next() == number.as_deref()).then(|| fields.nth(4))?
-    });
-    let options = line.ok_or_else(|| refused(point, "is not mounted"))?;
+    let options = options(table, shown).ok_or_else(|| refused(point, "is not mounted"))?;
     for (restriction, word) in RESTRICTIONS {
         if restrictions.contains(restriction) && !options.split(',').any(|option| option == word) {
             return Err(refused(point, &format!("is not {word}, as configured")));
