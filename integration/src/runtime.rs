@@ -53,6 +53,10 @@ impl Outcome {
                 outcome.describe(&format!("wanted {word:?} in the last line"))
             );
         }
+        let parts: Vec<_> = line.split(": ").collect();
+        if line.starts_with("locule") && parts.windows(2).any(|pair| pair[0] == pair[1]) {
+            panic!("{}", outcome.describe("the last line says the same twice"));
+        }
         outcome
     }
 

@@ -784,7 +784,9 @@ fn a_command_that_cannot_wait_kills_its_process() {
                 running.is_over()
             };
             assert!(sandbox::eventually(is_over));
-            let outcome = running.wait().fails_with(&["wait for", "out of memory"]);
+            let outcome = running
+                .wait()
+                .fails_with(&["wait for", "cannot allocate memory"]);
             strace.wait();
             outcome
         };

@@ -349,8 +349,7 @@ fn a_path_that_is_no_namespace_is_an_error() {
             bundle.join("network", path);
             let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
             if s.subject.is_locule() {
-                let named = outcome.last_line().contains(path.to_str().expect("UTF-8"));
-                assert!(named, "{}", outcome.describe("the path"));
+                outcome.fails_with(&[path.to_str().expect("UTF-8")]);
             }
         }
     });

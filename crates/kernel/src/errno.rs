@@ -8,7 +8,42 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 /// The text of an errno, in lower case: engines look for the exact "no such file or directory" and
 /// "permission denied". It allocates, as [`chain`] does, so init must not call it.
 pub fn words(errno: Errno) -> String {
-    errno.desc().to_lowercase()
+    description(errno).to_lowercase()
+}
+
+/// The text of an errno as strerror(3) of glibc has it. It is what other runtimes print, and what
+/// people look for; nix has older texts for some.
+pub fn description(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EIO => "Input/output error",
+        Errno::EBADF => "Bad file descriptor",
+        Errno::EAGAIN => "Resource temporarily unavailable",
+        Errno::ENOMEM => "Cannot allocate memory",
+        Errno::EXDEV => "Invalid cross-device link",
+        Errno::ENFILE => "Too many open files in system",
+        Errno::ENOTTY => "Inappropriate ioctl for device",
+        Errno::EDOM => "Numerical argument out of domain",
+        Errno::ERANGE => "Numerical result out of range",
+        Errno::EDEADLK => "Resource deadlock avoided",
+        Errno::ENOLCK => "No locks available",
+        Errno::ELOOP => "Too many levels of symbolic links",
+        Errno::ENOSTR => "Device not a stream",
+        Errno::ENODATA => "No data available",
+        Errno::ETIME => "Timer expired",
+        Errno::ENOSR => "Out of streams resources",
+        Errno::EREMOTE => "Object is remote",
+        Errno::ENOLINK => "Link has been severed",
+        Errno::EMULTIHOP => "Multihop attempted",
+        Errno::EBADMSG => "Bad message",
+        Errno::EOPNOTSUPP => "Operation not supported",
+        Errno::EOVERFLOW => "Value too large for defined data type",
+        Errno::EILSEQ => "Invalid or incomplete multibyte or wide character",
+        Errno::ENETRESET => "Network dropped connection on reset",
+        Errno::ESTALE => "Stale file handle",
+        Errno::EDQUOT => "Disk quota exceeded",
+        Errno::EOWNERDEAD => "Owner died",
+        errno => errno.desc(),
+    }
 }
 
 /// An error and its sources, outermost first, with an errno in the words of [`words`].
@@ -133,5 +168,21 @@ impl Failed {
     pub fn at(call: Call, index: usize) -> impl Fn(Errno) -> Self {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         move |errno| Self { call, index, errno }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn texts_are_those_of_strerror() {
+        let known = (1..=133).map(Errno::from_raw);
+        let different = known.filter(|errno| {
+            let text = io::Error::from_raw_os_error(*errno as i32).to_string();
+            *errno != Errno::UnknownErrno && !text.starts_with(description(*errno))
+        });
+        assert_eq!(different.collect::<Vec<_>>(), []);
     }
 }

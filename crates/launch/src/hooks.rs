@@ -7,7 +7,7 @@
 //! Runtime-spec config.md#posix-platform-hooks.
 
 use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
-use kernel::errno::words;
+use kernel::errno::{description, words};
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
 use kernel::signal::{self, SignalFd};
@@ -349,7 +349,7 @@ impl Prepared {
             Ok(never) => match never {},
             Err(errno) => errno,
         };
-        let text = errno.desc().as_bytes();
+        let text = description(errno).as_bytes();
         let _best_effort = fs::write(output.write.as_fd(), b"cannot be executed: ");
         let _best_effort = fs::write(output.write.as_fd(), text);
         process::exit_now(127)

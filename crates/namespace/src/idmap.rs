@@ -232,7 +232,7 @@ fn write_file(
         pointer,
         file,
         pid,
-        source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
     })
 }
 

@@ -27,7 +27,7 @@ impl Joined {
         let failed = |error: &io::Error| Error::Open {
             pointer: pointer(),
             path: path.to_owned(),
-            source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
         };
         #[expect(
             clippy::disallowed_methods,

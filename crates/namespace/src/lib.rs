@@ -33,14 +33,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A namespace file cannot be opened.
-    #[error("{pointer}: open {path:?}: {}", words(*source))]
+    #[error("{pointer}: open {path:?}: {}", words(*errno))]
     Open {
         /// JSON pointer of the namespace.
         pointer: String,
         /// The path in the configuration.
         path: PathBuf,
         /// The kernel's answer.
-        source: Errno,
+        errno: Errno,
     },
     /// The path leads to something else.
     #[error(
@@ -128,7 +128,7 @@ pub enum Error {
         pid: i32,
     },
     /// The kernel refused a map.
-    #[error("{pointer}: write {file} of process {pid}: {}", words(*source))]
+    #[error("{pointer}: write {file} of process {pid}: {}", words(*errno))]
     WriteMap {
         /// JSON pointer of the map.
         pointer: &'static str,
@@ -137,6 +137,6 @@ pub enum Error {
         /// The process.
         pid: i32,
         /// The kernel's answer.
-        source: Errno,
+        errno: Errno,
     },
 }

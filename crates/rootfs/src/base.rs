@@ -49,11 +49,11 @@ const INSIDE: Resolve = Resolve::NO_SYMLINKS;
 
 /// Why the base cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the base of mount namespaces in {directory:?} cannot be used: {call}: {source}")]
+#[error("the base of mount namespaces in {directory:?} cannot be used: {call}: {reason}")]
 pub struct Refused {
     directory: std::path::PathBuf,
     call: &'static str,
-    source: Reason,
+    reason: Reason,
 }
 
 /// Opens the base that is pinned in `directory`, and makes it if it does not exist.
@@ -61,7 +61,7 @@ pub(crate) fn open(directory: &Path) -> Result<OwnedFd, Refused> {
     open_or_make(directory).map_err(|failed| Refused {
         directory: directory.to_owned(),
         call: failed.call.name(),
-        source: Reason(failed.errno),
+        reason: Reason(failed.errno),
     })
 }
 

@@ -183,7 +183,7 @@ fn reason(file: &str, errno: Errno, directory: &Directory) -> String {
         ("cpuset.cpus" | "cpuset.mems", Errno::EINVAL | Errno::EACCES | Errno::ENODEV | Errno::ERANGE) => {
             format!("this is not a list, or it has entries that the host or the group above does not have; the value now is {:?}", now(file))
         }
-        (_, Errno::ENODEV) => "no such device".to_owned(),
+        (_, Errno::ENODEV) => "the host has no device with these numbers".to_owned(),
         (_, Errno::ENOENT) => "this kernel has no such file, or its controller is not enabled".to_owned(),
         (_, Errno::EINVAL | Errno::ERANGE) => "the kernel does not accept this value".to_owned(),
         (_, Errno::EOPNOTSUPP) => "this kernel or device does not support it".to_owned(),

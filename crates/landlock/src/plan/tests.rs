@@ -226,7 +226,7 @@ fn failures_without_a_path_are_sentences_too() {
     let said = |call, index, errno| plan.describe(&Failed::at(call, index)(errno));
     assert_eq!(
         said(Call::LandlockCreate, 0, Errno::ENOMEM),
-        "/annotations/dev.locule.landlock#: landlock_create_ruleset: out of memory"
+        "/annotations/dev.locule.landlock#: landlock_create_ruleset: cannot allocate memory"
     );
     assert!(said(Call::LandlockPort, 443, Errno::EAFNOSUPPORT).contains("port 443: "));
     for (errno, hint) in [
