@@ -140,32 +140,33 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Refusal {
-    #[error("cannot start an already running container")]
-    AlreadyRunning,
-    #[error("cannot start a container that has stopped")]
-    HasStopped,
-    #[error("cannot start a container in the {status} state")]
-    Start { status: Status },
-    #[error("container not running")]
-    NotRunning,
-    #[error("container not running: it is still being created")]
-    NotYetRunning,
-    #[error("container not running: it is paused already")]
-    PausedAlready,
-    #[error("cannot exec in a stopped container; create it again")]
-    ExecStopped,
-    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
-    ExecFrozen,
-    #[error("Container cannot be checkpointed in {status} state: it must be running or paused")]
-    Checkpoint { status: Status },
-    #[error("container not paused")]
-    NotPaused,
+    #[error("cannot start an already running container: {id}")]
+    AlreadyRunning { id: ContainerId },
+    #[error("cannot start a container that has stopped: {id}; delete it and create it again")]
+    HasStopped { id: ContainerId },
+    #[error("cannot start a container in the {status} state: {id}")]
+    Start { id: ContainerId, status: Status },
+    #[error("container not running: {id} has stopped")]
+    NotRunning { id: ContainerId },
+    #[error("container not running: {id} is still being created")]
+    NotYetRunning { id: ContainerId },
+    #[error("container not running: {id} is paused already")]
+    PausedAlready { id: ContainerId },
+    #[error("cannot exec in a stopped container: {id}; create it again")]
+    ExecStopped { id: ContainerId },
+    #[error("cannot exec in a paused container (use --ignore-paused to override): {id}")]
+    ExecFrozen { id: ContainerId },
+    #[error("Container cannot be checkpointed in {status} state: {id} must be running or paused")]
+    Checkpoint { id: ContainerId, status: Status },
+    #[error("container not paused: {id} is {status}")]
+    NotPaused { id: ContainerId, status: Status },
     #[error("cannot delete container {id} that is not stopped: {status}")]
     Delete { id: ContainerId, status: Status },
 }
 
 /// Whether `action` is permitted.
 pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result<(), Refusal> {
+    let id = || id.clone();
     match (action, status) {
         (Action::Start, Status::Created)
         | (Action::Kill | Action::Update | Action::Watch | Action::Mount, Status::Created | Status::Running | Status::Paused)
@@ -182,25 +183,25 @@ pub(crate) fn permit(action: Action, status: Status, id: &ContainerId) -> Result
             Ok(())
         }
         (Action::Checkpoint, Status::Creating | Status::Created | Status::Stopped) => {
-            Err(Refusal::Checkpoint { status })
+            Err(Refusal::Checkpoint { id: id(), status })
         }
-        (Action::Exec, Status::Paused) => Err(Refusal::ExecFrozen),
-        (Action::Exec | Action::ExecPaused, Status::Stopped) => Err(Refusal::ExecStopped),
-        (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning),
-        (Action::Start, Status::Stopped) => Err(Refusal::HasStopped),
-        (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { status }),
-        (Action::Kill | Action::Pause | Action::Update | Action::Watch | Action::Mount, Status::Stopped) => Err(Refusal::NotRunning),
+        (Action::Exec, Status::Paused) => Err(Refusal::ExecFrozen { id: id() }),
+        (Action::Exec | Action::ExecPaused, Status::Stopped) => Err(Refusal::ExecStopped { id: id() }),
+        (Action::Start, Status::Running) => Err(Refusal::AlreadyRunning { id: id() }),
+        (Action::Start, Status::Stopped) => Err(Refusal::HasStopped { id: id() }),
+        (Action::Start, Status::Creating | Status::Paused) => Err(Refusal::Start { id: id(), status }),
+        (Action::Kill | Action::Pause | Action::Update | Action::Watch | Action::Mount, Status::Stopped) => Err(Refusal::NotRunning { id: id() }),
         (Action::Kill | Action::KillAll | Action::Pause | Action::Update | Action::Watch | Action::Mount | Action::Exec | Action::ExecPaused, Status::Creating) => {
-            Err(Refusal::NotYetRunning)
+            Err(Refusal::NotYetRunning { id: id() })
         }
-        (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready),
+        (Action::Pause, Status::Paused) => Err(Refusal::PausedAlready { id: id() }),
         (Action::Resume, Status::Creating | Status::Created | Status::Running | Status::Stopped) => {
-            Err(Refusal::NotPaused)
+            Err(Refusal::NotPaused { id: id(), status })
         }
         (Action::Delete, Status::Creating | Status::Running | Status::Paused)
         | (Action::DeleteStopped, Status::Creating | Status::Created | Status::Running | Status::Paused) => {
             Err(Refusal::Delete {
-                id: id.clone(),
+                id: id(),
                 status,
             })
         }
@@ -225,29 +226,31 @@ mod tests {
     #[test]
     fn each_command_is_permitted_or_refused_in_the_words_that_engines_know() {
         const START: &str = "cannot start a container in the";
+        const CREATING: &str = "container not running: box is still being created";
+        const STOPPED: &str = "container not running: box has stopped";
         use Action::{Delete, ForceDelete, Kill, KillAll, Pause, Resume, Start, Update};
         use Status::{Created, Creating, Paused, Running, Stopped};
         let id = ContainerId::new("box").unwrap();
         for (action, status, words) in [
-            (Start, Creating, &*format!("{START} creating state")),
+            (Start, Creating, &*format!("{START} creating state: box")),
             (Start, Created, ""),
-            (Start, Running, "cannot start an already running container"),
-            (Start, Paused, &*format!("{START} paused state")),
-            (Start, Stopped, "cannot start a container that has stopped"),
             (
-                Kill,
-                Creating,
-                "container not running: it is still being created",
+                Start,
+                Running,
+                "cannot start an already running container: box",
             ),
+            (Start, Paused, &*format!("{START} paused state: box")),
+            (
+                Start,
+                Stopped,
+                "cannot start a container that has stopped: box; delete it and create it again",
+            ),
+            (Kill, Creating, CREATING),
             (Kill, Created, ""),
             (Kill, Running, ""),
             (Kill, Paused, ""),
-            (Kill, Stopped, "container not running"),
-            (
-                KillAll,
-                Creating,
-                "container not running: it is still being created",
-            ),
+            (Kill, Stopped, STOPPED),
+            (KillAll, Creating, CREATING),
             (KillAll, Created, ""),
             (KillAll, Running, ""),
             (KillAll, Paused, ""),
@@ -274,29 +277,25 @@ mod tests {
             (ForceDelete, Running, ""),
             (ForceDelete, Paused, ""),
             (ForceDelete, Stopped, ""),
-            (
-                Pause,
-                Creating,
-                "container not running: it is still being created",
-            ),
+            (Pause, Creating, CREATING),
             (Pause, Created, ""),
             (Pause, Running, ""),
-            (Pause, Paused, "container not running: it is paused already"),
-            (Pause, Stopped, "container not running"),
             (
-                Update,
-                Creating,
-                "container not running: it is still being created",
+                Pause,
+                Paused,
+                "container not running: box is paused already",
             ),
+            (Pause, Stopped, STOPPED),
+            (Update, Creating, CREATING),
             (Update, Created, ""),
             (Update, Running, ""),
             (Update, Paused, ""),
-            (Update, Stopped, "container not running"),
-            (Resume, Creating, "container not paused"),
-            (Resume, Created, "container not paused"),
-            (Resume, Running, "container not paused"),
+            (Update, Stopped, STOPPED),
+            (Resume, Creating, "container not paused: box is creating"),
+            (Resume, Created, "container not paused: box is created"),
+            (Resume, Running, "container not paused: box is running"),
             (Resume, Paused, ""),
-            (Resume, Stopped, "container not paused"),
+            (Resume, Stopped, "container not paused: box is stopped"),
         ] {
             let answer = permit(action, status, &id);
             let said = answer.map_or_else(|refusal| refusal.to_string(), |()| String::new());

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     let observed = observe(&entry, &mut record)?;
     permit(Action::Checkpoint, observed.status, &id)?;
     let Some(process) = observed.process else {
-        return Err(Refusal::NotRunning.into());
+        return Err(Refusal::NotRunning { id }.into());
     };
     let container = kept_container(&entry.config()?, &record)?;
     let directories = Directories::make(&args.images, "dump.log")?;

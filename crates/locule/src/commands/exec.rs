@@ -95,7 +95,9 @@ impl<'a> Way<'a> {
             false => Action::Exec,
         };
         permit(action, observed.status, &id)?;
-        let first = observed.process.ok_or(Refusal::ExecStopped)?;
+        let first = observed
+            .process
+            .ok_or_else(|| Refusal::ExecStopped { id: id.clone() })?;
         let container = kept_container(&entry.config()?, &record)?;
         let way = Self {
             args,

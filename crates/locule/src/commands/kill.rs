@@ -66,7 +66,7 @@ fn signal_first(
     match answer {
         Ok(()) => Ok(()),
         Err(Errno::ESRCH) if action == Action::KillAll => Ok(()),
-        Err(Errno::ESRCH) => Err(Refusal::NotRunning.into()),
+        Err(Errno::ESRCH) => Err(Refusal::NotRunning { id: id.clone() }.into()),
         Err(source) => Err(Error::Process {
             id: id.clone(),
             action: "signal",

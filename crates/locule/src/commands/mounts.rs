@@ -72,11 +72,14 @@ impl MountTable {
         let mut record = entry.record()?;
         let observed = observe(&entry, &mut record)?;
         permit(Action::Mount, observed.status, entry.id())?;
-        let first = observed.process.ok_or(Refusal::NotRunning)?;
+        let gone = || Refusal::NotRunning {
+            id: entry.id().clone(),
+        };
+        let first = observed.process.ok_or_else(gone)?;
         let running = Running::probe(first.pid()).map_err(launch::Error::from)?;
         // The namespaces were looked up by the pid.
         if first.has_ended(Duration::ZERO) {
-            return Err(Refusal::NotRunning.into());
+            return Err(gone().into());
         }
         if running.inode(Kind::Mount).is_none() {
             let id = entry.id().clone();

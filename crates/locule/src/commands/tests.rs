@@ -108,7 +108,10 @@ fn a_running_container_is_killed_but_not_deleted() {
     assert!(Process::of(&record).unwrap().is_some());
     stage.run("kill box").unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(15));
-    assert_eq!(stage.refusal("kill box 9"), "container not running");
+    assert_eq!(
+        stage.refusal("kill box 9"),
+        "container not running: box has stopped"
+    );
     stage.run("kill --all box 9").unwrap();
     stage.run("delete box").unwrap();
     assert_eq!(stage.refusal("delete box"), "container does not exist: box");
@@ -143,7 +146,10 @@ fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pa
         stage.refusal("pause box"),
         "cannot pause container box: it has no cgroup of its own"
     );
-    assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("resume box"),
+        "container not paused: box is running"
+    );
     assert_eq!(
         stage.refusal("ps box"),
         "cannot list the processes of container box: it has no cgroup of its own"
@@ -154,13 +160,22 @@ fn without_a_cgroup_nothing_can_be_paused_and_what_has_stopped_has_nothing_to_pa
     );
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(stage.refusal("pause box"), "container not running");
-    assert_eq!(stage.refusal("events box"), "container not running");
+    assert_eq!(
+        stage.refusal("pause box"),
+        "container not running: box has stopped"
+    );
+    assert_eq!(
+        stage.refusal("events box"),
+        "container not running: box has stopped"
+    );
     assert_eq!(
         stage.refusal("update --memory 1g box"),
-        "container not running"
+        "container not running: box has stopped"
     );
-    assert_eq!(stage.refusal("resume box"), "container not paused");
+    assert_eq!(
+        stage.refusal("resume box"),
+        "container not paused: box is stopped"
+    );
     assert_eq!(
         stage.refusal("pause nobody"),
         "container does not exist: nobody"
@@ -226,7 +241,10 @@ fn a_process_that_has_the_pid_by_chance_is_left_alone() {
         .unwrap()
         .save(&record)
         .unwrap();
-    assert_eq!(stage.refusal("kill box 9"), "container not running");
+    assert_eq!(
+        stage.refusal("kill box 9"),
+        "container not running: box has stopped"
+    );
     stage.run("delete --force box").unwrap();
     assert_eq!(child.try_wait().unwrap(), None);
     child.kill().unwrap();
@@ -279,7 +297,7 @@ fn a_container_in_the_making_is_shown_but_not_touched() {
     assert!(
         stage
             .refusal("kill box")
-            .starts_with("container not running")
+            .starts_with("container not running: box is still being created")
     );
     // The process that was creating it has ended, so it stays incomplete.
     drop(reservation);
