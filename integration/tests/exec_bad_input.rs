@@ -28,9 +28,17 @@ fn every_flag_is_checked() {
     sandbox::host(|s| {
         let container = started(s);
         let before = count(&container);
-        let wrong: [(&[&str], &[&str]); 18] = [
+        let wrong: [(&[&str], &[&str]); 20] = [
             (&["--cwd", "relative"], &["--cwd", "absolute"]),
             (&["--cwd", ""], &["--cwd"]),
+            (
+                &["--cwd", "/missing"],
+                &["/missing", "the container has no such directory"],
+            ),
+            (
+                &["--tty", "--detach"],
+                &["without setting console socket", "--tty of `exec`"],
+            ),
             (&["--env", "NAME"], &["--env", "NAME=VALUE"]),
             (&["--env", "=value"], &["--env", "NAME=VALUE"]),
             (&["--env", ""], &["--env"]),

@@ -918,3 +918,16 @@ fn many_binds_need_no_more_descriptors_than_the_hard_limit() {
         run(&bundle).prints("100\n200");
     });
 }
+
+/// The device of a file system is named when it cannot be mounted.
+#[test]
+fn a_missing_device_is_named() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.mount(
+            json!({ "destination": "/mnt", "type": "ext4", "source": "/dev/absent", "options": ["ro"] }),
+        );
+        s.run(&bundle)
+            .fails_with(&["/dev/absent", "/mnt", "no such file or directory"]);
+    });
+}

@@ -242,6 +242,22 @@ fn runs_programs(s: &Sandbox) {
     }
 }
 
+/// A filter that forbids everything also forbids the report of that. The message names the filter.
+#[test]
+fn a_filter_that_forbids_the_start_is_named() {
+    sandbox::host(|s| {
+        if s.is_control("the words are locule's") {
+            return;
+        }
+        for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
+            let mut bundle = s.bundle();
+            bundle.set("/process/noNewPrivileges", json!(false));
+            bundle.set("/linux/seccomp", json!({ "defaultAction": action }));
+            s.run(&bundle).fails_with(&["/linux/seccomp", "execve"]);
+        }
+    });
+}
+
 /// Without the property, or with null, there is no filter.
 #[test]
 fn a_container_without_a_profile_has_no_filter() {

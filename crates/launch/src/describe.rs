@@ -117,7 +117,7 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
     let (call, why) = (failure.call.name(), words(errno));
     match (failure.call, plan) {
         (Call::Mkdir | Call::Chdir | Call::Openat2 | Call::Getcwd, Some(plan)) => {
-            let (cwd, hint) = (plan.cwd(), cwd_hint(errno));
+            let (cwd, hint) = (plan.cwd(), cwd_hint(failure.call, errno));
             format!("/process/cwd: chdir to cwd ({cwd:?}) set in config.json failed: {why}{hint}")
         }
         (Call::Scheduler | Call::IoPriority | Call::Affinity | Call::MemoryPolicy, Some(plan)) => {
@@ -131,7 +131,7 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
 }
 
 /// A hint that the errno does not give, for a working directory that cannot be made or entered.
-fn cwd_hint(errno: Errno) -> &'static str {
+fn cwd_hint(call: Call, errno: Errno) -> &'static str {
     match errno {
         Errno::ENOTDIR => "; a part of that path is not a directory in the container",
         Errno::ELOOP => {
@@ -142,7 +142,11 @@ fn cwd_hint(errno: Errno) -> &'static str {
             "; the container's user may not enter it, or a directory above it"
         }
         Errno::EROFS => "; it does not exist and cannot be made there; make it in the image",
-        Errno::ENOENT => "; a symbolic link in that path leads to nothing",
+        Errno::ENOENT if call == Call::Mkdir => "; a symbolic link in that path leads to nothing",
+        // Only the first process of a container has it made.
+        Errno::ENOENT => {
+            "; the container has no such directory, or a symbolic link in that path leads to nothing"
+        }
         _ => "",
     }
 }

@@ -38,6 +38,7 @@ pub use plan::{Handles, Plan, Request};
 
 use kernel::Errno;
 use kernel::errno::words;
+use nix::sys::signal::Signal;
 use std::path::PathBuf;
 
 /// Who starts the program when init is ready. `S` is what the command `start` needs: in the runtime
@@ -140,7 +141,7 @@ pub enum Error {
         code: i32,
     },
     /// Init was killed.
-    #[error("unable to start container process: it was killed by signal {signal} while it was set up{}", oom_hint(*signal))]
+    #[error("unable to start container process: it was killed by signal {signal} while it was set up{}", signal_hint(*signal))]
     InitKilled {
         /// The signal.
         signal: i32,
@@ -270,10 +271,15 @@ fn removal_hint(errno: Errno) -> &'static str {
     }
 }
 
-fn oom_hint(signal: i32) -> &'static str {
-    if signal == kernel::process::SIGKILL {
-        "; if no process sent it, the memory limit of the cgroup is too small"
-    } else {
-        ""
+fn signal_hint(signal: i32) -> &'static str {
+    match Signal::try_from(signal) {
+        Ok(Signal::SIGKILL) => {
+            "; if no process sent it, the memory limit of the cgroup is too small"
+        }
+        // A process that may not even exit ends by an invalid instruction.
+        Ok(Signal::SIGSEGV | Signal::SIGSYS) => {
+            "; if /linux/seccomp has a filter, it may forbid a call that the process needs until its program runs, such as execve or exit_group"
+        }
+        _ => "",
     }
 }

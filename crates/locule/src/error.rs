@@ -89,6 +89,12 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("--pid-file {path:?}: could not write the process id")]
+    PidFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("read {path:?}")]
     Facts {
         path: PathBuf,
@@ -166,11 +172,11 @@ pub(crate) enum Error {
         source: Errno,
     },
     #[error(
-        "cannot allocate tty if runc will detach without setting console socket: give --console-socket PATH, a socket that receives the terminal, or set /process/terminal to false"
+        "cannot allocate tty if runc will detach without setting console socket: give --console-socket PATH, a socket that receives the terminal, or ask for no terminal: set `terminal` of the process to false, leave out --tty of `exec`"
     )]
     NoConsoleSocket,
     #[error(
-        "cannot use console socket if runc will not detach or allocate tty: leave out --console-socket, or set /process/terminal to true and detach"
+        "cannot use console socket if runc will not detach or allocate tty: leave out --console-socket, or ask for a terminal (set `terminal` of the process to true, or --tty of `exec`) and detach"
     )]
     UnwantedConsoleSocket,
     #[error(transparent)]
@@ -282,7 +288,10 @@ impl Error {
             Self::NoMountNamespace { .. } | Self::NotAdded { .. } => "mounts",
             Self::NoRoot { .. } => "state-root",
             Self::SpecExists { .. } => "exists",
-            Self::Write { .. } | Self::PidfdSocket { .. } | Self::Print(_) => "write",
+            Self::Write { .. }
+            | Self::PidFile { .. }
+            | Self::PidfdSocket { .. }
+            | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
             Self::Load(_) | Self::Facts { .. } | Self::KeptConfig { .. } | Self::NoProcess => {
                 "config"

@@ -6,6 +6,7 @@ use crate::label;
 use crate::mount::{Action, Links, Step};
 use crate::pivot::{Pivot, Way};
 use crate::plan::Plan;
+use crate::procfs;
 use crate::tree::Shown;
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
@@ -81,12 +82,13 @@ impl Plan {
             List::Root if index == 1 => "make the root read-only".to_owned(),
             List::Root => "set the propagation of the root".to_owned(),
             List::Sysctl => match self.sysctls.get(index) {
-                Some(sysctl) => format!(
-                    "sysctl {} = {:?}",
-                    Safe(&sysctl.path),
-                    String::from_utf8_lossy(&sysctl.value)
-                ),
-                None => "sysctl".to_owned(),
+                Some(sysctl) => {
+                    let key = procfs::key_of(&sysctl.path);
+                    let value = String::from_utf8_lossy(&sysctl.value);
+                    let pointer = key.replace('/', "~1");
+                    format!("/linux/sysctl/{pointer}: set {key:?} to {value:?}")
+                }
+                None => "/linux/sysctl".to_owned(),
             },
             List::Procfs => "private procfs for sysctls and labels".to_owned(),
         };
@@ -113,6 +115,16 @@ impl Plan {
                             format!(": option {word:?}")
                         }
                     };
+                }
+                let source = new
+                    .params
+                    .iter()
+                    .find(|param| param.key.as_c_str() == c"source");
+                match source.and_then(|param| param.value.as_ref()) {
+                    Some(path) if path.to_bytes().starts_with(b"/") => {
+                        text += &format!(" from {}", Safe(path));
+                    }
+                    Some(_) | None => {}
                 }
                 text
             }
@@ -164,6 +176,12 @@ impl Plan {
             (List::Mount, Call::OpenTree, Errno::EINVAL) => Some(
                 " (something is mounted below the source, and a bind mount in a user namespace may not uncover what is hidden there: use the option rbind)",
             ),
+            (List::Sysctl, _, Errno::ENOENT) => {
+                Some(" (this kernel, or this namespace, has no such parameter)")
+            }
+            (List::Sysctl, Call::Sysctl, Errno::EINVAL) => {
+                Some(" (the kernel does not accept this value)")
+            }
             (List::Procfs, _, Errno::EPERM) => Some(
                 " (in a user namespace the kernel gives a procfs only where a complete one is visible: nothing may cover parts of the host's /proc)",
             ),

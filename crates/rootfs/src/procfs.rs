@@ -10,7 +10,7 @@ use kernel::fs;
 use kernel::mount::{self, MountAttr};
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::{Call, Errno, Failed};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Makes the private instance.
@@ -75,6 +75,18 @@ pub(crate) fn path_of(key: &str) -> Option<CString> {
         return None;
     }
     CString::new(format!("sys/{path}")).ok()
+}
+
+/// The dotted form of a path that [`path_of`] has made.
+pub(crate) fn key_of(path: &CStr) -> String {
+    let path = path.to_string_lossy();
+    let path = path.strip_prefix("sys/").unwrap_or(&path);
+    let swapped = path.chars().map(|character| match character {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    swapped.collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl PidFile {
                 path: path.to_owned(),
                 file,
             }),
-            Err(errno) => Err(Error::Write {
+            Err(errno) => Err(Error::PidFile {
                 path: path.to_owned(),
                 source: errno.into(),
             }),
@@ -29,7 +29,7 @@ impl PidFile {
     /// Readers see the whole number or no file.
     pub(super) fn write(&self, pid: i32) -> Result<(), Error> {
         let written = self.file.replace(pid.to_string().as_bytes());
-        written.map_err(|source| Error::Write {
+        written.map_err(|source| Error::PidFile {
             path: self.path.clone(),
             source,
         })
