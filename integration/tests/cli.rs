@@ -152,9 +152,15 @@ fn every_flag_of_create_is_checked() {
                 &["--pidfd-socket", "/absent", "no such file"],
             ),
             (&["--pid-file", ""], &["--pid-file"]),
-            (&["--pid-file", "/absent/pid"], &["/absent/pid"]),
+            (
+                &["--pid-file", "/absent/pid"],
+                &["--pid-file", "/absent/pid", "no such file"],
+            ),
             (&["--preserve-fds", "-1"], &["preserve-fds"]),
-            (&["--preserve-fds", "x"], &["preserve-fds", "x"]),
+            (
+                &["--preserve-fds", "x"],
+                &["preserve-fds", "x", "whole number from 0 to 4294967295"],
+            ),
             (&["--preserve-fds", "4294967296"], &["preserve-fds"]),
             (&["--preserve-fds", "60"], &["descriptor"]),
             (&["--no-pivot=maybe"], &["--no-pivot"]),
@@ -317,6 +323,10 @@ fn spec_writes_a_template_once() {
             fs::read_to_string(bundle.path.join("config.json")).expect("config.json"),
             text
         );
+        s.runtime(&["spec", "--bundle", place, "--file", "other.json"])
+            .ok();
+        let other = fs::read_to_string(bundle.path.join("other.json")).expect("other.json");
+        assert_eq!(other, text);
     });
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct Checkpoint {
     pub(crate) pre_dump: bool,
     /// Descriptor that a byte of 0 is written to when memory can be asked for; without --lazy-pages
     /// nothing is written [default: none]
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", value_parser = super::number)]
     pub(crate) status_fd: Option<u32>,
     /// Send the memory to the page server at this address instead of saving it [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = page_server)]

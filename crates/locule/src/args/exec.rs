@@ -62,7 +62,7 @@ pub(crate) struct Exec {
     #[arg(short, long, value_name = "CAP", value_parser = capability)]
     pub(crate) cap: Vec<u8>,
     /// How many descriptors from 3 on the command inherits
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = super::number)]
     pub(crate) preserve_fds: u32,
     /// Cgroup below that of the container to join; with cgroup v1 it may be named for each
     /// controller, and repeated [default: the group of the container's first process]

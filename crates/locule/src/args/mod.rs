@@ -77,7 +77,7 @@ pub(crate) struct Globals {
     #[arg(long, value_name = "NAME", value_parser = compatibility())]
     pub(crate) compat: Option<&'static Face>,
     /// Print the versions of locule and of the specification, and end
-    #[arg(short = 'v', long)]
+    #[arg(short = 'v', short_alias = 'V', long)]
     pub(crate) version: bool,
 }
 
@@ -146,6 +146,12 @@ fn log_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A count or a descriptor.
+fn number(text: &str) -> Result<u32, String> {
+    let expected = || format!("expected a whole number from 0 to {}", u32::MAX);
+    text.parse().map_err(|_other| expected())
+}
+
 /// `create`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
@@ -179,7 +185,7 @@ pub(crate) struct Create {
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits, on top of LISTEN_FDS
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number)]
     pub(crate) preserve_fds: u32,
     /// The container's name, unique in the state directory
     #[arg(value_name = "ID")]
@@ -312,6 +318,10 @@ pub(crate) struct Spec {
     /// Directory that config.json is written to; an existing one is never overwritten
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
+    /// The file to write, if it is not config.json; a relative path counts from the directory
+    /// [default: config.json]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Write one that works without root's rights: a new user namespace, no resource limits
     /// [default: off]
     #[arg(long)]

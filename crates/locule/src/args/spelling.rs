@@ -1,6 +1,7 @@
 //! Spellings that come from Go programs.
 //!
-//! `-root x` means `--root x`, `--debug=true` means `--debug`, and `--debug=false` is left out.
+//! `-root x` means `--root x`, `--debug=true` means `--debug`, and `--debug=false` is left out; the
+//! same with the short names of switches: `-f=true`.
 //! Only option names that the command has are changed. The value of another option, the words after
 //! `--` and the words of a command to run stay as they are.
 
@@ -27,6 +28,12 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
             normal.extend(words);
             break;
         }
+        if let Some((switch, is_on)) = word.to_str().and_then(|word| short_switch(command, word)) {
+            if is_on {
+                normal.push(switch.into());
+            }
+            continue;
+        }
         let Some(name) = word.to_str().and_then(option_name) else {
             // The first plain word is the command: its options count from here on.
             if command.get_positionals().any(Arg::is_trailing_var_arg_set) {
@@ -47,8 +54,11 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
         };
         match (long.get(name), value) {
             (None, _) => normal.push(word),
-            (Some(Takes::Nothing), Some("true" | "1")) => normal.push(format!("--{name}").into()),
-            (Some(Takes::Nothing), Some("false" | "0")) => {}
+            (Some(Takes::Nothing), Some(value)) if is_on(value).is_some() => {
+                if is_on(value) == Some(true) {
+                    normal.push(format!("--{name}").into());
+                }
+            }
             (Some(_), Some(value)) => normal.push(format!("--{name}={value}").into()),
             (Some(takes), None) => {
                 let mut option = OsString::from(format!("--{name}"));
@@ -63,6 +73,29 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
         }
     }
     normal
+}
+
+fn is_on(value: &str) -> Option<bool> {
+    match value {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// The switch of `-f=true`, if the command has it, and whether it is on.
+fn short_switch<'a>(command: &Command, word: &'a str) -> Option<(&'a str, bool)> {
+    let (switch, value) = word.split_once('=')?;
+    let mut letters = switch.strip_prefix('-')?.chars();
+    let letter = letters.next().filter(|_| letters.next().is_none())?;
+    let mut options = command.get_arguments();
+    let is_switch = options.any(|option| {
+        option.get_short() == Some(letter)
+            && !matches!(option.get_action(), ArgAction::Set | ArgAction::Append)
+    });
+    is_switch
+        .then(|| is_on(value))?
+        .map(|is_on| (switch, is_on))
 }
 
 /// What follows one or two dashes, if it is longer than a cluster's single letter.

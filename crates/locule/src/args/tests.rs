@@ -82,6 +82,23 @@ fn every_recorded_call_is_understood() {
 }
 
 #[test]
+fn switches_take_the_values_of_go_programs() {
+    for (line, forced) in [
+        ("delete -f=true I", true),
+        ("delete -f=1 I", true),
+        ("delete -f=false I", false),
+        ("delete -force=0 I", false),
+    ] {
+        let (_, Command::Delete(delete)) = command(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((delete.force, delete.id()), (forced, "I"), "{line}");
+    }
+    let words = ["-V"].map(OsString::from);
+    assert!(matches!(parse(words), Ok(Invocation::Version(_))));
+}
+
+#[test]
 fn options_reach_their_fields() {
     let (globals, command) = command(
         "--root /r --log file:/l --log-format json --cgroup-manager systemd --rootless=true create \

@@ -13,6 +13,7 @@ use nix::unistd::{getegid, geteuid};
 use spec::template::{Caller, Cgroups, Options, template};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Writes config.json into the bundle; never overwrites an existing one.
@@ -28,7 +29,8 @@ pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {
         },
         cgroups: cgroups(),
     };
-    let path = args.bundle.join("config.json");
+    let name = args.file.as_deref().unwrap_or(Path::new("config.json"));
+    let path = args.bundle.join(name);
     let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
