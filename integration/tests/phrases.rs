@@ -139,6 +139,24 @@ fn of_the_configuration(said: &mut Said<'_>) {
             symlink(target, bundle.root().join("proc")).expect("symlink");
         });
     }
+    for (call, phrase) in [
+        ("mkdir", "failed to connect with seccomp agent"),
+        (
+            "write",
+            "SCMP_ACT_NOTIFY cannot be used for the write syscall",
+        ),
+    ] {
+        said.of_create(&[phrase], |bundle| {
+            bundle.set(
+                "/linux/seccomp",
+                json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "listenerPath": "/run/absent",
+                    "syscalls": [{ "names": [call], "action": "SCMP_ACT_NOTIFY" }],
+                }),
+            );
+        });
+    }
     said.of_create(&["error running createRuntime hook #1"], |bundle| {
         for path in ["/bin/true", "/bin/false"] {
             bundle.set("/hooks/createRuntime/-", json!({ "path": path }));

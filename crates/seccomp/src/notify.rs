@@ -32,7 +32,7 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The connection failed.
-    #[error("connect to the seccomp listener {path:?}")]
+    #[error("failed to connect with seccomp agent {path:?}")]
     Connect {
         /// `listenerPath`.
         path: PathBuf,

@@ -304,7 +304,7 @@ fn missing_or_full_listener_is_an_error_in_time() {
     let fd = std::io::stdin();
     let wait = Duration::from_millis(50);
     let sent = missing.send(fd.as_fd(), (1, 1), wait);
-    let expected = format!("connect to the seccomp listener {:?}", missing.path());
+    let expected = format!("failed to connect with seccomp agent {:?}", missing.path());
     assert_eq!(sent.unwrap_err().to_string(), expected);
 
     // No process accepts connections: the queue fills, and the next connection waits no longer than

@@ -165,7 +165,7 @@ fn rule(value: &Value<'_>) -> Option<SeccompRule> {
         if action == SeccompAction::Notify && names.iter().any(|name| name == "write") {
             // runc's words come first. No other call needs an answer before the listener has the
             // descriptor.
-            let message = "SCMP_ACT_NOTIFY cannot be used for the `write` system call: the container process needs it to hand over the listener's descriptor";
+            let message = "SCMP_ACT_NOTIFY cannot be used for the write syscall: the container process needs it to hand over the listener's descriptor";
             value.error(Code::Conflict, message);
         }
         Some(SeccompRule {

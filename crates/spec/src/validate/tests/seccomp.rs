@@ -166,7 +166,7 @@ fn notifications_need_a_listener_and_spare_write() {
         (
             notify("write", "\"listenerPath\": \"/s\","),
             "/linux/seccomp/syscalls/0",
-            "`write`",
+            "the write syscall",
         ),
     ] {
         let (_, report) = judge(&document(&[("/linux/seccomp", &json)]));
