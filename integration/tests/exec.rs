@@ -452,6 +452,55 @@ fn the_filter_holds() {
     });
 }
 
+/// A filter may forbid what is still to be done when the process is born in the PID namespace. Then
+/// the birth comes before the filter, and without noNewPrivileges before the change of user.
+#[test]
+fn a_filter_that_forbids_the_birth_comes_after_it() {
+    sandbox::host(|s| {
+        let last = "in the container's PID namespace, after the set-up";
+        let first = "in the container's PID namespace, before the change of user";
+        for (names, no_new_privileges, birth, moment) in [
+            (&["clone3"][..], true, last, "before the process is made"),
+            (
+                &["clone3"],
+                false,
+                last,
+                "before the capabilities are dropped",
+            ),
+            (&["clone", "setsid"], true, last, "before the exec"),
+            (
+                &["clone", "setsid"],
+                false,
+                first,
+                "before the capabilities are dropped",
+            ),
+        ] {
+            let mut bundle = waiting(s);
+            bundle.set("/process/noNewPrivileges", json!(no_new_privileges));
+            bundle.set(
+                "/linux/seccomp",
+                json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                    { "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 38 } ] }),
+            );
+            let container = s.started(&bundle);
+            assert_eq!(status(&container, &[], "Seccomp"), "2");
+            // It leads a session of its own.
+            let ids = ["cut", "-d", " ", "-f", "1,6", "/proc/self/stat"];
+            let ids = container.exec(&[], &ids).ok();
+            let (pid, session) = ids.text().split_once(' ').expect("two numbers");
+            assert_eq!(pid, session);
+            if s.subject.is_locule() {
+                let plan = s.runtime(&["plan", "--exec", &container.id, "true"]).ok();
+                for words in [birth, moment] {
+                    let case = (names, no_new_privileges, &plan.stdout);
+                    assert!(plan.stdout.contains(words), "{words}: {case:?}");
+                }
+            }
+            container.remove();
+        }
+    });
+}
+
 /// Landlock restricts a further process as the first.
 #[test]
 fn landlock_restricts_it_too() {

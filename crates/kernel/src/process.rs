@@ -1,5 +1,6 @@
 //! Process calls that nix does not have: limits, descriptors by number, execution, time.
 
+use crate::clone::SingleThread;
 use crate::errno::{Errno, ret, ret_fd, ret_number};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::ffi::{CStr, CString, c_char};
@@ -22,6 +23,30 @@ pub fn allow_every_cpu() -> Result<(), Errno> {
     // SAFETY: the pointer and the size are of one array. The kernel reads only the part for its
     // CPUs.
     ret(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) })
+}
+
+/// Overwrites the environment of this process, which /proc/PID/environ shows, with NUL bytes. A copy
+/// of a variable that was made before stays.
+pub fn forget_environment(_: &SingleThread) {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    // SAFETY: the C library has set the variable before main.
+    let mut entry = unsafe { environ };
+    while !entry.is_null() {
+        // SAFETY: the list ends with a null pointer, which has not been reached yet.
+        let text = unsafe { *entry };
+        if text.is_null() {
+            return;
+        }
+        // SAFETY: an entry is a C string.
+        let length = unsafe { libc::strlen(text) };
+        // SAFETY: it is memory of the process that can be written, and `SingleThread` proves that
+        // no other thread reads it.
+        unsafe { text.write_bytes(0, length) };
+        // SAFETY: the next entry, or the null pointer at the end.
+        entry = unsafe { entry.add(1) };
+    }
 }
 
 /// Sets the NIS domain name of the UTS namespace: at most 64 bytes.
@@ -70,6 +95,9 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64), Errno> {
 
 /// The number of RLIMIT_NOFILE, the limit on descriptors.
 pub const DESCRIPTORS: u32 = libc::RLIMIT_NOFILE as _;
+
+/// RLIMIT_NPROC.
+pub const PROCESSES: u32 = libc::RLIMIT_NPROC as _;
 
 /// What close_range(2) does with the descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

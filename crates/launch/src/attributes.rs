@@ -78,6 +78,14 @@ impl Attributes {
         Ok(())
     }
 
+    /// Whether a child of the process has them too. It has no deadline, and not what comes with
+    /// the flag SCHED_FLAG_RESET_ON_FORK.
+    pub(crate) fn are_inherited(&self) -> bool {
+        self.scheduler.is_none_or(|scheduler| {
+            scheduler.policy != SchedulerPolicy::Deadline && scheduler.flags == 0
+        })
+    }
+
     /// The sentence for a failure of [`Self::apply`].
     pub(crate) fn describe(&self, failed: &Failed) -> String {
         match (failed.call, &self.scheduler, &self.io_priority) {

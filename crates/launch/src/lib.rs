@@ -14,6 +14,7 @@
 
 pub mod added;
 pub mod attributes;
+mod birth;
 pub mod create;
 pub mod describe;
 pub mod exec;

@@ -7,6 +7,7 @@
 //! CAP_SYS_ADMIN, so both come as late as the filter can: ADR 14.
 
 use crate::Error;
+use crate::birth::Birth;
 use crate::failure::{Failure, Phase};
 use crate::protocol::{Init, Link, Lost};
 use kernel::path::OpenFlags;
@@ -24,6 +25,8 @@ pub(crate) enum Before {
     Drop,
     /// The last message to the runtime, which serves the filter's listener.
     Ready,
+    /// The birth of the process in the container's PID namespace: see [`Birth`].
+    Birth,
     /// The exec: the filter has to permit only this call.
     Exec,
 }
@@ -79,7 +82,7 @@ impl Plan {
                         Before::Ready => {
                             "remove /hooks/startContainer or the listener of /linux/seccomp"
                         }
-                        Before::Drop | Before::Exec => {
+                        Before::Drop | Before::Birth | Before::Exec => {
                             "set /process/noNewPrivileges to true, or remove /hooks/startContainer"
                         }
                     },
@@ -87,6 +90,14 @@ impl Plan {
             }
         }
         Ok((Self { landlock, moment }, warnings))
+    }
+
+    /// Applies the locks before a birth that they permit.
+    pub(crate) fn before(mut self, birth: Birth) -> Self {
+        if self.moment == Before::Exec && birth == (Birth::Last { locked: true }) {
+            self.moment = Before::Birth;
+        }
+        self
     }
 
     /// Whether the locks apply when the program is looked up.
@@ -113,6 +124,7 @@ impl fmt::Display for Plan {
         let moment = match self.moment {
             Before::Drop => "before the capabilities are dropped",
             Before::Ready => "before init is ready",
+            Before::Birth => "before the process is made in the PID namespace",
             Before::Exec => "before the exec",
         };
         match &self.landlock {

@@ -1,6 +1,7 @@
 //! What will be done for one container, and nothing else.
 
 use crate::attributes::{Attributes, Setter};
+use crate::birth::Birth;
 use crate::describe;
 use crate::failure::{Failure, Phase};
 use crate::hooks::{self, DefaultEnv};
@@ -53,6 +54,7 @@ pub struct Plan {
     pub(crate) lsm: lsm::Plan,
     pub(crate) seccomp: Option<seccomp::Plan>,
     pub(crate) locks: locks::Plan,
+    pub(crate) birth: Birth,
     pub(crate) hooks: Hooks,
     pub(crate) state: State,
     pub(crate) outside: Outside,
@@ -458,7 +460,15 @@ impl Part<'_> {
         let off_console = terminal
             .as_ref()
             .and_then(|_| terminal::Plan::warning(container, &files));
+        let process_plan = process::Plan::lower(container, &rlimits, options)?;
+        let birth = Birth::lower(
+            &entry,
+            process_plan.as_ref(),
+            terminal.is_some(),
+            seccomp.as_ref(),
+        );
         let plan = Plan {
+            birth,
             loopback: Loopback::lower(&entry, &hooks, facts),
             network: network::Plan::lower(container, caller)?,
             resctrl: self.shares(facts)?,
@@ -467,26 +477,13 @@ impl Part<'_> {
             terminal,
             files,
             capability,
-            process: process::Plan::lower(container, &rlimits, options)?,
+            process: process_plan,
             lsm,
             seccomp,
-            locks,
+            locks: locks.before(birth),
             hooks,
             state: State::lower(container, self.id),
-            outside: Outside {
-                oom_score_adj: process
-                    .and_then(|process| process.oom_score_adj)
-                    .map(|score| score.to_string()),
-                rlimits: match limits {
-                    Limits::ByInit => Vec::new(),
-                    Limits::ByRuntime => rlimits.iter().map(process::during_set_up).collect(),
-                },
-                attributes: process
-                    .map(|process| Attributes::lower(process, setter, Setter::Runtime))
-                    .unwrap_or_default(),
-                cpus: process
-                    .and_then(|process| turn.cpus(&process.exec_cpu_affinity).initial_cpus),
-            },
+            outside: self.outside(&rlimits, limits, setter, turn),
             keep_fds: self.keep_fds,
             own_limit: self.own_limit,
             first: self.first,
@@ -497,6 +494,24 @@ impl Part<'_> {
         let refused = refused.iter().map(describe::left_out);
         let warnings = refused.chain(warnings).chain(off_console);
         Ok((plan, warnings.collect()))
+    }
+
+    /// What the runtime sets on the process.
+    fn outside(&self, rlimits: &[Rlimit], limits: Limits, setter: Setter, turn: Turn) -> Outside {
+        let process = self.container.process.as_ref();
+        Outside {
+            oom_score_adj: process
+                .and_then(|process| process.oom_score_adj)
+                .map(|score| score.to_string()),
+            rlimits: match limits {
+                Limits::ByInit => Vec::new(),
+                Limits::ByRuntime => rlimits.iter().map(process::during_set_up).collect(),
+            },
+            attributes: process
+                .map(|process| Attributes::lower(process, setter, Setter::Runtime))
+                .unwrap_or_default(),
+            cpus: process.and_then(|process| turn.cpus(&process.exec_cpu_affinity).initial_cpus),
+        }
     }
 
     /// The shares of caches and memory bandwidth.

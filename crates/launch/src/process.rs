@@ -278,9 +278,9 @@ impl Plan {
         }
     }
 
-    /// Leaves the caller's session and CPUs. This comes early: inside the container's cgroups, but
-    /// before anything else of the container.
-    pub fn leave_caller(&self) -> Result<(), Failed> {
+    /// Leaves the caller's CPUs. This comes early: inside the container's cgroups, but before
+    /// anything else of the container.
+    pub fn leave_cpus(&self) -> Result<(), Failed> {
         match &self.cpus {
             Some(cpus) => {
                 schedule::set_cpus(&cpus.0).map_err(Failed::of(Call::Affinity))?;
@@ -291,8 +291,26 @@ impl Plan {
                 let _best_effort = process::allow_every_cpu();
             }
         }
+        Ok(())
+    }
+
+    /// Leaves the caller's session.
+    pub fn leave_session() -> Result<(), Failed> {
         let session = setsid().map_err(Failed::of(Call::Setsid));
         session.map(|_own_pid| ())
+    }
+
+    /// Whether a child of this process has its attributes too: see sched(7), "The reset-on-fork
+    /// flag".
+    pub(crate) fn inherits_attributes(&self) -> bool {
+        self.attributes.are_inherited()
+    }
+
+    /// Whether the process itself limits how many processes its user may have.
+    pub(crate) fn limits_processes(&self) -> bool {
+        self.limits
+            .iter()
+            .any(|limit| limit.resource == process::PROCESSES)
     }
 
     /// The container's user.

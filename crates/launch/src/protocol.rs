@@ -15,8 +15,8 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// A request of init to the runtime. Init waits for the answer. For `Relayed` the new process waits
-/// for it, and `Exec` has no answer.
+/// A request of init to the runtime. Init waits for the answer. For `Relayed` and `Born` the new
+/// process waits for it, and `Exec` has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Put me into my cgroups.
@@ -25,6 +25,9 @@ pub enum Request {
     MapIds,
     /// This process continues in my place.
     Relayed(i32),
+    /// This process continues in my place, and everything is set up: [`Self::Relayed`] and
+    /// [`Self::Ready`] in one.
+    Born(i32),
     /// The mounts are made: run the hooks of the runtime's namespaces.
     RunHooks,
     /// Give this descriptor, which comes with the frame, to the seccomp listener.
@@ -314,6 +317,7 @@ fn encode(message: &Message) -> [u8; FRAME] {
                 Request::TakeListener(number) => (8, *number),
                 Request::Terminal => (9, 0),
                 Request::MoveDevices => (10, 0),
+                Request::Born(pid) => (11, *pid),
             };
             (REQUEST, number, 0, 0, 0, value)
         }
@@ -377,6 +381,7 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
             8 if value >= 0 => Request::TakeListener(value),
             9 => Request::Terminal,
             10 => Request::MoveDevices,
+            11 if value > 0 => Request::Born(value),
             _ => return None,
         })),
         FAILURE => Some(Message::Failure(Failure {

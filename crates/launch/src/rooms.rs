@@ -45,6 +45,7 @@ impl Plan {
             ("capabilities", text(Some(&self.capability))),
             ("seccomp", text(self.seccomp.as_ref())),
             ("locks", locks),
+            ("birth", text(Some(&self.birth))),
             ("hooks", text(Some(&hooks.start_container))),
         ];
         rooms

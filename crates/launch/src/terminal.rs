@@ -157,8 +157,8 @@ impl Plan {
         }
     }
 
-    /// Makes the terminal the controlling one of this session, and its peer the standard streams.
-    /// This process leads a session and is in the container's root.
+    /// Makes the terminal, and its peer the standard streams. This process is in the container's
+    /// root.
     pub(crate) fn make(&self, root: &RootFd) -> Result<Pair, Failed> {
         let pair = Pair::open(root)?;
         let peer = pair.peer.as_fd();
@@ -167,7 +167,6 @@ impl Plan {
             terminal::set_size(peer, size).map_err(&ioctl)?;
         }
         fchown(peer, Some(Uid::from_raw(self.uid)), None).map_err(Failed::of(Call::Chown))?;
-        terminal::control(peer).map_err(&ioctl)?;
         if self.console {
             root.place_console(peer).map_err(|failed| Failed {
                 index: CONSOLE,
@@ -179,6 +178,12 @@ impl Plan {
         }
         pair.verify()?;
         Ok(pair)
+    }
+
+    /// Makes the terminal of the standard streams the controlling one of the session that this
+    /// process leads.
+    pub(crate) fn control() -> Result<(), Failed> {
+        terminal::control(pipe::STANDARD[0]).map_err(Failed::of(Call::Ioctl))
     }
 
     /// The sentence for a failure.

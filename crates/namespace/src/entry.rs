@@ -184,9 +184,6 @@ impl Entry {
         if flags.contains(NamespaceFlags::USER) {
             hops.push(Hop::BecomeRoot(running.root.0, running.root.1));
         }
-        if flags.contains(NamespaceFlags::PID) {
-            hops.push(Hop::Relay(NamespaceFlags::empty()));
-        }
         Self {
             clone: NamespaceFlags::empty(),
             hops,
@@ -278,6 +275,11 @@ impl Entry {
     /// its own.
     pub fn running_uid(&self, uid: u32) -> Option<u32> {
         self.running.host_uid(uid)
+    }
+
+    /// Whether the route ends before a PID namespace that only a child of the process enters.
+    pub fn ends_before_the_pid_namespace(&self) -> bool {
+        self.enters(Kind::Pid)
     }
 
     /// Whether the process enters the namespace of `kind` of a running container.

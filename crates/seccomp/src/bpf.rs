@@ -2,6 +2,7 @@
 //!
 //! See linux/filter.h and Documentation/userspace-api/seccomp_filter.rst.
 
+use crate::syscalls::{Arch, Endian};
 use std::fmt;
 
 pub use kernel::seccomp::Instruction;
@@ -42,6 +43,44 @@ pub mod data {
     pub const ARCH: u32 = 4;
     /// The first of six 64-bit arguments.
     pub const ARGS: u32 = 16;
+}
+
+/// What a program of this crate's compiler answers to a call: SECCOMP_RET_*. `None`: it has an
+/// operation that the compiler does not use.
+pub(crate) fn answer(
+    program: &[Instruction],
+    arch: Arch,
+    number: u32,
+    args: &[u64; 6],
+) -> Option<u32> {
+    let halves = |value: u64| {
+        let low = u32::try_from(value & u64::from(u32::MAX)).unwrap_or(0);
+        let high = u32::try_from(value >> 32).unwrap_or(0);
+        match arch.endian() {
+            Endian::Little => [low, high],
+            Endian::Big => [high, low],
+        }
+    };
+    let mut words = vec![number, arch.audit(), 0, 0];
+    words.extend(args.iter().copied().flat_map(halves));
+    let mut word = 0;
+    let mut rest = program;
+    loop {
+        let (&Instruction { code, jt, jf, k }, after) = rest.split_first()?;
+        let jump = |holds| usize::from(if holds { jt } else { jf });
+        let mut skipped = 0;
+        match code {
+            op::LOAD => word = *words.get(usize::try_from(k / 4).ok()?)?,
+            op::AND => word &= k,
+            op::JUMP => skipped = usize::try_from(k).ok()?,
+            op::EQUAL => skipped = jump(word == k),
+            op::GREATER => skipped = jump(word > k),
+            op::GREATER_EQUAL => skipped = jump(word >= k),
+            op::RETURN => return Some(k),
+            _ => return None,
+        }
+        rest = after.get(skipped..)?;
+    }
 }
 
 /// The words for a SECCOMP_RET_* value. See linux/seccomp.h.

@@ -5,8 +5,10 @@
 //! noNewPrivileges the call needs CAP_SYS_ADMIN, so init makes it before it drops capabilities.
 //! With noNewPrivileges init makes it afterwards, as late as possible.
 
+use crate::bpf;
 use crate::compile::{self, Filter};
 use crate::notify::Listener;
+use crate::syscalls::{Arch, Syscall};
 use kernel::seccomp::{FilterFlags, Instruction};
 use kernel::{Call, Failed};
 use serde::{Deserialize, Serialize};
@@ -149,6 +151,16 @@ impl Plan {
             },
             unknown,
         }))
+    }
+
+    /// Whether the filter allows this call of this program's architecture, without a question to a
+    /// listener.
+    pub fn allows(&self, name: &str, args: [u64; 6]) -> bool {
+        let number = Syscall::named(name).and_then(|call| call.number(Arch::NATIVE));
+        let answer =
+            number.and_then(|number| bpf::answer(&self.program, Arch::NATIVE, number, &args));
+        let allowed = [SeccompAction::Allow, SeccompAction::Log].map(compile::return_value);
+        answer.is_some_and(|answer| allowed.contains(&answer))
     }
 
     /// Loads the filter for this process, in init. Returns the listener's descriptor if there is

@@ -171,3 +171,14 @@ fn profile_that_is_too_long_is_refused_with_the_count() {
             && message.ends_with("the kernel accepts at most 4096")
     );
 }
+
+/// The process of `exec` is made under the filter of engines, so it uses clone(2).
+#[test]
+fn a_plan_knows_what_its_filter_allows() {
+    let plan = plan(read(DOCKER));
+    assert!(plan.allows("clone", [0x8000, 0, 0, 0, 0, 0]));
+    assert!(!plan.allows("clone", [0x1000_0000, 0, 0, 0, 0, 0]));
+    assert!(!plan.allows("clone3", [0; 6]));
+    assert!(plan.allows("setsid", [0; 6]));
+    assert!(!plan.allows("no_such_call", [0; 6]));
+}

@@ -6,13 +6,14 @@
 //! runtime has ended, init ends too.
 
 use crate::Start;
+use crate::birth::Birth;
 use crate::failure::{Failure, Phase};
 use crate::hooks::{Directory, State, Surroundings};
 use crate::locks::{Before, Locks};
 use crate::plan::{FileHandles, Files, Handles, Loopback, OomScore, Plan};
-use crate::process;
 use crate::protocol::{Init, Link, Lost, Request};
-use kernel::clone::{self, CloneOptions, NamespaceFlags, Side, SingleThread};
+use crate::{process, terminal};
+use kernel::clone::{self, CloneOptions, NamespaceFlags, Sibling, Side, SingleThread};
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::process::Closing;
 use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, signal, socket};
@@ -76,14 +77,10 @@ fn story(
     link: &mut Link<Init>,
     thread: SingleThread,
 ) -> Result<Infallible, End> {
-    let thread = enter_namespaces(plan, handles, link, thread)?;
+    let mut thread = enter_namespaces(plan, handles, link, thread)?;
     // Until the container is created, init must not outlive the runtime.
     die_with_runtime(Some(Signal::SIGKILL))?;
-    if let Some(process) = &plan.process {
-        process
-            .leave_caller()
-            .map_err(Failure::at(Phase::Process))?;
-    }
+    leave_caller(plan)?;
     if let (Files::Make(tree), FileHandles::Make(files)) = (&plan.files, &mut handles.files)
         && plan.lsm.needs_procfs()
     {
@@ -116,6 +113,11 @@ fn story(
     labelled.map_err(Failure::at(Phase::Label))?;
     let root = close_all_but(plan, link, &start, root)?;
     let mut locks = Locks::make(&plan.locks, plan.seccomp.as_ref(), &root)?;
+    if plan.birth == Birth::First {
+        thread = be_born(plan, link, &thread, Request::Relayed)?;
+        // A clone does not inherit it.
+        die_with_runtime(Some(Signal::SIGKILL))?;
+    }
     if let (Some(process), Some(its)) = (&plan.process, &mut handles.process) {
         let cwd = process
             .prepare_user(its, &root)
@@ -133,19 +135,14 @@ fn story(
         process.set_limits().map_err(Failure::at(Phase::Limits))?;
     }
     drop(root);
-    locks
-        .shut_before(Before::Ready, link)
-        .map_err(Failure::at(Phase::Seccomp))?;
-    // From here on a closed link says that the runtime has ended. After its answer the runtime may
-    // end.
-    die_with_runtime(None)?;
-    // After the hooks, if there are any: with the default action of SIGPIPE, init would be killed
-    // when it writes to a hook that does not read.
     let has_hooks = !plan.hooks.start_container.is_empty();
-    link.ask_and(Request::Ready, || match has_hooks {
-        true => Ok(()),
-        false => reset_signals(),
-    })??;
+    thread = match plan.birth {
+        Birth::Last { .. } => be_born_ready(plan, &mut locks, link, &thread)?,
+        Birth::Before | Birth::First => {
+            be_ready(has_hooks, &mut locks, link)?;
+            thread
+        }
+    };
 
     if let Start::ByCommand(listener) = &start {
         *link = Link::from_start(wait_for_start(listener.as_fd())?);
@@ -164,6 +161,19 @@ fn story(
         reset_signals()?;
     }
     become_program(plan, handles, locks, link)
+}
+
+/// Leaves the caller's CPUs and session. The session of a process that is still to be born is not
+/// this one.
+fn leave_caller(plan: &Plan) -> Result<(), Failure> {
+    let Some(process) = &plan.process else {
+        return Ok(());
+    };
+    process.leave_cpus().map_err(Failure::at(Phase::Process))?;
+    match plan.birth {
+        Birth::Before => process::Plan::leave_session().map_err(Failure::at(Phase::Process)),
+        Birth::First | Birth::Last { .. } => Ok(()),
+    }
 }
 
 /// Gives each signal its default action.
@@ -204,6 +214,9 @@ fn make_files(
 fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), End> {
     if let Some(terminal) = &plan.terminal {
         let pair = terminal.make(root).map_err(Failure::at(Phase::Terminal))?;
+        if plan.birth == Birth::Before {
+            terminal::Plan::control().map_err(Failure::at(Phase::Terminal))?;
+        }
         link.hand_over_terminal(pair.master)?;
     }
     Ok(())
@@ -274,6 +287,65 @@ fn relay(
             Err(End::Relayed)
         }
         Side::Child(thread) => {
+            link.wait_for_go()?;
+            Ok(thread)
+        }
+    }
+}
+
+/// Says that everything is set up, and waits for the runtime's answer.
+fn be_ready(has_hooks: bool, locks: &mut Locks<'_>, link: &Link<Init>) -> Result<(), End> {
+    locks
+        .shut_before(Before::Ready, link)
+        .map_err(Failure::at(Phase::Seccomp))?;
+    // From here on a closed link says that the runtime has ended. After its answer the runtime may
+    // end.
+    die_with_runtime(None)?;
+    // After the hooks, if there are any: with the default action of SIGPIPE, init would be killed
+    // when it writes to a hook that does not read.
+    link.ask_and(Request::Ready, || match has_hooks {
+        true => Ok(()),
+        false => reset_signals(),
+    })??;
+    Ok(())
+}
+
+/// The same for a process that enters its PID namespace last. There are no hooks.
+fn be_born_ready(
+    plan: &Plan,
+    locks: &mut Locks<'_>,
+    link: &Link<Init>,
+    thread: &SingleThread,
+) -> Result<SingleThread, End> {
+    reset_signals()?;
+    locks
+        .shut_before(Before::Birth, link)
+        .map_err(Failure::at(Phase::Seccomp))?;
+    be_born(plan, link, thread, Request::Born)
+}
+
+/// Continues as a sibling in the container's PID namespace, which waits for the runtime's answer.
+/// This process ends, and `request` tells the runtime the pid of the sibling.
+fn be_born(
+    plan: &Plan,
+    link: &Link<Init>,
+    thread: &SingleThread,
+    request: fn(i32) -> Request,
+) -> Result<SingleThread, End> {
+    // A tracer in the container could read it.
+    own::forget_environment(thread);
+    let index = plan.entry.hops.len();
+    let at = |errno| Failure::at(Phase::Entry)(Failed::at(Call::Clone, index)(errno));
+    match clone::fork_sibling(thread).map_err(at)? {
+        Sibling::Made(pid) => {
+            link.announce(request(pid))?;
+            Err(End::Relayed)
+        }
+        Sibling::Own(thread) => {
+            process::Plan::leave_session().map_err(Failure::at(Phase::Process))?;
+            if plan.terminal.is_some() {
+                terminal::Plan::control().map_err(Failure::at(Phase::Terminal))?;
+            }
             link.wait_for_go()?;
             Ok(thread)
         }

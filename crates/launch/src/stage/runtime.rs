@@ -108,6 +108,10 @@ impl Stage<'_> {
     fn answer(&mut self) -> Result<Progress, Error> {
         match self.next()? {
             Message::Request(Request::Ready) => return Ok(Progress::Ready),
+            Message::Request(Request::Born(pid)) => {
+                self.adopt(pid)?;
+                return Ok(Progress::Ready);
+            }
             Message::Notify(listener) => self.notify(&listener)?,
             Message::Terminal(master) => self.take_terminal(master)?,
             Message::MoveDevices(socket) => self.move_devices(&socket)?,
@@ -194,7 +198,7 @@ impl Stage<'_> {
             | Request::MoveDevices
             | Request::TakeListener(_)
             | Request::Ready => Ok(()),
-            Request::Exec => Err(Error::Link {
+            Request::Born(_) | Request::Exec => Err(Error::Link {
                 errno: Errno::EPROTO,
             }),
         }
@@ -220,12 +224,17 @@ impl Stage<'_> {
 
     /// Takes the sibling that the first process has made for the container's init.
     fn adopt(&mut self, pid: i32) -> Result<(), Error> {
-        // It is a child of this process and was not waited for yet, so no other process can have
-        // its number.
-        let pidfd = clone::pidfd_open(pid).map_err(|errno| Error::Link { errno })?;
+        let failed = |errno| Error::Link { errno };
+        let pidfd = clone::pidfd_open(pid).map_err(failed)?;
+        // It must be a child of this process: init may already be in the hands of the container.
+        if clone::wait(Target::Pidfd(pidfd.as_fd()), Block::No)
+            .map_err(failed)?
+            .is_some()
+        {
+            return Err(failed(Errno::ESRCH));
+        }
         let relay = std::mem::replace(&mut self.child, Child { pid, pidfd });
         // It ends at once, unless it is stopped, or frozen with its cgroup.
-        let failed = |errno| Error::Link { errno };
         while clone::wait(Target::Pidfd(relay.pidfd.as_fd()), Block::No)
             .map_err(failed)?
             .is_none()
