@@ -3,6 +3,7 @@
 use integration::sandbox::eventually;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
+use std::process::{Command, Stdio};
 
 /// runc 1.1 knows no `linux.netDevices`.
 const OWN: &str = "linux.netDevices came with version 1.3 of the specification";
@@ -267,29 +268,92 @@ fn devices_come_back_when_the_creation_fails() {
     });
 }
 
+/// A network namespace with a name, until it is dropped.
+struct Pod<'a>(&'a Sandbox);
+
+impl<'a> Pod<'a> {
+    fn new(s: &'a Sandbox) -> Self {
+        s.tool("ip", &["netns", "add", "pod"]);
+        Self(s)
+    }
+
+    fn remove(self) {
+        self.0.tool("ip", &["netns", "delete", "pod"]);
+        self.0.tool("umount", &["/run/netns"]);
+        std::fs::remove_dir("/run/netns").expect("rmdir");
+    }
+}
+
+/// A device may have further names. Each of them is taken as its name is, and moves with it.
+#[test]
+fn a_further_name_that_is_taken_is_an_error() {
+    sandbox::host(|s| {
+        if s.is_control(OWN) {
+            return;
+        }
+        veth(s, "outer0", "inner0");
+        let pod = Pod::new(s);
+        let further = |device: &str, name: &str| {
+            let words = ["link", "property", "add", "dev", device, "altname", name];
+            words.map(str::to_owned)
+        };
+        let add = |words: &[String]| {
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            s.tool("ip", &words);
+        };
+        let there = ["-n", "pod"].map(str::to_owned);
+        add(&[&there[..], &further("lo", "eth0")].concat());
+        let mut bundle = s.bundle();
+        bundle.join("network", "/run/netns/pod");
+        let devices = json!({"outer0": {"name": "x"}, "inner0": {"name": "eth0"}});
+        bundle.set("/linux/netDevices", devices);
+        let refused = ["/linux/netDevices/inner0", "\"eth0\" already"];
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&refused);
+        add(&further("inner0", "lo1"));
+        add(&[&there[..], &further("lo", "lo1")].concat());
+        let devices = json!({"outer0": {"name": "x"}, "inner0": {"name": "y"}});
+        bundle.set("/linux/netDevices", devices);
+        let refused = ["/linux/netDevices/inner0", "\"lo1\" already"];
+        s.try_create(&bundle, &s.id(), &[]).fails_with(&refused);
+        let names = s.tool("ip", &["-n", "pod", "-oneline", "link"]);
+        assert_eq!(names.lines().count(), 1, "{names}");
+        link(s, "outer0");
+        link(s, "inner0");
+        pod.remove();
+    });
+}
+
 /// The kernel moves a device first and names it afterwards. A device whose name it refuses then
-/// comes back too: here another name of a device in the container's namespace is the same.
+/// comes back too: here a device that has moved before gets the name as a further one meanwhile.
 #[test]
 fn a_device_whose_name_the_kernel_refuses_comes_back() {
     sandbox::host(|s| {
         if s.is_control(OWN) {
             return;
         }
-        veth(s, "outer0", "inner0");
-        s.tool("ip", &["address", "add", "10.98.0.2/24", "dev", "inner0"]);
-        s.tool("ip", &["netns", "add", "pod"]);
-        let other = ["link", "property", "add", "dev", "lo", "altname", "eth0"];
-        s.tool("ip", &[&["-n", "pod"][..], &other].concat());
+        let pod = Pod::new(s);
+        let mut devices = json!({"z": {"name": "eth0"}});
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h", "z"] {
+            s.tool("ip", &["tuntap", "add", "dev", name, "mode", "tap"]);
+            if name != "z" {
+                devices[name] = json!({});
+            }
+        }
+        s.tool("ip", &["address", "add", "10.98.0.2/24", "dev", "z"]);
         let mut bundle = s.bundle();
         bundle.join("network", "/run/netns/pod");
-        bundle.set("/linux/netDevices", json!({"inner0": {"name": "eth0"}}));
+        bundle.set("/linux/netDevices", devices);
+        bundle.write();
+        let script = "until ip -n pod link property add dev a altname eth0; do :; done";
+        let mut other = Command::new("sh");
+        other.args(["-c", script]).stderr(Stdio::null());
+        let mut other = other.spawn().expect("sh");
         let outcome = s.try_create(&bundle, &s.id(), &[]);
-        outcome.fails_with(&["/linux/netDevices/inner0", "another device has the name"]);
-        let addresses = s.tool("ip", &["-oneline", "address", "show", "inner0"]);
+        outcome.fails_with(&["/linux/netDevices/z", "another device has the name"]);
+        assert!(other.wait().expect("wait").success());
+        let addresses = s.tool("ip", &["-oneline", "address", "show", "z"]);
         assert!(addresses.contains("10.98.0.2/24"), "{addresses}");
-        s.tool("ip", &["netns", "delete", "pod"]);
-        s.tool("umount", &["/run/netns"]);
-        std::fs::remove_dir("/run/netns").expect("rmdir");
+        pod.remove();
     });
 }
 

@@ -11,6 +11,9 @@ const IFLA_IFNAME: u16 = 3;
 /// The bridge, or another link, that it is a part of.
 const IFLA_MASTER: u16 = 10;
 const IFLA_NET_NS_FD: u16 = 28;
+/// A list of properties, of which the kernel has one kind: [`IFLA_ALT_IFNAME`]. Linux 5.5.
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_EXT_MASK: u16 = 29;
 /// The index in the other namespace. Linux 5.13.
 const IFLA_NEW_IFINDEX: u16 = 49;
@@ -43,6 +46,8 @@ const RT_SCOPE_UNIVERSE: u8 = 0;
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
+    /// Its further names (ip-link(8): altname), which move with it.
+    pub(crate) further_names: Vec<String>,
     pub(crate) is_up: bool,
     /// The index of the link that it is a part of.
     pub(crate) master: Option<u32>,
@@ -50,14 +55,23 @@ pub(crate) struct Link {
 
 impl Link {
     fn of(message: &Message) -> Option<Self> {
-        let name = message.attribute(IFLA_IFNAME)?;
-        let name = name.strip_suffix(b"\0").unwrap_or(&name);
+        let further = message.nested(IFLA_PROP_LIST)?.into_iter();
         Some(Self {
             index: message.word(4)?,
-            name: String::from_utf8_lossy(name).into_owned(),
+            name: text(&message.attribute(IFLA_IFNAME)?),
+            further_names: further
+                .filter(|(kind, _)| *kind == IFLA_ALT_IFNAME)
+                .map(|(_, name)| text(&name))
+                .collect(),
             is_up: message.word(8)? & IFF_UP != 0,
             master: message.attribute(IFLA_MASTER).and_then(number),
         })
+    }
+
+    /// The name and the further names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let further = self.further_names.iter();
+        further.chain([&self.name]).map(String::as_str)
     }
 
     /// The link with this name.
@@ -129,6 +143,12 @@ fn about(kind: u16, index: u32, flags: u32, attributes: Vec<DefaultNla>) -> Mess
         fixed: words.into_iter().flat_map(u32::to_ne_bytes).collect(),
         attributes,
     }
+}
+
+/// The text before the NUL byte at the end.
+fn text(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn number(bytes: Vec<u8>) -> Option<u32> {

@@ -4,8 +4,8 @@
 //! netlink-packet-core.
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NetlinkDeserializable, NetlinkHeader, NetlinkPayload,
-    NetlinkSerializable, Nla, NlasIterator, Parseable,
+    DecodeError, DefaultNla, Emitable, NLA_TYPE_MASK, NetlinkDeserializable, NetlinkHeader,
+    NetlinkPayload, NetlinkSerializable, Nla, NlasIterator, Parseable,
 };
 
 /// RTM_NEWLINK.
@@ -33,10 +33,23 @@ pub(crate) struct Message {
 impl Message {
     /// The bytes of an attribute.
     pub(crate) fn attribute(&self, kind: u16) -> Option<Vec<u8>> {
-        let found = self.attributes.iter().find(|found| found.kind() == kind)?;
+        // The kind comes with the flags that say what the bytes are.
+        let is_it = |found: &&DefaultNla| found.kind() & NLA_TYPE_MASK == kind;
+        let found = self.attributes.iter().find(is_it)?;
         let mut value = vec![0; found.value_len()];
         found.emit_value(&mut value);
         Some(value)
+    }
+
+    /// The attributes within an attribute, each with its kind: none if the message does not have it,
+    /// `None` if it is cut.
+    pub(crate) fn nested(&self, kind: u16) -> Option<Vec<(u16, Vec<u8>)>> {
+        let bytes = self.attribute(kind).unwrap_or_default();
+        let found = NlasIterator::new(bytes.as_slice()).map(|found| {
+            let found = found.ok()?;
+            Some((found.kind(), found.value().to_owned()))
+        });
+        found.collect()
     }
 
     /// Four bytes of the fixed part, as a number.
@@ -92,7 +105,7 @@ impl NetlinkDeserializable for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netlink_packet_core::NetlinkMessage;
+    use netlink_packet_core::{NLA_F_NESTED, NetlinkMessage};
 
     fn bytes(message: Message) -> Vec<u8> {
         let mut framed = NetlinkMessage::new(NetlinkHeader::default(), message.into());
@@ -120,6 +133,25 @@ mod tests {
         assert_eq!(message.word(4), Some(u32::from_ne_bytes([7, 0, 0, 0])));
         assert_eq!(message.attribute(3), Some(vec![9]));
         assert_eq!((message.word(5), message.attribute(4)), (None, None));
+    }
+
+    #[test]
+    fn attributes_lie_within_attributes() {
+        // A length, a kind, and the name with its NUL byte, padded.
+        let inner = [
+            [8, 0, 53, 0, b'e', b't', b'h', 0],
+            [5, 0, 53, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let message = |bytes: &[u8]| Message {
+            kind: NEW_LINK,
+            fixed: vec![0; 16],
+            attributes: vec![DefaultNla::new(NLA_F_NESTED | 52, bytes.to_vec())],
+        };
+        let names = vec![(53, b"eth\0".to_vec()), (53, vec![0])];
+        assert_eq!(message(&inner).nested(52), Some(names));
+        assert_eq!(message(&inner).nested(51), Some(Vec::new()));
+        assert_eq!(message(&inner[..6]).nested(52), None);
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Plan {
     pub fn move_to(&self, handles: Handles, socket: &OwnedFd) -> Result<Moved, Error> {
         let there = There::reach(socket)?;
         let mut taken = there.links()?;
-        self.refuse_clashes(&taken)?;
+        self.refuse_clashes(&taken, &handles.links)?;
         let mut moved = Moved {
             host: handles.host,
             there,
@@ -128,6 +128,7 @@ impl Plan {
             taken.push(Link {
                 index,
                 name: device.name.clone(),
+                further_names: Vec::new(),
                 is_up: true,
                 master: None,
             });
@@ -135,16 +136,24 @@ impl Plan {
         Ok(moved)
     }
 
-    fn refuse_clashes(&self, taken: &[Link]) -> Result<(), Error> {
-        let names: BTreeSet<_> = taken.iter().map(|link| link.name.as_str()).collect();
-        let clash = |device: &&Device| names.contains(device.name.as_str());
-        match self.devices.iter().find(clash) {
-            None => Ok(()),
-            Some(device) => Err(Error::Clash {
-                pointer: device.pointer(),
-                name: device.name.clone(),
-            }),
+    /// Compares the names that the devices will have there with those that are taken. All names of a
+    /// namespace differ, the further ones too.
+    fn refuse_clashes(&self, taken: &[Link], moving: &[Link]) -> Result<(), Error> {
+        let mut names: BTreeSet<_> = taken.iter().flat_map(Link::names).collect();
+        let further = self.devices.iter().zip(moving).flat_map(|(device, link)| {
+            let further = link.further_names.iter();
+            further.map(move |name| (device, name.as_str()))
+        });
+        let new = self.devices.iter().map(|device| (device, &*device.name));
+        for (device, name) in further.chain(new) {
+            if !names.insert(name) && !name.contains('%') {
+                return Err(Error::Clash {
+                    pointer: device.pointer(),
+                    name: name.to_owned(),
+                });
+            }
         }
+        Ok(())
     }
 }
 
@@ -283,13 +292,55 @@ impl Moved {
 mod tests {
     use super::*;
 
+    fn link(name: &str, further_names: &[&str]) -> Link {
+        Link {
+            index: 1,
+            name: name.to_owned(),
+            further_names: further_names.iter().copied().map(str::to_owned).collect(),
+            is_up: false,
+            master: None,
+        }
+    }
+
+    #[test]
+    fn a_clash_of_any_name_is_found_before_anything_moves() {
+        let taken = [link("lo", &["loop"])];
+        let clash = |moving: &[(Link, &str)]| {
+            let (links, names): (Vec<_>, Vec<_>) = moving.iter().cloned().unzip();
+            let devices = links.iter().zip(names).map(|(link, name)| Device {
+                host: link.name.clone(),
+                name: name.to_owned(),
+            });
+            let plan = Plan {
+                devices: devices.collect(),
+            };
+            match plan.refuse_clashes(&taken, &links) {
+                Ok(()) => None,
+                Err(Error::Clash { pointer, name }) => Some((pointer, name)),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let found = |device: &str, name: &str| {
+            Some((format!("/linux/netDevices/{device}"), name.to_owned()))
+        };
+        let plain = |host, name| (link(host, &[]), name);
+        assert_eq!(clash(&[plain("a", "eth0"), plain("b", "b")]), None);
+        assert_eq!(clash(&[plain("a", "eth%d"), plain("b", "eth%d")]), None);
+        assert_eq!(clash(&[plain("a", "lo")]), found("a", "lo"));
+        assert_eq!(clash(&[plain("a", "loop")]), found("a", "loop"));
+        let named = |further: &[&str], name| (link("a", further), name);
+        assert_eq!(clash(&[named(&["x"], "eth0")]), None);
+        assert_eq!(clash(&[named(&["lo"], "eth0")]), found("a", "lo"));
+        assert_eq!(clash(&[named(&["eth0"], "eth0")]), found("a", "eth0"));
+        let both = [named(&["eth0"], "eth1"), plain("b", "eth0")];
+        assert_eq!(clash(&both), found("b", "eth0"));
+    }
+
     #[test]
     fn an_index_that_is_taken_is_replaced_by_a_new_one() {
         let link = |index| Link {
             index,
-            name: String::new(),
-            is_up: false,
-            master: None,
+            ..link("", &[])
         };
         let taken = [1, 4, 9].map(link);
         assert_eq!(free_index(&taken, 5), 5);
