@@ -174,7 +174,7 @@ fn a_process_that_cannot_be_looked_at_does_not_count_as_ended() {
         for (call, error, text) in [
             ("openat", "EMFILE", "too many open files"),
             ("openat", "ENOENT", "no such file or directory"),
-            ("read", "EIO", "i/o error"),
+            ("read", "EIO", "input/output error"),
         ] {
             for args in [&["delete"][..], &["delete", "--force"], &["state"]] {
                 let mut command = with_fault(s, &stat, call, error);
