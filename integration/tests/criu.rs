@@ -1,0 +1,605 @@
+//! The installed CRIU: containers as engines and people make them go through it and go on, or are
+//! refused before they are lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use integration::sandbox::eventually;
+use integration::{Bundle, Outcome, Sandbox, sandbox};
+use serde_json::json;
+
+/// Writes a number into the tmpfs /count, again and again.
+const COUNT: &str = "i=0; while sleep 0.05; do i=$((i + 1)); echo $i > /count/new; mv /count/new /count/count; done";
+
+/// Whether the installed CRIU can be used; else the test is skipped.
+fn has_criu(s: &Sandbox, feature: &[&str]) -> bool {
+    let check = Command::new("criu").arg("check").args(feature).output();
+    let works = check.is_ok_and(|output| output.status.success());
+    if !works {
+        s.skip(&format!(
+            "no CRIU, or it cannot work here: criu check {feature:?}"
+        ));
+    }
+    forget();
+    works
+}
+
+/// CRIU keeps there what it knows of the kernel.
+fn forget() {
+    let _absent = fs::remove_file("/run/criu.kdat");
+}
+
+/// A container that counts.
+struct Counter<'s> {
+    s: &'s Sandbox,
+    bundle: Bundle,
+    id: String,
+    image: String,
+}
+
+impl<'s> Counter<'s> {
+    /// Starts one, which `configure` has changed.
+    fn start(s: &'s Sandbox, configure: impl FnOnce(&mut Bundle)) -> Self {
+        Self::start_with(s, configure, &[])
+    }
+
+    fn start_with(s: &'s Sandbox, configure: impl FnOnce(&mut Bundle), options: &[&str]) -> Self {
+        let mut bundle = s.bundle();
+        let count = json!({"destination": "/count", "type": "tmpfs", "source": "tmpfs",
+                           "options": ["mode=1777"]});
+        bundle.mount(count).shell(COUNT);
+        configure(&mut bundle);
+        bundle.write();
+        let id = s.id();
+        let image = format!("image-{id}");
+        let counter = Self {
+            s,
+            bundle,
+            id,
+            image,
+        };
+        let bundle = counter.bundle.path.to_str().expect("UTF-8");
+        let command = ["run", "--detach", "--bundle", bundle];
+        counter.run(&[&command[..], options].concat()).ok();
+        assert!(eventually(|| counter.count() > 1), "{}", counter.errors());
+        counter
+    }
+
+    fn count(&self) -> u64 {
+        let text = self.sees("cat /count/count");
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// What a command in the container prints.
+    fn sees(&self, script: &str) -> String {
+        let mut command = self.s.command();
+        command.args(["exec", &self.id, "sh", "-c", script]);
+        self.s.finish(command, None).stdout
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(self.s.dir.join("errors")).unwrap_or_default()
+    }
+
+    /// Runs a command. A stream of a container that is a file must be open for appending: CRIU
+    /// wants other files to have the same size again.
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        let runtime = self.s.command();
+        let mut command = Command::new("sh");
+        let script = "exec 3>&1; : >> errors; : > errors; \"$@\" >> out 2>> errors; status=$?; cat errors >&2; exit $status";
+        command.args(["-c", script, "sh"]);
+        command.arg(runtime.get_program()).args(runtime.get_args());
+        command.args(arguments).arg(&self.id);
+        command.current_dir(&self.s.dir);
+        self.s.finish(command, Some(&self.bundle))
+    }
+
+    fn checkpoint(&self, options: &[&str]) -> Outcome {
+        let command = ["checkpoint", "--image-path", &self.image];
+        self.run(&[&command[..], options].concat())
+    }
+
+    fn restore(&self, options: &[&str]) -> Outcome {
+        let bundle = self.bundle.path.to_str().expect("UTF-8");
+        let command = [
+            "restore",
+            "--detach",
+            "--image-path",
+            &self.image,
+            "--bundle",
+            bundle,
+        ];
+        self.run(&[&command[..], options].concat())
+    }
+
+    /// Saves the container, which is deleted, and restores it. It goes on where it was.
+    fn survives(&self, options: &[&str]) {
+        let before = self.count();
+        self.checkpoint(options).ok();
+        let state = self.s.runtime(&["state", &self.id]);
+        state.fails_with(&["does not exist"]);
+        self.restore(options).ok();
+        self.goes_on(before);
+    }
+
+    fn goes_on(&self, before: u64) {
+        assert!(
+            eventually(|| self.count() > before + 1),
+            "{before} {}",
+            self.count()
+        );
+    }
+
+    /// The container is not lost to a checkpoint that could not be restored.
+    fn is_refused(&self, words: &[&str]) {
+        let refused = self.checkpoint(&[]).fails();
+        for word in words {
+            let line = refused.last_line();
+            assert!(line.contains(word), "{}", refused.describe(word));
+        }
+        self.goes_on(self.count());
+        self.remove();
+    }
+
+    fn remove(&self) {
+        self.run(&["delete", "--force"]).ok();
+        forget();
+    }
+}
+
+/// Starts a container, has it survive, and removes it.
+fn survives(s: &Sandbox, configure: impl FnOnce(&mut Bundle)) {
+    let counter = Counter::start(s, configure);
+    counter.survives(&[]);
+    counter.remove();
+}
+
+/// A directory of the host.
+fn volume(s: &Sandbox, name: &str) -> PathBuf {
+    let path = s.dir.join(name);
+    fs::create_dir_all(&path).expect("volume");
+    path
+}
+
+/// A container goes through CRIU twice: it goes on where it was, with its volumes and their
+/// restrictions. With --leave-running it just runs on.
+#[test]
+fn a_counter_survives() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            bundle.bind(&volume(s, "data"), "/data", &["rw"]);
+            bundle.bind(
+                &volume(s, "read"),
+                "/read",
+                &["ro", "nosuid", "nodev", "noexec"],
+            );
+        });
+        let before = counter.count();
+        counter
+            .run(&["checkpoint", "--leave-running", "--image-path", "first"])
+            .ok();
+        counter.goes_on(before);
+        counter.survives(&[]);
+        let mounts = counter.sees("cat /proc/self/mountinfo");
+        let options = |point: &str| {
+            let of = |line: &&str| line.split(' ').nth(4) == Some(point);
+            let line = mounts.lines().find(of);
+            let line = line.unwrap_or_else(|| panic!("{point} in {mounts}"));
+            line.split(' ').nth(5).unwrap_or_default().to_owned()
+        };
+        for point in ["/", "/read", "/proc/keys", "/sys/firmware", "/proc/sys"] {
+            assert!(options(point).starts_with("ro"), "{point}: {mounts}");
+        }
+        assert!(
+            options("/read").starts_with("ro,nosuid,nodev,noexec"),
+            "{mounts}"
+        );
+        assert!(options("/data").starts_with("rw"), "{mounts}");
+        fs::remove_dir_all(s.dir.join(&counter.image)).expect("image");
+        counter.survives(&[]);
+        counter.remove();
+    });
+}
+
+/// A checkpoint saves only the memory that has changed since a pre-dump.
+#[test]
+fn a_checkpoint_builds_on_a_pre_dump() {
+    sandbox::host(|s| {
+        if !has_criu(s, &["--feature", "mem_dirty_track"]) {
+            return;
+        }
+        let counter = Counter::start(s, |_bundle| {});
+        let before = counter.count();
+        counter
+            .run(&["checkpoint", "--pre-dump", "--image-path", "first"])
+            .ok();
+        counter.goes_on(before);
+        counter.checkpoint(&["--parent-path", "../first"]).ok();
+        counter.restore(&[]).ok();
+        counter.goes_on(before);
+        counter.remove();
+    });
+}
+
+/// The mounts that Podman configures: files of the host over files of the image, /dev/shm on a
+/// tmpfs of the host, a named volume, an own cgroup namespace.
+#[test]
+fn the_profile_of_podman_survives() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let own = volume(s, "userdata");
+        let shm = volume(s, "userdata/shm");
+        s.tool(
+            "mount",
+            &["-t", "tmpfs", "shm", shm.to_str().expect("UTF-8")],
+        );
+        survives(s, |bundle| {
+            bundle.unmount("/dev/shm").namespace("cgroup");
+            let options = ["rprivate", "nosuid", "noexec", "nodev"];
+            bundle.bind(&shm, "/dev/shm", &options);
+            for name in ["hosts", "resolv.conf", "hostname"] {
+                fs::write(own.join(name), name).expect("file");
+                bundle.bind(&own.join(name), &format!("/etc/{name}"), &["rprivate"]);
+            }
+            fs::write(own.join("env"), "").expect("file");
+            bundle.bind(&own.join("env"), "/run/.containerenv", &["rprivate"]);
+            let options = ["rbind", "rprivate", "rw", "nosuid", "nodev"];
+            bundle.bind(&volume(s, "named"), "/named", &options);
+        });
+        s.tool("umount", &[shm.to_str().expect("UTF-8")]);
+    });
+}
+
+/// Volumes in volumes and in tmpfs, with each propagation, devices of the host, tmpfs with links
+/// and FIFOs, covered paths.
+#[test]
+fn mounts_survive() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            let outer = volume(s, "outer");
+            volume(s, "outer/inner");
+            bundle.bind(&outer, "/outer", &["rw"]);
+            bundle.bind(&volume(s, "inner"), "/outer/inner", &["ro"]);
+            for propagation in ["rprivate", "rslave", "rshared"] {
+                let at = format!("/mnt/{propagation}");
+                bundle.bind(&volume(s, propagation), &at, &["rbind", propagation]);
+            }
+            let tmpfs = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+                               "options": ["nosuid", "nodev", "size=1m", "tmpcopyup"]});
+            bundle.mount(tmpfs);
+            bundle.bind(&volume(s, "below"), "/tmp/below", &["ro"]);
+            bundle.bind(Path::new("/dev/zero"), "/dev/own", &[]);
+            bundle.file("/secret/x", "x", 0o644);
+            bundle.set("/linux/maskedPaths/-", json!("/secret"));
+            let device = json!({"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229});
+            bundle.set("/linux/devices", json!([device]));
+            bundle.shell(&format!("ln -s /etc /tmp/link; mkfifo /tmp/fifo; {COUNT}"));
+        });
+        counter.survives(&[]);
+        let seen = counter.sees(
+            "readlink /tmp/link; test -p /tmp/fifo && ls /secret; stat -c %t:%T /dev/own /dev/fuse",
+        );
+        assert_eq!(seen, "/etc\n1:5\na:e5\n");
+        counter.remove();
+        survives(s, |bundle| {
+            bundle
+                .writable()
+                .set("/linux/rootfsPropagation", json!("rslave"));
+            bundle.unmount("/sys/fs/cgroup");
+        });
+    });
+}
+
+/// The ids of an id-mapped volume stay mapped.
+#[test]
+fn an_idmapped_volume_stays_mapped() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        for propagation in ["rprivate", "rslave"] {
+            let counter = Counter::start(s, |bundle| {
+                let map = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
+                bundle.mount(json!({
+                    "destination": "/data", "type": "bind", "source": volume(s, "data"),
+                    "options": ["bind", propagation], "uidMappings": map, "gidMappings": map
+                }));
+            });
+            counter.survives(&[]);
+            assert_eq!(
+                counter.sees("stat -c %u:%g /data"),
+                "1000:1000\n",
+                "{propagation}"
+            );
+            counter.remove();
+        }
+    });
+}
+
+/// New and joined namespaces, and those of the host.
+#[test]
+fn namespaces_survive() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        survives(s, |bundle| {
+            bundle.namespace("cgroup").namespace("time");
+            let offset = json!({"boottime": {"secs": 1000}});
+            bundle.set("/linux/timeOffsets", offset);
+        });
+        survives(s, |bundle| {
+            bundle.inherit("cgroup").inherit("pid").inherit("network");
+            bundle.inherit("ipc").inherit("uts").remove("/hostname");
+        });
+        let mut command = Command::new("unshare");
+        let holder = command.args(["--net", "sleep", "1000"]).spawn();
+        let mut holder = holder.expect("unshare");
+        let path = format!("/proc/{}/ns/net", holder.id());
+        let own = fs::read_link("/proc/self/ns/net").expect("own");
+        assert!(eventually(
+            || fs::read_link(&path).is_ok_and(|found| found != own)
+        ));
+        survives(s, |bundle| {
+            bundle.join("network", &path);
+        });
+        holder.kill().and_then(|()| holder.wait()).expect("kill");
+    });
+}
+
+/// CRIU reads the image and finds the volumes as root of the user namespace too, for whom the
+/// directories of the runtime are closed.
+#[test]
+fn a_user_namespace_survives() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        // CRIU opens them again as root of the namespace.
+        for stream in ["out", "errors"] {
+            fs::write(s.dir.join(stream), "").expect("stream");
+            s.tool(
+                "chmod",
+                &["666", s.dir.join(stream).to_str().expect("UTF-8")],
+            );
+        }
+        let counter = Counter::start(s, |bundle| {
+            fs::create_dir(bundle.root().join("count")).expect("count");
+            fs::create_dir(bundle.root().join("read")).expect("read");
+            let root = bundle.root();
+            s.tool(
+                "chown",
+                &["-R", "100000:100000", root.to_str().expect("UTF-8")],
+            );
+            bundle
+                .user_namespace(&[(0, 100_000, 65536)])
+                .namespace("cgroup");
+            bundle.bind(&volume(s, "read"), "/read", &["ro"]);
+        });
+        counter.survives(&[]);
+        assert_eq!(
+            counter
+                .sees("cat /proc/self/uid_map")
+                .split_whitespace()
+                .nth(1),
+            Some("100000")
+        );
+        counter.remove();
+    });
+}
+
+/// Children, sessions, pipes, a process that has ended, open and deleted files, locks,
+/// a filter.
+#[test]
+fn processes_survive() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            bundle.bind(&volume(s, "data"), "/data", &["rw"]);
+            let filter = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]
+            });
+            bundle.set("/linux/seccomp", filter);
+            bundle.shell(&format!(
+                "exec 9> /data/gone; rm /data/gone; exec 8> /count/lock; flock 8; sleep 1000 & (sleep 1000 | cat) & \
+                 setsid sleep 1000 & sh -c 'true & exec sleep 1000' & {COUNT}"
+            ));
+        });
+        let sleepers = || counter.sees("ps -o args | grep -c '^sleep 1000'");
+        assert!(eventually(|| sleepers() == "4\n"));
+        counter.survives(&["--file-locks"]);
+        assert_eq!(sleepers(), "4\n");
+        counter.remove();
+    });
+}
+
+/// A process of another user, with fewer capabilities and connections within the container.
+#[test]
+fn an_ordinary_user_and_connections_survive() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        // Linux 6.16 refuses SO_PASSCRED for TCP, which CRIU 4.1 asks for.
+        let script = "import socket; socket.socket().getsockopt(socket.SOL_SOCKET, 16)";
+        let knows = Command::new("python3").args(["-c", script]).output();
+        if !knows.is_ok_and(|output| output.status.success()) {
+            s.skip("CRIU 4.1 cannot save TCP sockets on this kernel");
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            bundle.user(1000, 1000);
+            let sets = [
+                "bounding",
+                "permitted",
+                "effective",
+                "inheritable",
+                "ambient",
+            ];
+            bundle.capabilities(&sets, &["CAP_NET_BIND_SERVICE"]);
+            bundle.shell(&format!(
+                "(sleep 1000 | nc -l -p 99) > /dev/null & sleep 0.5; \
+                 (sleep 1000 | nc 127.0.0.1 99) > /dev/null & {COUNT}"
+            ));
+        });
+        let refused = counter.checkpoint(&[]).fails();
+        assert!(
+            refused.last_line().contains("--tcp-established"),
+            "{}",
+            refused.stderr
+        );
+        counter.survives(&["--tcp-established"]);
+        assert_eq!(counter.sees("id -u"), "1000\n");
+        counter.remove();
+    });
+}
+
+/// The terminal comes from CRIU and goes to the console socket.
+#[test]
+fn a_terminal_survives() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let socket = s.dir.join("console");
+        let script = "import socket, sys\n\
+                      s = socket.socket(socket.AF_UNIX)\n\
+                      s.bind(sys.argv[1])\n\
+                      s.listen()\n\
+                      held = []\n\
+                      while True:\n\
+                      \x20   held.append(socket.recv_fds(s.accept()[0], 100, 1))\n";
+        let mut command = Command::new("python3");
+        let holder = command.args(["-c", script]).arg(&socket).spawn();
+        let mut holder = holder.expect("python3");
+        assert!(eventually(|| socket.exists()));
+        let console = ["--console-socket", socket.to_str().expect("UTF-8")];
+        let configure = |bundle: &mut Bundle| {
+            bundle.set("/process/terminal", json!(true));
+        };
+        let counter = Counter::start_with(s, configure, &console);
+        let before = counter.count();
+        counter.checkpoint(&[]).ok();
+        counter.restore(&console).ok();
+        counter.goes_on(before);
+        assert_eq!(counter.sees("readlink /proc/1/fd/0"), "/dev/pts/0\n");
+        counter.remove();
+        holder.kill().and_then(|()| holder.wait()).expect("kill");
+    });
+}
+
+/// What could not be restored, or would be confined less, is refused while the container runs.
+#[test]
+fn what_cannot_be_restored_is_refused_with_a_reason() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let refused = |configure: &dyn Fn(&mut Bundle), words: &[&str]| {
+            Counter::start(s, configure).is_refused(words);
+        };
+        refused(
+            &|bundle| {
+                let rules = json!({"pathBeneath": [{"paths": ["/"], "allowedAccess": ["read", "execute", "write"]}]});
+                let annotation = json!({"dev.locule.landlock": rules.to_string()});
+                bundle.set("/annotations", annotation);
+            },
+            &["the container runs on", "/annotations/dev.locule.landlock"],
+        );
+        refused(
+            &|bundle| {
+                bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_SYS_ADMIN"]);
+                bundle.shell(&format!("mount -t tmpfs tmpfs /mnt; {COUNT}"));
+            },
+            &["the container runs on", "\"/mnt\"", "no such mount there"],
+        );
+        refused(
+            &|bundle| {
+                bundle.file("/own/x", "x", 0o644);
+                bundle.set("/linux/readonlyPaths/-", json!("/own"));
+            },
+            &[
+                "the container runs on",
+                "\"/own\"",
+                "a part of a file system",
+            ],
+        );
+        refused(
+            &|bundle| {
+                let ramfs = json!({"destination": "/mnt", "type": "ramfs", "source": "ramfs"});
+                bundle.mount(ramfs);
+            },
+            &["criu failed", "use a tmpfs or a volume"],
+        );
+        let counter = Counter::start(s, |_bundle| {});
+        let list = json!([{"destination": "/mnt", "type": "bind", "source": volume(s, "data"),
+                           "options": ["bind"]}]);
+        fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
+        s.runtime(&["mounts", "add", &counter.id, "mounts.json"])
+            .ok();
+        counter.is_refused(&["criu failed", "/mnt", "remove this one"]);
+    });
+}
+
+/// CVE-2026-119614: an image makes a link of a mount point in its tmpfs. CRIU may fail; it mounts
+/// nothing at the host's directory and runs no program that the image has there.
+#[test]
+fn a_link_in_a_tmpfs_of_an_image_leads_nowhere() {
+    sandbox::host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            let tmpfs = |at: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs"});
+            bundle.unmount("/dev/shm");
+            bundle.mount(tmpfs("/dev/shm")).mount(tmpfs("/late"));
+        });
+        counter.checkpoint(&[]).ok();
+        let programs = volume(s, "programs");
+        let mark = s.dir.join("mark");
+        let script = include_str!("link_in_tmpfs.py");
+        let image = s.dir.join(&counter.image);
+        let edit = Command::new("python3")
+            .args(["-c", script])
+            .args([&image, &programs, &mark])
+            .output();
+        let edit = edit.expect("python3");
+        assert!(
+            edit.status.success(),
+            "{}",
+            String::from_utf8_lossy(&edit.stderr)
+        );
+        let mut command = s.command();
+        let path = integration::criu::path(&programs);
+        command
+            .env("PATH", path)
+            .args(["restore", "--detach", "--image-path"]);
+        command
+            .arg(&image)
+            .arg("--bundle")
+            .arg(&counter.bundle.path)
+            .arg(&counter.id);
+        let outcome = s.finish(command, None);
+        assert!(
+            !mark.exists(),
+            "{}",
+            outcome.describe("no program of the image")
+        );
+        if outcome.status.success() {
+            counter.run(&["delete", "--force"]).ok();
+        }
+        forget();
+    });
+}
