@@ -158,6 +158,26 @@ fn a_bound_dev_is_left_alone() {
     });
 }
 
+/// Without a mount at /dev the image may have something else in the place of a device. It is not
+/// taken for the device.
+#[test]
+fn a_file_of_the_image_is_not_taken_for_a_device() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 leaves the file there") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+            bundle.unmount(place);
+        }
+        let file = bundle.file("/dev/zero", "x", 0o666);
+        s.run(&bundle).fails_with(&["/dev/zero"]);
+        fs::remove_file(&file).expect("rm");
+        bundle.args(&["stat", "-c", "%F", "/dev/zero"]);
+        s.run(&bundle).prints("character special file");
+    });
+}
+
 /// A /dev whose mount says `ro` is read-only when the program starts, and has its nodes all the
 /// same.
 #[test]

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use integration::runtime::Running;
+use integration::runtime::{Running, children};
 use integration::{Bundle, Sandbox, leak, sandbox};
 use serde_json::json;
 
@@ -207,6 +207,37 @@ fn a_create_with_a_hanging_hook_can_be_stopped() {
         s.tool("kill", &["-TERM", &create.pid().to_string()]);
         create.wait().fails_with(&["signal 15"]);
         assert!(!s.state.join(&id).exists());
+    });
+}
+
+/// A `create` that is killed takes init with it, also while a hook of the container hangs, for which
+/// init waits.
+#[test]
+fn init_ends_with_a_create_that_is_killed() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 leaves its init to delete") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        let mark = s.dir.join("hook");
+        let line = format!("echo > {}; sleep 1000", mark.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
+        bundle.set("/hooks/createContainer/-", hook);
+        let id = s.id();
+        let mut command = s.command();
+        command
+            .args(["create", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
+        let create = s.spawn(command, None);
+        assert!(sandbox::eventually(|| mark.exists()), "no hook");
+        let made = children(create.pid());
+        assert_eq!(made.len(), 1, "init alone");
+        s.tool("kill", &["-KILL", &create.pid().to_string()]);
+        create.wait();
+        let init = Path::new("/proc").join(made[0].to_string());
+        assert!(sandbox::eventually(|| !init.exists()), "init lives on");
+        s.runtime(&["delete", "--force", &id]).ok();
     });
 }
 

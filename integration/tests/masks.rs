@@ -85,6 +85,28 @@ fn readonly_paths_refuse_writes() {
     });
 }
 
+/// What is mounted below a read-only path is read-only as well, whether the path is a mount or not.
+#[test]
+fn mounts_below_a_readonly_path_refuse_writes() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 makes only the path itself read-only") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.writable();
+        for place in ["/mount", "/mount/below", "/plain/below"] {
+            let mount = json!({ "destination": place, "type": "tmpfs", "source": "t" });
+            bundle.mount(mount);
+        }
+        bundle.shell("touch /mount/below/file /plain/below/file");
+        s.run(&bundle).ok();
+        bundle.set("/linux/readonlyPaths", json!(["/mount", "/plain"]));
+        let outcome = s.run(&bundle).fails();
+        let refusals = outcome.stderr.matches("Read-only").count();
+        assert_eq!(refusals, 2, "{}", outcome.describe("two refusals"));
+    });
+}
+
 /// A read-only path keeps the other flags of the mount that it lies on.
 #[test]
 fn readonly_paths_keep_the_flags_of_their_mount() {

@@ -1,7 +1,8 @@
 //! An ordinary user: user namespaces without privilege, user_namespaces(7), newuidmap(1).
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use integration::sandbox::{self, SUBORDINATE, USER};
@@ -304,6 +305,47 @@ fn the_state_is_in_the_users_runtime_directory() {
         assert!(root.join(&id).is_dir(), "{}", root.display());
         plain(&["delete", "--force", &id]).ok();
         fs::remove_dir(&root).expect("an empty state directory");
+    });
+}
+
+/// Without a directory of its own the user's state is in /tmp, where another user may have made it
+/// first.
+#[test]
+fn a_state_root_of_another_user_is_refused() {
+    sandbox::user(|s| {
+        if s.is_control("where locule keeps its state") {
+            return;
+        }
+        fs::remove_dir(format!("/run/user/{USER}")).expect("rmdir");
+        let name = s.subject.program.file_name().expect("name");
+        let root = Path::new("/tmp").join(format!("{}-{USER}", name.display()));
+        let list = || {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid", &USER.to_string(), "--regid", &USER.to_string()])
+                .args(["--clear-groups", "--inh-caps=-all", "--"])
+                .arg(&s.subject.program)
+                .arg("list")
+                .env_remove("XDG_RUNTIME_DIR");
+            s.finish(command, None)
+        };
+        let mode = |mode| fs::set_permissions(&root, Permissions::from_mode(mode)).expect("chmod");
+        list().ok();
+        fs::create_dir(&root).expect("mkdir");
+        mode(0o755);
+        list().fails_with(&["another user owns it"]);
+        s.give(&root);
+        list().fails_with(&["its mode gives other users access"]);
+        mode(0o700);
+        list().ok();
+        let elsewhere = s.dir.join("elsewhere");
+        fs::create_dir(&elsewhere).expect("mkdir");
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o700)).expect("chmod");
+        s.give(&elsewhere);
+        fs::remove_dir(&root).expect("rmdir");
+        symlink(&elsewhere, &root).expect("symlink");
+        list().fails_with(&[&root.display().to_string()]);
+        fs::remove_file(&root).expect("rm");
     });
 }
 
