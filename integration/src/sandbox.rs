@@ -80,12 +80,20 @@ impl Environment {
 /// Runs `body` as root in the environment that `LOCULE_ENVIRONMENT` names: `host` (the default) or
 /// `pure-v2`.
 pub fn host(body: impl FnOnce(&Sandbox)) {
-    let environment = match env::var("LOCULE_ENVIRONMENT").as_deref() {
+    run(named(), body);
+}
+
+/// As [`host`], unless `skips` is true: then it has printed why the test cannot run here.
+pub fn host_unless(skips: impl FnOnce(&Sandbox) -> bool, body: impl FnOnce(&Sandbox)) {
+    run_unless(named(), skips, body);
+}
+
+fn named() -> Environment {
+    match env::var("LOCULE_ENVIRONMENT").as_deref() {
         Ok("pure-v2") => Environment::PureV2,
         Ok("host") | Err(_) => Environment::Host,
         Ok(other) => panic!("LOCULE_ENVIRONMENT={other}: host or pure-v2"),
-    };
-    run(environment, body);
+    }
 }
 
 /// Runs `body` as root where only cgroup v2 is visible.
@@ -127,9 +135,21 @@ pub struct Sandbox {
     counter: Cell<u32>,
 }
 
-fn run<F: FnOnce(&Sandbox)>(environment: Environment, body: F) {
+fn run(environment: Environment, body: impl FnOnce(&Sandbox)) {
+    run_unless(environment, |_| false, body);
+}
+
+fn run_unless(
+    environment: Environment,
+    skips: impl FnOnce(&Sandbox) -> bool,
+    body: impl FnOnce(&Sandbox),
+) {
     if env::var_os("LOCULE_SANDBOX").is_some() {
-        inside(environment, body);
+        inside(environment, |s| {
+            if !skips(s) {
+                body(s);
+            }
+        });
     } else {
         let (chapter, test) = names(type_name_of_val(&body));
         outside(environment, chapter, test);

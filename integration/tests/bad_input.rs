@@ -13,6 +13,10 @@ use serde_json::json;
 
 const OWN: &str = "the texts are locule's own";
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control(OWN)
+}
+
 /// A create of the changed bundle fails within two seconds and its last line has every word; the
 /// leak check does the rest.
 fn refused(s: &Sandbox, change: impl FnOnce(&mut Bundle), words: &[&str]) {
@@ -192,10 +196,7 @@ fn unknown_properties_are_tolerated() {
 /// Every problem at once, not the first alone.
 #[test]
 fn every_problem_is_reported_at_once() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = s.bundle();
         bundle
             .set("/process/cwd", json!("x"))
@@ -272,10 +273,7 @@ fn a_huge_key_makes_no_huge_warning() {
 /// 5 GiB of a sparse file are refused fast, without reading them.
 #[test]
 fn a_huge_file_is_refused() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let bundle = s.bundle();
         let file = File::create(bundle.path.join("config.json")).expect("create");
         file.set_len(5 << 30).expect("truncate");
@@ -286,10 +284,7 @@ fn a_huge_file_is_refused() {
 /// config.json as a FIFO does not hang, as a directory or a device is refused.
 #[test]
 fn a_configuration_that_is_no_file_is_refused() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let bundle = s.bundle();
         let place = bundle.path.join("config.json");
         let name = place.to_str().expect("UTF-8");
@@ -328,10 +323,7 @@ fn a_configuration_may_be_a_symlink() {
 /// No configuration at all.
 #[test]
 fn a_missing_configuration_is_named() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         given_as_is(s, &s.bundle(), &["config.json", "no such file"]);
     });
 }

@@ -8,6 +8,10 @@ use std::path::Path;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control("runc 1.1 has no idmapped mounts")
+}
+
 /// A bundle with its root file system given to `owner` of the host.
 fn mapped(s: &Sandbox, maps: &[(u32, u32, u32)], owner: u32) -> Bundle {
     let mut bundle = s.bundle();
@@ -228,10 +232,7 @@ fn uids_and_gids_are_mapped_apart() {
 /// the host's ids.
 #[test]
 fn an_idmapped_mount_translates_owners() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 has no idmapped mounts") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let volume = s.dir.join("volume");
         fs::create_dir(&volume).expect("mkdir");
         fs::write(volume.join("file"), "").expect("write");
@@ -276,10 +277,7 @@ fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
 /// "uidMappings ... gidMappings" of a mount: a map of its own, without a user namespace too.
 #[test]
 fn a_mount_may_have_a_map_of_its_own() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 has no idmapped mounts") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let volume = s.dir.join("volume");
         fs::create_dir(&volume).expect("mkdir");
         fs::write(volume.join("file"), "").expect("write");
@@ -296,10 +294,7 @@ fn a_mount_may_have_a_map_of_its_own() {
 /// `ridmap` reaches the mounts below.
 #[test]
 fn a_recursive_idmap_reaches_the_mounts_below() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 has no idmapped mounts") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let volume = s.dir.join("volume");
         fs::create_dir_all(&volume).expect("mkdir");
         let place = |path: &Path| path.to_str().expect("UTF-8").to_owned();
@@ -325,10 +320,7 @@ fn a_recursive_idmap_reaches_the_mounts_below() {
 /// A mount's maps come in pairs.
 #[test]
 fn a_mount_with_half_a_map_is_an_error() {
-    sandbox::host(|s| {
-        if s.is_control("runc 1.1 has no idmapped mounts") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = s.bundle();
         bundle.mount(json!({ "destination": "/mnt", "type": "bind", "source": "/etc", "options": ["bind", "idmap"],
                              "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 100 }] }));

@@ -63,6 +63,10 @@ impl Drop for Profile {
     }
 }
 
+fn lacks_apparmor(s: &Sandbox) -> bool {
+    s.lacks_lsm("apparmor")
+}
+
 /// A bundle whose program says what it runs under, and tries what the profile of [`confined`]
 /// forbids.
 fn bundle(s: &Sandbox, profile: &str) -> Bundle {
@@ -162,10 +166,7 @@ fn unconfined_and_empty_need_no_apparmor() {
 /// the process."
 #[test]
 fn the_program_runs_under_the_profile() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let profile = confined(s);
         for no_new_privileges in [true, false] {
             let mut bundle = bundle(s, &profile.name);
@@ -194,10 +195,7 @@ fn the_program_runs_under_the_profile() {
 /// its own.
 #[test]
 fn the_profile_holds_in_every_namespace() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let profile = confined(s);
         let mut neighbour = s.bundle();
         neighbour.args(&["sleep", "600"]);
@@ -310,10 +308,7 @@ fn a_further_process_gets_no_label_that_the_host_cannot_give() {
 /// What a profile denies is denied to root with the capability, too.
 #[test]
 fn a_profile_takes_capabilities() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let profile = Profile::load(s, "", &format!("{ALL} deny capability chown,"));
         let mut bundle = s.bundle();
         bundle
@@ -335,10 +330,7 @@ fn a_profile_takes_capabilities() {
 /// namespace, the name with white space in it.
 #[test]
 fn every_kind_of_name_is_the_kernels() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let complaining = Profile::load(s, "complain", "/** rwlkmix,");
         s.run(&bundle(s, &complaining.name))
             .ok()
@@ -374,10 +366,7 @@ fn every_kind_of_name_is_the_kernels() {
 /// A name that is not loaded is said to be so; nothing runs and nothing is left.
 #[test]
 fn a_profile_that_is_not_loaded_is_named() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let name = s.id();
         for profile in [
             name.clone(),
@@ -414,10 +403,7 @@ fn a_user_runs_a_container_under_a_profile() {
 /// A runtime that is confined itself, and may not put others under a profile, says what it needs.
 #[test]
 fn a_runtime_that_may_not_change_profiles_says_so() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         if s.is_control("the words are locule's own") {
             return;
         }
@@ -445,10 +431,7 @@ fn a_runtime_that_may_not_change_profiles_says_so() {
 /// A runtime that is confined itself makes containers without the right to trace.
 #[test]
 fn a_confined_runtime_need_not_trace() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         if s.is_control("runc 1.1.5 wants more rights") {
             return;
         }
@@ -470,10 +453,7 @@ fn a_confined_runtime_need_not_trace() {
 /// hooks are the host's: they do not.
 #[test]
 fn hooks_of_the_image_run_under_the_profile() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let profile = confined(s);
         let mut bundle = bundle(s, &profile.name);
         bundle.writable();
@@ -511,10 +491,7 @@ fn hooks_of_the_image_run_under_the_profile() {
 /// process are. The profile holds, or there is no start, and the files are as they were.
 #[test]
 fn cve_2019_16884_a_false_proc_takes_no_profile_away() {
-    sandbox::host(|s| {
-        if s.lacks_lsm("apparmor") {
-            return;
-        }
+    sandbox::host_unless(lacks_apparmor, |s| {
         let profile = confined(s);
         let canary = Canary::make(s);
         let fake = |root: &Path| {
@@ -659,10 +636,7 @@ fn a_label_without_a_policy_is_an_error_before_anything_is_made() {
 /// config.md: "selinuxLabel (string, OPTIONAL) specifies the SELinux label for the process."
 #[test]
 fn the_program_runs_with_the_label() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let label = "u:r:web_t:s0:c1,c3";
         for no_new_privileges in [true, false] {
             let mut bundle = labelled(s, label);
@@ -729,10 +703,7 @@ fn a_further_process_runs_with_a_label() {
 /// What the policy denies to the label is denied.
 #[test]
 fn a_label_is_enforced() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let mut bundle = labelled(s, "u:r:web_t:s0");
         let secret = bundle.file("secret", "found\n", 0o644);
         let secret = secret.to_str().expect("UTF-8");
@@ -754,10 +725,7 @@ fn a_label_is_enforced() {
 /// let the runtime choose is the kernel's refusal.
 #[test]
 fn labels_that_the_policy_refuses_are_errors() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let trace = s.dir.join("trace");
         for label in ["u:r:unknown_t:s0", "u:r:web_t:s0:c9", "web_t", "u:r:web_t"] {
             for pointer in ["/process/selinuxLabel", "/linux/mountLabel"] {
@@ -785,10 +753,7 @@ fn labels_that_the_policy_refuses_are_errors() {
 /// for itself wins.
 #[test]
 fn mounts_carry_the_label() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let label = "u:object_r:web_file_t:s0:c1,c3";
         let mut bundle = labelled(s, "u:r:web_t:s0:c1,c3");
         bundle
@@ -837,10 +802,7 @@ fn mounts_carry_the_label() {
 /// A file system that the host has mounted already cannot have another label.
 #[test]
 fn a_file_system_that_takes_no_label_is_an_error() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let mut bundle = s.bundle();
         let mount = json!({ "destination": "/mnt", "type": "securityfs", "source": "none" });
         bundle.mount(mount);
@@ -871,10 +833,7 @@ fn a_user_runs_a_container_with_labels() {
 /// The keyring is labelled like the program, which may see its own and no others.
 #[test]
 fn the_session_keyring_carries_the_label() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let mut bundle = labelled(s, "u:r:web_t:s0:c1,c3");
         bundle
             .set("/linux/maskedPaths", json!([]))
@@ -889,10 +848,7 @@ fn the_session_keyring_carries_the_label() {
 /// CVE-2019-16884, CVE-2025-52881 with SELinux: false attributes in the image take no label away.
 #[test]
 fn cve_2025_52881_a_false_proc_takes_no_label_away() {
-    sandbox::host(|s| {
-        if lacks_policy(s) {
-            return;
-        }
+    sandbox::host_unless(lacks_policy, |s| {
         let mut bundle = labelled(s, "u:r:web_t:s0");
         for thread in ["self", "thread-self", "1", "1/task/1"] {
             for file in ["exec", "current", "keycreate"] {

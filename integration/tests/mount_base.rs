@@ -9,6 +9,10 @@ use integration::leak::BASE;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control("only locule has a base")
+}
+
 /// The pin of the base.
 fn pin() -> String {
     format!("{BASE}/mounts")
@@ -47,10 +51,7 @@ fn enters(trace: &str) -> bool {
 /// The first run makes and pins it, later ones use it; nothing of the host is in it.
 #[test]
 fn one_base_serves_all_containers() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         assert_eq!(pinned(), Vec::<String>::new());
         let mut bundle = s.bundle();
         bundle.args(&["true"]);
@@ -69,10 +70,7 @@ fn one_base_serves_all_containers() {
 /// What wants the host's files gets a copy of the host's table.
 #[test]
 fn a_hook_keeps_the_host_in_view() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         s.run(&s.bundle()).ok();
         for kind in ["prestart", "createRuntime", "createContainer"] {
             let mut bundle = s.bundle();
@@ -98,10 +96,7 @@ fn a_hook_keeps_the_host_in_view() {
 /// Many who start at once make one base.
 #[test]
 fn two_who_make_the_base_make_one() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = s.bundle();
         bundle.args(&["true"]);
         bundle.write();
@@ -123,10 +118,7 @@ fn two_who_make_the_base_make_one() {
 /// One who is stopped while he makes it keeps nobody else from starting.
 #[test]
 fn nobody_waits_for_who_makes_the_base() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let above = Path::new(BASE).parent().expect("a parent");
         fs::create_dir_all(above).expect("mkdir");
         let lock = fs::File::open(above).expect("open");
@@ -145,10 +137,7 @@ fn nobody_waits_for_who_makes_the_base() {
 /// new one is made.
 #[test]
 fn what_is_no_base_is_replaced() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fs::create_dir_all(BASE).expect("mkdir");
         fs::write(pin(), "").expect("write");
         s.run(&s.bundle()).ok();
@@ -164,10 +153,7 @@ fn what_is_no_base_is_replaced() {
 /// Mount namespaces whose /run are peers have a base each, and neither covers the other's.
 #[test]
 fn peers_keep_their_bases() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let bundle = s.bundle();
         bundle.write();
         s.run(&bundle).ok();
@@ -193,10 +179,7 @@ fn peers_keep_their_bases() {
 /// Where the base cannot be pinned, containers start all the same.
 #[test]
 fn without_a_base_the_hosts_table_is_copied() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fs::create_dir_all(Path::new(BASE).parent().expect("a parent")).expect("mkdir");
         fs::write(BASE, "").expect("write");
         let mut bundle = s.bundle();
@@ -324,10 +307,7 @@ fn the_hosts_root_is_a_volume() {
 /// running container.
 #[test]
 fn later_mounts_of_the_host_reach_its_root_as_a_volume() {
-    sandbox::host(|s| {
-        if s.is_control("only locule has a base") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = s.bundle();
         bundle.args(&["sleep", "1000"]);
         bundle.bind(Path::new("/"), "/host", &["rbind", "rslave"]);

@@ -8,6 +8,10 @@ use std::process::{Command, Stdio};
 /// runc 1.1 knows no `linux.netDevices`.
 const OWN: &str = "linux.netDevices came with version 1.3 of the specification";
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control(OWN)
+}
+
 /// Makes a pair of veth devices.
 fn veth(s: &Sandbox, one: &str, other: &str) {
     let peer = ["type", "veth", "peer", "name", other];
@@ -34,10 +38,7 @@ fn bundle(s: &Sandbox) -> Bundle {
 /// state to \"up\"". Row S22.
 #[test]
 fn a_veth_end_on_a_bridge_moves_with_its_addresses() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         s.tool("ip", &["link", "add", "name", "lbr0", "type", "bridge"]);
         s.tool("ip", &["address", "add", "10.98.0.1/24", "dev", "lbr0"]);
         s.tool("ip", &["link", "set", "lbr0", "up"]);
@@ -87,10 +88,7 @@ fn a_veth_end_on_a_bridge_moves_with_its_addresses() {
 /// "the kernel will generate a unique name for the interface". Row S24.
 #[test]
 fn macvlan_and_tap_devices_move_and_the_kernel_counts_their_names() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "base0", "base1");
         s.tool("ip", &["link", "set", "base0", "up"]);
         let macvlan = ["link", "base0", "type", "macvlan", "mode", "bridge"];
@@ -119,10 +117,7 @@ fn macvlan_and_tap_devices_move_and_the_kernel_counts_their_names() {
 /// Kernel parameters, and hooks that init runs without asking, find the devices there.
 #[test]
 fn devices_are_there_before_parameters_and_hooks() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         let log = s.dir.join("hook.log");
         let script = format!("ip -oneline link show eth0 > {}", log.display());
@@ -146,10 +141,7 @@ fn devices_are_there_before_parameters_and_hooks() {
 /// has a path.
 #[test]
 fn devices_move_into_user_namespaces_and_joined_ones() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let script = "ip -oneline addr show eth0";
         veth(s, "outer0", "inner0");
         s.tool("ip", &["address", "add", "10.98.0.2/24", "dev", "inner0"]);
@@ -180,10 +172,7 @@ fn devices_move_into_user_namespaces_and_joined_ones() {
 /// would get a new name.
 #[test]
 fn devices_do_not_move_within_the_runtimes_namespace() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         let mut bundle = s.bundle();
         bundle.set("/linux/netDevices", json!({"inner0": {"name": "eth0"}}));
@@ -201,10 +190,7 @@ fn devices_do_not_move_within_the_runtimes_namespace() {
 /// runtime MUST generate an error." Nothing has moved then.
 #[test]
 fn a_name_that_is_taken_and_a_device_that_is_missing_are_errors() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         let mut bundle = s.bundle();
         let create = |bundle: &Bundle, words: &[&str]| {
@@ -224,10 +210,7 @@ fn a_name_that_is_taken_and_a_device_that_is_missing_are_errors() {
 /// A creation that fails leaves the host's devices as they were, at whatever step it fails.
 #[test]
 fn devices_come_back_when_the_creation_fails() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         s.tool("ip", &["link", "set", "outer0", "mtu", "1400", "up"]);
         s.tool("ip", &["address", "add", "10.98.0.1/24", "dev", "outer0"]);
@@ -287,10 +270,7 @@ impl<'a> Pod<'a> {
 /// A device may have further names. Each of them is taken as its name is, and moves with it.
 #[test]
 fn a_further_name_that_is_taken_is_an_error() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         let pod = Pod::new(s);
         let further = |device: &str, name: &str| {
@@ -327,10 +307,7 @@ fn a_further_name_that_is_taken_is_an_error() {
 /// comes back too: here a device that has moved before gets the name as a further one meanwhile.
 #[test]
 fn a_device_whose_name_the_kernel_refuses_comes_back() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let pod = Pod::new(s);
         let mut devices = json!({"z": {"name": "eth0"}});
         for name in ["a", "b", "c", "d", "e", "f", "g", "h", "z"] {
@@ -360,10 +337,7 @@ fn a_device_whose_name_the_kernel_refuses_comes_back() {
 /// A device comes back as far as it can: here its bridge has gone in the meantime.
 #[test]
 fn a_device_comes_back_up_without_its_bridge() {
-    sandbox::host(|s| {
-        if s.is_control(OWN) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         veth(s, "outer0", "inner0");
         s.tool("ip", &["link", "add", "name", "lbr0", "type", "bridge"]);
         s.tool("ip", &["link", "set", "inner0", "master", "lbr0", "up"]);

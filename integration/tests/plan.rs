@@ -7,6 +7,10 @@ use std::process::Command;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control("the command plan")
+}
+
 /// What nobody does, of a bundle that has a bit of everything.
 fn bundle(s: &Sandbox) -> Bundle {
     let mut bundle = s.bundle();
@@ -74,10 +78,7 @@ fn has_lines_of(messages: &[String], plan: &str, least: usize) {
 /// The plan that is printed is the value that `create` carries out: its log has the same lines.
 #[test]
 fn a_creation_logs_the_lines_of_its_plan() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = bundle(s);
         bundle.set("/process/rlimits", json!([]));
         bundle.write();
@@ -95,10 +96,7 @@ fn a_creation_logs_the_lines_of_its_plan() {
 /// The same for `exec`: the whole command line of `exec` is one of `plan --exec` too.
 #[test]
 fn exec_logs_the_lines_of_its_plan() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = bundle(s);
         bundle.user_namespace(&[(0, 100_000, 65536)]);
         bundle.args(&["sleep", "1000"]);
@@ -128,10 +126,7 @@ fn exec_logs_the_lines_of_its_plan() {
 /// What the options of `exec` ask for is in the plan, and in no plan without them.
 #[test]
 fn a_plan_of_exec_has_what_its_options_ask_for() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = bundle(s);
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
@@ -159,10 +154,7 @@ fn a_plan_of_exec_has_what_its_options_ask_for() {
 /// What has no plan: the same refusals as those of `exec`, and options that do not belong together.
 #[test]
 fn what_exec_refuses_has_no_plan() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(s.bundle().args(&["sleep", "1000"]));
         let id = &*container.id;
         let cases: [(&[&str], &[&str]); 8] = [
@@ -209,10 +201,7 @@ fn is_a_read(line: &str) -> bool {
 /// a namespace.
 #[test]
 fn a_plan_only_reads() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = bundle(s);
         bundle.args(&["sleep", "1000"]);
         bundle.write();
@@ -271,10 +260,7 @@ fn a_plan_only_reads() {
 /// Any user may ask, also about a bundle of root's: the plan is then what that user could do.
 #[test]
 fn any_user_may_ask_about_a_bundle_of_root() {
-    sandbox::host(|s| {
-        if s.is_control("the command plan") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = bundle(s);
         bundle.set("/process/noNewPrivileges", json!(true));
         bundle.write();

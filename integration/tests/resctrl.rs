@@ -15,6 +15,10 @@ use integration::runtime::Outcome;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
+fn is_other(s: &Sandbox) -> bool {
+    s.is_control("runc wants a real resctrl")
+}
+
 /// The directory that stands at /sys/fs/resctrl.
 fn tree(s: &Sandbox) -> PathBuf {
     s.dir.join("resctrl")
@@ -99,10 +103,7 @@ fn state(s: &Sandbox, id: &str) -> Value {
 /// sub-directory, the runtime MUST remove" it. Rows S47, S48, S50.
 #[test]
 fn a_container_lives_in_its_group_of_resctrl() {
-    sandbox::host(|s| {
-        if s.is_control("runc wants a real resctrl") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         let id = s.id();
         let rdt = json!({
@@ -142,10 +143,7 @@ fn a_container_lives_in_its_group_of_resctrl() {
 /// A checkpoint deletes its container, and the group with it.
 #[test]
 fn a_saved_container_leaves_no_group() {
-    sandbox::host(|s| {
-        if s.is_control("runc wants a real resctrl") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         let id = s.id();
         create(s, json!({ "schemata": ["L2:0=f"] }), &[&id], &id)
@@ -172,10 +170,7 @@ fn a_saved_container_leaves_no_group() {
 /// sub-directory". Rows S49, S50.
 #[test]
 fn a_monitoring_group_counts_and_goes_with_the_container() {
-    sandbox::host(|s| {
-        if s.is_control("runc wants a real resctrl") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         fill(&tree(s).join("gold"));
         let id = s.id();
@@ -208,10 +203,7 @@ fn a_monitoring_group_counts_and_goes_with_the_container() {
 /// A creation that fails leaves no group.
 #[test]
 fn a_creation_that_fails_leaves_no_group() {
-    sandbox::host(|s| {
-        if s.is_control("runc wants a real resctrl") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         fill(&tree(s).join("gold"));
         let id = s.id();
@@ -234,10 +226,7 @@ fn a_creation_that_fails_leaves_no_group() {
 /// A group that another program has removed and made anew is not the container's. Row S50.
 #[test]
 fn a_group_that_was_made_anew_stays() {
-    sandbox::host(|s| {
-        if s.is_control("runc wants a real resctrl") {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         let id = s.id();
         create(s, json!({}), &[&id], &id).1.ok();

@@ -48,10 +48,7 @@ fn is_other(s: &Sandbox) -> bool {
 /// What is added is there with its options, is listed, and is gone when it is removed.
 #[test]
 fn bind_mounts_and_tmpfs_come_and_go() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = waiting(s);
         bundle.writable();
         let container = s.started(&bundle);
@@ -86,10 +83,7 @@ fn bind_mounts_and_tmpfs_come_and_go() {
 /// A container that waits for its start takes them too, and so does a paused one.
 #[test]
 fn the_program_need_not_run() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = waiting(s);
         bundle.shell("cat /mnt/word; sleep 1000");
         let container = s.create(&bundle);
@@ -122,10 +116,7 @@ fn the_program_need_not_run() {
 /// Ids are mapped as at a creation.
 #[test]
 fn ids_are_mapped() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         let mut mount = bind(&volume(s, "data"), "/mnt", &[]);
         mount["uidMappings"] = json!([{ "containerID": 0, "hostID": 5000, "size": 10 }]);
@@ -166,10 +157,7 @@ fn sealed_volume(s: &Sandbox) -> PathBuf {
 /// Root of a user namespace cannot clear the flags of a volume from the host; a tmpfs is its own.
 #[test]
 fn the_flags_are_locked_in_a_user_namespace() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&in_a_user_namespace(s));
         let source = sealed_volume(s);
         let list = json!([
@@ -211,10 +199,7 @@ fn with_unshare(s: &Sandbox) -> Bundle {
 /// cannot clear the flags of a volume from the host.
 #[test]
 fn the_flags_are_locked_in_a_user_namespace_of_the_program() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = with_unshare(s);
         bundle.shell("exec unshare -Urm sh -c 'echo on; exec sleep 1000'");
         let container = s.started(&bundle);
@@ -237,10 +222,7 @@ fn the_flags_are_locked_in_a_user_namespace_of_the_program() {
 /// The program enters such namespaces after they were looked at: nothing is added.
 #[test]
 fn a_mount_namespace_of_another_user_namespace_gets_nothing() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = with_unshare(s);
         bundle.shell(
             "trap \"exec unshare -Urm sh -c 'echo gone; exec sleep 1000'\" USR1; echo on; \
@@ -310,10 +292,7 @@ fn the_process_in_the_container_is_hidden_before_it_enters() {
 /// is mounted in /proc.
 #[test]
 fn links_of_the_container_lead_nowhere_else() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let canary = Canary::make(s);
         let mut bundle = waiting(s);
         bundle.writable();
@@ -359,10 +338,7 @@ fn links_of_the_container_lead_nowhere_else() {
 /// name of the volume itself is not.
 #[test]
 fn links_to_a_shared_volume_are_refused() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let shared = volume(s, "shared");
         fs::create_dir(shared.join("below")).expect("mkdir");
         let place = shared.to_str().expect("UTF-8");
@@ -398,10 +374,7 @@ fn links_to_a_shared_volume_are_refused() {
 /// Each mistake is an error that names it; all mounts of a file are added or none.
 #[test]
 fn bad_lists_are_refused_as_a_whole() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         let before = table(&container);
         let good = bind(&volume(s, "data"), "/mnt", &[]);
@@ -468,10 +441,7 @@ fn bad_lists_are_refused_as_a_whole() {
 /// A command that is killed before it has recorded its mounts leaves none.
 #[test]
 fn a_killed_command_leaves_no_mount() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         let before = table(&container);
         let list = json!([
@@ -508,10 +478,7 @@ fn injected(s: &Sandbox, container: &Container<'_>, action: &str, fault: &str) -
 /// If the process in the container is killed, the command does not say that it has succeeded.
 #[test]
 fn the_end_of_the_process_in_the_container_is_an_error() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
@@ -532,10 +499,7 @@ fn the_end_of_the_process_in_the_container_is_an_error() {
 /// A file system that does not answer holds neither the command nor the container.
 #[test]
 fn a_call_that_never_ends_can_be_interrupted() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         let before = table(&container);
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
@@ -574,10 +538,7 @@ fn a_call_that_never_ends_can_be_interrupted() {
 /// Only what `add` has made is removed, and no other mount in its place.
 #[test]
 fn other_mounts_are_not_removed() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = waiting(s);
         bundle.bind(&volume(s, "config"), "/tmp", &[]);
         let container = s.started(&bundle);
@@ -619,10 +580,7 @@ fn other_mounts_are_not_removed() {
 /// Wrong command lines, and containers that are not there.
 #[test]
 fn wrong_words_are_refused() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let container = s.started(&waiting(s));
         fs::write(s.dir.join("mounts.json"), "[]").expect("write");
         let id = container.id.as_str();
@@ -652,10 +610,7 @@ fn wrong_words_are_refused() {
 /// A container in its creator's mount namespace takes none: they would be the host's.
 #[test]
 fn a_mount_namespace_is_needed() {
-    sandbox::host(|s| {
-        if is_other(s) {
-            return;
-        }
+    sandbox::host_unless(is_other, |s| {
         let mut bundle = waiting(s);
         bundle.inherit("mount").set("/mounts", json!([]));
         bundle

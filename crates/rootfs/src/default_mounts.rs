@@ -80,10 +80,8 @@ fn new(
         StandIn::Never => None,
     };
     let source = element.mount.source.as_deref().unwrap_or(Path::new(kind));
-    let mut params = vec![Param {
-        key: c"source".into(),
-        value: Some(c_string(element, "source", source.as_os_str().as_bytes())?),
-    }];
+    let source = c_string(element, "source", source.as_os_str().as_bytes())?;
+    let mut params = vec![Param::new(c"source", source)];
     params.extend(element.options.superblock.iter().cloned());
     let data = element.options.data.iter().map(|(_, param)| param);
     let gids = (kind == "devpts").then(|| group_map(context)).flatten();
@@ -114,18 +112,37 @@ fn new(
         true => Some(context.id_map(element)?),
         false => None,
     };
+    let c_kind = c_string(element, "type", kind.as_bytes())?;
     Ok(Some(Action::New(NewMount {
-        kind: c_string(element, "type", kind.as_bytes())?,
         classic: Classic::lower(element, kind, &params)?,
-        params,
-        attributes,
-        after: context.propagation(&element.options, Depth::Top),
         inherit: inherit(element, kind),
         given: given(element),
         id_map,
         label,
         fallback,
+        ..plain(context, element, &c_kind, params)
     })))
+}
+
+/// A file system with these parameters, and the attributes and propagation of its options.
+fn plain(
+    context: &MountContext<'_>,
+    element: &Element<'_>,
+    kind: &CStr,
+    params: Vec<Param>,
+) -> NewMount {
+    NewMount {
+        kind: kind.into(),
+        params,
+        attributes: element.options.attributes(),
+        after: context.propagation(&element.options, Depth::Top),
+        inherit: Inherit::Nothing,
+        given: Given::default(),
+        classic: None,
+        id_map: None,
+        label: None,
+        fallback: None,
+    }
 }
 
 /// What the options say of the root directory.
@@ -311,21 +328,9 @@ fn one_cgroup2(
             .source
             .as_deref()
             .unwrap_or(Path::new("cgroup"));
-        Action::New(NewMount {
-            kind: c"cgroup2".into(),
-            params: vec![Param {
-                key: c"source".into(),
-                value: Some(c_string(element, "source", source.as_os_str().as_bytes())?),
-            }],
-            attributes: element.options.attributes(),
-            after: context.propagation(&element.options, Depth::Top),
-            inherit: Inherit::Nothing,
-            given: Given::default(),
-            classic: None,
-            id_map: None,
-            label: None,
-            fallback: None,
-        })
+        let source = c_string(element, "source", source.as_os_str().as_bytes())?;
+        let params = vec![Param::new(c"source", source)];
+        Action::New(plain(context, element, c"cgroup2", params))
     } else {
         group_bind(context, element, group)?
     };
@@ -362,30 +367,18 @@ fn cgroup_v1(
     hierarchies: &[CgroupHierarchy],
 ) -> Result<(), Error> {
     let wanted = element.options.attributes();
-    let param = |key: &CStr, value: &CStr| Param {
-        key: key.into(),
-        value: Some(value.into()),
-    };
     let mut params = vec![
-        param(c"source", c"tmpfs"),
-        param(c"mode", c"0755"),
-        param(c"nr_inodes", c"1024"),
-        param(c"size", c"65536"),
+        Param::new(c"source", c"tmpfs"),
+        Param::new(c"mode", c"0755"),
+        Param::new(c"nr_inodes", c"1024"),
+        Param::new(c"size", c"65536"),
     ];
     if let Label::Parameter(label) = Label::lower(context.request.container, "tmpfs", element)? {
         params.push(label);
     }
     let ground = Action::New(NewMount {
-        kind: c"tmpfs".into(),
-        params,
         attributes: wanted.difference(MountAttr::RDONLY),
-        after: context.propagation(&element.options, Depth::Top),
-        inherit: Inherit::Nothing,
-        given: Given::default(),
-        classic: None,
-        id_map: None,
-        label: None,
-        fallback: None,
+        ..plain(context, element, c"tmpfs", params)
     });
     let late = wanted & MountAttr::RDONLY;
     let form = Some(Form::Directory);
@@ -421,10 +414,7 @@ fn hierarchy_mount(
     element: &Element<'_>,
     options: &str,
 ) -> Result<Action, Error> {
-    let mut params = vec![Param {
-        key: c"source".into(),
-        value: Some(c"cgroup".into()),
-    }];
+    let mut params = vec![Param::new(c"source", c"cgroup")];
     for option in options.split(',').filter(|option| !option.is_empty()) {
         let param = Param::parse(option).map_err(|_nul| {
             element.problem(
@@ -435,16 +425,5 @@ fn hierarchy_mount(
         })?;
         params.push(param);
     }
-    Ok(Action::New(NewMount {
-        kind: c"cgroup".into(),
-        params,
-        attributes: element.options.attributes(),
-        after: context.propagation(&element.options, Depth::Top),
-        inherit: Inherit::Nothing,
-        given: Given::default(),
-        classic: None,
-        id_map: None,
-        label: None,
-        fallback: None,
-    }))
+    Ok(Action::New(plain(context, element, c"cgroup", params)))
 }

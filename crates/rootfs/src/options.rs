@@ -193,6 +193,13 @@ impl Param {
         })
     }
 
+    pub(crate) fn new(key: &CStr, value: impl Into<CString>) -> Self {
+        Self {
+            key: key.into(),
+            value: Some(value.into()),
+        }
+    }
+
     pub(crate) fn flag(key: &CStr) -> Self {
         Self {
             key: key.into(),
