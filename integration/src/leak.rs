@@ -15,7 +15,7 @@ use crate::sandbox::{Environment, Sandbox, USER, eventually};
 /// The sandbox as it was before the test.
 #[derive(Debug)]
 pub struct Census {
-    mounts: String,
+    mounts: Mounts,
     names: BTreeSet<PathBuf>,
 }
 
@@ -46,7 +46,8 @@ impl Census {
             left.push(format!("units: {:?}", units()));
         }
         if mounts() != self.mounts {
-            left.push(format!("mounts:\n{}before:\n{}", mounts(), self.mounts));
+            let (now, before) = (mounts().0.join("\n"), self.mounts.0.join("\n"));
+            left.push(format!("mounts:\n{now}\nbefore:\n{before}"));
         }
         let state = list(&sandbox.state);
         if !state.is_empty() {
@@ -72,12 +73,40 @@ impl Census {
 pub const BASE: &str = "/run/locule/@base";
 
 /// The mount table of this mount namespace, without the base.
-pub fn mounts() -> String {
+///
+/// Two tables are equal as well if they differ in mounts whose mount points are gone: when another
+/// process of the machine removes a directory, the kernel detaches what is mounted there in every
+/// other mount namespace.
+#[derive(Debug)]
+pub struct Mounts(Vec<String>);
+
+impl PartialEq for Mounts {
+    fn eq(&self, other: &Self) -> bool {
+        let has_place = |line: &&String| point(line).is_some_and(|point| point.exists());
+        let left = self.0.iter().filter(has_place);
+        left.eq(other.0.iter().filter(has_place))
+    }
+}
+
+impl Mounts {
+    /// The mount points.
+    pub fn points(&self) -> impl Iterator<Item = &str> {
+        let points = self.0.iter().filter_map(|line| point(line));
+        points.filter_map(Path::to_str)
+    }
+}
+
+/// The mount point in a line of mountinfo.
+fn point(line: &str) -> Option<&Path> {
+    line.split(' ').nth(4).map(Path::new)
+}
+
+/// The mount table as it is now.
+pub fn mounts() -> Mounts {
     let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    let point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
-    let of_base = |line: &str| point(line).is_some_and(|point| point.starts_with(BASE));
+    let of_base = |line: &&str| point(line).is_some_and(|point| point.starts_with(BASE));
     let lines = table.lines().filter(|line| !of_base(line));
-    lines.map(|line| format!("{line}\n")).collect()
+    Mounts(lines.map(str::to_owned).collect())
 }
 
 /// Every process of the pid namespace except the reaper and this one, with its command line;

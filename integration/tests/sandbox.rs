@@ -64,6 +64,31 @@ fn the_users_systemd_is_in_reach_of_the_user() {
     });
 }
 
+/// Another process of the machine may remove a directory on which something is mounted here. A mount
+/// that is gone while its mount point is there is a fault all the same.
+#[test]
+fn a_mount_whose_place_is_removed_elsewhere_is_not_missed() {
+    sandbox::host(|s| {
+        let none = leak::mounts();
+        shell(
+            s,
+            "mkdir /run/a /run/b; mount -t tmpfs a /run/a; mount -t tmpfs b /run/b",
+        )
+        .ok();
+        let both = leak::mounts();
+        assert_ne!(both, none);
+        shell(
+            s,
+            "unshare --mount --propagation private sh -c 'umount /run/b && rmdir /run/b'",
+        )
+        .ok();
+        assert_eq!(leak::mounts(), both);
+        shell(s, "umount /run/a").ok();
+        assert_ne!(leak::mounts(), both);
+        shell(s, "rmdir /run/a").ok();
+    });
+}
+
 /// The machine of `just vm-test` keeps its promise; anywhere else there is nothing to check.
 #[test]
 fn the_virtual_machine_has_every_controller() {
