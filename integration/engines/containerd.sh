@@ -2,10 +2,17 @@
 
 image=docker.io/library/bb:latest
 
-c() { timeout -k 5 60 ctr --namespace "$parent" "$@"; }
+c() { timeout -k 5 "$patience" ctr --namespace "$parent" "$@"; }
 # A container in the foreground, removed at its end.
-run() { c run --rm --runc-binary "$runtime" "$@"; }
-background() { c run -d --runc-binary "$runtime" "$@"; }
+run() { c run --rm --runc-binary "$runtime" $(scope "$@") "$@"; }
+background() { c run -d --runc-binary "$runtime" $(scope "$@") "$@"; }
+
+# The name of the scope for systemd, which has the container's id: the word behind the image.
+scope() {
+    test "$manager" = systemd || return 0
+    while [ "$1" != $image ]; do shift; done
+    echo "--runc-systemd-cgroup --cgroup $parent:ctr:$2"
+}
 
 start_daemon() {
     cat > /run/containerd.toml << END
@@ -24,7 +31,7 @@ life() {
     fact 'a program that does not exist is an error' 1 'no such file or directory' run $image none /nothing
     fact 'a name that is not in the PATH is an error' 1 'not found in' run $image none nothing
     fact 'a directory as the program is an error' 1 'permission denied|is a directory' run $image none /etc
-    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal ctr -n "$parent" run --rm -t --runc-binary "$runtime" $image tty tty
+    fact 'run -t has a terminal' 0 '/dev/(pts/0|console)' terminal ctr -n "$parent" run --rm -t --runc-binary "$runtime" $(scope $image tty) $image tty tty
     fact 'run -d returns at once' 0 '^$' background $image main sh -c 'trap "" TERM; sleep 1000 & wait; sleep 1000'
     fact 'tasks list it as running' 0 'main +[0-9]+ +RUNNING' c task list
     fact 'an id in use is an error' 1 'already exists' background $image main true
@@ -75,19 +82,18 @@ mounted() {
 
 # limit_of V1-FILE V2-FILE OPTION...: what the control group of a container with these options says.
 limit_of() {
-    local files="/sys/fs/cgroup/${1%%/*}/$parent/limited/${1#*/} /sys/fs/cgroup/$parent/limited/$2"
+    local files=("${@:1:2}")
     shift 2
     background "$@" $image limited sleep 1000
-    cat $files 2> /dev/null
+    limit_in "${files[@]}" limited
     remove limited
-    return 0
 }
 
 # ctr has no command for it, so the shim's call is made here.
 update() {
     background $image changed sleep 1000
-    echo '{"memory": {"limit": 67108864}}' | "$runtime" --root "/run/containerd/runc/$parent" update --resources - changed
-    cat "/sys/fs/cgroup/memory/$parent/changed/memory.limit_in_bytes" || cat "/sys/fs/cgroup/$parent/changed/memory.max"
+    echo '{"memory": {"limit": 67108864}}' | "$runtime" --root "/run/containerd/runc/$parent" "${manager_option[@]}" update --resources - changed
+    limit_in memory/memory.limit_in_bytes memory.max changed
     remove changed
 }
 

@@ -4,9 +4,13 @@
 CRI is gRPC. Messages are written here by the numbers of their fields in runtime.v1 (k8s.io/cri-api), so that no
 generated code is needed: a dict is a message, text and numbers are what they are.
 """
+import os
 import sys
 
 import grpc
+
+# Seconds that a call may take.
+PATIENCE = int(os.environ.get("LOCULE_PATIENCE", 60))
 
 
 def varint(number):
@@ -60,18 +64,25 @@ def decode(data):
 def call(method, message):
     with grpc.insecure_channel("unix:///run/containerd/containerd.sock") as channel:
         send = channel.unary_unary(f"/runtime.v1.RuntimeService/{method}", encode, decode)
-        return send(message, timeout=60)
+        return send(message, timeout=PATIENCE)
 
 
-def pod(name, parent):
-    """Network 2 is NODE, so that no CNI is needed; pid and ipc 0 are POD: the containers share them."""
-    namespaces = {1: 2, 2: 0, 3: 0}
-    linux = {1: parent, 2: {1: namespaces}}
+def namespaces(first_id):
+    """Network 2 is NODE; pid and ipc 0 are POD: the containers share them. With an id of the host, which root is in
+    the pod's user namespace, its network is its own, as it must be."""
+    if not first_id:
+        return {1: 2, 2: 0, 3: 0}
+    mapping = {1: first_id, 2: 0, 3: 65536}
+    return {1: 0, 2: 0, 3: 0, 5: {1: 0, 2: mapping, 3: mapping}}
+
+
+def pod(name, parent, first_id=0):
+    linux = {1: parent, 2: {1: namespaces(first_id)}}
     return {1: {1: name, 2: "uid-" + name, 3: "default"}, 3: "/run", 8: linux}
 
 
 def container(name, options, command):
-    security = {3: {1: 2, 2: 0, 3: 0}}
+    security = {3: namespaces(0)}
     resources = {}
     for option in options:
         key, _, value = option.partition("=")
@@ -85,6 +96,11 @@ def container(name, options, command):
             security[11] = 1
         elif key == "seccomp":
             security[15] = {1: {"default": 0, "unconfined": 1}[value]}
+        elif key == "apparmor":
+            profile = {"default": {1: 0}, "unconfined": {1: 1}}
+            security[16] = profile.get(value, {1: 2, 2: value})
+        elif key == "userns":
+            security[3] = namespaces(int(value))
         elif key == "privileged":
             security[2] = 1
     config = {1: {1: name}, 2: {1: "docker.io/library/bb:latest"}, 3: command, 11: name + ".log"}
@@ -95,7 +111,8 @@ def main(word, *rest):
     if word == "version":
         print(call("Version", {})[2].decode())
     elif word == "pod":
-        print(call("RunPodSandbox", {1: pod(*rest[:2]), 2: rest[2]})[1].decode())
+        config = pod(*rest[:2], *map(int, rest[3:]))
+        print(call("RunPodSandbox", {1: config, 2: rest[2]})[1].decode())
     elif word == "create":
         sandbox, parent, pod_name, name, options, *command = rest
         request = {1: sandbox, 2: container(name, options.split(","), command), 3: pod(pod_name, parent)}
@@ -103,7 +120,7 @@ def main(word, *rest):
     elif word == "start":
         call("StartContainer", {1: rest[0]})
     elif word == "exec":
-        answer = call("ExecSync", {1: rest[0], 2: list(rest[1:]), 3: 20})
+        answer = call("ExecSync", {1: rest[0], 2: list(rest[1:]), 3: PATIENCE})
         sys.stdout.write((answer.get(1, b"") + answer.get(2, b"")).decode())
         return answer.get(3, 0)
     elif word == "status":

@@ -5,7 +5,7 @@ if ! python3 -c 'import grpc' 2> /dev/null; then
     return 0
 fi
 
-cri() { timeout -k 5 60 python3 "$here/cri.py" "$@"; }
+cri() { timeout -k 5 "$patience" python3 "$here/cri.py" "$@"; }
 
 start_daemon() {
     cat > /run/containerd.toml << END
@@ -14,27 +14,45 @@ root = "/run/containerd-root"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/library/bb:latest"
   restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/run/cni"
+  conf_dir = "/run/cni"
 [plugins."io.containerd.grpc.v1.cri".containerd]
   default_runtime_name = "tested"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
   BinaryName = "$runtime"
+  SystemdCgroup = $(test "$manager" != systemd && echo false || echo true)
 END
     containerd --config /run/containerd.toml --log-level warn > /run/containerd.log 2>&1 &
     until_true python3 "$here/cri.py" version
 }
 
+# A network of its own is what a pod with a user namespace needs, so this plugin only says that there is one.
+make_network() {
+    mkdir /run/cni
+    echo '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "none"}]}' > /run/cni/none.conflist
+    cat > /run/cni/none << 'END'
+#!/bin/sh
+test "$CNI_COMMAND" != VERSION || exec echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1", "0.4.0"]}'
+echo '{"cniVersion": "0.4.0", "interfaces": [{"name": "'$CNI_IFNAME'", "sandbox": "'$CNI_NETNS'"}],
+    "ips": [{"version": "4", "interface": 0, "address": "10.1.2.3/24"}]}'
+END
+    chmod +x /run/cni/none
+    cp /run/cni/none /run/cni/loopback
+}
+
 # run NAME OPTIONS COMMAND...: a running container in the pod; its id is in $id.
 run() {
-    id=$(cri create "$sandbox" "/$parent" pod "$@") && cri start "$id"
+    id=$(cri create "$sandbox" "$parent_option" pod "$@") && cri start "$id"
 }
 
 facts() {
     fact 'a sandbox runs' 0 '^[0-9a-f]{64}$' echo "$sandbox"
-    run first '' sh -c 'echo 77 > /dev/shm/x; trap "" TERM; sleep 1000' && local first=$id
+    run first '' sh -c 'echo 77 > /dev/shm/x; trap "" TERM; sleep 100000' && local first=$id
     fact 'a container runs' 0 '^running 0' cri status "$first"
-    run second user=1000 sleep 1000 && local second=$id
+    run second user=1000 sleep 100000 && local second=$id
     fact 'containers of a pod share /dev/shm' 0 '^77$' cri exec "$second" cat /dev/shm/x
     fact 'containers of a pod share the pid namespace' 0 '1 root +sleep 100000' cri exec "$second" ps
     fact 'the user of the container' 0 '^1000$' cri exec "$second" id -u
@@ -50,14 +68,43 @@ facts() {
     fact 'no new privileges' 0 'NoNewPrivs:.1' in_container no-new-privileges grep NoNewPrivs /proc/self/status
     fact 'the default filter' 0 'Seccomp:.2' in_container seccomp=default grep Seccomp: /proc/self/status
     fact 'no filter' 0 'Seccomp:.0' in_container seccomp=unconfined grep Seccomp: /proc/self/status
+    security_modules
+    user_namespace
     fact 'a stop with a grace period' 0 '^exited 137' stop "$first"
     fact 'a container is removed' 0 '^$' cri RemoveContainer "$first"
-    fact 'the sandbox is stopped and removed with what runs in it' 0 '^$' end_sandbox
+    fact 'the sandbox is stopped and removed with what runs in it' 0 '^$' end_sandbox "$sandbox"
+}
+
+security_modules() {
+    if [ "$(cat /sys/module/apparmor/parameters/enabled 2> /dev/null)" != Y ]; then
+        skip 'profiles of AppArmor' 'this kernel has no AppArmor'
+        return
+    fi
+    printf 'profile locule-engines flags=(attach_disconnected) { file, capability, signal, deny /etc/text r, }\n' |
+        apparmor_parser --add --skip-cache
+    fact 'the default profile of AppArmor' 0 '^cri-containerd.apparmor.d' in_container apparmor=default cat /proc/self/attr/current
+    fact 'no profile of AppArmor' 0 '^unconfined' in_container apparmor=unconfined cat /proc/self/attr/current
+    fact 'a profile of AppArmor by its name' 0 '^locule-engines' in_container apparmor=locule-engines cat /proc/self/attr/current
+    fact 'what the profile forbids' 1 'Permission denied' in_container apparmor=locule-engines,readonly cat /etc/text
+    fact 'a profile of AppArmor that is not loaded is an error' 1 'apparmor|AppArmor' run unknown apparmor=nothing sleep 100000
+}
+
+user_namespace() {
+    local words='a pod with a user namespace' remapped
+    case $(containerd --version) in
+        *' 1.'[0-6].*) skip "$words" 'containerd before 1.7 has none' && return ;;
+    esac
+    remapped=$(cri pod remapped "$parent_option" tested 1000000)
+    fact "$words" 0 '^[0-9a-f]{64}$' echo "$remapped"
+    id=$(cri create "$remapped" "$parent_option" remapped inside userns=1000000 sleep 100000) && cri start "$id"
+    fact 'its ids are mapped' 0 '^ +0 +1000000 +65536$' cri exec "$id" cat /proc/self/uid_map
+    fact 'its files are those of its root' 0 '^0 0$' cri exec "$id" stat -c '%u %g' /etc/text
+    fact 'it is stopped and removed' 0 '^$' end_sandbox "$remapped"
 }
 
 resize() {
     cri update "$1" 67108864
-    cat "/sys/fs/cgroup/memory/$parent/$1/memory.limit_in_bytes" 2> /dev/null || cat "/sys/fs/cgroup/$parent/$1/memory.max"
+    limit_in memory/memory.limit_in_bytes memory.max "$1"
 }
 
 out_of_memory() {
@@ -74,7 +121,7 @@ status() {
 
 # in_container OPTIONS COMMAND...
 in_container() {
-    run "options-$1" "$1" sleep 1000 && cri exec "$id" "${@:2}"
+    run "options-$1" "$1" sleep 100000 && cri exec "$id" "${@:2}"
 }
 
 stop() {
@@ -82,12 +129,13 @@ stop() {
     cri status "$1"
 }
 
-end_sandbox() { cri StopPodSandbox "$sandbox" && cri RemovePodSandbox "$sandbox"; }
+end_sandbox() { cri StopPodSandbox "$1" && cri RemovePodSandbox "$1"; }
 
+make_network
 start_daemon || { cat /run/containerd.log >&2; exit 1; }
 make_root /run/image
 make_archive /run/image /run/image.tar
 ctr -n k8s.io image import /run/image.tar > /dev/null || exit 1
-sandbox=$(cri pod pod "/$parent" tested) || { tail -n 5 /run/containerd.log >&2; exit 1; }
+sandbox=$(cri pod pod "$parent_option" tested) || { tail -n 5 /run/containerd.log >&2; exit 1; }
 facts
 fact 'no state of the runtime is left' 0 '^$' ls -I @base /run/containerd/runc/k8s.io

@@ -1,6 +1,6 @@
 # Docker with the runtime as an added one and as the default. inside.sh reads this file.
 
-d() { timeout -k 5 60 docker "$@"; }
+d() { timeout -k 5 "$patience" docker "$@"; }
 
 start_daemon() {
     mkdir -p /run/docker-config

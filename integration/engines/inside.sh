@@ -4,6 +4,9 @@
 # Prepares what every engine needs, then reads ENGINE.sh, which states the facts. What the engine writes goes to
 # file systems in memory, and all processes end with this one. Control groups cannot be private: engines are told to
 # make theirs below $parent, and those are removed at the end.
+#
+# With LOCULE_MANAGER=systemd, systemd makes the control groups, in the slice $parent. That is for a machine which is
+# thrown away afterwards (integration/vm/engines.sh): nothing is private there, and nothing is removed.
 set -uo pipefail
 engine=$1 program=$2
 # `podman-as-crun` is podman, with the program under the name crun.
@@ -12,21 +15,24 @@ if [[ $engine == *-as-* ]]; then name=${engine#*-as-}; fi
 here=$(realpath "$(dirname "$0")")
 project=$(realpath "$here/../..")
 user=42042
-parent=locule-engines-$(basename "$program")-$$-$RANDOM
+manager=${LOCULE_MANAGER:-cgroupfs}
+# Seconds that a command of an engine may take, and how long one with a terminal has an input.
+patience=${LOCULE_PATIENCE:-60} typing=$((${LOCULE_PATIENCE:-60} / 20))
+# An engine's word for the group above its containers is $parent_option.
+if [ "$manager" = systemd ]; then
+    parent=engines$$.slice parent_option=$parent manager_option=(--systemd-cgroup)
+else
+    parent=locule-engines-$(basename "$program")-$$-$RANDOM parent_option=/$parent manager_option=()
+fi
 
 prepare() {
-    # The program is copied first: it may be below one of the directories that are hidden.
-    local copy=/usr/local/bin
-    mount -t tmpfs -o mode=755 tmpfs /mnt
-    cp "$program" "/mnt/$name"
-    mount --bind /mnt "$copy"
-    runtime=$copy/$name
-    umount /mnt
-    local directory
-    for directory in /run /var/tmp /tmp /var/lib/containers /var/lib/containerd /var/lib/docker; do
-        test ! -d "$directory" || mount -t tmpfs -o mode="$(stat -c %a "$directory")" tmpfs "$directory"
-    done
-    mkdir -p /run/lock
+    runtime=/usr/local/bin/$name
+    if [ "$manager" = systemd ]; then
+        install "$program" "$runtime"
+        mount -o remount,exec /run
+    else
+        hide_directories
+    fi
     # Podman asks for more, which a machine without CAP_SYS_RESOURCE refuses.
     limits="default_ulimits = [\"nofile=$(ulimit -Hn | limit)\", \"nproc=$(ulimit -Hu | limit)\"]"
     hide_control_group_root
@@ -37,6 +43,19 @@ prepare() {
     cd "$HOME" || return 1
     export HOME PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     unset XDG_RUNTIME_DIR
+}
+
+# The program is copied first: it may be below one of the directories that are hidden.
+hide_directories() {
+    local directory
+    mount -t tmpfs -o mode=755 tmpfs /mnt
+    cp "$program" "/mnt/$name"
+    mount --bind /mnt "${runtime%/*}"
+    umount /mnt
+    for directory in /run /var/tmp /tmp /var/lib/containers /var/lib/containerd /var/lib/docker; do
+        test ! -d "$directory" || mount -t tmpfs -o mode="$(stat -c %a "$directory")" tmpfs "$directory"
+    done
+    mkdir -p /run/lock
 }
 
 # Users of this sandbox only: an ordinary one, and the one that owns the ids of `--userns=auto`.
@@ -73,6 +92,11 @@ hide_control_group_root() {
 # Ends all processes of this pid namespace first, daemons too.
 remove_control_groups() {
     local directory try
+    if [ "$manager" = systemd ]; then
+        fact 'systemd has no unit of a container' 0 '^$' \
+            systemctl list-units --all --plain --no-legend --type=scope 'libpod-*' 'ctr-*' 'cri-*'
+        return
+    fi
     kill -KILL -1 2> /dev/null
     for try in 1 2 3 4 5; do
         for directory in /sys/fs/cgroup/"$parent"* /sys/fs/cgroup/*/"$parent"*; do
@@ -133,8 +157,14 @@ fact() {
 
 # Runs a command line with a terminal. Its input stays open for three seconds: at its end Podman stops showing output,
 # with every runtime.
-terminal() { "${as[@]}" script -qec "$*" /dev/null < <(exec sleep 3 2> /dev/null); }
+terminal() { "${as[@]}" script -qec "$*" /dev/null < <(exec sleep "$typing" 2> /dev/null); }
 as=()
+
+# limit_in V1-FILE V2-FILE ID: what that file says for the container, whose group has the id in its name.
+limit_in() {
+    local directory=/sys/fs/cgroup/${1%%/*}/$parent
+    if [ -d "$directory" ]; then cat "$directory"/*"$3"*/"${1#*/}"; else cat "/sys/fs/cgroup/$parent"/*"$3"*/"$2"; fi
+}
 
 # skip WORDS REASON
 skip() { printf 'skipped\t%s (%s)\n' "$1" "$2"; }

@@ -1,6 +1,6 @@
 # The .deb: installed with dpkg, used by Podman, and removed. inside.sh reads this file.
 
-p() { timeout -k 5 60 podman "$@"; }
+p() { timeout -k 5 "$patience" podman "$@"; }
 
 # What dpkg changes goes to memory.
 cover() {

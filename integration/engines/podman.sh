@@ -9,7 +9,7 @@ configure() {
 netns = "none"
 $limits
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "$manager"
 events_logger = "file"
 runtime = "$name"
 [engine.runtimes]
@@ -27,11 +27,11 @@ word=\$1
 shift
 case "\$word \$*" in
     *--cgroups=disabled*) set -- "\$word" "\$@" ;;
-    run\ * | create\ *) set -- "\$word" --cgroup-parent "/$parent" "\$@" ;;
-    pod\ *) test "\$1" = create && shift && set -- create --cgroup-parent "/$parent" "\$@"; set -- pod "\$@" ;;
+    run\ * | create\ *) set -- "\$word" --cgroup-parent "$parent_option" "\$@" ;;
+    pod\ *) test "\$1" = create && shift && set -- create --cgroup-parent "$parent_option" "\$@"; set -- pod "\$@" ;;
     *) set -- "\$word" "\$@" ;;
 esac
-exec timeout --foreground -k 5 60 /usr/bin/podman "\$@"
+exec timeout --foreground -k 5 $patience /usr/bin/podman "\$@"
 END
     chmod +x /run/bin/podman
     PATH=/run/bin:$PATH
@@ -276,7 +276,7 @@ builds() {
 with_buildah() {
     local status=0 container
     container=$(buildah from bb)
-    timeout -k 5 60 buildah run --isolation oci --runtime "$runtime" "$container" "$@" || status=$?
+    timeout -k 5 "$patience" buildah run --isolation oci --runtime "$runtime" "$container" "$@" || status=$?
     buildah rm "$container" > /dev/null
     return $status
 }

@@ -19,7 +19,7 @@ as_user() { setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-a
 
 as=(as_user)
 
-p() { as_user timeout -k 5 60 podman "$@"; }
+p() { as_user timeout -k 5 "$patience" podman "$@"; }
 
 facts() {
     fact 'run prints what the program writes' 0 '^hello$' p run --rm --network none bb echo hello

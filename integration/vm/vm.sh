@@ -9,7 +9,8 @@
 #   -a ARGUMENTS boot with these more kernel arguments instead of resuming
 #
 # The command's outputs come out as they are written and its status is ours. 124: out of time; 125: no status came back, the console's end is on stderr.
-# VM_SUITE is the Debian release inside (trixie), VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder for images (target/vm).
+# VM_SUITE is the Debian release inside (trixie), VM_PACKAGES what it has besides, VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder
+# for images (target/vm). VM_BOOT_TIME is the limit of a boot in seconds (120): more where other programs use the processors.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -17,7 +18,7 @@ suite=${VM_SUITE:-trixie}
 packages=(
     linux-image-cloud-amd64 systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
     iproute2 iptables procps busybox-static uidmap sudo strace jq
-    apparmor selinux-utils policycoreutils checkpolicy crun runc
+    apparmor selinux-utils policycoreutils checkpolicy crun runc ${VM_PACKAGES:-}
 )
 # Units that a throw-away machine has no use for; each costs boot time under emulation.
 masked=(
@@ -31,7 +32,7 @@ masked=(
 )
 memory=3072
 tries=3       # a boot in forty hangs in the emulator
-boot_limit=120
+boot_limit=${VM_BOOT_TIME:-120}
 
 die() { echo "vm.sh: $*" >&2; exit 125; }
 
@@ -61,6 +62,9 @@ recipe() {
         cd "$here" && find guest -type f -print0 | sort -z | xargs -0 cat
     } | sha256sum
 }
+
+# Whether the file of this name says that what is there was made like this.
+is_made() { test "$(cat "$cache/$1" 2> /dev/null)" = "$(recipe)"; }
 
 make_image() {
     local tree=$work/tree
@@ -160,11 +164,15 @@ make_all() {
     done
     exec 9> "$cache/lock"
     flock 9
-    if ! test "$(cat "$cache/recipe" 2> /dev/null)" = "$(recipe)"; then
+    if ! is_made recipe; then
         rm -f "$cache/recipe"
         SECONDS=0
-        make_image
-        echo "vm.sh: image of $suite made in $SECONDS s" >&2
+        if ! is_made image; then
+            rm -f "$cache/image"
+            make_image
+            echo "vm.sh: image of $suite made in $SECONDS s" >&2
+            recipe > "$cache/image"
+        fi
         save_machine 9>&-
         echo "vm.sh: machine booted and saved after $SECONDS s" >&2
         recipe > "$cache/recipe"

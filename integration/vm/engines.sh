@@ -1,0 +1,45 @@
+#!/bin/bash
+# Container engines with systemd as the manager of control groups: engines.sh [--with RUNTIME] [ENGINE...]. Each engine
+# (podman, containerd, cri) has a machine of vm.sh of its own, and the facts are those of integration/engines.
+#
+# RUNTIME is a name in the machine (runc, crun) in the place of locule. VM_SUITE chooses the Debian release: trixie has
+# Podman 5.4 and containerd 1.7, sid the newest ones. Fails when a fact is not true, or an engine states none.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export VM_CACHE=target/vm/engines
+export VM_PACKAGES='podman containerd catatonit python3-grpcio'
+runtime=
+if [ "${1:-}" = --with ]; then runtime=$2 && shift 2; fi
+[ $# -gt 0 ] || set -- podman containerd cri
+
+stage=$VM_CACHE/stage
+rm -rf "$stage"
+mkdir -p "$stage/integration"
+cargo build --quiet --package locule
+strip -g -o "$stage/locule" target/debug/locule
+cp -r integration/engines "$stage/integration"
+cp -r contrib "$stage"
+cat > "$stage/run" << 'GUEST'
+export LOCULE_MANAGER=systemd LOCULE_PATIENCE=400
+# See test.sh.
+mkdir /sys/fs/cgroup/quota && echo '1000000 1000000' > /sys/fs/cgroup/quota/cpu.max
+program=/mnt/share/locule
+test -z "$2" || program=$(command -v "$2")
+exec bash /mnt/share/integration/engines/inside.sh "$1" "$program"
+GUEST
+
+verdict=0
+for engine; do
+    SECONDS=0 status=125 try=0
+    while [ $status = 125 ] && [ $((try += 1)) -lt 4 ]; do
+        status=0
+        integration/vm/vm.sh run -t "${LOCULE_VM_TIME:-3600}" -s "$stage" "bash /mnt/share/run $engine $runtime" \
+            2> "$VM_CACHE/$engine.log" | tee "$VM_CACHE/$engine.facts" || status=$?
+    done
+    echo "== $engine with ${runtime:-locule} and systemd: $SECONDS s; log: $VM_CACHE/$engine.log"
+    if [ $status != 0 ] || grep -q '^FAILED' "$VM_CACHE/$engine.facts" || ! grep -q '^ok' "$VM_CACHE/$engine.facts"; then
+        tail -c 20000 "$VM_CACHE/$engine.log" >&2
+        verdict=1
+    fi
+done
+exit $verdict
