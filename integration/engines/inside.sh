@@ -80,6 +80,8 @@ hide_control_group_root() {
     mkdir /run/cgroup
     mount -t tmpfs -o mode=755 tmpfs /run/cgroup
     for directory in /sys/fs/cgroup/*/; do
+        # A conmon without this tmpfs has left plain directories there.
+        [[ $(stat -fc %T "$directory") == cgroup* ]] || continue
         directory=$(basename "$directory")
         # crun refuses cgroup v2 beside v1.
         test "$name $directory" != 'crun unified' || continue
