@@ -198,6 +198,8 @@ namespaces() {
     fact '--uidmap' 0 ' 0 +100000 +5000' p run --rm --uidmap 0:100000:5000 bb cat /proc/self/uid_map
     fact '--userns=auto' 0 ' 0 +[0-9]{5,}' p run --rm --userns=auto bb cat /proc/self/uid_map
     fact '--userns=auto owns its files' 0 '^0 0$' p run --rm --userns=auto bb stat -c '%u %g' /etc/text
+    fact 'a volume with :idmap shows the files of the host'"'"'s root as those of the container'"'"'s' 0 '^0 0$' \
+        p run --rm --uidmap 0:100000:5000 -v /run/image:/data:idmap bb stat -c '%u %g' /data/etc/text
     fact '--hostname' 0 '^there$' p run --rm --hostname there bb hostname
     fact '--network none has only the loopback' 0 '^lo:?$' p run --rm --network none bb sh -c "grep : /proc/net/dev | cut -d: -f1 | tr -d ' '"
     if [ -e /usr/lib/podman/netavark ] && command -v iptables > /dev/null; then
@@ -263,6 +265,11 @@ builds() {
     printf 'FROM bb\nRUN echo built > /data/built && id -u\n' > /run/build/Containerfile
     fact 'podman build runs its steps' 0 'Successfully|COMMIT' p build --isolation oci -t made /run/build
     fact 'what a step has written is in the image' 0 '^built$' p run --rm made cat /data/built
+    if [ "$manager" = cgroupfs ]; then
+        # Buildah takes this group for the step itself.
+        fact 'podman build --cgroup-parent' 0 'Successfully|COMMIT' \
+            p build --no-cache --isolation oci --cgroup-parent "/$parent/build" /run/build
+    fi
     printf 'FROM bb\nRUN exit 3\n' > /run/build/Containerfile
     fact 'a step that fails ends the build' 3 'exit status 3' p build --isolation oci /run/build
     if command -v buildah > /dev/null; then
