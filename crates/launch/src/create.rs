@@ -38,7 +38,7 @@ const DEATH: u16 = 2000;
 /// A process that is set up as the plan says, and waits to be released.
 #[derive(Debug)]
 pub struct Created {
-    plan: Plan,
+    plan: Box<Plan>,
     group: cgroup::Group,
     child: Child,
     link: Link<Runtime>,
@@ -50,7 +50,7 @@ pub struct Created {
 /// Makes the cgroup and init, and answers init until it is ready. `prepare` is called once with the
 /// pid of init and its groups, while init works.
 pub fn launch<T>(
-    plan: Plan,
+    plan: Box<Plan>,
     mut handles: Handles,
     start: Start<BorrowedFd<'_>>,
     interrupts: &SignalFd,
@@ -155,12 +155,12 @@ fn make_group(
 
 /// Clones init. In the new process this does not return.
 fn make_init(
-    plan: Plan,
+    plan: Box<Plan>,
     mut handles: Handles,
     start: Start<OwnedFd>,
     group: &cgroup::Group,
     thread: &SingleThread,
-) -> Result<(Plan, Opened, Child, Link<Runtime>), Error> {
+) -> Result<(Box<Plan>, Opened, Child, Link<Runtime>), Error> {
     if let Some(cpus) = &plan.outside.cpus {
         schedule::set_cpus(&cpus.0).map_err(|errno| Error::Init {
             message: attributes::describe_cpus("initial", cpus, errno),

@@ -70,7 +70,7 @@ pub fn reduce(container: &mut Container, process: Process, running: &Running) {
 ///
 /// # Errors
 /// A property of the process that this host does not support, with its JSON pointer.
-pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Plan, Vec<String>), Error> {
+pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Box<Plan>, Vec<String>), Error> {
     let cgroup = cgroup::Plan::join(request.groups.clone(), &facts.cgroup);
     let cgroup_entry = match cgroup.moves_in() {
         true => CgroupEntry::ByRuntime,

@@ -234,7 +234,7 @@ mod tests {
                 "annotations": {{"dev.locule.landlock": "{{\"handledAccessFs\": [\"make_sym\"]}}"}}}}"#
         );
         let loaded = spec::parse(text.as_bytes(), Path::new("/bundle"), Host::Ignore);
-        loaded.unwrap().container
+        *loaded.unwrap().container
     }
 
     fn moment(container: &Container, sys_admin: SysAdmin) -> Result<Before, String> {

@@ -251,11 +251,12 @@ impl Plan {
         Ok(self.cgroup.look_for_others(&handles.cgroup)?)
     }
 
-    /// Decides everything. Returns the warnings too.
+    /// Decides everything. Returns the warnings too. A plan has 2.5 KiB and is moved often: it is on
+    /// the heap, so that the stack in use at the clone is short.
     ///
     /// # Errors
     /// A property of the configuration that this host does not support, with its JSON pointer.
-    pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Self, Vec<String>), Error> {
+    pub fn lower(request: &Request<'_>, facts: &Facts) -> Result<(Box<Self>, Vec<String>), Error> {
         let container = request.container;
         let caller = &facts.caller;
         let cgroup = cgroup::Plan::lower(&request.cgroup(), &facts.cgroup)?;
@@ -418,7 +419,7 @@ impl Part<'_> {
         cgroup: cgroup::Plan,
         entry: Entry,
         files: Files,
-    ) -> Result<(Plan, Vec<String>), Error> {
+    ) -> Result<(Box<Plan>, Vec<String>), Error> {
         let container = self.container;
         let caller = &facts.caller;
         let lsm = self.labels(facts)?;
@@ -467,7 +468,7 @@ impl Part<'_> {
             terminal.is_some(),
             seccomp.as_ref(),
         );
-        let plan = Plan {
+        let plan = Box::new(Plan {
             birth,
             loopback: Loopback::lower(&entry, &hooks, facts),
             network: network::Plan::lower(container, caller)?,
@@ -490,7 +491,7 @@ impl Part<'_> {
             program: process
                 .and_then(|process| process.args.first().cloned())
                 .unwrap_or_default(),
-        };
+        });
         let refused = refused.iter().map(describe::left_out);
         let warnings = refused.chain(warnings).chain(off_console);
         Ok((plan, warnings.collect()))

@@ -61,7 +61,7 @@ fn samples() -> Vec<String> {
 }
 
 /// The plan of a document on a host.
-fn lower(document: &Value, host: &str) -> Result<(Plan, Vec<String>), String> {
+fn lower(document: &Value, host: &str) -> Result<(Box<Plan>, Vec<String>), String> {
     let facts = facts(host);
     let bytes = document.to_string().into_bytes();
     let loaded = parse(&bytes, Path::new("/bundle"), Host::Ignore);

@@ -122,17 +122,19 @@ fn is_foreground() -> bool {
 /// (PIPE_BUF).
 #[derive(Debug)]
 struct Buffer {
-    bytes: [u8; 4096],
+    bytes: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
 impl Buffer {
-    const EMPTY: Self = Self {
-        bytes: [0; 4096],
-        start: 0,
-        end: 0,
-    };
+    fn new() -> Self {
+        Self {
+            bytes: vec![0; 4096].into_boxed_slice(),
+            start: 0,
+            end: 0,
+        }
+    }
 
     fn is_empty(&self) -> bool {
         self.start == self.end
@@ -200,8 +202,8 @@ impl Relay {
             master: Some(master),
             caller: Caller::new(),
             screen: screen(),
-            keys: Buffer::EMPTY,
-            text: Buffer::EMPTY,
+            keys: Buffer::new(),
+            text: Buffer::new(),
             has_input: true,
             is_silent: false,
             is_line_over: true,
@@ -303,7 +305,7 @@ impl Relay {
         if let Some(master) = &self.master
             && let Err(_gone) = self.keys.drain(master.as_fd())
         {
-            self.keys = Buffer::EMPTY;
+            self.keys = Buffer::new();
         }
     }
 
@@ -324,7 +326,7 @@ impl Relay {
         };
         if let Err(_gone) = self.text.drain(output) {
             // The output has no reader: the terminal hangs up, as if its window were closed.
-            self.text = Buffer::EMPTY;
+            self.text = Buffer::new();
             self.master = None;
         }
     }
@@ -336,7 +338,7 @@ impl Relay {
     /// Prints the remaining output of the program. Other processes may still write to the terminal,
     /// but it does not wait for them. A signal ends it.
     pub(crate) fn finish(mut self, signals: &SignalFd) {
-        self.keys = Buffer::EMPTY;
+        self.keys = Buffer::new();
         let mut left = LEFT;
         while self.show(signals) {
             let Some(master) = &self.master else { return };

@@ -22,7 +22,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
     let loaded = parse(document, Path::new("/bundle"), Host::Ignore).unwrap();
     Container {
         seccomp,
-        ..loaded.container
+        ..*loaded.container
     }
 }
 

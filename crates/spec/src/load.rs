@@ -33,8 +33,8 @@ const LOCATED: usize = 20;
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// The container that it describes.
-    pub container: Container,
+    /// The container that it describes; on the heap, because it has 2 KiB and is moved often.
+    pub container: Box<Container>,
     /// Warnings: problems that are tolerated.
     pub warnings: Vec<Diagnostic>,
     /// The document as it was read, for the copy in the state directory.
@@ -124,7 +124,7 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
     let bytes = read(&path)?;
     match judge(&bytes, &bundle, Host::Inspect) {
         Ok((container, warnings)) => Ok(Loaded {
-            container,
+            container: Box::new(container),
             warnings,
             bytes,
         }),
@@ -139,7 +139,7 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
 pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> {
     let (container, warnings) = judge(bytes, bundle, host)?;
     Ok(Loaded {
-        container,
+        container: Box::new(container),
         warnings,
         bytes: bytes.to_owned(),
     })

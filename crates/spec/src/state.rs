@@ -80,7 +80,7 @@ mod tests {
         let text = format!(
             "{{\"ociVersion\":\"1.2.1\",\"root\":{{\"path\":\"r\"}},\"annotations\":{annotations}}}"
         );
-        parse(text.as_bytes(), Path::new("/a \"b\"\n"), Host::Ignore)
+        *parse(text.as_bytes(), Path::new("/a \"b\"\n"), Host::Ignore)
             .unwrap()
             .container
     }

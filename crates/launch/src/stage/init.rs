@@ -51,7 +51,7 @@ impl From<Lost> for End {
 
 /// Carries out the plan and becomes the program.
 pub(crate) fn run(
-    plan: Plan,
+    plan: Box<Plan>,
     mut handles: Handles,
     start: Start<OwnedFd>,
     link: Link<Init>,

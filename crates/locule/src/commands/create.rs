@@ -215,7 +215,7 @@ struct Making<'a> {
 impl Making<'_> {
     fn make(
         &self,
-        mut container: Container,
+        mut container: Box<Container>,
         config: &[u8],
         start: Start<()>,
         console: Option<ConsoleSocket>,

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
 }
 
 /// What `exec` would do with this command line, and the warnings. Makes nothing.
-pub(crate) fn plan(args: &args::Exec, env: &Env) -> Result<(Plan, Vec<String>), Error> {
+pub(crate) fn plan(args: &args::Exec, env: &Env) -> Result<(Box<Plan>, Vec<String>), Error> {
     let (way, mut container) = Way::find(args, env)?;
     let (process, loaded) = way.process(container.process.take())?;
     let (plan, warnings) = way.plan(container, process)?;
@@ -85,7 +85,7 @@ struct Way<'a> {
 
 impl<'a> Way<'a> {
     /// Finds the container, and its saved configuration.
-    fn find(args: &'a args::Exec, env: &Env) -> Result<(Self, Container), Error> {
+    fn find(args: &'a args::Exec, env: &Env) -> Result<(Self, Box<Container>), Error> {
         let id = ContainerId::new(&args.id())?;
         let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
         let mut record = entry.record()?;
@@ -119,9 +119,9 @@ impl<'a> Way<'a> {
     /// Decides how it is made.
     fn plan(
         &self,
-        mut container: Container,
+        mut container: Box<Container>,
         process: Process,
-    ) -> Result<(Plan, Vec<String>), Error> {
+    ) -> Result<(Box<Plan>, Vec<String>), Error> {
         let running = Running::probe(self.first.pid()).map_err(launch::Error::from)?;
         reduce(&mut container, process, &running);
         let request = Request {
@@ -142,7 +142,11 @@ impl<'a> Way<'a> {
     }
 
     /// Decides what the process is, and makes it.
-    fn enter(&self, mut container: Container, interrupts: &SignalFd) -> Result<Started, Error> {
+    fn enter(
+        &self,
+        mut container: Box<Container>,
+        interrupts: &SignalFd,
+    ) -> Result<Started, Error> {
         let (process, warnings) = self.process(container.process.take())?;
         for warning in warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
@@ -164,7 +168,7 @@ impl<'a> Way<'a> {
     /// Makes the process, writes its pid file and waits until it runs.
     fn start(
         &self,
-        plan: Plan,
+        plan: Box<Plan>,
         console: Option<ConsoleSocket>,
         told: &Told,
         interrupts: &SignalFd,

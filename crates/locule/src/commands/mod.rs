@@ -116,7 +116,7 @@ pub(crate) fn own_group<'r>(
 }
 
 /// The configuration that was saved when the container was made.
-pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Container, Error> {
+pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Box<Container>, Error> {
     match spec::load::parse(config, &record.bundle, Host::Ignore) {
         Ok(loaded) => Ok(loaded.container),
         Err(report) => Err(Error::KeptConfig {

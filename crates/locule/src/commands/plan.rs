@@ -42,7 +42,7 @@ pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {
 }
 
 /// What `create` would do, and the warnings.
-fn of_bundle(args: &args::Plan, env: &Env) -> Result<(Plan, Vec<String>), Error> {
+fn of_bundle(args: &args::Plan, env: &Env) -> Result<(Box<Plan>, Vec<String>), Error> {
     let facts = args.facts.as_deref().map(read).transpose()?;
     let mut loaded = load(args, facts.as_ref())?;
     env.annotate(&mut loaded.container);

@@ -32,8 +32,8 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     let entry = entry.release()?;
     let container = || kept(&entry, &record);
     let started = starting.until_started(
-        |failure| describe::start(failure, program, container().as_ref()),
-        || container().as_ref().and_then(patience),
+        |failure| describe::start(failure, program, container().as_deref()),
+        || container().as_deref().and_then(patience),
     );
     if let Err(launch::Error::SilentListener) = started {
         end(&record);
@@ -75,7 +75,7 @@ fn end(record: &Record) {
 }
 
 /// The configuration, if it can be read. Without it a message does not name hooks.
-fn kept(entry: &Entry, record: &Record) -> Option<Container> {
+fn kept(entry: &Entry, record: &Record) -> Option<Box<Container>> {
     let config = entry.config().ok()?;
     super::kept_container(&config, record).ok()
 }

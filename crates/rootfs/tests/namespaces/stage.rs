@@ -109,7 +109,7 @@ pub(crate) fn container(root: &Path) -> Container {
             container.namespaces[kind] = Namespace::New;
         }
     }
-    container
+    *container
 }
 
 /// The paths that a template bundle hides.

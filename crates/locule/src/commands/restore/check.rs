@@ -386,7 +386,7 @@ mod tests {
 
     fn container(text: &str) -> Container {
         let loaded = parse(text.as_bytes(), Path::new("/none"), Host::Ignore);
-        loaded.unwrap().container
+        *loaded.unwrap().container
     }
 
     fn of(kind: u32, id: u32, parent: u32, point: &str) -> MountEntry {
