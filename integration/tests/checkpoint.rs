@@ -259,7 +259,12 @@ fn a_container_is_not_left_frozen() {
             .args(["checkpoint", &container.id]);
         s.finish(command, None)
             .fails_with(&["ended without an answer"]);
-        assert_eq!(container.status(), "running");
+        let status = container.status();
+        if status != "running" {
+            // Processes that are frozen outlive the sandbox.
+            container.command(&["resume"]).ok();
+        }
+        assert_eq!(status, "running");
         container.remove();
     });
 }
