@@ -82,6 +82,10 @@ vm-test *chapter:
 validate *programs: build
     integration/validate.sh target/debug/locule {{ programs }}
 
+# runc's own integration tests, which go fetches: just runc-suite [FILE...]; see docs/conformance.md
+runc-suite *files: build
+    integration/runc-suite.sh target/debug/locule {{ files }}
+
 # container engines with locule and with a control: just engines [--quick] [ENGINE...]; see docs/testing.md
 engines *options: build
     integration/engines/run.sh {{ options }}
