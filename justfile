@@ -51,6 +51,7 @@ pages:
 
 # a static tarball and a .deb with the program, man pages, completions and Podman's drop-in: into target/package
 package: release pages
+    rm -rf target/package
     contrib/package.sh target/{{ target }}/release/locule target/pages {{ target }} target/package
 
 # the package made twice has the same bytes; it is installed, used by Podman, and removed
@@ -89,6 +90,14 @@ runc-suite *files: build
 # container engines with locule and with a control: just engines [--quick] [ENGINE...]; see docs/testing.md
 engines *options: build
     integration/engines/run.sh {{ options }}
+
+# container engines with systemd as the manager of control groups, in a virtual machine: just vm-engines [--with RUNTIME] [ENGINE...]
+vm-engines *options:
+    integration/vm/engines.sh {{ options }}
+
+# check the files in .github/workflows; go fetches the checker
+workflows:
+    go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 .github/workflows/*.yml
 
 # the integration tests against another runtime, to prove the tests: just control crun
 control runtime="runc":
