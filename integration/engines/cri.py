@@ -115,7 +115,10 @@ def main(word, *rest):
         print(call("RunPodSandbox", {1: config, 2: rest[2]})[1].decode())
     elif word == "create":
         sandbox, parent, pod_name, name, options, *command = rest
-        request = {1: sandbox, 2: container(name, options.split(","), command), 3: pod(pod_name, parent)}
+        options = options.split(",")
+        first_id = [int(option[7:]) for option in options if option.startswith("userns=")]
+        config = pod(pod_name, parent, *first_id)
+        request = {1: sandbox, 2: container(name, options, command), 3: config}
         print(call("CreateContainer", request)[1].decode())
     elif word == "start":
         call("StartContainer", {1: rest[0]})
