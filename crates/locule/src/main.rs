@@ -41,7 +41,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[global_allocator]
-static HEAP: Heap = Heap::new();
+static HEAP: Heap = Heap;
 
 fn main() -> ExitCode {
     // The standard library has already opened /dev/null for a missing descriptor 0, 1 or 2.
