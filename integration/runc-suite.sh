@@ -22,10 +22,11 @@ fetch() {
     mkdir "$tree/tests/cmd/_bin"
     find "$tree/tests" -name '*.sh' -exec chmod +x {} +
     (cd "$tree" && go build -tags seccomp -o tests/cmd/_bin/ ./tests/cmd/...)
-    # The images are made here instead of fetched. Some tests want one without /proc and /sys.
+    # The images are made here instead of fetched. Some tests want one without /proc and /sys, and change the mode of
+    # its programs: these must be no links to a path.
     mkdir -p "$tree/busybox"/{bin,dev,etc,home,root,tmp,usr/bin,usr/sbin,var/www}
     cp "$(command -v busybox)" "$tree/busybox/bin/"
-    chroot "$tree/busybox" /bin/busybox --install -s /bin
+    chroot "$tree/busybox" /bin/busybox --install /bin
     printf '%s:x:%s:::/:/bin/sh\n' root 0:0 www-data 33:33 nobody 65534:65534 > "$tree/busybox/etc/passwd"
     printf '%s:x:%s:\n' root 0 www-data 33 nogroup 65534 > "$tree/busybox/etc/group"
     tar -C "$tree/busybox" -cf "$tree/busybox.tar" .

@@ -140,9 +140,9 @@ fn a_container_lives_in_its_group_of_resctrl() {
     });
 }
 
-/// A checkpoint deletes its container, and the group with it.
+/// A restore makes no groups, so no checkpoint takes the container away; its group stays too.
 #[test]
-fn a_saved_container_leaves_no_group() {
+fn a_container_with_a_group_is_not_lost_to_a_checkpoint() {
     sandbox::host_unless(is_other, |s| {
         fill(&tree(s));
         let id = s.id();
@@ -160,7 +160,11 @@ fn a_saved_container_leaves_no_group() {
             criu.get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
-        s.finish(save, None).ok();
+        s.finish(save, None)
+            .fails_with(&["/linux/intelRdt", "--leave-running"]);
+        assert!(tree(s).join(&id).exists());
+        assert_eq!(state(s, &id)["status"], "running");
+        run(s, &[], &["delete", "--force", &id]).ok();
         assert!(!tree(s).join(&id).exists());
     });
 }

@@ -129,7 +129,7 @@ fn a_refused_limit_names_property_file_value_and_leaves_nothing() {
         (
             resources(|r| r.block_io.throttle_read_bps = vec![throttle]),
             "/linux/resources/blockIO/throttleReadBpsDevice/0",
-            "no such device",
+            "no device with these numbers",
         ),
     ];
     for (asked, pointer, words) in cases {
