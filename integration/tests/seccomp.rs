@@ -581,6 +581,14 @@ fn hooks_of_the_container_run_under_the_filter() {
                 .shell("test -d /tmp/made && echo made; cat /tmp/said");
             s.run(&bundle).prints("Seccomp:\t2");
         }
+        let rule = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" });
+        let mut bundle = bundle(s, &json!([rule]));
+        bundle.set(
+            "/hooks/startContainer/-",
+            json!({ "path": "/bin/mkdir", "args": ["mkdir", "/tmp/made"] }),
+        );
+        s.run(&bundle)
+            .fails_with(&["startContainer hook #0", "bad system call"]);
     });
 }
 

@@ -241,7 +241,7 @@ impl Plan {
         let cause = match failed.cause {
             Cause::Call(errno) => words(errno),
             Cause::Exit(Exit::Code(code)) => format!("exit status {code}"),
-            Cause::Exit(Exit::Signal(signal)) => format!("killed by signal {signal}"),
+            Cause::Exit(Exit::Signal(signal)) => killed_by(signal),
             Cause::Interrupted(signal) => format!("stopped, since the runtime got signal {signal}"),
             Cause::Timeout => format!("timed out past specified timeout of {seconds} s, killed"),
         };
@@ -255,6 +255,17 @@ impl Plan {
             text.push_str(&format!("; it wrote {:?}", tail.trim()));
         }
         text
+    }
+}
+
+/// The number and, if it has one, the name of a signal; and why it may have come.
+fn killed_by(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(Signal::SIGSYS) => format!(
+            "killed by signal {signal} (SIGSYS): bad system call, one that a seccomp filter forbids"
+        ),
+        Ok(name) => format!("killed by signal {signal} ({name})"),
+        Err(_) => format!("killed by signal {signal}"),
     }
 }
 
