@@ -510,6 +510,34 @@ fn leaves_the_next(s: &Sandbox) {
     }
 }
 
+/// A mark that cannot be read proves nothing: the next container lives on, and the deletion says
+/// what failed.
+#[test]
+fn a_deletion_with_an_unreadable_mark_kills_nobody() {
+    sandbox::host_unless(
+        |s| s.is_control("runc has no marks"),
+        |s| {
+            let mut bundle = s.bundle();
+            bundle.in_group(s).args(&["sleep", "1000"]);
+            let first = stopped(s, &bundle);
+            let second = s.started(&bundle);
+            let mut command = Command::new("strace");
+            command
+                .args(["--follow-forks", "--output", "/dev/null"])
+                .args(["--trace", "fgetxattr", "--inject", "fgetxattr:error=EIO"])
+                .arg(&s.subject.program)
+                .arg("--root")
+                .arg(&s.state)
+                .args(["delete", "--force", &first.id]);
+            s.finish(command, None)
+                .fails_with(&["read the mark of", "input/output error"]);
+            assert_eq!(second.status(), "running");
+            second.remove();
+            first.command(&["delete"]).ok();
+        },
+    );
+}
+
 /// An ordinary user's container that owns its group can change the group's mark. The record still
 /// says whose the group is.
 #[test]

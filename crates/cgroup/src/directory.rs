@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::tour::is_gone;
 use crate::{Error, Version};
 
 /// A directory of a cgroup hierarchy. The path is for messages only.
@@ -254,16 +255,26 @@ impl Directory {
         set(MARK).or_else(|errno| set(MARK_OF_USER).map_err(|_second| errno))
     }
 
-    /// The mark that [`Self::set_mark`] has recorded.
-    pub(crate) fn mark(&self) -> Option<(String, Author)> {
-        let readable = self.readable().ok()?;
+    /// The mark that [`Self::set_mark`] has recorded. `None`: there is none, or the group is gone. A
+    /// longer one is none: only a container writes it.
+    pub(crate) fn mark(&self) -> Result<Option<(String, Author)>, Errno> {
+        let readable = match self.readable() {
+            Err(errno) if is_gone(errno) => return Ok(None),
+            answer => answer?,
+        };
         let mut buffer = [0; LONGEST_MARK];
-        let names = [(MARK, Author::Privileged), (MARK_OF_USER, Author::Anyone)];
-        names.into_iter().find_map(|(name, author)| {
-            let length = attribute(readable.as_fd(), name, &mut buffer).ok()?;
-            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            Some((text, author))
-        })
+        for (name, author) in [(MARK, Author::Privileged), (MARK_OF_USER, Author::Anyone)] {
+            match attribute(readable.as_fd(), name, &mut buffer) {
+                Ok(length) => {
+                    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    return Ok(Some((text, author)));
+                }
+                Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::ERANGE) => {}
+                Err(errno) if is_gone(errno) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(None)
     }
 
     fn readable(&self) -> Result<OwnedFd, Errno> {

@@ -113,26 +113,38 @@ impl Place {
 
     /// The group's directory; `None` if it is gone, or cannot be proven to be the container's.
     pub(crate) fn open(&self) -> Result<Option<Directory>, Error> {
-        let found = self.find()?;
-        Ok(found.filter(|directory| self.owner(directory) == Owner::Own))
+        match self.find()? {
+            Some(group) if self.owner(&group)? == Owner::Own => Ok(Some(group)),
+            _ => Ok(None),
+        }
     }
 
     /// A container that owns its group can change a mark of an ordinary user. So such a mark proves
     /// nothing without the record: the inode, or the container's first process in the group.
-    fn owner(&self, directory: &Directory) -> Owner {
+    fn owner(&self, directory: &Directory) -> Result<Owner, Error> {
+        let failed = |action| {
+            move |source| Error::Directory {
+                action,
+                group: self.host_path(),
+                source,
+            }
+        };
         let is_recorded = self.inode.is_some();
-        if is_recorded && directory.inode().ok() != self.inode {
-            return Owner::Other;
+        if let Some(recorded) = self.inode
+            && directory.inode().map_err(failed("look at"))? != recorded
+        {
+            return Ok(Owner::Other);
         }
         let Some(own) = self.mark.as_ref().filter(|_mark| !self.held) else {
-            return Owner::Own;
+            return Ok(Owner::Own);
         };
-        match directory.mark() {
+        let mark = directory.mark();
+        Ok(match mark.map_err(failed("read the mark of"))? {
             Some((found, _)) if !found.starts_with(own) => Owner::Other,
             Some((_, Author::Privileged)) => Owner::Own,
             Some((_, Author::Anyone)) | None if is_recorded => Owner::Own,
             Some((_, Author::Anyone)) | None => Owner::Unknown,
-        }
+        })
     }
 
     /// Whether its path now has a group that was made or taken over later.
@@ -140,8 +152,10 @@ impl Place {
         if self.inode.is_none() && self.mark.is_none() {
             return Ok(false);
         }
-        let found = self.find()?;
-        Ok(found.is_some_and(|directory| self.owner(&directory) == Owner::Other))
+        match self.find()? {
+            Some(group) => Ok(self.owner(&group)? == Owner::Other),
+            None => Ok(false),
+        }
     }
 
     /// The group at the path, with any owner.
