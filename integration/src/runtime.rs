@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::sandbox::{Sandbox, USER, eventually};
@@ -243,6 +243,37 @@ impl Sandbox {
     /// Runs a command to its end.
     pub fn finish(&self, command: Command, config: Option<&Bundle>) -> Outcome {
         self.spawn(command, config).wait()
+    }
+
+    /// `run`, attached, by another program whose last arguments are a command line.
+    pub fn run_by(&self, mut other: Command, bundle: &Bundle) -> Outcome {
+        other
+            .arg(&self.subject.program)
+            .arg("--root")
+            .arg(&self.state);
+        other
+            .args(["run", "--bundle"])
+            .arg(bundle.write())
+            .arg(self.id());
+        self.finish(other, Some(bundle))
+    }
+
+    /// A `create` that waits for a hook of this kind, which hangs. Returns the id too.
+    pub fn create_that_hangs(&self, kind: &str) -> (String, Running) {
+        let mut bundle = self.bundle();
+        let mark = self.dir.join("hook");
+        let line = format!("echo > {}; sleep 1000", mark.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
+        bundle.set(&format!("/hooks/{kind}/-"), hook);
+        let id = self.id();
+        let mut command = self.command();
+        command
+            .args(["create", "--bundle"])
+            .arg(bundle.write())
+            .arg(&id);
+        let create = self.spawn(command, None);
+        assert!(eventually(|| mark.exists()), "no hook");
+        (id, create)
     }
 
     /// Runs the runtime with these arguments.

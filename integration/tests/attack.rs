@@ -843,12 +843,7 @@ fn tmpcopyup_does_not_mix_two_files() {
                     "openat2",
                 ]);
                 command.args(["--inject", "openat2:delay_enter=3000"]);
-                command.arg(&s.subject.program).arg("--root").arg(&s.state);
-                command
-                    .args(["run", "--bundle"])
-                    .arg(bundle.write())
-                    .arg(s.id());
-                let outcome = s.finish(command, Some(&bundle));
+                let outcome = s.run_by(command, &bundle);
                 stop.store(true, Ordering::Relaxed);
                 for line in outcome.ok().stdout.lines() {
                     assert!(matches!(line, "4755 0 12" | "644 1000 1"), "a mix: {line}");

@@ -288,19 +288,7 @@ fn a_half_created_container_takes_no_command() {
 #[test]
 fn a_container_on_its_way_takes_no_command() {
     sandbox::host(|s| {
-        let mut bundle = s.bundle();
-        let mark = s.dir.join("hook");
-        let line = format!("echo > {}; sleep 1000", mark.display());
-        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
-        bundle.set("/hooks/createRuntime/-", hook);
-        let id = s.id();
-        let mut command = s.command();
-        command
-            .args(["create", "--bundle"])
-            .arg(bundle.write())
-            .arg(&id);
-        let create = s.spawn(command, None);
-        assert!(sandbox::eventually(|| Path::new(&mark).exists()));
+        let (id, create) = s.create_that_hangs("createRuntime");
         s.runtime(&["exec", &id, "true"])
             .exits(255)
             .fails_with(&["exec failed: "]);

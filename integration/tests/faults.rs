@@ -191,19 +191,7 @@ fn a_create_with_a_hanging_hook_can_be_stopped() {
         if s.is_control("runc 1.1 waits for the hook") {
             return;
         }
-        let mut bundle = s.bundle();
-        let mark = s.dir.join("hook");
-        let line = format!("echo > {}; sleep 1000", mark.display());
-        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
-        bundle.set("/hooks/createRuntime/-", hook);
-        let id = s.id();
-        let mut command = s.command();
-        command
-            .args(["create", "--bundle"])
-            .arg(bundle.write())
-            .arg(&id);
-        let create = s.spawn(command, None);
-        assert!(sandbox::eventually(|| mark.exists()), "no hook");
+        let (id, create) = s.create_that_hangs("createRuntime");
         s.tool("kill", &["-TERM", &create.pid().to_string()]);
         create.wait().fails_with(&["signal 15"]);
         assert!(!s.state.join(&id).exists());
@@ -218,19 +206,7 @@ fn init_ends_with_a_create_that_is_killed() {
         if s.is_control("runc 1.1 leaves its init to delete") {
             return;
         }
-        let mut bundle = s.bundle();
-        let mark = s.dir.join("hook");
-        let line = format!("echo > {}; sleep 1000", mark.display());
-        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", line] });
-        bundle.set("/hooks/createContainer/-", hook);
-        let id = s.id();
-        let mut command = s.command();
-        command
-            .args(["create", "--bundle"])
-            .arg(bundle.write())
-            .arg(&id);
-        let create = s.spawn(command, None);
-        assert!(sandbox::eventually(|| mark.exists()), "no hook");
+        let (id, create) = s.create_that_hangs("createContainer");
         let made = children(create.pid());
         assert_eq!(made.len(), 1, "init alone");
         s.tool("kill", &["-KILL", &create.pid().to_string()]);
@@ -373,14 +349,7 @@ fn an_ignored_sigchld_of_the_caller_changes_nothing() {
         bundle.shell("exit 7");
         let mut command = Command::new("timeout");
         command.args(["60", "env", "--ignore-signal=CHLD"]);
-        command
-            .arg(&s.subject.program)
-            .arg("--root")
-            .arg(&s.state)
-            .args(["run", "--bundle"])
-            .arg(bundle.write())
-            .arg(s.id());
-        let outcome = s.finish(command, Some(&bundle)).exits(7);
+        let outcome = s.run_by(command, &bundle).exits(7);
         assert_eq!(outcome.stderr, "");
     });
 }

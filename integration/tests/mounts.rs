@@ -890,15 +890,8 @@ fn many_binds_need_no_more_descriptors_than_the_hard_limit() {
     sandbox::host(|s| {
         let run = |bundle: &Bundle| {
             let mut command = std::process::Command::new("prlimit");
-            command
-                .arg("--nofile=1024:4096")
-                .arg(&s.subject.program)
-                .arg("--root")
-                .arg(&s.state)
-                .args(["run", "--bundle"])
-                .arg(bundle.write())
-                .arg(s.id());
-            s.finish(command, Some(bundle))
+            command.arg("--nofile=1024:4096");
+            s.run_by(command, bundle)
         };
         let mut bundle = s.bundle();
         let source = s.dir.join("source");

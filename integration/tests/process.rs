@@ -393,14 +393,8 @@ fn descriptors_that_are_not_open_are_not_preserved() {
         let mut command = std::process::Command::new("sh");
         command
             .args(["-c", "LISTEN_FDS=2 LISTEN_PID=$$ exec \"$@\" 3</dev/null"])
-            .arg("sh")
-            .arg(&s.subject.program)
-            .arg("--root")
-            .arg(&s.state)
-            .args(["run", "--bundle"])
-            .arg(bundle.write())
-            .arg(s.id());
-        let outcome = s.finish(command, Some(&bundle)).fails();
+            .arg("sh");
+        let outcome = s.run_by(command, &bundle).fails();
         if s.subject.is_locule() {
             outcome.fails_with(&["LISTEN_FDS is 2", "has not opened descriptor 4"]);
         }
@@ -420,15 +414,9 @@ fn descriptors_for_another_process_are_not_passed() {
                 .arg(format!(
                     "exec 3</etc/passwd; {pid} LISTEN_FDS=1 exec \"$@\""
                 ))
-                .arg("sh")
-                .arg(&s.subject.program)
-                .arg("--root")
-                .arg(&s.state)
-                .args(["run", "--bundle"])
-                .arg(bundle.write())
-                .arg(s.id());
+                .arg("sh");
             // The three standard streams and the listing itself.
-            s.finish(command, Some(&bundle)).prints("4");
+            s.run_by(command, &bundle).prints("4");
         }
     });
 }

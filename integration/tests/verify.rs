@@ -12,14 +12,8 @@ fn run_without(s: &Sandbox, call: &str, bundle: &Bundle) -> Outcome {
     let mut command = Command::new("strace");
     command
         .args(["--follow-forks", "--output", "/dev/null", "--trace", call])
-        .args(["--inject", &format!("{call}:retval=0")])
-        .arg(&s.subject.program)
-        .arg("--root")
-        .arg(&s.state)
-        .args(["run", "--bundle"])
-        .arg(bundle.write())
-        .arg(s.id());
-    let outcome = s.finish(command, Some(bundle)).fails();
+        .args(["--inject", &format!("{call}:retval=0")]);
+    let outcome = s.run_by(command, bundle).fails();
     let ran = outcome.stdout.contains("it ran");
     assert!(!ran, "{call}: {}", outcome.describe("wanted no program"));
     outcome
