@@ -102,7 +102,10 @@ fn ids_that_are_no_ids_are_refused() {
             if id.len() > 1024 && !s.subject.is_locule() {
                 continue;
             }
-            s.try_create(&bundle, id, &[]).fails();
+            let refused = s.try_create(&bundle, id, &[]).fails();
+            if s.subject.is_locule() {
+                refused.fails_with(&["invalid container id"]);
+            }
         }
     });
 }
