@@ -4,7 +4,7 @@
 cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
 remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
 packed := "-C link-arg=-Wl,-z,pack-relative-relocs "
-# contrib/order.ld has patterns for the names of functions in this mangling; see docs/adr/0019-order-of-functions.md.
+# contrib/order.ld has patterns for the names of functions in this mangling; see docs/adr/0020-order-of-functions.md.
 ordered := "-C symbol-mangling-version=v0 -C link-arg=-Wl,-T,contrib/order.ld "
 release_flags := "-C target-feature=+crt-static " + ordered + packed + remapped
 target := arch() + "-unknown-linux-musl"
