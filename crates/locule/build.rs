@@ -1,5 +1,5 @@
-//! Makes `entry` of the crate `seal` the entry point of the program, and has the program linked again
-//! when the order of its functions changes. The flags of a release name that file.
+//! Makes `entry` of the crate `seal` the entry point of the program, and has the program linked
+//! again when the order of its functions changes. The flags of a release name that file.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

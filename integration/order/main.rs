@@ -1,8 +1,8 @@
 //! The order in which the functions of the program are first called, as a linker script.
 //!
-//! `order PROGRAM SCRIPT OUTPUT`. PROGRAM is a release with its symbols. SCRIPT runs containers with
-//! it, as `$LOCULE`. Each process that executes PROGRAM gets a breakpoint at every function, and a
-//! function is noted when its breakpoint is met for the first time. The names in OUTPUT have
+//! `order PROGRAM SCRIPT OUTPUT`. PROGRAM is a release with its symbols. SCRIPT runs containers
+//! with it, as `$LOCULE`. Each process that executes PROGRAM gets a breakpoint at every function,
+//! and a function is noted when its breakpoint is met for the first time. The names in OUTPUT have
 //! wildcards where they depend on the compiler and its flags, so the list stays good for other
 //! builds. x86_64 only, since breakpoints are; the list serves every processor.
 

@@ -55,9 +55,9 @@ pub(crate) fn linker_script<'n>(names: impl Iterator<Item = &'n str>) -> String 
     text + END
 }
 
-/// A pattern for a mangled name. What depends on the compiler and its flags becomes a wildcard: in a
-/// v0 name the hash of each crate and the distances of repetitions, in an older name the hash at its
-/// end.
+/// A pattern for a mangled name. What depends on the compiler and its flags becomes a wildcard: in
+/// a v0 name the hash of each crate and the distances of repetitions, in an older name the hash at
+/// its end.
 fn pattern(name: &str) -> String {
     if let Some((start, hash)) = name.rsplit_once("17h")
         && name.starts_with("_ZN")

@@ -97,7 +97,7 @@ impl Tracer {
             _ => return,
         };
         match ptrace::cont(pid, signal) {
-            // It was killed meanwhile.
+            // Another process has killed it.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => panic!("ptrace: {errno}"),
         }

@@ -537,8 +537,8 @@ fn lsms() -> String {
     text.trim().to_owned()
 }
 
-/// Waits up to a minute, or `LOCULE_PATIENCE` seconds, for `condition`. Returns false if it never became
-/// true.
+/// Waits up to a minute, or `LOCULE_PATIENCE` seconds, for `condition`. Returns false if it never
+/// became true.
 pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let patience = env::var("LOCULE_PATIENCE").ok();
     let seconds = patience.map_or(60, |text| text.parse().expect("LOCULE_PATIENCE in seconds"));

@@ -198,8 +198,8 @@ fn a_create_with_a_hanging_hook_can_be_stopped() {
     });
 }
 
-/// A `create` that is killed takes init with it, also while a hook of the container hangs, for which
-/// init waits.
+/// A `create` that is killed takes init with it, also while a hook of the container hangs, for
+/// which init waits.
 #[test]
 fn init_ends_with_a_create_that_is_killed() {
     sandbox::host(|s| {

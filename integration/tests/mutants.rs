@@ -121,12 +121,23 @@ fn every_patch_names_tests_that_exist() {
     }
 }
 
-/// Every patch can be applied: the lines that it expects are there.
+/// Every patch can be applied: the lines that it expects are there, and no hunk ends with a change,
+/// which git only takes at the end of a file.
 #[test]
 fn every_patch_fits_the_sources() {
     for (name, patch) in patches() {
         let hunks = hunks(&patch);
         assert!(!hunks.is_empty(), "{name} changes nothing");
+        for hunk in patch.split("\n@@ ").skip(1) {
+            let hunk = hunk.split("\n--- ").next().unwrap_or(hunk);
+            let hunk = hunk.split("\ndiff ").next().unwrap_or(hunk);
+            let last = hunk.trim_end_matches('\n').lines().last();
+            let is_change = last.is_some_and(|line| line.starts_with(['+', '-']));
+            assert!(
+                !is_change,
+                "{name}.patch: a hunk ends with a change; add the line after it"
+            );
+        }
         for (file, old) in hunks {
             assert!(
                 text(&file).contains(&old),

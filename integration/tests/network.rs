@@ -304,7 +304,7 @@ fn a_further_name_that_is_taken_is_an_error() {
 }
 
 /// The kernel moves a device first and names it afterwards. A device whose name it refuses then
-/// comes back too: here a device that has moved before gets the name as a further one meanwhile.
+/// comes back too: in this test another device gets that name as a further one while they move.
 #[test]
 fn a_device_whose_name_the_kernel_refuses_comes_back() {
     sandbox::host_unless(is_other, |s| {

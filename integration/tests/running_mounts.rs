@@ -449,12 +449,12 @@ fn a_killed_command_leaves_no_mount() {
             bind(&volume(s, "more"), "/home", &[])
         ]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
-        let command = s.command();
-        let mut strace = Command::new("strace");
-        strace.current_dir(&s.dir).args(["-o", "/dev/null", "-e"]);
-        strace.arg("inject=rename,renameat,renameat2:signal=KILL");
-        strace.arg(command.get_program()).args(command.get_args());
-        strace.args(["mounts", "add", &container.id, "mounts.json"]);
+        let strace = injected(
+            s,
+            &container,
+            "add",
+            "rename,renameat,renameat2:signal=KILL",
+        );
         let status = s.finish(strace, None).status;
         assert_eq!(status.signal(), Some(9), "{status}");
         assert!(sandbox::eventually(|| table(&container) == before));

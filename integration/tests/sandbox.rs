@@ -64,8 +64,8 @@ fn the_users_systemd_is_in_reach_of_the_user() {
     });
 }
 
-/// Another process of the machine may remove a directory on which something is mounted here. A mount
-/// that is gone while its mount point is there is a fault all the same.
+/// Another process of the machine may remove a directory on which something is mounted here. A
+/// mount that is gone while its mount point is there is a fault all the same.
 #[test]
 fn a_mount_whose_place_is_removed_elsewhere_is_not_missed() {
     sandbox::host(|s| {

@@ -255,8 +255,8 @@ impl Directory {
         set(MARK).or_else(|errno| set(MARK_OF_USER).map_err(|_second| errno))
     }
 
-    /// The mark that [`Self::set_mark`] has recorded. `None`: there is none, or the group is gone. A
-    /// longer one is none: only a container writes it.
+    /// The mark that [`Self::set_mark`] has recorded. `None`: there is none, or the group is gone.
+    /// A longer one is none: only a container writes it.
     pub(crate) fn mark(&self) -> Result<Option<(String, Author)>, Errno> {
         let readable = match self.readable() {
             Err(errno) if is_gone(errno) => return Ok(None),

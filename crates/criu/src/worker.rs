@@ -16,8 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// The oldest version that makes the mounts of an image apart from the host's, so that no link of the
-/// image leads there.
+/// The oldest version that makes the mounts of an image apart from the host's, so that no link of
+/// the image leads there.
 pub const MINIMUM: Version = Version {
     major: 3,
     minor: 17,

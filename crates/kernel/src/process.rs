@@ -25,8 +25,8 @@ pub fn allow_every_cpu() -> Result<(), Errno> {
     ret(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) })
 }
 
-/// Overwrites the environment of this process, which /proc/PID/environ shows, with NUL bytes. A copy
-/// of a variable that was made before stays.
+/// Overwrites the environment of this process, which /proc/PID/environ shows, with NUL bytes. A
+/// copy of a variable that was made before stays.
 pub fn forget_environment(_: &SingleThread) {
     unsafe extern "C" {
         static environ: *const *mut c_char;

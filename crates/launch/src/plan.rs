@@ -251,8 +251,8 @@ impl Plan {
         Ok(self.cgroup.look_for_others(&handles.cgroup)?)
     }
 
-    /// Decides everything. Returns the warnings too. A plan has 2.5 KiB and is moved often: it is on
-    /// the heap, so that the stack in use at the clone is short.
+    /// Decides everything. Returns the warnings too. A plan has 2.5 KiB and is moved often: it is
+    /// on the heap, so that the stack in use at the clone is short.
     ///
     /// # Errors
     /// A property of the configuration that this host does not support, with its JSON pointer.

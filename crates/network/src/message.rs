@@ -41,7 +41,8 @@ impl Message {
         Some(value)
     }
 
-    /// The attributes within an attribute, each with its kind: none if the message does not have it,
+    /// The attributes within an attribute, each with its kind: none if the message does not have
+    /// it,
     /// `None` if it is cut.
     pub(crate) fn nested(&self, kind: u16) -> Option<Vec<(u16, Vec<u8>)>> {
         let bytes = self.attribute(kind).unwrap_or_default();

@@ -136,8 +136,8 @@ impl Plan {
         Ok(moved)
     }
 
-    /// Compares the names that the devices will have there with those that are taken. All names of a
-    /// namespace differ, the further ones too.
+    /// Compares the names that the devices will have there with those that are taken. All names of
+    /// a namespace differ, the further ones too.
     fn refuse_clashes(&self, taken: &[Link], moving: &[Link]) -> Result<(), Error> {
         let mut names: BTreeSet<_> = taken.iter().flat_map(Link::names).collect();
         let further = self.devices.iter().zip(moving).flat_map(|(device, link)| {

@@ -104,8 +104,8 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     Ok(ExitCode::SUCCESS)
 }
 
-/// What becomes of a checkpoint that `restore` would refuse: without it the container would be lost,
-/// so it runs on. With --leave-running there is a warning.
+/// What becomes of a checkpoint that `restore` would refuse: without it the container would be
+/// lost, so it runs on. With --leave-running there is a warning.
 fn kept(args: &args::Checkpoint, restorable: Result<(), Error>) -> Result<(), Error> {
     match restorable {
         Err(why) if args.leave_running => {

@@ -362,12 +362,13 @@ pub(super) fn can_be_restored(container: &Container) -> Result<(), Error> {
     }
 }
 
-/// Whether CRIU makes the mounts of an image where no link of the image leads out of the root: apart
-/// from the host's, and then moved to their places. Its other way is to mount by paths of the host,
-/// and to run `tar` there for the content of each tmpfs.
+/// Whether CRIU makes the mounts of an image where no link of the image leads out of the root:
+/// apart from the host's, and then moved to their places. Its other way is to mount by paths of the
+/// host, and to run `tar` there for the content of each tmpfs.
 ///
 /// # Errors
-/// The kernel cannot copy the sharing of mounts, or a configuration of CRIU asks for that other way.
+/// The kernel cannot copy the sharing of mounts, or a configuration of CRIU asks for that other
+/// way.
 pub(super) fn keeps_mounts_inside(container: &Container) -> Result<(), Error> {
     if !kernel::mount::can_copy_sharing() {
         return Err(Error::MountsOutside);

@@ -114,8 +114,8 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     }
 }
 
-/// Whether an image with these mounts can be restored with the configuration. `location` are the groups
-/// of the container.
+/// Whether an image with these mounts can be restored with the configuration. `location` are the
+/// groups of the container.
 ///
 /// # Errors
 /// [`Error::ImageMount`]: it cannot.

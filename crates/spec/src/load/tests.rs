@@ -106,15 +106,17 @@ fn a_symlink_to_a_file_is_followed() {
 
 #[test]
 fn a_pipe_of_the_caller_is_read() {
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let written = std::thread::spawn(move || {
-        for part in SOUND.as_bytes().chunks(10) {
-            writer.write_all(part).unwrap();
-        }
-    });
-    let name = format!("/dev/fd/{}", reader.as_raw_fd());
-    assert!(load(&Bundle::new().0, name).is_ok());
-    written.join().unwrap();
+    for directory in ["/dev/fd", "/proc/self/fd"] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let written = std::thread::spawn(move || {
+            for part in SOUND.as_bytes().chunks(10) {
+                writer.write_all(part).unwrap();
+            }
+        });
+        let name = format!("{directory}/{}", reader.as_raw_fd());
+        assert!(load(&Bundle::new().0, name).is_ok());
+        written.join().unwrap();
+    }
 }
 
 #[test]

@@ -70,9 +70,9 @@ pub(super) struct Paths {
     pub(super) sources: Vec<(String, String)>,
 }
 
-/// Calls `start` where the stage is, to start CRIU there. This process is back afterwards. The stage
-/// covers the directory `store` of all containers, which only root may search: CRIU also mounts as
-/// root of a new user namespace.
+/// Calls `start` where the stage is, to start CRIU there. This process is back afterwards. The
+/// stage covers the directory `store` of all containers, which only root may search: CRIU also
+/// mounts as root of a new user namespace.
 ///
 /// # Errors
 /// [`Error::Stage`]: the stage cannot be made. [`Error::ImageMount`]: a mount point is no plain
