@@ -154,6 +154,7 @@ refuse! {
     a_cgroup_path_that_climbs: b => b.set("/linux/cgroupsPath", json!("/../../x")), ["/linux/cgroupsPath"];
     a_terminal_without_a_socket: b => b.set("/process/terminal", json!(true)), ["terminal"];
     a_umask_that_is_too_big: b => b.set("/process/user/umask", json!(4096)), ["/process/user/umask", "4096"];
+    two_devices_of_one_path: b => b.set("/linux/devices", json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 3 }, { "path": "/dev/x", "type": "c", "major": 1, "minor": 5 }])), ["/linux/devices/1: ", "\"/dev/x\"", "/linux/devices/0"];
     a_network_device_name_that_climbs: b => b.set("/linux/netDevices", json!({ "eth0": { "name": "../x" } })), ["/linux/netDevices/eth0/name", "../x"];
     a_network_device_name_that_is_too_long: b => b.set("/linux/netDevices", json!({ "sixteen-bytes-00": {} })), ["/linux/netDevices/sixteen-bytes-00", "15 bytes"];
     two_network_devices_of_one_name: b => b.set("/linux/netDevices", json!({ "a": { "name": "x" }, "b": { "name": "x" } })), ["/linux/netDevices/b", "two devices"];

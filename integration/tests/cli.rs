@@ -366,6 +366,30 @@ fn list_without_containers_is_empty() {
     });
 }
 
+/// A damaged entry is skipped with one message that names it once; the others are listed.
+#[test]
+fn list_names_a_damaged_container_once() {
+    sandbox::host(|s| {
+        if s.is_control("the message is locule's") {
+            return;
+        }
+        let container = s.create(&s.bundle());
+        let damaged = s.state.join("damaged");
+        fs::create_dir(&damaged).expect("mkdir");
+        fs::write(damaged.join("state.json"), "{").expect("write");
+        let outcome = s.runtime(&["list"]).ok();
+        assert!(outcome.stdout.contains(&container.id), "{}", outcome.stdout);
+        let named = outcome.stderr.matches("container damaged").count();
+        assert!(
+            outcome.stderr.contains("skipped: container damaged: ") && named == 1,
+            "{}",
+            outcome.stderr
+        );
+        s.runtime(&["delete", "--force", "damaged"]).ok();
+        container.remove();
+    });
+}
+
 /// --console-socket without a terminal, and a terminal without a socket, are errors at create.
 #[test]
 fn a_terminal_needs_a_socket_at_create() {

@@ -296,7 +296,7 @@ fn names_a_group(s: &Sandbox) {
         container
             .exec(&["--cgroup", climbing], &["true"])
             .exits(255)
-            .fails_with(&["exec failed: --cgroup"]);
+            .fails_with(&["exec failed: --cgroup", "bad sub cgroup path"]);
     }
     for missing in ["c", &format!("{name}c"), "sub/missing"] {
         container
@@ -308,7 +308,7 @@ fn names_a_group(s: &Sandbox) {
         container
             .exec(&["--cgroup", wrong], &["true"])
             .exits(255)
-            .fails_with(&["--cgroup", "controller"]);
+            .fails_with(&["--cgroup", "unknown controller"]);
     }
     for home in &homes {
         assert_eq!(procs(&sibling(home)), "");

@@ -88,6 +88,12 @@ fn of_exec(said: &mut Said<'_>) {
     bundle.args(&["sleep", "1000"]);
     let container = s.started(&bundle);
     said.of("exec failed", &["exec", &container.id, "absent"]);
+    for (group, phrase) in [
+        ("..", "bad sub cgroup path"),
+        ("nothing:/", "unknown controller"),
+    ] {
+        said.of(phrase, &["exec", "--cgroup", group, &container.id, "true"]);
+    }
     container.command(&["pause"]).ok();
     let command = ["exec", &container.id, "true"];
     said.of("cannot exec in a paused container", &command);
@@ -131,6 +137,17 @@ fn of_the_configuration(said: &mut Said<'_>) {
     said.of_create(&invalid, |bundle| {
         bundle.set("/process/env/-", json!("=x"));
     });
+    for (policy, phrase) in [
+        (json!({ "nodes": "0" }), "invalid memory policy mode"),
+        (
+            json!({ "mode": "MPOL_DEFAULT", "nodes": "0-7" }),
+            "mode requires 0 nodes but got",
+        ),
+    ] {
+        said.of_create(&[phrase], |bundle| {
+            bundle.set("/linux/memoryPolicy", policy);
+        });
+    }
     let start = "unable to start container process";
     let proc = [start, "must be mounted on ordinary directory"];
     for target in ["mnt", "etc/passwd"] {

@@ -9,11 +9,14 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container has no group in a hierarchy with the controller.
-    #[error("the container has no cgroup of the controller {controller:?}")]
+    #[error("unknown controller {controller:?}: the container has no cgroup of it")]
     NoController {
         /// The name as given.
         controller: String,
     },
+    /// The path of a group below the container's is no such path.
+    #[error("bad sub cgroup path")]
+    SubGroup(#[source] Diagnostic),
     /// The configuration asks for something that is not possible.
     #[error(transparent)]
     Config(#[from] Diagnostic),

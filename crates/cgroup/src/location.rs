@@ -406,10 +406,12 @@ fn hierarchy_mount(place: &Place) -> HierarchyMount {
 }
 
 /// The names of a path that an option gives: no property of the configuration is to blame.
-fn sub_group_names(path: &str) -> Result<Vec<String>, Diagnostic> {
-    name::components(path).map_err(|problem| Diagnostic {
-        pointer: String::new(),
-        ..problem
+fn sub_group_names(path: &str) -> Result<Vec<String>, Error> {
+    name::components(path).map_err(|problem| {
+        Error::SubGroup(Diagnostic {
+            pointer: String::new(),
+            ..problem
+        })
     })
 }
 

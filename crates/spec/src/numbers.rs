@@ -55,6 +55,11 @@ impl NumberSet {
         element.is_some_and(|element| element >> (number % 64) & 1 == 1)
     }
 
+    /// How many numbers it has.
+    pub(crate) fn count(&self) -> u32 {
+        self.0.iter().map(|element| element.count_ones()).sum()
+    }
+
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -279,7 +279,20 @@ impl<'p> Value<'p> {
         match words::parse(self.verbatim()?) {
             Ok(value) => Some(value),
             Err(Unknown(known)) => {
-                self.unknown_word(known);
+                self.unknown_word(known, |word| {
+                    format!("{word} is not one of the property's values")
+                });
+                None
+            }
+        }
+    }
+
+    /// The same; the message for another word begins with `invalid WHAT`, as runc's does.
+    pub(crate) fn word_of<T: DeserializeOwned>(&self, what: &str) -> Option<T> {
+        match words::parse(self.verbatim()?) {
+            Ok(value) => Some(value),
+            Err(Unknown(known)) => {
+                self.unknown_word(known, |word| format!("invalid {what} {word}"));
                 None
             }
         }
@@ -290,15 +303,18 @@ impl<'p> Value<'p> {
         let text = self.verbatim()?;
         let found = table.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            self.unknown_word(&table.iter().map(|row| row.0).collect::<Vec<_>>());
+            let known: Vec<_> = table.iter().map(|row| row.0).collect();
+            self.unknown_word(&known, |word| {
+                format!("{word} is not one of the property's values")
+            });
         }
         found.map(|row| row.1)
     }
 
-    fn unknown_word(&self, known: &[&str]) {
+    fn unknown_word(&self, known: &[&str], message: impl Fn(&str) -> String) {
         let Some(text) = self.verbatim() else { return };
         self.notes.error(|| {
-            let message = format!("{} is not one of the property's values", quote(text));
+            let message = message(&quote(text));
             let found = Diagnostic::new(Code::UnknownValue, self.at.pointer(), message);
             match meant(text, known.iter().copied()) {
                 Some(word) => found.hint(format!("did you mean `{word}`?")),

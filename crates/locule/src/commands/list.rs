@@ -57,11 +57,13 @@ pub(crate) fn run(args: &args::List, env: &Env) -> Result<ExitCode, Error> {
             // Deleted since its name was read.
             Err(Error::State(state::Error::Absent { .. })) => {}
             Err(error) => {
-                tracing::error!(
-                    code = error.code(),
-                    "container {id} is skipped: {}",
-                    error.chain()
-                );
+                let subject = match &error {
+                    // Names the container.
+                    Error::State(_) => String::new(),
+                    _ => format!("container {id}: "),
+                };
+                let (code, chain) = (error.code(), error.chain());
+                tracing::error!(code, "skipped: {subject}{chain}");
             }
         }
     }

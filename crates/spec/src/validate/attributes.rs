@@ -108,7 +108,7 @@ pub(super) fn exec_cpu_affinity(value: &Value<'_>) -> Option<ExecCpuAffinity> {
     value.object(|o| {
         let cpus = |key| {
             let value = o.get(key).filter(|_| !o.absent(key))?;
-            let set = numbers(&value, "CPU", LARGEST_CPU)?;
+            let set = numbers(&value, "", "CPU", LARGEST_CPU)?;
             if set.is_empty() {
                 value.error(Code::Range, "the list has no CPU");
             }
@@ -124,13 +124,20 @@ pub(super) fn exec_cpu_affinity(value: &Value<'_>) -> Option<ExecCpuAffinity> {
 /// Reads `linux.memoryPolicy`.
 pub(super) fn memory_policy(value: &Value<'_>) -> Option<MemoryPolicy> {
     value.object(|o| {
-        let mode = o.required("mode").and_then(|v| v.word::<MemoryMode>());
+        let mode = match o.get("mode") {
+            Some(mode) => mode.word_of::<MemoryMode>("memory policy mode"),
+            None => {
+                let message = "invalid memory policy mode: the required property `mode` is missing";
+                o.value.error(Code::Missing, message);
+                None
+            }
+        };
         let nodes = o
             .get("nodes")
-            .and_then(|v| numbers(&v, "node", LARGEST_NODE));
+            .and_then(|v| numbers(&v, "invalid memory policy nodes: ", "node", LARGEST_NODE));
         let nodes_are_read = nodes.is_some() || o.absent("nodes");
         let nodes = nodes.unwrap_or_default();
-        let flags: Vec<MemoryFlag> = o.list("flags", |item| item.word());
+        let flags: Vec<MemoryFlag> = o.list("flags", |item| item.word_of("memory policy flag"));
         let mode = mode?;
         let both = [MemoryFlag::MpolFStaticNodes, MemoryFlag::MpolFRelativeNodes];
         if both.iter().all(|flag| flags.contains(flag))
@@ -142,7 +149,10 @@ pub(super) fn memory_policy(value: &Value<'_>) -> Option<MemoryPolicy> {
         match mode {
             MemoryMode::MpolDefault | MemoryMode::MpolLocal if !nodes.is_empty() => {
                 if let Some(value) = o.get("nodes") {
-                    value.error(Code::Conflict, "this mode takes no nodes");
+                    let given = nodes.count();
+                    let message =
+                        format!("this memory policy mode requires 0 nodes but got {given}");
+                    value.error(Code::Conflict, message);
                 }
             }
             MemoryMode::MpolBind
@@ -151,8 +161,9 @@ pub(super) fn memory_policy(value: &Value<'_>) -> Option<MemoryPolicy> {
             | MemoryMode::MpolPreferredMany
                 if nodes.is_empty() && nodes_are_read =>
             {
-                o.value
-                    .error(Code::Missing, "this mode needs `nodes`, such as \"0-1\"");
+                let message = "this memory policy mode requires at least one node but got 0; \
+                    set `nodes`, such as \"0-1\"";
+                o.value.error(Code::Missing, message);
             }
             _ => {}
         }
@@ -160,7 +171,8 @@ pub(super) fn memory_policy(value: &Value<'_>) -> Option<MemoryPolicy> {
     })?
 }
 
-fn numbers(value: &Value<'_>, what: &str, largest: u32) -> Option<NumberSet> {
+/// A list of numbers of `what`; the message for another text begins with `wrongly`.
+fn numbers(value: &Value<'_>, wrongly: &str, what: &str, largest: u32) -> Option<NumberSet> {
     let text = value.text()?;
     let wrong = match NumberSet::parse(text, largest) {
         Ok(set) => return Some(set),
@@ -173,6 +185,7 @@ fn numbers(value: &Value<'_>, what: &str, largest: u32) -> Option<NumberSet> {
             format!("{}: no kernel has a {what} above {largest}", quote(part))
         }
     };
+    let message = format!("{wrongly}{message}");
     value.error_hint(Code::Range, message, "expected a list such as \"0-3,7\"");
     None
 }

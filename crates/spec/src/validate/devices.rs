@@ -4,6 +4,7 @@ use crate::container::{Device, DeviceKind, DeviceRule};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
+use std::collections::HashMap;
 
 /// The kernel has 12 bits for a major number, see linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;
@@ -35,9 +36,25 @@ pub(crate) fn numbers(o: &Object<'_>) -> (Option<u32>, Option<u32>) {
     )
 }
 
-/// Reads `linux.devices`.
+/// Reads `linux.devices`. Engines repeat entries, but one path cannot be two devices.
 pub(crate) fn nodes(o: &Object<'_>) -> Vec<Device> {
-    o.list("devices", |item| item.object(node)?)
+    let mut seen = HashMap::new();
+    let mut index = 0;
+    o.list("devices", |item| {
+        let here = index;
+        index += 1;
+        let device = item.object(node)??;
+        let is = (device.kind, device.major, device.minor);
+        let (first, was) = *seen.entry(device.path.clone()).or_insert((here, is));
+        if was != is {
+            let path = quote(&device.path.display().to_string());
+            let message = format!(
+                "the path {path} is that of /linux/devices/{first} too, with another type or other numbers"
+            );
+            item.error_hint(Code::Conflict, message, "remove one of the two");
+        }
+        Some(device)
+    })
 }
 
 fn node(o: &Object<'_>) -> Option<Device> {

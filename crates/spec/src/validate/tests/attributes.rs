@@ -139,27 +139,27 @@ fn a_memory_policy_has_the_nodes_that_its_mode_takes() {
     refuses(
         r#"
         /linux/memoryPolicy = {}
-            -> missing /linux/memoryPolicy : `mode`
+            -> missing /linux/memoryPolicy : invalid memory policy mode: the required property `mode`
         /linux/memoryPolicy = {"mode": "MPOL_BINDS", "nodes": "0"}
-            -> unknown-value /linux/memoryPolicy/mode : MPOL_BIND
-        /linux/memoryPolicy = {"mode": "MPOL_DEFAULT", "nodes": "0"}
-            -> conflict /linux/memoryPolicy/nodes : takes no nodes
-        /linux/memoryPolicy = {"mode": "MPOL_LOCAL", "nodes": "0"}
-            -> conflict /linux/memoryPolicy/nodes : takes no nodes
+            -> unknown-value /linux/memoryPolicy/mode : invalid memory policy mode "MPOL_BINDS"; did you mean `MPOL_BIND`
+        /linux/memoryPolicy = {"mode": "MPOL_DEFAULT", "nodes": "0-7"}
+            -> conflict /linux/memoryPolicy/nodes : mode requires 0 nodes but got 8
+        /linux/memoryPolicy = {"mode": "MPOL_LOCAL", "nodes": "0-7"}
+            -> conflict /linux/memoryPolicy/nodes : mode requires 0 nodes but got 8
         /linux/memoryPolicy = {"mode": "MPOL_BIND"}
-            -> missing /linux/memoryPolicy : `nodes`
+            -> missing /linux/memoryPolicy : requires at least one node but got 0
         /linux/memoryPolicy = {"mode": "MPOL_INTERLEAVE", "nodes": ""}
-            -> missing /linux/memoryPolicy : `nodes`
+            -> missing /linux/memoryPolicy : requires at least one node but got 0
         /linux/memoryPolicy = {"mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": ","}
-            -> missing /linux/memoryPolicy : `nodes`
+            -> missing /linux/memoryPolicy : requires at least one node but got 0
         /linux/memoryPolicy = {"mode": "MPOL_PREFERRED_MANY"}
-            -> missing /linux/memoryPolicy : `nodes`
+            -> missing /linux/memoryPolicy : requires at least one node but got 0
         /linux/memoryPolicy = {"mode": "MPOL_BIND", "nodes": "x"}
-            -> range /linux/memoryPolicy/nodes : neither a number nor a range
+            -> range /linux/memoryPolicy/nodes : invalid memory policy nodes: "x" is neither a number nor a range
         /linux/memoryPolicy = {"mode": "MPOL_BIND", "nodes": "1024"}
             -> range /linux/memoryPolicy/nodes : no kernel has a node above 1023
         /linux/memoryPolicy = {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC"]}
-            -> unknown-value /linux/memoryPolicy/flags/0 : MPOL_F_STATIC_NODES
+            -> unknown-value /linux/memoryPolicy/flags/0 : invalid memory policy flag "MPOL_F_STATIC"
         /linux/memoryPolicy = {"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}
             -> conflict /linux/memoryPolicy/flags : only one
         "#,

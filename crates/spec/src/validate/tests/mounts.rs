@@ -90,6 +90,8 @@ fn device_nodes_have_a_path_a_type_and_numbers() {
         r#"
         /linux/devices = [{"path": "/dev/x", "type": "z", "major": 1, "minor": 1}]
             -> unknown-value /linux/devices/0/type : expected c, u, b, p
+        /linux/devices = [{"path": "/dev/x", "type": "p"}, {"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]
+            -> conflict /linux/devices/1 : "/dev/x" is that of /linux/devices/0 too
         /linux/devices = [{"path": "dev/x", "type": "p"}]
             -> path /linux/devices/0/path : absolute
         /linux/devices = [{"path": "/dev/x", "type": "c", "major": 1}]
@@ -109,6 +111,8 @@ fn device_nodes_have_a_path_a_type_and_numbers() {
         (found[1].kind, found[1].mode, found[1].gid),
         (DeviceKind::Char, 0o666, 5)
     );
+    let twice = r#"[{"path": "/dev/p", "type": "p"}, {"path": "/dev/p", "type": "p", "uid": 1}]"#;
+    assert_eq!(accepted(&[("/linux/devices", twice)]).devices.len(), 2);
 }
 
 #[test]
