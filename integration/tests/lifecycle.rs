@@ -122,6 +122,40 @@ fn kill_reaches_a_created_container() {
     });
 }
 
+/// The same for the signals that ask a process to end: the kernel keeps them from the first process
+/// of a PID namespace that does not handle them, and an engine would wait for its time limit.
+#[test]
+fn a_created_container_ends_when_it_is_asked_to() {
+    sandbox::host(|s| {
+        for signal in ["TERM", "INT", "HUP", "QUIT"] {
+            let container = s.create(&s.bundle());
+            container.kill("USR1").ok();
+            assert_eq!(container.status(), "created");
+            container.kill(signal).ok();
+            container.wait_for("stopped");
+            container.start().fails();
+            container.delete().ok();
+        }
+    });
+}
+
+/// What a created container does at a signal is over when its program runs.
+#[test]
+fn a_program_has_the_default_actions_of_signals() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.shell("grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status; exec sleep 1000");
+        let container = s.started(&bundle);
+        container.wait_output("SigCgt");
+        let none = "0000000000000000";
+        assert_eq!(
+            container.output(),
+            format!("SigBlk:\t{none}\nSigIgn:\t{none}\nSigCgt:\t{none}\n")
+        );
+        container.remove();
+    });
+}
+
 /// kill takes names with and without SIG in any case, and numbers.
 #[test]
 fn kill_knows_names_and_numbers() {

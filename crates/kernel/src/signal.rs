@@ -30,7 +30,7 @@ impl Set {
         Ok(set)
     }
 
-    /// Blocks these signals, or these alone. See sigprocmask(2).
+    /// Blocks these signals, or these alone, or unblocks them. See sigprocmask(2).
     fn block(self, how: libc::c_int) -> Result<(), Errno> {
         let old = ptr::null_mut::<u64>();
         // SAFETY: the set has the size that is passed; the old one is not requested.
@@ -53,19 +53,32 @@ enum Action {
     Default,
     /// Nothing.
     Ignored,
+    /// [`end`].
+    End,
+}
+
+/// Ends this process as a shell reports the signal. A handler: it calls nothing but the kernel.
+extern "C" fn end(signal: libc::c_int) {
+    crate::process::exit_now(u8::try_from(128 + signal).unwrap_or(u8::MAX))
 }
 
 fn set_action(signal: i32, action: Action) -> Result<(), Errno> {
-    let handler = match action {
-        Action::Default => libc::SIG_DFL,
-        Action::Ignored => libc::SIG_IGN,
+    // SA_RESTORER of the kernel: x86 calls no handler without a restorer. `end` does not return,
+    // so nothing calls its restorer.
+    const WITH_RESTORER: u64 = 0x0400_0000;
+    // The kernel's `struct sigaction`: the handler, then flags, restorer (where the architecture
+    // has one) and mask. 0 is "nothing".
+    let action = match action {
+        Action::Default => [libc::SIG_DFL as u64, 0, 0, 0],
+        Action::Ignored => [libc::SIG_IGN as u64, 0, 0, 0],
+        Action::End => {
+            let handler = end as *const () as u64;
+            [handler, WITH_RESTORER, handler, 0]
+        }
     };
-    // The kernel's `struct sigaction`: the handler, then flags, restorer and mask in the order of
-    // the architecture, all "nothing".
-    let action = [handler as u64, 0, 0, 0];
     let old = ptr::null_mut::<u64>();
-    // SAFETY: the action is a whole structure without a handler to call; the old one is not
-    // requested.
+    // SAFETY: the action is a whole structure, and its handler is safe to call at any moment; the
+    // old one is not requested.
     ret(unsafe {
         libc::syscall(
             libc::SYS_rt_sigaction,
@@ -102,6 +115,20 @@ pub fn reset_actions() -> Result<(), Errno> {
 /// The kernel's answer.
 pub fn unblock_signals() -> Result<(), Errno> {
     Set::default().block(libc::SIG_SETMASK)
+}
+
+/// Makes SIGHUP, SIGINT, SIGQUIT and SIGTERM end this process with status 128 and the number, also
+/// if it is the first of its PID namespace, to which they do nothing otherwise. Exec undoes that.
+/// See pid_namespaces(7).
+///
+/// # Errors
+/// The kernel's answer.
+pub fn end_when_asked() -> Result<(), Errno> {
+    let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+    for signal in signals {
+        set_action(signal, Action::End)?;
+    }
+    Set::of(&signals)?.block(libc::SIG_UNBLOCK)
 }
 
 /// Sets SIGCHLD to its default action, so that this process can wait for the end of its children.

@@ -441,8 +441,12 @@ fn verify(
         .map_err(|failed| Failure::at(Phase::Verify)(Failed { index: 5, ..failed }))
 }
 
-/// The container is created: it waits without the runtime until a command starts it.
+/// The container is created: it waits without the runtime until a command starts it, or a signal
+/// asks it to stop.
 fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    signal::end_when_asked()
+        .map_err(Failed::of(Call::Prctl))
+        .map_err(Failure::at(Phase::Process))?;
     let failed = Failed::of(Call::Receive);
     socket::accept(listener)
         .map_err(failed)
