@@ -64,7 +64,9 @@ const EXAMPLES: &[(&str, Before)] = &[
         "locule kill box1 TERM; locule kill --all box1 9",
         Before::Running,
     ),
+    ("locule kill --regex '^box[0-9]+$' HUP", Before::Running),
     ("locule delete --force box1", Before::Running),
+    ("locule delete --force --regex '^box'", Before::Running),
     (
         "locule list --format json | jq -r '.[].id'",
         Before::Running,

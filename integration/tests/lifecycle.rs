@@ -171,6 +171,51 @@ fn kill_knows_names_and_numbers() {
     });
 }
 
+/// `--regex` of crun: one signal, and one deletion, for all containers that match. What does not
+/// match stays, and a container that refuses is named while the others follow.
+#[test]
+fn a_pattern_names_several_containers() {
+    sandbox::host(|s| {
+        if s.is_control("only crun has --regex") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let [first, second, other] = [(); 3].map(|()| s.started(&bundle));
+        let both = format!("^({}|{})$", first.id, second.id);
+        s.runtime(&["delete", "--regex", &both])
+            .exits(1)
+            .fails_with(&[&second.id, "not stopped"]);
+        s.runtime(&["kill", "--regex", &first.id, "KILL"]).ok();
+        first.wait_for("stopped");
+        // One has stopped: the signal is for the other.
+        s.runtime(&["kill", "-r", &both, "KILL"]).ok();
+        second.wait_for("stopped");
+        let outcome = s.runtime(&["delete", "-r", "no-such-name"]).ok();
+        assert!(
+            outcome.stderr.contains("no-such-name"),
+            "{}",
+            outcome.stderr
+        );
+        for pattern in ["", "("] {
+            let named = format!("--regex {pattern:?}: ");
+            for command in [
+                &["kill", "-r", pattern, "KILL"][..],
+                &["delete", "-fr", pattern],
+            ] {
+                s.runtime(command).exits(1).fails_with(&[&named]);
+            }
+        }
+        assert_eq!(other.status(), "running");
+        s.runtime(&["delete", "--regex", &both]).ok();
+        for gone in [&first.id, &second.id] {
+            s.runtime(&["state", gone]).exits(1);
+        }
+        s.runtime(&["delete", "--force", "--regex", &other.id]).ok();
+        s.runtime(&["list", "-q"]).prints("");
+    });
+}
+
 /// An unknown signal is an error that names it, and no signal is sent.
 #[test]
 fn kill_refuses_unknown_signals() {

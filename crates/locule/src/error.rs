@@ -146,6 +146,8 @@ pub(crate) enum Error {
         #[source]
         source: Box<Self>,
     },
+    #[error("--regex {pattern:?}: {reason}")]
+    Pattern { pattern: String, reason: String },
     #[error("{option}: expected {expected}, found {given:?}")]
     Option {
         option: &'static str,
@@ -324,6 +326,7 @@ impl Error {
             | Self::NoConsoleSocket
             | Self::UnwantedConsoleSocket
             | Self::NoProcessToChange
+            | Self::Pattern { .. }
             | Self::Option { .. } => "usage",
         }
     }

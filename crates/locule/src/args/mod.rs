@@ -244,7 +244,8 @@ pub(crate) struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
     override_usage = "locule kill [OPTIONS] ID [SIGNAL]",
-    after_help = "Example:\n  locule kill box1 TERM; locule kill --all box1 9\n\n\
+    after_help = "Example:\n  locule kill box1 TERM; locule kill --all box1 9\n  \
+        locule kill --regex '^box[0-9]+$' HUP\n\n\
         SIGNAL is a name with or without SIG, RTMIN+n, RTMAX-n or a number. In a container without a pid \
         namespace of its own, KILL goes to every process of the container's cgroup."
 )]
@@ -253,6 +254,10 @@ pub(crate) struct Kill {
     /// none [default: off]
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// ID is a regular expression that may match anywhere in a name: signal every container that it
+    /// matches. One that has stopped is passed over [default: off]
+    #[arg(short, long)]
+    pub(crate) regex: bool,
     /// The container's name, and the signal [default: TERM]
     #[arg(value_name = "ID [SIGNAL]")]
     words: Vec<String>,
@@ -262,13 +267,17 @@ pub(crate) struct Kill {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(
     override_usage = "locule delete [OPTIONS] ID",
-    after_help = "Example:\n  locule delete --force box1"
+    after_help = "Example:\n  locule delete --force box1\n  locule delete --force --regex '^box'"
 )]
 pub(crate) struct Delete {
     /// Kill a running container first, clean up an incomplete one, and accept that there is none
     /// [default: off]
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// ID is a regular expression that may match anywhere in a name: delete every container that it
+    /// matches. The status is 1 if one of them cannot be deleted [default: off]
+    #[arg(short, long)]
+    pub(crate) regex: bool,
     /// The container's name in the state directory
     #[arg(value_name = "ID")]
     ids: Vec<String>,

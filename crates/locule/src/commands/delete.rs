@@ -5,7 +5,7 @@
 //! (runtime.md#delete). With `--force` the journal says how to clean up a damaged or incomplete
 //! entry.
 
-use super::{Env, hooks, kill};
+use super::{Env, hooks, kill, matching};
 use crate::args;
 use crate::error::Error;
 use crate::process::Process;
@@ -25,18 +25,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// cgroup stays.
 const PATIENCE_WITH_STRANGERS: Duration = Duration::from_millis(500);
 
-/// Deletes one container.
+/// Deletes one container, or those that `--regex` matches.
 pub(crate) fn run(args: &args::Delete, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(args.id())?;
     let action = if args.force {
         Action::ForceDelete
     } else {
         env.face.deletion
     };
-    match delete(&id, action, env) {
-        Err(Error::State(state::Error::Absent { .. })) if args.force => {}
-        result => result?,
+    let absent_is_deleted = args.force || args.regex;
+    let delete = |id: &ContainerId| match delete(id, action, env) {
+        Err(Error::State(state::Error::Absent { .. })) if absent_is_deleted => Ok(()),
+        answer => answer,
+    };
+    if args.regex {
+        return matching::each(args.id(), env, delete);
     }
+    delete(&ContainerId::new(args.id())?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,12 +4,12 @@
 //! to the whole cgroup, because nothing else would end its other processes; also after its first
 //! process has ended.
 
-use super::Env;
 use super::delete::has_ended;
+use super::{Env, matching};
 use crate::args;
 use crate::error::Error;
 use crate::signal;
-use crate::state::{Access, ContainerId, Lock, Record};
+use crate::state::{self, Access, ContainerId, Lock, Record};
 use crate::status::{Action, Observed, Refusal, Status, observe, permit};
 use kernel::Errno;
 use std::process::ExitCode;
@@ -18,12 +18,24 @@ use std::time::Duration;
 /// How long a frozen cgroup may take to thaw.
 const THAW: Duration = Duration::from_secs(2);
 
-/// Sends one signal.
+/// Sends one signal, to one container or to those that `--regex` matches.
 pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     let given = args.signal().or(env.face.signal);
     let number = signal::number(given.ok_or(Error::NoSignal)?)?;
-    let id = ContainerId::new(args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
+    if args.regex {
+        return matching::each(args.id(), env, |id| match send(args, number, id, env) {
+            // The pattern asks for those that can be signalled.
+            Err(Error::Refused(Refusal::NotRunning { .. })) => Ok(()),
+            Err(Error::State(state::Error::Absent { .. })) => Ok(()),
+            answer => answer,
+        });
+    }
+    send(args, number, &ContainerId::new(args.id())?, env)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn send(args: &args::Kill, number: i32, id: &ContainerId, env: &Env) -> Result<(), Error> {
+    let entry = env.store(Access::Look)?.container(id, Lock::None)?;
     let mut record = entry.record()?;
     let observed = observe(&entry, &mut record)?;
     // Nothing else would end the remaining processes of the container.
@@ -38,19 +50,19 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
     } else {
         Action::Kill
     };
-    permit(action, observed.status, &id)?;
+    permit(action, observed.status, id)?;
     let groups = record
         .groups()
         .filter(|_| (args.all || outlives) && !has_ended(&record, &observed));
     match groups {
         Some(cgroup) => cgroup.signal_all(number)?,
         // Without a cgroup only the first process is known.
-        None => signal_first(&id, &observed, action, number)?,
+        None => signal_first(id, &observed, action, number)?,
     }
     if number == signal::KILL && observed.status == Status::Paused {
         thaw(&record);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn signal_first(

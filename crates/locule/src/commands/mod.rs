@@ -10,6 +10,7 @@ pub(crate) mod hooks;
 mod image;
 pub(crate) mod kill;
 pub(crate) mod list;
+mod matching;
 pub(crate) mod mounts;
 pub(crate) mod pause;
 mod pid_file;
