@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::directory::Directory;
-use crate::hierarchy::{membership, read_text};
+use crate::hierarchy::{membership, read_proc};
 use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, OutOfMemory, Place, Version};
@@ -181,7 +181,7 @@ impl Group {
         if self.directories.is_empty() {
             return Ok(());
         }
-        let text = read_text(&format!("/proc/{pid}/cgroup"))?;
+        let text = read_proc(&format!("{pid}/cgroup"))?;
         for (place, directory) in self.each() {
             let found = text
                 .lines()

@@ -6,16 +6,10 @@
 //! (hybrid). The mount table is long on busy hosts. It is read only if the caller's own group is
 //! not at the path of its name.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the host's /proc and mount points of cgroup file systems, before any container"
-)]
-
 use kernel::Errno;
 use kernel::mount::unescape;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -78,11 +72,11 @@ pub(crate) fn membership(line: &str) -> Option<(&str, &str)> {
     rest.split_once(':')
 }
 
-/// The content of a small file of the kernel.
-pub(crate) fn read_text(path: &str) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|error| Error::Read {
-        path: PathBuf::from(path),
-        source: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+/// The content of /proc/`name`.
+pub(crate) fn read_proc(name: &str) -> Result<String, Error> {
+    let bytes = kernel::fs::read_proc(name).map_err(|source| Error::Read {
+        path: Path::new("/proc").join(name),
+        source,
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -95,7 +89,8 @@ pub(crate) fn read_text(path: &str) -> Result<String, Error> {
 pub(crate) fn open_root(name: &str) -> Result<Option<(Directory, Version)>, Errno> {
     let path = Path::new(MOUNT).join(name);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    match open(&path, flags, Mode::empty()) {
+    // open(2) of musl makes a second call for O_CLOEXEC, openat(2) does not.
+    match openat(AT_FDCWD, &path, flags, Mode::empty()) {
         Ok(fd) => Directory::root(fd, &path),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
@@ -117,7 +112,7 @@ fn open_root_below(mount: &OwnedFd, name: &str) -> Option<(Directory, Version)> 
 /// Every hierarchy that a container's group can be in, with its root. On hybrid hosts the unified
 /// one comes first. Empty: nothing is mounted at the usual place.
 pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
-    let own = read_text("/proc/self/cgroup").unwrap_or_default();
+    let own = read_proc("self/cgroup").unwrap_or_default();
     let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
     let unified = own.iter().find(|(list, _path)| list.is_empty());
     if let Ok(Some((root, Version::V2))) = open_root("") {
@@ -125,7 +120,7 @@ pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
         return vec![(Hierarchy::v2("", &root, path), root)];
     }
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(mount) = open(MOUNT, flags, Mode::empty()) else {
+    let Ok(mount) = openat(AT_FDCWD, MOUNT, flags, Mode::empty()) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -206,7 +201,7 @@ impl Hierarchy {
         if root.open_below(relative).is_ok() {
             return Some(format!("/{relative}"));
         }
-        let table = read_text("/proc/self/mountinfo").ok()?;
+        let table = read_proc("self/mountinfo").ok()?;
         let mount_root = root_of_mount(&table, root.path())?;
         let below = self.own.strip_prefix(mount_root.trim_end_matches('/'))?;
         let relative = below.trim_start_matches('/');

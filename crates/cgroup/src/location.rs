@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::{Author, Directory};
-use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_text};
+use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_proc};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 use spec::Diagnostic;
@@ -210,7 +210,7 @@ impl Location {
     /// are the container's own, whatever their marks say: no creation takes over a group that has a
     /// process.
     pub fn hold(&mut self, first: i32) {
-        let text = read_text(&format!("/proc/{first}/cgroup")).unwrap_or_default();
+        let text = read_proc(&format!("{first}/cgroup")).unwrap_or_default();
         for place in &mut self.groups {
             let mut memberships = text.lines().filter_map(membership);
             place.held = memberships.any(|(controllers, path)| {
@@ -310,7 +310,7 @@ impl Location {
     /// no process (EBUSY). In hierarchies where the process is not below the container's group, the
     /// location does not change.
     pub fn of_process(&self, pid: i32) -> Result<Self, Error> {
-        let text = read_text(&format!("/proc/{pid}/cgroup"))?;
+        let text = read_proc(&format!("{pid}/cgroup"))?;
         let mut location = self.clone();
         for place in &mut location.groups {
             let line = text

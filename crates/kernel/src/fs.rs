@@ -2,13 +2,13 @@
 //! or does not repeat after a signal.
 
 use crate::errno::{Errno, ret};
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{self, Mode, SFlag, fstatat, mknodat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::uio::pread;
 use nix::unistd;
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +216,27 @@ fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 /// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     again(|| unistd::read(fd, buffer))
+}
+
+/// The content of /proc/`name` of this host. Large reads, since each of them costs as much as most
+/// files there, and no question for the size, which /proc does not have. Allocates: not for init.
+///
+/// # Errors
+/// As for open(2) and read(2). ESRCH: the process has ended.
+pub fn read_proc(name: &str) -> Result<Vec<u8>, Errno> {
+    let path = format!("/proc/{name}");
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    // open(2) of musl makes a second call for O_CLOEXEC, openat(2) does not.
+    let file = again(|| openat(AT_FDCWD, path.as_str(), flags, Mode::empty()))?;
+    let mut content = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = read(file.as_fd(), &mut buffer)?;
+        if count == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    }
 }
 
 /// Reads at most `buffer.len()` bytes from the beginning of the file, at any offset of the

@@ -4,14 +4,12 @@
 //! a pidfd. It is opened first and then compared with the record, so a signal never reaches another
 //! process that has got the same pid.
 
-#![expect(clippy::disallowed_methods, reason = "the runtime's own /proc")]
-
 use crate::signal;
 use crate::state::Record;
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
+use kernel::fs::read_proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -92,7 +90,7 @@ impl Process {
         const EXITING: u64 = 4;
         /// The bit of SIGKILL among the pending signals.
         const KILLED: u64 = 1 << (signal::KILL - 1);
-        let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = read_proc(&format!("{}/stat", self.pid)).unwrap_or_default();
         let has = |number, bit| field_of(&stat, number).is_some_and(|bits| bits & bit != 0);
         has(9, EXITING) || has(31, KILLED) || self.has_ended(Duration::ZERO)
     }
@@ -104,12 +102,10 @@ impl Process {
 /// # Errors
 /// The file cannot be read; EBADMSG: it does not have the field.
 pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, Errno> {
-    match fs::read(format!("/proc/{pid}/stat")) {
+    match read_proc(&format!("{pid}/stat")) {
         Ok(stat) => field_of(&stat, 22).map(Some).ok_or(Errno::EBADMSG),
-        Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
-            Errno::ENOENT | Errno::ESRCH => Ok(None),
-            errno => Err(errno),
-        },
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -127,7 +123,7 @@ fn field_of(stat: &[u8], number: usize) -> Option<u64> {
 pub(crate) fn boot_id() -> Option<&'static str> {
     static BOOT: OnceLock<Option<String>> = OnceLock::new();
     let boot = BOOT.get_or_init(|| {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let text = String::from_utf8(read_proc("sys/kernel/random/boot_id").ok()?).ok()?;
         Some(text.trim_end().to_owned())
     });
     boot.as_deref()

@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::device::Devices;
-use crate::hierarchy::{membership, read_text};
+use crate::hierarchy::{membership, read_proc};
 use crate::resources::Limit;
 use crate::{Error, Location, name::UnitName};
 use kernel::errno::chain;
@@ -285,7 +285,7 @@ impl Scope {
 
     /// Whether the process `pid` is in the scope's group.
     fn holds(&self, pid: i32) -> bool {
-        let groups = read_text(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let groups = read_proc(&format!("{pid}/cgroup")).unwrap_or_default();
         let mut memberships = groups.lines().filter_map(membership);
         memberships.any(|(_controllers, path)| path == self.path)
     }

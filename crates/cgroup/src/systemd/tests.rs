@@ -68,7 +68,7 @@ fn a_unit_that_was_made_before_is_told_by_its_process() {
         )]
     };
     let pid = i32::try_from(std::process::id()).unwrap();
-    let text = read_text("/proc/self/cgroup").unwrap();
+    let text = read_proc("self/cgroup").unwrap();
     let (_controllers, own) = text.lines().find_map(membership).unwrap();
     let bus = begins_anew(exists);
     scope(&bus, own).start(&Bus::default(), pid).unwrap();
