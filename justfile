@@ -87,11 +87,11 @@ validate *programs: build
 runc-suite *files: build
     integration/runc-suite.sh target/debug/locule {{ files }}
 
-# container engines with locule and with a control: just engines [--quick] [ENGINE...]; see docs/testing.md
+# container engines with locule and with a control: just engines [--quick] [--newer] [ENGINE...]; see docs/testing.md
 engines *options: build
     integration/engines/run.sh {{ options }}
 
-# container engines with systemd as the manager of control groups, in a virtual machine: just vm-engines [--with RUNTIME] [ENGINE...]
+# container engines with systemd as the manager of control groups, in a virtual machine: just vm-engines [--with RUNTIME] [--newer] [ENGINE...]
 vm-engines *options:
     integration/vm/engines.sh {{ options }}
 

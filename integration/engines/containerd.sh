@@ -1,6 +1,8 @@
 # containerd through ctr. $runtime and $name come from inside.sh, which reads this file.
 
 image=docker.io/library/bb:latest
+# ctr 2 writes one for cgroup v1 with every command.
+export CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1
 
 c() { timeout -k 5 "$patience" ctr --namespace "$parent" "$@"; }
 # A container in the foreground, removed at its end.

@@ -5,42 +5,15 @@ if ! python3 -c 'import grpc' 2> /dev/null; then
     return 0
 fi
 
+# shellcheck source=cri-settings.sh
+. "$here/cri-settings.sh"
+
 cri() { timeout -k 5 "$patience" python3 "$here/cri.py" "$@"; }
 
 start_daemon() {
-    cat > /run/containerd.toml << END
-version = 2
-root = "/run/containerd-root"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "docker.io/library/bb:latest"
-  restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".cni]
-  bin_dir = "/run/cni"
-  conf_dir = "/run/cni"
-[plugins."io.containerd.grpc.v1.cri".containerd]
-  default_runtime_name = "tested"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested]
-  runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
-  BinaryName = "$runtime"
-  SystemdCgroup = $(test "$manager" != systemd && echo false || echo true)
-END
+    cri_settings tested tested > /run/containerd.toml
     containerd --config /run/containerd.toml --log-level warn > /run/containerd.log 2>&1 &
     until_true python3 "$here/cri.py" version
-}
-
-# A network of its own is what a pod with a user namespace needs, so this plugin only says that there is one.
-make_network() {
-    mkdir /run/cni
-    echo '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "none"}]}' > /run/cni/none.conflist
-    cat > /run/cni/none << 'END'
-#!/bin/sh
-test "$CNI_COMMAND" != VERSION || exec echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1", "0.4.0"]}'
-echo '{"cniVersion": "0.4.0", "interfaces": [{"name": "'$CNI_IFNAME'", "sandbox": "'$CNI_NETNS'"}],
-    "ips": [{"version": "4", "interface": 0, "address": "10.1.2.3/24"}]}'
-END
-    chmod +x /run/cni/none
-    cp /run/cni/none /run/cni/loopback
 }
 
 # run NAME OPTIONS COMMAND...: a running container in the pod; its id is in $id.

@@ -41,7 +41,7 @@ prepare() {
     HOME=/run/home
     mkdir "$HOME"
     cd "$HOME" || return 1
-    export HOME PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    export HOME PATH=${LOCULE_NEWER:+$LOCULE_NEWER:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     unset XDG_RUNTIME_DIR
 }
 

@@ -1,15 +1,24 @@
 #!/bin/bash
-# Container engines with systemd as the manager of control groups: engines.sh [--with RUNTIME] [ENGINE...]. Each engine
-# (podman, containerd, cri) has a machine of vm.sh of its own, and the facts are those of integration/engines.
+# Container engines with systemd as the manager of control groups: engines.sh [--with RUNTIME] [--newer] [ENGINE...].
+# Each engine (podman, containerd, cri) has a machine of vm.sh of its own, and the facts are those of
+# integration/engines.
 #
 # RUNTIME is a name in the machine (runc, crun) in the place of locule. VM_SUITE chooses the Debian release: trixie has
-# Podman 5.4 and containerd 1.7, sid the newest ones. Fails when a fact is not true, or an engine states none.
+# Podman 5.4 and containerd 1.7, sid the newest ones. --newer takes containerd as newer.sh builds it.
+# Fails when a fact is not true, or an engine states none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export VM_CACHE=target/vm/engines
 export VM_PACKAGES='podman containerd catatonit python3-grpcio'
-runtime=
-if [ "${1:-}" = --with ]; then runtime=$2 && shift 2; fi
+runtime='' newer=''
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+        --with) runtime=$2 && shift ;;
+        --newer) newer=yes ;;
+        *) echo "engines.sh: $1 is neither --with nor --newer" >&2; exit 1 ;;
+    esac
+    shift
+done
 [ $# -gt 0 ] || set -- podman containerd cri
 
 stage=$VM_CACHE/stage
@@ -19,8 +28,13 @@ cargo build --quiet --package locule
 strip -g -o "$stage/locule" target/debug/locule
 cp -r integration/engines "$stage/integration"
 cp -r contrib "$stage"
+mkdir "$stage/newer"
+if [ -n "$newer" ]; then
+    integration/newer.sh containerd
+    cp target/newer/containerd/* "$stage/newer"
+fi
 cat > "$stage/run" << 'GUEST'
-export LOCULE_MANAGER=systemd LOCULE_PATIENCE=400
+export LOCULE_MANAGER=systemd LOCULE_PATIENCE=400 LOCULE_NEWER=/mnt/share/newer
 # See test.sh.
 mkdir /sys/fs/cgroup/quota && echo '1000000 1000000' > /sys/fs/cgroup/quota/cpu.max
 program=/mnt/share/locule

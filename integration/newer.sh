@@ -1,0 +1,33 @@
+#!/bin/bash
+# Programs that Debian does not have this new: `newer.sh containerd` builds it into target/newer/containerd, once. Needs
+# go, which fetches it as a module.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$PWD/target/newer
+containerd=v2.4.2
+# Programs of one file each, which run in any image.
+export GOFLAGS="-mod=mod ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
+
+# build NAME MODULE@VERSION PACKAGE...
+build() {
+    local module source=$work/$1.source
+    module=$(cd "$work" && go mod download -json "$2" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+    rm -rf "$source"
+    cp -r "$module" "$source"
+    chmod -R u+w "$source"
+    go build -C "$source" -trimpath -ldflags '-s -w' -o "$work/$1.new/" "${@:3}"
+    rm -rf "$source"
+}
+
+mkdir -p "$work"
+for name; do
+    test ! -d "$work/$name" || continue
+    mkdir -p "$work/$name.new"
+    case $name in
+        containerd)
+            build $name github.com/containerd/containerd/v2@$containerd \
+                ./cmd/containerd ./cmd/containerd-shim-runc-v2 ./cmd/ctr ;;
+        *) echo "newer.sh: $name is not containerd" >&2; exit 1 ;;
+    esac
+    mv "$work/$name.new" "$work/$name"
+done
