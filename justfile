@@ -5,7 +5,7 @@ cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
 remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
 packed := "-C link-arg=-Wl,-z,pack-relative-relocs "
 # contrib/order.ld has patterns for the names of functions in this mangling; see docs/adr/0020-order-of-functions.md.
-ordered := "-C symbol-mangling-version=v0 -C link-arg=-Wl,-T,contrib/order.ld "
+ordered := "-C symbol-mangling-version=v0 -C link-arg=-Wl,-T,contrib/order.ld -C link-arg=-Wl,--no-eh-frame-hdr "
 release_flags := "-C target-feature=+crt-static " + ordered + packed + remapped
 target := arch() + "-unknown-linux-musl"
 
@@ -33,11 +33,13 @@ release: add-target
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
 
-# write contrib/order.ld: the order in which commands call functions, from a trace; x86_64, as root
+# write contrib/order.ld: the order in which commands call functions, from a trace; x86_64, as root. A profile of its own
+# would give the functions other names: with another hash the compiler merges other copies.
 order: add-target
-    RUSTFLAGS="{{ release_flags }}" cargo build --profile order --package locule --target {{ target }}
+    RUSTFLAGS="{{ release_flags }} -C strip=none" \
+        cargo build --release --package locule --target {{ target }} --target-dir target/order
     cargo run --package integration --bin order -- \
-        target/{{ target }}/order/locule integration/order/life.sh contrib/order.ld
+        target/order/{{ target }}/release/locule integration/order/life.sh contrib/order.ld
 
 # the workspace compiles for the other processors
 check-targets:
