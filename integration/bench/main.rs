@@ -142,16 +142,16 @@ fn inside(options: &Options) {
     make_bundle(options, &terminal, "true", &|config| {
         config["process"]["terminal"] = json!(true);
     });
-    let [floor, exec_floor, peak_program] =
-        ["floor", "exec", "peak"].map(|name| compile(&work, name));
+    let [floor, exec_floor, nothing, peak_program] =
+        ["floor", "exec", "nothing", "peak"].map(|name| compile(&work, name));
     let mut subjects = vec![Subject::floor(&floor, &[])];
     subjects.extend(runtimes(options, &work));
     subjects.retain(|subject| works(subject, &bundle));
     let rows = [
         runs(RUN, &subjects, &bundle, options.count),
-        phases(&subjects, &bundle, options.count.div_ceil(2)),
+        phases(&subjects, &bundle, &nothing, options.count.div_ceil(2)),
         lives(&subjects, &long, options.count.div_ceil(2)),
-        queries(&subjects, &long, options.count.div_ceil(2)),
+        queries(&subjects, &long, &nothing, options.count.div_ceil(2)),
         exec::rows(&subjects, &long, &exec_floor, options.count),
         parallel(&subjects, &bundle),
         memory(&subjects, &bundle, &peak_program),
@@ -323,11 +323,15 @@ fn shell(script: &str, folder: &Path) {
     assert!(command.status().expect("sh").success(), "{command:?}");
 }
 
-fn phases(subjects: &[Subject], bundle: &Path, count: usize) -> Vec<Row> {
+/// The floor of `start` and `delete` is the start of a program that does nothing.
+fn phases(subjects: &[Subject], bundle: &Path, nothing: &Path, count: usize) -> Vec<Row> {
     let mut samples = vec![[const { Vec::new() }; 3]; subjects.len()];
     for _ in 0..count {
         for (subject, samples) in subjects.iter().zip(&mut samples) {
             if subject.is_floor {
+                for samples in &mut samples[1..] {
+                    samples.push(timed(&mut Command::new(nothing)));
+                }
                 continue;
             }
             let id = name();
@@ -356,7 +360,8 @@ fn alive(pid: u32) -> bool {
         .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
 
-fn queries(subjects: &[Subject], long: &Path, count: usize) -> Vec<Row> {
+/// Their floor is the start of a program that does nothing.
+fn queries(subjects: &[Subject], long: &Path, nothing: &Path, count: usize) -> Vec<Row> {
     let mut rows: Vec<Row> = ["state", "kill", "list"]
         .map(|what| (what, "us", vec![f64::NAN; subjects.len()]))
         .into();
@@ -375,9 +380,10 @@ fn queries(subjects: &[Subject], long: &Path, count: usize) -> Vec<Row> {
                     "kill" => vec!["kill", id, "CONT"],
                     _ => vec!["list"],
                 };
-                if !subject.is_floor {
-                    samples.push(timed(&mut subject.command(&args)));
-                }
+                samples.push(match subject.is_floor {
+                    true => timed(&mut Command::new(nothing)),
+                    false => timed(&mut subject.command(&args)),
+                });
             }
         }
         row.2 = samples.iter().map(|s| median(s)).collect();
