@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::directory::Directory;
+use crate::location::Owner;
 use crate::systemd::Remover;
 use crate::tour::{Step, Tour, is_gone};
 use crate::{Error, Location, Place, Version};
@@ -99,22 +100,30 @@ fn remove_below(top: Directory) -> Result<(), Errno> {
 /// Tries once to remove the group at `place` and all below it. `Ok(false)`: still in use.
 fn remove_once(place: &Place) -> Result<bool, Error> {
     place.check()?;
-    if place.is_taken()? {
-        return Ok(true);
-    }
     let Some(root) = place.root()? else {
         return Ok(true);
     };
+    match place.find_below(&root)? {
+        Some(group) if place.owner(&group)? != Owner::Other => {}
+        Some(_) | None => return Ok(true),
+    }
     let failed = |source| Error::Directory {
         action: "remove",
         group: place.host_path(),
         source,
     };
     let (above, name) = place.split();
-    let parent = match root.open_below(above) {
-        Ok(parent) => parent,
-        Err(errno) if is_gone(errno) => return Ok(true),
-        Err(errno) => return Err(failed(errno)),
+    let opened;
+    let parent = match above {
+        "" => &root,
+        above => match root.open_below(above) {
+            Ok(parent) => {
+                opened = parent;
+                &opened
+            }
+            Err(errno) if is_gone(errno) => return Ok(true),
+            Err(errno) => return Err(failed(errno)),
+        },
     };
     match parent.remove(name) {
         Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}

@@ -98,12 +98,17 @@ impl Directory {
         Ok(Some((Self { fd, path }, version)))
     }
 
-    /// Opens the group `relative` (names joined by `/`; empty: this one).
+    /// Opens the group `relative` (names joined by `/`; empty: this one), for reading if the caller
+    /// may: a mark needs that.
     pub(crate) fn open_below(&self, relative: &str) -> Result<Self, Errno> {
         let name = if relative.is_empty() { "." } else { relative };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let open = |access| open(self.fd(), name, access | OFlag::O_DIRECTORY, beneath());
+        let fd = match open(OFlag::O_RDONLY) {
+            Err(Errno::EACCES | Errno::EPERM) => open(OFlag::O_PATH),
+            answer => answer,
+        };
         Ok(Self {
-            fd: open(self.fd(), name, flags, beneath())?,
+            fd: fd?,
             path: if relative.is_empty() {
                 self.path.clone()
             } else {
@@ -236,7 +241,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// For calls that need a directory descriptor; opened with O_PATH.
+    /// For calls that need a directory descriptor; it may be opened with O_PATH.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -250,21 +255,16 @@ impl Directory {
     /// Records which creation the group belongs to, until the group is removed. Only the host's
     /// root can do this, or on cgroup v2 the group's owner.
     pub(crate) fn set_mark(&self, mark: &str) -> Result<(), Errno> {
-        let readable = self.readable()?;
-        let set = |name| set_attribute(readable.as_fd(), name, mark.as_bytes());
+        let set = |name| set_attribute(self.fd(), name, mark.as_bytes());
         set(MARK).or_else(|errno| set(MARK_OF_USER).map_err(|_second| errno))
     }
 
     /// The mark that [`Self::set_mark`] has recorded. `None`: there is none, or the group is gone.
     /// A longer one is none: only a container writes it.
     pub(crate) fn mark(&self) -> Result<Option<(String, Author)>, Errno> {
-        let readable = match self.readable() {
-            Err(errno) if is_gone(errno) => return Ok(None),
-            answer => answer?,
-        };
         let mut buffer = [0; LONGEST_MARK];
         for (name, author) in [(MARK, Author::Privileged), (MARK_OF_USER, Author::Anyone)] {
-            match attribute(readable.as_fd(), name, &mut buffer) {
+            match attribute(self.fd(), name, &mut buffer) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
                     return Ok(Some((text, author)));

@@ -2,13 +2,15 @@
 
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-use crate::hierarchy::{Hierarchy, detect};
+use crate::directory::Directory;
+use crate::hierarchy::{Hierarchy, MOUNT, detect};
 use crate::name::{Base, GroupName};
 use crate::plan::{Request, path_of};
 use crate::resources::page_sizes;
 use crate::systemd::{Bus, Instance, Systemd, Wish, is_booted};
-use crate::{Error, Location, Manager, Version};
+use crate::{Error, Location, Manager, Place, Version};
 
 /// The host's layout of control groups, and who manages them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,20 +28,47 @@ pub struct Facts {
     pub systemd: Option<Systemd>,
 }
 
+/// What was opened to collect the facts, for [`Plan::open`](crate::Plan::open).
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The connection to systemd, if there is one.
+    pub(crate) bus: Bus,
+    /// The roots of the hierarchies.
+    pub(crate) roots: Vec<(Version, Directory)>,
+}
+
+impl Found {
+    /// The root of the hierarchy that has this group, opened now if it was not before.
+    ///
+    /// # Errors
+    /// It is no longer mounted.
+    pub(crate) fn root_of(&mut self, place: &Place) -> Result<Directory, Error> {
+        let mount = Path::new(MOUNT).join(&place.hierarchy);
+        let is_it = |(version, root): &(Version, Directory)| {
+            *version == place.version && root.path() == mount
+        };
+        match self.roots.iter().position(is_it) {
+            Some(index) => Ok(self.roots.swap_remove(index).1),
+            None => place.root()?.ok_or_else(|| Error::NotMounted {
+                path: place.host_path(),
+            }),
+        }
+    }
+}
+
 impl Facts {
-    /// Collects the facts that the plan of `request` depends on. Returns the connection to systemd
-    /// too, if there is one.
+    /// Collects the facts that the plan of `request` depends on. Returns what it has opened, too.
     ///
     /// # Errors
     /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer.
-    pub fn probe(request: &Request<'_>) -> Result<(Self, Bus), Error> {
+    pub fn probe(request: &Request<'_>) -> Result<(Self, Found), Error> {
         let resources = &request.container.resources;
         let mut facts = Self::default();
         if !resources.hugepage_limits.is_empty() {
             facts.page_sizes = page_sizes();
         }
         let path = request.container.cgroups_path.as_deref();
-        let mut bus = Bus::default();
+        let mut found = Found::default();
         let name = match request.manager {
             Manager::Disabled => None,
             Manager::Cgroupfs => Some(GroupName::parse(path, request.id)?),
@@ -51,8 +80,8 @@ impl Facts {
                 if is_booted() {
                     facts.refuse_v1()?;
                 }
-                (facts.systemd, bus) = Systemd::ask(instance)?;
-                return Ok((facts, bus));
+                (facts.systemd, found.bus) = Systemd::ask(instance)?;
+                return Ok((facts, found));
             }
         };
         for (mut hierarchy, root) in detect() {
@@ -65,9 +94,10 @@ impl Facts {
             {
                 hierarchy.look_at(&root, &path);
             }
+            found.roots.push((hierarchy.version, root));
             facts.hierarchies.push(hierarchy);
         }
-        Ok((facts, bus))
+        Ok((facts, found))
     }
 
     /// Collects the facts that a process depends on that joins the groups of `location`. Only in

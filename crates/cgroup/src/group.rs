@@ -147,7 +147,7 @@ impl Group {
         Ok(found.filter(|memory| memory.kills > self.former_kills))
     }
 
-    /// The v2 directory, for CLONE_INTO_CGROUP; opened with O_PATH.
+    /// The v2 directory, for CLONE_INTO_CGROUP.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.each()
             .find(|(place, _directory)| place.version == Version::V2)

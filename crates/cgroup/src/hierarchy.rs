@@ -198,7 +198,7 @@ impl Hierarchy {
             return None;
         }
         let relative = self.own.trim_start_matches('/');
-        if root.open_below(relative).is_ok() {
+        if relative.is_empty() || root.open_below(relative).is_ok() {
             return Some(format!("/{relative}"));
         }
         let table = read_proc("self/mountinfo").ok()?;

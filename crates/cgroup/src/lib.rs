@@ -34,14 +34,14 @@ mod tour; // a group and all below, with few descriptors
 mod update; // new limits for a group that is in use
 
 pub use error::Error;
-pub use facts::Facts;
+pub use facts::{Facts, Found};
 pub use group::Group;
 pub use hierarchy::{Hierarchy, Rights};
 pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
 pub use plan::{Handles, Plan, Request, Unrestricted};
-pub use systemd::{Bus, Instance, Systemd, Unit};
+pub use systemd::{Instance, Systemd, Unit};
 
 use serde::{Deserialize, Serialize};
 

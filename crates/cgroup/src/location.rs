@@ -121,7 +121,7 @@ impl Place {
 
     /// A container that owns its group can change a mark of an ordinary user. So such a mark proves
     /// nothing without the record: the inode, or the container's first process in the group.
-    fn owner(&self, directory: &Directory) -> Result<Owner, Error> {
+    pub(crate) fn owner(&self, directory: &Directory) -> Result<Owner, Error> {
         let failed = |action| {
             move |source| Error::Directory {
                 action,

@@ -10,7 +10,7 @@ use spec::{Code, Container, Diagnostic};
 
 use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
-use crate::facts::Facts;
+use crate::facts::{Facts, Found};
 use crate::hierarchy::{Hierarchy, MOUNT};
 use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, Limit, Target, Value};
@@ -279,18 +279,18 @@ impl Plan {
         }
     }
 
-    /// Opens the hierarchies, and chooses the mark of this creation. `bus` is the connection that
-    /// collected the facts.
+    /// Opens the hierarchies, and chooses the mark of this creation. `found` is from
+    /// [`Facts::probe`].
     ///
     /// # Errors
     /// A hierarchy is no longer mounted, or the kernel has no random number.
-    pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
+    pub fn open(&self, mut found: Found) -> Result<Handles, Error> {
         let mut location = self.location.clone();
         if self.joins.is_some() {
             return Ok(Handles {
                 location,
                 roots: Vec::new(),
-                bus,
+                bus: found.bus,
             });
         }
         let mut number = None;
@@ -305,15 +305,13 @@ impl Plan {
             };
             mark.push_str(&format!("{number:016x}"));
         }
-        let open = |place: &Place| {
-            let path = place.host_path();
-            place.root()?.ok_or(Error::NotMounted { path })
-        };
-        let roots = location.groups.iter().map(open).collect::<Result<_, _>>()?;
+        let groups = location.groups.iter();
+        let roots = groups.map(|place| found.root_of(place));
+        let roots = roots.collect::<Result<_, _>>()?;
         Ok(Handles {
             location,
             roots,
-            bus,
+            bus: found.bus,
         })
     }
 

@@ -119,7 +119,7 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
     match pidfd_send_signal(target.pidfd, 0) {
         Err(Errno::ESRCH) => Err(Error::InitGone),
         _ => Ok(Handles {
-            cgroup: plan.cgroup.open(cgroup::Bus::default())?,
+            cgroup: plan.cgroup.open(cgroup::Found::default())?,
             namespaces: namespace::Handles::of_running(process),
             files: FileHandles::Join { root, procfs },
             process: plan.process.as_ref().map(process::Plan::open),

@@ -7,7 +7,7 @@
 
 use crate::{Error, Request, exec};
 use caller::Caller;
-use cgroup::Bus;
+use cgroup::Found;
 use landlock::Abi;
 use namespace::Kind;
 use serde::{Deserialize, Serialize};
@@ -51,14 +51,14 @@ impl Facts {
         Self::collect(None, cgroup::Facts::probe_all())
     }
 
-    /// Collects the facts that the plan of `request` depends on. Changes nothing. Returns the
-    /// connection to systemd too.
+    /// Collects the facts that the plan of `request` depends on. Changes nothing. Returns what it
+    /// has opened, too.
     ///
     /// # Errors
     /// [`Error::Probe`]; [`Error::Cgroup`].
-    pub fn probe_for(request: &Request<'_>) -> Result<(Self, Bus), Error> {
-        let (cgroup, bus) = cgroup::Facts::probe(&request.cgroup())?;
-        Ok((Self::collect(Some(request.container), cgroup)?, bus))
+    pub fn probe_for(request: &Request<'_>) -> Result<(Self, Found), Error> {
+        let (cgroup, found) = cgroup::Facts::probe(&request.cgroup())?;
+        Ok((Self::collect(Some(request.container), cgroup)?, found))
     }
 
     /// Collects the facts that a process entering the container of `request` depends on. Changes

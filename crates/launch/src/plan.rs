@@ -12,7 +12,7 @@ use crate::stage::runtime::LISTENER;
 use crate::terminal::{self, ConsoleSocket, Receiver};
 use crate::{Error, Facts};
 use caller::Caller;
-use cgroup::Bus;
+use cgroup::Found;
 use kernel::Call;
 use kernel::errno::words;
 use lsm::Keyring;
@@ -295,12 +295,11 @@ impl Plan {
         }
     }
 
-    /// Opens the handles of the plan, before the clone. `bus` is the connection from
-    /// [`Facts::probe_for`].
+    /// Opens the handles of the plan, before the clone. `found` is from [`Facts::probe_for`].
     ///
     /// # Errors
     /// An object that does not exist or has another type, with its JSON pointer.
-    pub fn open(&self, bus: Bus) -> Result<Handles, Error> {
+    pub fn open(&self, found: Found) -> Result<Handles, Error> {
         if let Some(Rlimit { resource, hard, .. }) = self.own_limit {
             // If this fails, the call that lacks a descriptor says so.
             let _raised = kernel::process::prlimit(0, resource, hard, hard);
@@ -318,7 +317,7 @@ impl Plan {
             None => None,
         };
         Ok(Handles {
-            cgroup: self.cgroup.open(bus)?,
+            cgroup: self.cgroup.open(found)?,
             namespaces,
             files,
             process: self.process.as_ref().map(process::Plan::open),

@@ -382,7 +382,7 @@ fn cgroup_v1(
     });
     let late = wanted & MountAttr::RDONLY;
     let form = Some(Form::Directory);
-    context.push_at(element, &element.destination, ground, form, late)?;
+    context.push_ground(element, ground, late)?;
     for CgroupHierarchy {
         name,
         options,

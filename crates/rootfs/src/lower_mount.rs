@@ -37,6 +37,8 @@ pub(crate) struct MountContext<'a> {
     pub(crate) request: &'a Request<'a>,
     steps: Vec<Step>,
     dev: Dev,
+    /// The step of the tmpfs that the other steps of this element fill, and its destination.
+    ground: Option<(usize, PathBuf)>,
     /// The first change of a tree from the host: its propagation. `None`: it stays a peer.
     inherited: Option<Propagation>,
     /// Whether a mount point may be shared, which would make a mount on it shared too.
@@ -97,6 +99,7 @@ impl<'a> MountContext<'a> {
             request,
             steps: Vec::new(),
             dev: Dev::Old,
+            ground: None,
             inherited: (inherited != Propagation::Shared).then_some(inherited),
             any_shared: elements
                 .iter()
@@ -117,6 +120,7 @@ impl<'a> MountContext<'a> {
     /// Lowers one element to one step or more.
     pub(crate) fn lower(&mut self, element: &Element<'_>) -> Result<(), Error> {
         check(element)?;
+        self.ground = None;
         if element.options.remount {
             let mut changes = attribute_changes(&element.options, Depth::Tree);
             changes.extend(self.propagation(&element.options, Depth::Tree));
@@ -137,6 +141,22 @@ impl<'a> MountContext<'a> {
     ) -> Result<(), Diagnostic> {
         let destination = element.destination.clone();
         self.push_at(element, &destination, action, form, MountAttr::empty())
+    }
+
+    /// Appends the tmpfs that the next steps of this element fill, and attributes for the end.
+    pub(crate) fn push_ground(
+        &mut self,
+        element: &Element<'_>,
+        action: Action,
+        late: MountAttr,
+    ) -> Result<(), Diagnostic> {
+        let form = Some(Form::Directory);
+        self.push_at(element, &element.destination, action, form, late)?;
+        if let Some(step) = self.steps.last_mut() {
+            step.keep = Keep::Yes;
+        }
+        self.ground = Some((self.steps.len() - 1, element.destination.clone()));
+        Ok(())
     }
 
     /// Appends a step for a destination of its own, and attributes for the end.
@@ -190,15 +210,17 @@ impl<'a> MountContext<'a> {
         Ok(())
     }
 
-    /// The step that is known to be the parent directory of `destination`: an empty /dev, or an
-    /// earlier step of the same element.
+    /// The step that is known to be the parent directory of `destination`: an empty /dev, or the
+    /// tmpfs of the same element.
     fn base(&self, destination: &Path, property: &str) -> Result<Option<Base>, Diagnostic> {
-        let (Dev::Fresh(step), Some((parent, name))) = (self.dev, split(destination)) else {
+        let Some((parent, name)) = split(destination) else {
             return Ok(None);
         };
-        if parent != Path::new("dev") {
-            return Ok(None);
-        }
+        let step = match (self.dev, &self.ground) {
+            (Dev::Fresh(step), _) if parent == Path::new("dev") => step,
+            (_, Some((step, ground))) if parent == ground => *step,
+            _ => return Ok(None),
+        };
         let name = CString::new(name.as_bytes())
             .map_err(|_nul| Diagnostic::new(Code::Path, property, "contains a NUL byte"))?;
         Ok(Some(Base { step, name }))

@@ -33,7 +33,7 @@ impl Plan {
             }
         }
         if place.has_controller("cpuset") {
-            inherit_cpuset(root, place.relative())?;
+            inherit_cpuset(root, place, directory, made)?;
         }
         if let Some(uid) = self.owner.filter(|_uid| place.version == Version::V2) {
             delegate(directory, uid)?;
@@ -103,24 +103,40 @@ fn occupied(group: &Directory) -> Error {
 
 /// A new v1 cpuset has no CPUs and no memory nodes, and accepts no process until it has them: each
 /// level gets those of the level above.
-fn inherit_cpuset(root: &Directory, relative: &str) -> Result<(), Error> {
+fn inherit_cpuset(
+    root: &Directory,
+    place: &Place,
+    directory: &Directory,
+    made: Made,
+) -> Result<(), Error> {
+    let [cpus, mems] = CPUSET;
+    let mut above = [root.read_named(cpus)?, root.read_named(mems)?];
     let mut path = String::new();
-    let mut above = [
-        root.read_named("cpuset.cpus")?,
-        root.read_named("cpuset.mems")?,
-    ];
-    for name in relative.split('/') {
+    let (parents, _own) = place.split();
+    for name in parents.split('/').filter(|name| !name.is_empty()) {
         path.push_str(name);
         let group = root.open_below(&path).map_err(root.failed("open"))?;
-        for (file, value) in ["cpuset.cpus", "cpuset.mems"].into_iter().zip(&mut above) {
-            let own = group.read_named(file)?;
-            if own.trim_end().is_empty() {
-                group.write_named(file, value.trim_end())?;
-            } else {
-                *value = own;
-            }
-        }
+        fill_cpuset(&group, Made::Existing, &mut above)?;
         path.push('/');
+    }
+    fill_cpuset(directory, made, &mut above)
+}
+
+const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+
+/// Gives the group the values of the level above, or replaces those by its own.
+fn fill_cpuset(group: &Directory, made: Made, above: &mut [String; 2]) -> Result<(), Error> {
+    for (file, value) in CPUSET.into_iter().zip(above) {
+        let own = match made {
+            // Nothing, or what cgroup.clone_children has copied from the level above.
+            Made::New => String::new(),
+            Made::Existing => group.read_named(file)?,
+        };
+        if own.trim_end().is_empty() {
+            group.write_named(file, value.trim_end())?;
+        } else {
+            *value = own;
+        }
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ pub struct Systemd {
 
 /// A connection to systemd, until a request takes it.
 #[derive(Debug, Default)]
-pub struct Bus(RefCell<Option<Manager>>);
+pub(crate) struct Bus(RefCell<Option<Manager>>);
 
 impl Systemd {
     /// Asks systemd where its units are. `None`: systemd does not run on this host.

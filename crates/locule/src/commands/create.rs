@@ -240,10 +240,10 @@ impl Making<'_> {
             keep_fds: self.env.preserved.count(),
             listen_fds: self.env.preserved.listening,
         };
-        let (facts, bus) = Facts::probe_for(&request)?;
+        let (facts, found) = Facts::probe_for(&request)?;
         let (plan, warnings) = Plan::lower(&request, &facts)?;
         plan::log(&plan, &warnings);
-        let mut handles = plan.open(bus)?;
+        let mut handles = plan.open(found)?;
         if let Some(socket) = console {
             handles.send_terminal_to(socket);
         }

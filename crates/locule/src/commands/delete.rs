@@ -168,7 +168,7 @@ fn from_config(entry: &Entry, env: &Env) -> Option<Record> {
         rootless: env.rootless,
         writable: false,
     };
-    let (facts, _bus) = cgroup::Facts::probe(&request).ok()?;
+    let (facts, _found) = cgroup::Facts::probe(&request).ok()?;
     // Checks the mark that every creation of this id leaves.
     let plan = cgroup::Plan::lower(&request, &facts).ok()?;
     Some(Record::of(entry.id(), &loaded.container, plan.location()))

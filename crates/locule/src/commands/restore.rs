@@ -163,9 +163,9 @@ impl Restoring<'_> {
             rootless: self.env.rootless,
             writable: rootfs::has_writable_cgroup(self.container),
         };
-        let (facts, bus) = cgroup::Facts::probe(&request)?;
+        let (facts, found) = cgroup::Facts::probe(&request)?;
         let plan = cgroup::Plan::lower(&request, &facts)?;
-        let handles = plan.open(bus)?;
+        let handles = plan.open(found)?;
         let mut record = Record::of(self.reservation.id(), self.container, handles.location());
         plan.look_for_others(&handles)?;
         self.reservation.config(self.config)?;
