@@ -1,10 +1,11 @@
 #!/bin/bash
-# Programs that Debian does not have this new: `newer.sh containerd` builds it into target/newer/containerd, once. Needs
-# go, which fetches it as a module.
+# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit]` builds each into
+# target/newer/NAME, once. Needs go, which fetches them as modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/newer
 containerd=v2.4.2
+buildkit=v0.34.2
 # Programs of one file each, which run in any image.
 export GOFLAGS="-mod=mod ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
 
@@ -27,7 +28,8 @@ for name; do
         containerd)
             build $name github.com/containerd/containerd/v2@$containerd \
                 ./cmd/containerd ./cmd/containerd-shim-runc-v2 ./cmd/ctr ;;
-        *) echo "newer.sh: $name is not containerd" >&2; exit 1 ;;
+        buildkit) build $name github.com/moby/buildkit@$buildkit ./cmd/buildkitd ./cmd/buildctl ;;
+        *) echo "newer.sh: $name is neither containerd nor buildkit" >&2; exit 1 ;;
     esac
     mv "$work/$name.new" "$work/$name"
 done
