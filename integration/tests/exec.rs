@@ -586,7 +586,9 @@ fn descriptors_are_those_asked_for() {
         // 3 is that of ls itself, which reads the directory.
         run("").prints("0 1 2 3");
         run("--preserve-fds 2").prints("0 1 2 3 4 5");
-        run("--preserve-fds 3").fails_with(&["preserve", "5"]);
+        run("--preserve-fds 3")
+            .exits(255)
+            .fails_with(&["exec failed: ", "preserve", "5"]);
         container.remove();
     });
 }

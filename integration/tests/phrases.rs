@@ -71,6 +71,8 @@ fn every_phrase_of_the_list_is_said() {
 fn of_the_lifecycle(said: &mut Said<'_>) {
     let s = said.sandbox;
     said.of("container does not exist", &["state", "nobody"]);
+    let phrase = "flag needs an argument";
+    said.of(phrase, &["restore", "--lsm-mount-context"]);
     let container = s.started(&s.bundle());
     let again = s.try_create(&s.bundle(), &container.id, &[]);
     again.fails_with(&["container with given ID already exists"]);

@@ -109,7 +109,10 @@ fn execute(
         _ => Ok(Preserved::default()),
     };
     log::install(globals, face)?;
-    let preserved = preserved?;
+    let preserved = match (preserved, command) {
+        (Err(error), Command::Exec(_)) => return Ok(commands::exec::failed(&error.into(), face)),
+        (preserved, _) => preserved?,
+    };
     // The caller may ignore SIGCHLD.
     notice_children().map_err(Error::Harden)?;
     // A write beyond the file size limit must be an error that the command can clean up after, not

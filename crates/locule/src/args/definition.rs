@@ -168,6 +168,14 @@ fn define(rows: impl Iterator<Item = &'static Row>) -> clap::Command {
     }))
 }
 
+/// Whether this word is a global option.
+pub(super) fn is_global(word: &str) -> bool {
+    let program = Globals::augment_args(clap::Command::new("locule"));
+    let mut options = program.get_arguments().filter_map(clap::Arg::get_long);
+    word.strip_prefix("--")
+        .is_some_and(|name| options.any(|long| long == name))
+}
+
 /// What was matched.
 pub(super) fn read(matches: &ArgMatches) -> Result<(Globals, Option<Command>), clap::Error> {
     let globals = Globals::from_arg_matches(matches)?;

@@ -13,6 +13,7 @@ mod mounts;
 #[cfg(test)]
 mod pages;
 mod plan;
+mod refusal;
 mod restore;
 mod seccomp;
 mod spelling;
@@ -558,18 +559,11 @@ fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
 }
 
 fn refused(error: &clap::Error) -> Result<Invocation, Misuse> {
-    let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Ok(Invocation::Print(text))
+            Ok(Invocation::Print(error.render().to_string()))
         }
-        kind => Err(Misuse {
-            text: text.strip_prefix("error: ").unwrap_or(&text).to_owned(),
-            wrong: match kind {
-                ErrorKind::InvalidSubcommand => Wrong::Unknown,
-                _ => Wrong::Words,
-            },
-        }),
+        _ => Err(refusal::of(error)),
     }
 }
 

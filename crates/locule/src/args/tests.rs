@@ -270,6 +270,42 @@ fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
 }
 
 #[test]
+fn the_first_line_of_a_mistake_says_what_to_do() {
+    for (line, first) in [
+        (
+            "create --bundel . I",
+            "unexpected argument '--bundel' found; did you mean '--bundle'?",
+        ),
+        (
+            "list --root /r",
+            "unexpected argument '--root' found; it is a global option, which stands before the command",
+        ),
+        (
+            "creat I",
+            "unrecognized subcommand 'creat'; did you mean 'create'?",
+        ),
+        ("create --keep I", "unexpected argument '--keep' found"),
+        (
+            "create --no-pivot=maybe I",
+            "unexpected value 'maybe' for '--no-pivot', which takes none, or true or false",
+        ),
+        // Podman looks for the first four words.
+        (
+            "restore --lsm-mount-context",
+            "flag needs an argument: a value is required for '--lsm-mount-context <CONTEXT>' but none was supplied",
+        ),
+    ] {
+        let misuse = misuse(line);
+        assert_eq!(misuse.text.lines().next(), Some(first), "{line}");
+        assert!(
+            misuse.text.contains("\n\nUsage: locule") || line.starts_with("restore"),
+            "{}",
+            misuse.text
+        );
+    }
+}
+
+#[test]
 fn help_and_version_are_answers() {
     for (line, word) in [
         ("--help", "--cgroup-manager"),

@@ -10,6 +10,7 @@ use super::told::{Role, Told};
 use super::{Env, kept_container, plan};
 use crate::args;
 use crate::error::Error;
+use crate::face::Face;
 use crate::process::Process as First;
 use crate::state::{Access, ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, observe, permit};
@@ -27,17 +28,17 @@ use std::process::ExitCode;
 
 /// Runs one command.
 pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
-    match exec(args, env) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            let chain = error.chain();
-            // Engines show only the last line.
-            let lines = chain.lines().map(|line| format!("exec failed: {line}"));
-            let text = lines.collect::<Vec<_>>().join("\n");
-            crate::log::failure(env.face, error.code(), &text);
-            Ok(ExitCode::from(env.face.statuses.exec))
-        }
-    }
+    Ok(exec(args, env).unwrap_or_else(|error| failed(&error, env.face)))
+}
+
+/// Reports why there is no process, and returns the face's status for that.
+pub(crate) fn failed(error: &Error, face: &Face) -> ExitCode {
+    let chain = error.chain();
+    // Engines show only the last line.
+    let lines = chain.lines().map(|line| format!("exec failed: {line}"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    crate::log::failure(face, error.code(), &text);
+    ExitCode::from(face.statuses.exec)
 }
 
 /// What `exec` would do with this command line, and the warnings. Makes nothing.
