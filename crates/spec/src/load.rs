@@ -15,7 +15,9 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{self, Path, PathBuf};
 
-use crate::container::{Container, Mount, Namespace, NamespaceKind, Process, Resources, Seccomp};
+use crate::container::{
+    Container, Mount, Namespace, NamespaceKind, Process, Resources, Seccomp, clean,
+};
 use crate::diagnostic::{Code, Diagnostic, Report};
 use crate::node::{self, Node};
 use crate::reader::{Notes, Value};
@@ -309,6 +311,33 @@ fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagn
 fn inspect(container: &Container, notes: &Notes) {
     inspect_root(container, notes);
     inspect_joined(container, notes);
+    inspect_destinations(container, notes);
+}
+
+/// A destination that begins with the host's path of the root: runc strips that. By config.md#mounts
+/// it is a path in the container.
+fn inspect_destinations(container: &Container, notes: &Notes) {
+    let root = clean(&container.root.path);
+    if root.as_os_str().is_empty() {
+        return;
+    }
+    for (index, mount) in container.mounts.iter().enumerate() {
+        let Ok(rest) = clean(&mount.destination)
+            .strip_prefix(&root)
+            .map(PathBuf::from)
+        else {
+            continue;
+        };
+        notes.warn(|| {
+            let message = format!(
+                "the destination {:?} begins with the host's path of the root, but it is a path in the container",
+                mount.destination
+            );
+            let meant = Path::new("/").join(rest);
+            Diagnostic::new(Code::Path, format!("/mounts/{index}/destination"), message)
+                .hint(format!("if {meant:?} is meant, name that"))
+        });
+    }
 }
 
 /// Settings for a joined namespace must not change the caller's own namespace.

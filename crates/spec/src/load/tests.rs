@@ -235,6 +235,22 @@ fn a_saved_copy_is_read_when_the_bundle_is_gone() {
 }
 
 #[test]
+fn a_destination_below_the_hosts_root_is_a_warning() {
+    let mounts = |bundle: &Path| {
+        format!(
+            r#"[{{"destination": "/tmp"}}, {{"destination": "{}/rootfs/a/../b"}}]"#,
+            bundle.display()
+        )
+    };
+    let bundle = Bundle::with(SOUND);
+    let text = SOUND.replacen('{', &format!("{{\"mounts\": {},", mounts(&bundle.0)), 1);
+    let loaded = parse(text.as_bytes(), &bundle.0, Host::Inspect).unwrap();
+    let last = loaded.warnings.last().unwrap();
+    assert_eq!(last.pointer, "/mounts/1/destination");
+    assert_eq!(last.hint.as_deref(), Some("if \"/b\" is meant, name that"));
+}
+
+#[test]
 fn the_last_line_names_the_file_and_the_problem() {
     let bundle = Bundle::with(r#"{"ociVersion":"1.2.1","root":{"path":7}}"#);
     let text = bundle.refusal();
