@@ -10,7 +10,7 @@ release_flags := "-C target-feature=+crt-static " + ordered + packed + remapped
 target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
-once := "attributes|bad_input|capabilities|checkpoint|cli|config_root|criu|examples|exec_attack|exec_bad_input|faces|idmap|labels|landlock|layers|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|restore|rows|running_mounts|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|terminal|tracing|tutorial|user|verify"
+once := "attributes|bad_input|capabilities|checkpoint|cli|config_root|criu|examples|exec_attack|exec_bad_input|faces|idmap|labels|landlock|layers|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|restore|restore_faults|rows|running_mounts|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|terminal|tracing|tutorial|user|verify"
 
 # list the tasks
 default:
@@ -107,7 +107,7 @@ control runtime="runc":
 
 # the fault tests with every system call instead of a sample
 faults:
-    LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults -- --nocapture
+    LOCULE_FAULTS=all LOCULE_TIMEOUT=7200 cargo test --package integration --test faults --test restore_faults -- --nocapture
 
 # take out one protection after the other and expect its tests to fail: just mutants [NAME...]
 mutants *names:

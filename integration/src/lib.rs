@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod canary;
 pub mod config;
 pub mod criu;
+pub mod faults;
 pub mod group;
 pub mod leak;
 pub mod runtime;

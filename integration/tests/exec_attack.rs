@@ -1,14 +1,14 @@
 //! Attacks on `exec`: a hostile container against the runtime's process that enters it.
 //! docs/security.md lists them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::env;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use integration::canary::Canary;
+use integration::faults::{self, Point};
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::json;
 
@@ -216,29 +216,13 @@ fn a_tracer_without_a_user_namespace_gains_nothing() {
 }
 
 /// The system calls of one `exec`, as (name, n-th of that name), both processes counted.
-fn points(s: &Sandbox, container: &Container<'_>) -> Vec<(String, usize)> {
+fn points(s: &Sandbox, container: &Container<'_>) -> Vec<Point> {
     let trace = s.dir.join("trace");
     let options = ["--follow-forks", "--output", trace.to_str().expect("UTF-8")];
     s.finish(traced(s, container, &options), None).ok();
     let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
     fs::remove_file(&trace).expect("rm");
-    let mut counts = BTreeMap::new();
-    let mut found = BTreeSet::new();
-    for line in text.lines() {
-        let (process, rest) = line.split_once(' ').unwrap_or(("", line));
-        let Some((name, _)) = rest.trim_start().split_once('(') else {
-            continue;
-        };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            continue;
-        }
-        let count: &mut usize = counts
-            .entry((process.to_owned(), name.to_owned()))
-            .or_default();
-        *count += 1;
-        found.insert((name.to_owned(), *count));
-    }
-    found.into_iter().collect()
+    faults::points(&text)
 }
 
 /// `exec` of a command that waits a moment, below strace.
@@ -261,14 +245,7 @@ fn exec_killed_or_failing_at_any_call_leaves_nothing() {
         bundle.args(&["sleep", "1000"]);
         let container = s.started(&bundle);
         let before = (leak::mounts(), leak::processes());
-        let points = points(s, &container);
-        let wanted = match env::var("LOCULE_FAULTS").as_deref() {
-            Ok("all") => points.len(),
-            Ok(number) => number.parse().expect("a number or `all`"),
-            Err(_) => 24,
-        };
-        let step = points.len().div_ceil(wanted.max(1)).max(1);
-        for (call, number) in points.into_iter().step_by(step) {
+        for (call, number) in faults::sample(points(s, &container), 24) {
             for fault in ["signal=KILL", "error=ENOMEM"] {
                 if fault.starts_with("error")
                     && ["exit_group", "execve", "mmap", "brk"].contains(&&*call)

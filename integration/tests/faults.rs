@@ -5,18 +5,14 @@
 //! which nobody can handle, one `delete --force` does that, and `create` with the same id works
 //! again. `LOCULE_FAULTS=all` takes every system call, a number takes that many of them.
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use integration::faults::{self, Point};
 use integration::runtime::{Running, children};
 use integration::{Bundle, Sandbox, leak, sandbox};
 use serde_json::json;
-
-/// One point of death: the n-th call of one kind, counted in each process.
-type Point = (String, usize);
 
 /// `create` below strace with these options. Where init is followed, strace ends only with it: this
 /// returns when the container is created or the command is over, whichever comes first.
@@ -50,40 +46,7 @@ fn points(s: &Sandbox, bundle: &Bundle, follow: bool) -> Vec<Point> {
     s.runtime(&["delete", "--force", &id]).ok();
     running.wait();
     let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
-    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let mut points = Vec::new();
-    for line in text.lines() {
-        let (process, rest) = if follow {
-            line.split_once(' ').unwrap_or(("", line))
-        } else {
-            ("", line)
-        };
-        let Some((name, _)) = rest.trim_start().split_once('(') else {
-            continue;
-        };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            continue;
-        }
-        let count = counts
-            .entry((process.to_owned(), name.to_owned()))
-            .or_default();
-        *count += 1;
-        points.push((name.to_owned(), *count));
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    points.retain(|point| seen.insert(point.clone()));
-    points
-}
-
-/// The sample that the environment asks for; 16 when it says nothing.
-fn sample(points: Vec<Point>) -> Vec<Point> {
-    let wanted = match env::var("LOCULE_FAULTS").as_deref() {
-        Ok("all") => points.len(),
-        Ok(number) => number.parse().expect("LOCULE_FAULTS is a number or `all`"),
-        Err(_) => 16,
-    };
-    let step = points.len().div_ceil(wanted.max(1)).max(1);
-    points.into_iter().step_by(step).collect()
+    faults::points(&text)
 }
 
 /// Kills a create at one point and requires that one `delete --force` restores the host and the id.
@@ -125,7 +88,7 @@ fn sweep(s: &Sandbox, follow: bool) {
 
 fn sweep_of(s: &Sandbox, bundle: &Bundle, follow: bool) {
     let before = leak::mounts();
-    for point in sample(points(s, bundle, follow)) {
+    for point in faults::sample(points(s, bundle, follow), 16) {
         die_and_recover(s, bundle, follow, &point);
         assert_eq!(leak::mounts(), before, "{point:?}");
     }

@@ -577,6 +577,21 @@ fn other_mounts_are_not_removed() {
     });
 }
 
+/// What the container itself has unmounted is removed from the list.
+#[test]
+fn a_mount_that_is_gone_can_be_removed() {
+    sandbox::host_unless(is_other, |s| {
+        let container = s.started(&waiting(s));
+        let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
+        mounts(s, &container, "add", &list).ok();
+        let pid = container.pid().to_string();
+        s.tool("nsenter", &["--mount", "--target", &pid, "umount", "/mnt"]);
+        mounts(s, &container, "remove", &list).ok();
+        s.runtime(&["mounts", "list", &container.id]).prints("[]");
+        container.remove();
+    });
+}
+
 /// Wrong command lines, and containers that are not there.
 #[test]
 fn wrong_words_are_refused() {

@@ -20,6 +20,7 @@ pub mod ids; // users, groups, capabilities
 pub mod keyring; // the session keyring
 pub mod landlock; // rulesets by which a process restricts itself
 pub mod link; // bring a network link up, sockets for netlink
+pub mod lock; // flock
 pub mod mount; // fsopen family, open_tree, move_mount, mount_setattr, pivot_root
 pub mod path; // openat2
 pub mod pipe; // pipes and other streams

@@ -267,7 +267,7 @@ impl From<cgroup::Error> for Error {
 
 fn removal_hint(errno: Errno) -> &'static str {
     match errno {
-        Errno::EBUSY => "; what was added there is covered by another mount, or was unmounted",
+        Errno::EBUSY => "; what was added there is covered by another mount, or was moved",
         _ => "",
     }
 }

@@ -250,20 +250,26 @@ fn check(action: &Action, element: &Element<'_>) -> Result<(), Diagnostic> {
 }
 
 impl Added {
-    /// Unmounts it, if it is still the topmost mount at its destination. This process is in the
-    /// container's mount namespace.
+    /// Unmounts it, if it is still the topmost mount at its destination. It is no error if it was
+    /// unmounted already: by the container, or by a removal that was killed before it was recorded.
+    /// This process is in the container's mount namespace.
     ///
     /// # Errors
-    /// EBUSY: another mount is there, or none. ENOENT and others of the look-up.
+    /// EBUSY: another mount covers it, or it was moved. The errors of the look-up.
     pub fn remove(&self, root: &RootFd, own: &Descriptors) -> Result<(), Errno> {
         use std::os::unix::ffi::OsStrExt;
         let path = self.destination.as_os_str().as_bytes();
         let path = CString::new(path).map_err(|_nul| Errno::EINVAL)?;
-        let mount = look_up(root.as_fd(), &path, OpenFlags::PATH, LINKS_INSIDE)?;
-        if own.number(mount.as_fd())? != self.id {
-            return Err(Errno::EBUSY);
+        let found = look_up(root.as_fd(), &path, OpenFlags::PATH, LINKS_INSIDE);
+        if let Ok(mount) = &found
+            && own.number(mount.as_fd())? == self.id
+        {
+            return own.detach(mount.as_fd());
         }
-        own.detach(mount.as_fd())
+        match own.line_of(self.id)? {
+            None => Ok(()),
+            Some(_) => Err(found.err().unwrap_or(Errno::EBUSY)),
+        }
     }
 }
 
@@ -318,7 +324,16 @@ impl Descriptors {
     /// Whether the mount that a descriptor is on has peers, or could have: what is mounted on it
     /// appears on them too.
     pub(crate) fn is_shared(&self, fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-        let number = self.number(fd)?.to_string();
+        let line = self.line_of(self.number(fd)?)?;
+        let tags = line.as_ref().and_then(|line| line.split(" - ").next());
+        Ok(tags.is_none_or(|tags| {
+            let mut tags = tags.split(' ').skip(6);
+            tags.any(|tag| tag.starts_with("shared:"))
+        }))
+    }
+
+    /// The line of a mount in the table of this process' mount namespace.
+    fn line_of(&self, number: u64) -> Result<Option<String>, Errno> {
         let flags = OpenFlags::empty();
         let directory = self.process.as_fd();
         let file = openat2(directory, c"mountinfo", flags, 0, Resolve::BENEATH)?;
@@ -326,13 +341,10 @@ impl Descriptors {
         let read = File::from(file).read_to_end(&mut table);
         read.map_err(|_failed| Errno::last())?;
         let table = String::from_utf8_lossy(&table);
+        let number = number.to_string();
         let mut lines = table.lines();
         let line = lines.find(|line| line.split(' ').next() == Some(&number));
-        let tags = line.and_then(|line| line.split(" - ").next());
-        Ok(tags.is_none_or(|tags| {
-            let mut tags = tags.split(' ').skip(6);
-            tags.any(|tag| tag.starts_with("shared:"))
-        }))
+        Ok(line.map(str::to_owned))
     }
 
     /// The number of the mount that a descriptor is on.

@@ -8,9 +8,9 @@
 use super::record::Record;
 use super::{ContainerId, Error, files};
 use kernel::clone::{pidfd_open, pidfd_send_signal};
+use kernel::lock::{Locked, Sharing};
 use launch::START_SOCKET;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fstat, major, minor, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -42,12 +42,11 @@ pub(crate) enum Lock {
     Insist,
 }
 
-/// A directory, locked or not. Dropping it releases the lock at once, even while a child still
-/// holds a copy of the descriptor.
+/// A directory, locked or not.
 #[derive(Debug)]
 enum Handle {
     Free(OwnedFd),
-    Locked(Flock<OwnedFd>),
+    Locked(Locked),
 }
 
 impl AsFd for Handle {
@@ -100,7 +99,11 @@ impl Reservation {
                     drop(entry);
                     Err(exists(root, id))
                 }
-                Err(source) => Err(failed(id, "list", "its directory", source)),
+                Err(source) => {
+                    // Under the lock, and only if it is empty, it is the one that was just made.
+                    let _used_by_another = files::remove_directory(root, id.as_str());
+                    Err(failed(id, "list", "its directory", source))
+                }
             };
         }
         Err(Error::Contested { id: id.clone() })
@@ -294,9 +297,9 @@ impl Entry {
     }
 
     /// Takes a shared lock on a new description of the directory; dropping it releases the lock.
-    fn probe(directory: &OwnedFd) -> Result<Flock<OwnedFd>, Errno> {
+    fn probe(directory: &OwnedFd) -> Result<Locked, Errno> {
         let own = files::directory(directory, ".")?;
-        Flock::lock(own, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno)
+        Locked::take(own, Sharing::Shared).map_err(|(_, errno)| errno)
     }
 
     /// Releases the lock but keeps the entry, so that other commands can use the container during a
@@ -304,8 +307,8 @@ impl Entry {
     pub(crate) fn release(self) -> Result<Self, Error> {
         let directory = match self.directory {
             Handle::Locked(directory) => directory
-                .unlock()
-                .map_err(|(_, source)| failed(&self.id, "unlock", "its directory", source))?,
+                .release()
+                .map_err(|source| failed(&self.id, "unlock", "its directory", source))?,
             Handle::Free(directory) => directory,
         };
         Ok(Self {
@@ -324,7 +327,7 @@ impl Entry {
             Handle::Free(directory) => acquire(directory, &self.id, PATIENCE)?,
             Handle::Locked(directory) => directory,
         };
-        if !files::is_same(&self.root, self.id.as_str(), &*directory) {
+        if !files::is_same(&self.root, self.id.as_str(), &directory) {
             return Err(Error::Absent { id: self.id });
         }
         Ok(Self {
@@ -365,16 +368,12 @@ fn exists(root: &OwnedFd, id: &ContainerId) -> Error {
     }
 }
 
-fn acquire(
-    directory: OwnedFd,
-    id: &ContainerId,
-    patience: Duration,
-) -> Result<Flock<OwnedFd>, Error> {
+fn acquire(directory: OwnedFd, id: &ContainerId, patience: Duration) -> Result<Locked, Error> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
     let mut directory = directory;
     loop {
-        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+        match Locked::take(directory, Sharing::Exclusive) {
             Ok(locked) => return Ok(locked),
             Err((back, Errno::EWOULDBLOCK)) if Instant::now() < deadline => directory = back,
             Err((back, Errno::EWOULDBLOCK)) => {
