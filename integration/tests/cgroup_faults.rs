@@ -538,6 +538,37 @@ fn a_deletion_with_an_unreadable_mark_kills_nobody() {
     );
 }
 
+/// A list of groups that cannot be read does not say that the process is in none.
+#[test]
+fn groups_that_cannot_be_read_are_an_error() {
+    sandbox::host_unless(
+        |s| s.is_control("what locule asks the kernel"),
+        |s| {
+            let mut bundle = s.bundle();
+            bundle.in_group(s).args(&["sleep", "1000"]);
+            let container = s.started(&bundle);
+            let list = format!("/proc/{}/cgroup", container.pid());
+            let faulty = |path: &str, arguments: &[&str]| {
+                let mut command = Command::new("strace");
+                command
+                    .args(["--follow-forks", "--output", "/dev/null"])
+                    .args(["--trace-path", path, "--trace", "openat,openat2"])
+                    .args(["--inject", "openat,openat2:error=EMFILE"])
+                    .arg(&s.subject.program)
+                    .arg("--root")
+                    .arg(&s.state)
+                    .args(arguments);
+                s.finish(command, None).fails_with(&[path, "too many open"]);
+            };
+            faulty(&list, &["state", &container.id]);
+            let other = s.bundle();
+            let path = other.write().to_string_lossy().into_owned();
+            faulty("/sys/fs/cgroup", &["create", "--bundle", &path, "other"]);
+            container.remove();
+        },
+    );
+}
+
 /// An ordinary user's container that owns its group can change the group's mark. The record still
 /// says whose the group is.
 #[test]

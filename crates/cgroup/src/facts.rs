@@ -60,7 +60,8 @@ impl Facts {
     /// Collects the facts that the plan of `request` depends on. Returns what it has opened, too.
     ///
     /// # Errors
-    /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer.
+    /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer; a hierarchy that is
+    /// there and cannot be read.
     pub fn probe(request: &Request<'_>) -> Result<(Self, Found), Error> {
         let resources = &request.container.resources;
         let mut facts = Self::default();
@@ -75,7 +76,7 @@ impl Facts {
             Manager::Systemd => {
                 let instance = request.instance();
                 Wish::lower(request.container, request.id, instance)?;
-                facts.hierarchies = detect().into_iter().map(|(found, _root)| found).collect();
+                facts.hierarchies = detect()?.into_iter().map(|(found, _root)| found).collect();
                 // Before systemd is asked, whose answer would not matter.
                 if is_booted() {
                     facts.refuse_v1()?;
@@ -84,10 +85,10 @@ impl Facts {
                 return Ok((facts, found));
             }
         };
-        for (mut hierarchy, root) in detect() {
+        for (mut hierarchy, root) in detect()? {
             let counts_from_caller = name.as_ref().is_none_or(|name| name.base == Base::Caller);
             if counts_from_caller || request.rootless {
-                hierarchy.find_own_group(&root);
+                hierarchy.find_own_group(&root)?;
             }
             if let Some(name) = name.as_ref().filter(|_| request.rootless)
                 && let Ok(path) = path_of(&hierarchy, name)
@@ -102,19 +103,22 @@ impl Facts {
 
     /// Collects the facts that a process depends on that joins the groups of `location`. Only in
     /// the scope of an ordinary user's systemd it matters what the caller may do.
-    pub fn probe_joining(location: &Location) -> Self {
+    ///
+    /// # Errors
+    /// A hierarchy is there and cannot be read.
+    pub fn probe_joining(location: &Location) -> Result<Self, Error> {
         let mut facts = Self::default();
         let Some(Instance::User) = location.unit.as_ref().map(|unit| unit.instance) else {
-            return facts;
+            return Ok(facts);
         };
-        for (mut hierarchy, root) in detect() {
-            hierarchy.find_own_group(&root);
+        for (mut hierarchy, root) in detect()? {
+            hierarchy.find_own_group(&root)?;
             for place in &location.groups {
                 hierarchy.look_at(&root, &place.path);
             }
             facts.hierarchies.push(hierarchy);
         }
-        facts
+        Ok(facts)
     }
 
     /// Refuses cgroup v1 for the systemd manager: systemd has none since version 258.
@@ -131,27 +135,31 @@ impl Facts {
         }
     }
 
-    /// Collects all facts that do not depend on a container. Facts that are not available are left
+    /// Collects all facts that do not depend on a container. A systemd that does not answer is left
     /// out.
-    pub fn probe_all() -> Self {
+    ///
+    /// # Errors
+    /// A hierarchy is there and cannot be read.
+    pub fn probe_all() -> Result<Self, Error> {
         let (instance, is_root) = match geteuid().is_root() {
             true => (Instance::System, true),
             false => (Instance::User, false),
         };
         let systemd = Systemd::ask(instance).map_or(None, |(systemd, _bus)| systemd);
-        let look = |(mut hierarchy, root): (Hierarchy, _)| {
-            hierarchy.find_own_group(&root);
+        let mut hierarchies = Vec::new();
+        for (mut hierarchy, root) in detect()? {
+            hierarchy.find_own_group(&root)?;
             let own = hierarchy.own_group.clone().unwrap_or_default();
             let ends = own.match_indices('/').map(|(at, _)| at).chain([own.len()]);
             for end in ends.filter(|_| !is_root) {
                 hierarchy.look_at(&root, &own[..end]);
             }
-            hierarchy
-        };
-        Self {
-            hierarchies: detect().into_iter().map(look).collect(),
+            hierarchies.push(hierarchy);
+        }
+        Ok(Self {
+            hierarchies,
             page_sizes: page_sizes(),
             systemd,
-        }
+        })
     }
 }

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::directory::Directory;
+use crate::tour::is_gone;
 use crate::{Error, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,63 +91,106 @@ pub(crate) fn open_root(name: &str) -> Result<Option<(Directory, Version)>, Errn
     let path = Path::new(MOUNT).join(name);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     // open(2) of musl makes a second call for O_CLOEXEC, openat(2) does not.
-    match openat(AT_FDCWD, &path, flags, Mode::empty()) {
-        Ok(fd) => Directory::root(fd, &path),
+    directory_at(openat(AT_FDCWD, &path, flags, Mode::empty()), &path)
+}
+
+/// As [`open_root`], below the descriptor of the directory `at`; a link such as `cpu` to
+/// `cpu,cpuacct` is followed.
+fn open_root_below(
+    (at, mount): (&Path, &OwnedFd),
+    name: &str,
+) -> Result<Option<(Directory, Version)>, Error> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let path = at.join(name);
+    directory_at(openat2(mount.as_fd(), name, how), &path).map_err(not_opened(&path))
+}
+
+/// The hierarchy whose root is `opened`.
+fn directory_at(
+    opened: Result<OwnedFd, Errno>,
+    path: &Path,
+) -> Result<Option<(Directory, Version)>, Errno> {
+    match opened {
+        Ok(fd) => Directory::root(fd, path),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-/// As [`open_root`], below the descriptor of [`MOUNT`]; a link such as `cpu` to `cpu,cpuacct` is
-/// followed.
-fn open_root_below(mount: &OwnedFd, name: &str) -> Option<(Directory, Version)> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let fd = openat2(mount.as_fd(), name, how).ok()?;
-    Directory::root(fd, &Path::new(MOUNT).join(name))
-        .ok()
-        .flatten()
+/// An error about the directory of a hierarchy.
+pub(crate) fn not_opened(path: &Path) -> impl Fn(Errno) -> Error {
+    move |source| Error::Directory {
+        action: "open",
+        group: path.to_owned(),
+        source,
+    }
 }
 
 /// Every hierarchy that a container's group can be in, with its root. On hybrid hosts the unified
-/// one comes first. Empty: nothing is mounted at the usual place.
-pub(crate) fn detect() -> Vec<(Hierarchy, Directory)> {
-    let own = read_proc("self/cgroup").unwrap_or_default();
-    let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
-    let unified = own.iter().find(|(list, _path)| list.is_empty());
-    if let Ok(Some((root, Version::V2))) = open_root("") {
-        let path = unified.map_or("/", |(_list, path)| path);
-        return vec![(Hierarchy::v2("", &root, path), root)];
-    }
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(mount) = openat(AT_FDCWD, MOUNT, flags, Mode::empty()) else {
-        return Vec::new();
+/// one comes first. Empty: nothing is mounted at the usual place, or the kernel has no cgroups.
+///
+/// # Errors
+/// Whether there is a hierarchy is unknown: a file or directory exists and cannot be read.
+pub(crate) fn detect() -> Result<Vec<(Hierarchy, Directory)>, Error> {
+    let own = match read_proc("self/cgroup") {
+        Err(Error::Read {
+            source: Errno::ENOENT,
+            ..
+        }) => String::new(),
+        answer => answer?,
     };
-    let mut found = Vec::new();
-    if let (Some((_list, path)), Some((root, Version::V2))) =
-        (unified, open_root_below(&mount, "unified"))
-    {
-        found.push((Hierarchy::v2("unified", &root, path), root));
+    let at = Path::new(MOUNT);
+    let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
+    match open_root("").map_err(not_opened(at))? {
+        Some((root, Version::V2)) => {
+            let unified = own.iter().find(|(list, _path)| list.is_empty());
+            let path = unified.map_or("/", |(_list, path)| path);
+            Ok(vec![(Hierarchy::v2("", &root, path)?, root)])
+        }
+        _ => detect_below(at, &own),
     }
-    found.extend(own.iter().filter_map(|(list, path)| v1(&mount, list, path)));
-    found
+}
+
+/// The hierarchies of the memberships `own` that are mounted on directories below `at`.
+fn detect_below(at: &Path, own: &[(&str, &str)]) -> Result<Vec<(Hierarchy, Directory)>, Error> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mount = match openat(AT_FDCWD, at, flags, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+        answer => answer.map_err(not_opened(at))?,
+    };
+    let mount = (at, &mount);
+    let mut found = Vec::new();
+    if let Some((_list, path)) = own.iter().find(|(list, _path)| list.is_empty())
+        && let Some((root, Version::V2)) = open_root_below(mount, "unified")?
+    {
+        found.push((Hierarchy::v2("unified", &root, path)?, root));
+    }
+    for (list, path) in own {
+        found.extend(v1(mount, list, path)?);
+    }
+    Ok(found)
 }
 
 /// The v1 hierarchy of the controllers in `list`, if it is mounted. Of the named hierarchies only
 /// systemd's counts: systemd uses it to find the processes of a service.
-fn v1(mount: &OwnedFd, list: &str, own: &str) -> Option<(Hierarchy, Directory)> {
+fn v1(
+    mount: (&Path, &OwnedFd),
+    list: &str,
+    own: &str,
+) -> Result<Option<(Hierarchy, Directory)>, Error> {
     if list.is_empty() || (list.starts_with("name=") && list != "name=systemd") {
-        return None;
+        return Ok(None);
     }
     let whole = list.strip_prefix("name=").unwrap_or(list);
     let names = std::iter::once(whole).chain(whole.split(','));
     for name in names {
-        if let Some((root, Version::V1)) = open_root_below(mount, name) {
-            return Some((Hierarchy::new(Version::V1, name, list, own), root));
+        if let Some((root, Version::V1)) = open_root_below(mount, name)? {
+            return Ok(Some((Hierarchy::new(Version::V1, name, list, own), root)));
         }
     }
-    None
+    Ok(None)
 }
 
 impl Hierarchy {
@@ -162,12 +206,12 @@ impl Hierarchy {
         }
     }
 
-    fn v2(name: &str, root: &Directory, own: &str) -> Self {
-        let available = root.read("cgroup.controllers").unwrap_or_default();
-        Self {
+    fn v2(name: &str, root: &Directory, own: &str) -> Result<Self, Error> {
+        let available = root.read_named("cgroup.controllers")?;
+        Ok(Self {
             available: available.split_whitespace().map(str::to_owned).collect(),
             ..Self::new(Version::V2, name, "", own)
-        }
+        })
     }
 
     /// The mount point.
@@ -189,24 +233,28 @@ impl Hierarchy {
     ///
     /// The two roots differ in a container that shares the host's cgroup namespace and has only its
     /// own group mounted. There the mount's root is removed from the path.
-    pub(crate) fn find_own_group(&mut self, root: &Directory) {
-        self.own_group = self.below_mount(root);
+    ///
+    /// # Errors
+    /// Whether it is there is unknown: a directory or the mount table cannot be read.
+    pub(crate) fn find_own_group(&mut self, root: &Directory) -> Result<(), Error> {
+        self.own_group = self.below_mount(root)?;
+        Ok(())
     }
 
-    fn below_mount(&self, root: &Directory) -> Option<String> {
+    fn below_mount(&self, root: &Directory) -> Result<Option<String>, Error> {
         if self.own.split('/').any(|name| name == "..") {
-            return None;
+            return Ok(None);
         }
-        let relative = self.own.trim_start_matches('/');
-        if relative.is_empty() || root.open_below(relative).is_ok() {
-            return Some(format!("/{relative}"));
+        if let Some(found) = visible(root, &self.own)? {
+            return Ok(Some(found));
         }
-        let table = read_proc("self/mountinfo").ok()?;
-        let mount_root = root_of_mount(&table, root.path())?;
-        let below = self.own.strip_prefix(mount_root.trim_end_matches('/'))?;
-        let relative = below.trim_start_matches('/');
-        let is_whole = below.is_empty() || below.starts_with('/');
-        (is_whole && root.open_below(relative).is_ok()).then(|| format!("/{relative}"))
+        let table = read_proc("self/mountinfo")?;
+        let mount_root = root_of_mount(&table, root.path());
+        let below = mount_root.and_then(|at| self.own.strip_prefix(at.trim_end_matches('/')));
+        match below {
+            Some(below) if below.is_empty() || below.starts_with('/') => visible(root, below),
+            _ => Ok(None),
+        }
     }
 
     /// Checks what the caller may do at `path` (with the leading slash): with the group there, or
@@ -266,6 +314,19 @@ impl Hierarchy {
     }
 }
 
+/// `path` with its leading slash, if there is such a group below `root`.
+fn visible(root: &Directory, path: &str) -> Result<Option<String>, Error> {
+    let relative = path.trim_start_matches('/');
+    if relative.is_empty() {
+        return Ok(Some("/".to_owned()));
+    }
+    match root.open_below(relative) {
+        Ok(_group) => Ok(Some(format!("/{relative}"))),
+        Err(errno) if is_gone(errno) => Ok(None),
+        Err(errno) => Err(not_opened(&root.path().join(relative))(errno)),
+    }
+}
+
 /// The path above, empty for the root.
 fn above(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(above, _name)| above)
@@ -284,6 +345,10 @@ fn root_of_mount(table: &str, point: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env::temp_dir;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process;
 
     const TABLE: &str = "\
 30 23 0:26 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
@@ -312,12 +377,30 @@ mod tests {
 
     #[test]
     fn this_host_has_a_hierarchy_that_holds_this_process() {
-        for (mut hierarchy, root) in detect() {
-            hierarchy.find_own_group(&root);
+        for (mut hierarchy, root) in detect().unwrap() {
+            hierarchy.find_own_group(&root).unwrap();
             let own = hierarchy.own_group().unwrap();
             let group = root.open_below(own.trim_start_matches('/')).unwrap();
             assert!(group.has("cgroup.procs"), "{:?}", group.path());
         }
+    }
+
+    /// A link that leads to itself is there, and what it names is unknown.
+    #[test]
+    fn only_what_is_missing_is_not_there() {
+        let at = temp_dir().join(format!("locule-hierarchy-{}", process::id()));
+        let own = [("", "/"), ("cpu", "/"), ("pids", "/")];
+        assert_eq!(detect_below(&at, &own).unwrap().len(), 0, "no directory");
+        fs::create_dir(&at).unwrap();
+        fs::write(at.join("cpu"), "").unwrap();
+        assert_eq!(detect_below(&at, &own).unwrap().len(), 0, "no hierarchies");
+        for name in ["unified", "pids"] {
+            symlink(name, at.join(name)).unwrap();
+            let error = detect_below(&at, &own).unwrap_err().to_string();
+            assert_eq!(error, format!("open cgroup {:?}", at.join(name)));
+            fs::remove_file(at.join(name)).unwrap();
+        }
+        fs::remove_dir_all(&at).unwrap();
     }
 
     fn rights(groups: &[(&str, bool, bool)]) -> Hierarchy {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::{Author, Directory};
-use crate::hierarchy::{Hierarchy, MOUNT, membership, open_root, read_proc};
+use crate::hierarchy::{Hierarchy, MOUNT, membership, not_opened, open_root, read_proc};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 use spec::Diagnostic;
@@ -97,12 +97,8 @@ impl Place {
 
     /// The root of the hierarchy; `None` if it is no longer mounted.
     pub(crate) fn root(&self) -> Result<Option<Directory>, Error> {
-        let found = open_root(&self.hierarchy).map_err(|source| Error::Directory {
-            action: "open",
-            group: Path::new(MOUNT).join(&self.hierarchy),
-            source,
-        })?;
-        match found {
+        let path = Path::new(MOUNT).join(&self.hierarchy);
+        match open_root(&self.hierarchy).map_err(not_opened(&path))? {
             Some((root, version)) if version == self.version => Ok(Some(root)),
             Some((root, _other)) => Err(Error::Foreign {
                 path: root.path().to_owned(),
@@ -172,11 +168,7 @@ impl Place {
         match root.open_below(self.relative()) {
             Ok(group) => Ok(Some(group)),
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
-            Err(source) => Err(Error::Directory {
-                action: "open",
-                group: self.host_path(),
-                source,
-            }),
+            Err(errno) => Err(not_opened(&self.host_path())(errno)),
         }
     }
 
@@ -209,8 +201,17 @@ impl Location {
     /// Notes that the living process `first`, which is the container's, is in the groups. Then they
     /// are the container's own, whatever their marks say: no creation takes over a group that has a
     /// process.
-    pub fn hold(&mut self, first: i32) {
-        let text = read_proc(&format!("{first}/cgroup")).unwrap_or_default();
+    ///
+    /// # Errors
+    /// The kernel's list of its groups cannot be read. A process that has ended is in no group.
+    pub fn hold(&mut self, first: i32) -> Result<(), Error> {
+        let text = match read_proc(&format!("{first}/cgroup")) {
+            Err(Error::Read {
+                source: Errno::ENOENT | Errno::ESRCH,
+                ..
+            }) => String::new(),
+            answer => answer?,
+        };
         for place in &mut self.groups {
             let mut memberships = text.lines().filter_map(membership);
             place.held = memberships.any(|(controllers, path)| {
@@ -219,6 +220,7 @@ impl Location {
                     && below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
             });
         }
+        Ok(())
     }
 
     /// The paths whose groups another container has made or taken over since.

@@ -184,6 +184,13 @@ impl Plan {
         };
         Self {
             joins: Some(joining),
+            ..Self::at(location)
+        }
+    }
+
+    /// Nothing is done to the groups there.
+    fn at(location: Location) -> Self {
+        Self {
             location,
             limits: Vec::new(),
             devices: None,
@@ -191,29 +198,19 @@ impl Plan {
             available: Vec::new(),
             owner: None,
             scope: None,
+            joins: None,
         }
     }
 
-    /// An empty plan.
+    /// No groups yet.
     fn empty(request: &Request<'_>) -> Self {
         Self {
-            location: Location {
-                manager: request.manager,
-                groups: Vec::new(),
-                inherited: Vec::new(),
-                unit: None,
+            refusal: match request.rootless {
+                true => Refusal::IsIgnored,
+                false => Refusal::Fails,
             },
-            limits: Vec::new(),
-            devices: None,
-            refusal: if request.rootless {
-                Refusal::IsIgnored
-            } else {
-                Refusal::Fails
-            },
-            available: Vec::new(),
             owner: owner(request),
-            scope: None,
-            joins: None,
+            ..Self::at(Location::none(request.manager))
         }
     }
 
@@ -262,21 +259,10 @@ impl Plan {
             let own = hierarchy.own_group.as_deref()?;
             Some(Place::of(hierarchy, own))
         });
-        Self {
-            location: Location {
-                manager,
-                groups: Vec::new(),
-                inherited: inherited.collect(),
-                unit: None,
-            },
-            limits: Vec::new(),
-            devices: None,
-            refusal: Refusal::Fails,
-            available: Vec::new(),
-            owner: None,
-            scope: None,
-            joins: None,
-        }
+        Self::at(Location {
+            inherited: inherited.collect(),
+            ..Location::none(manager)
+        })
     }
 
     /// Opens the hierarchies, and chooses the mark of this creation. `found` is from

@@ -79,9 +79,9 @@ fn the_mark_proves_nothing_alone(location: &Location, first: i32) {
         recorded.pids().unwrap().is_empty(),
         "perhaps another creation"
     );
-    recorded.hold(first);
+    recorded.hold(first).unwrap();
     assert_eq!(recorded.pids().unwrap(), [first], "no other creation");
-    recorded.hold(1);
+    recorded.hold(1).unwrap();
     assert!(
         recorded.pids().unwrap().is_empty(),
         "process 1 is elsewhere"

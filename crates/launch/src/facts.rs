@@ -46,9 +46,9 @@ impl Facts {
     /// Collects all facts that do not depend on a container. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Probe`].
+    /// [`Error::Probe`]; [`Error::Cgroup`].
     pub fn probe() -> Result<Self, Error> {
-        Self::collect(None, cgroup::Facts::probe_all())
+        Self::collect(None, cgroup::Facts::probe_all()?)
     }
 
     /// Collects the facts that the plan of `request` depends on. Changes nothing. Returns what it
@@ -65,9 +65,9 @@ impl Facts {
     /// nothing.
     ///
     /// # Errors
-    /// [`Error::Probe`].
+    /// [`Error::Probe`]; [`Error::Cgroup`].
     pub fn probe_entering(request: &exec::Request<'_>) -> Result<Self, Error> {
-        let cgroup = cgroup::Facts::probe_joining(&request.groups);
+        let cgroup = cgroup::Facts::probe_joining(&request.groups)?;
         Self::collect(Some(request.container), cgroup)
     }
 

@@ -75,7 +75,7 @@ pub(crate) fn observe(entry: &Entry, record: &mut Record) -> Result<Observed, Er
         source,
     })?;
     let first = if let Some(process) = &process {
-        record.hold_groups(process.pid());
+        record.hold_groups(process.pid())?;
         let frozen = match record.groups() {
             Some(cgroup) => cgroup.is_frozen()?,
             None => false,

@@ -230,9 +230,13 @@ impl Record {
     }
 
     /// Notes that the container's first process lives, and may be in the groups.
-    pub(crate) fn hold_groups(&mut self, first: i32) {
-        if let Some(cgroup) = &mut self.cgroup {
-            cgroup.hold(first);
+    ///
+    /// # Errors
+    /// The list of its groups cannot be read.
+    pub(crate) fn hold_groups(&mut self, first: i32) -> Result<(), cgroup::Error> {
+        match &mut self.cgroup {
+            Some(cgroup) => cgroup.hold(first),
+            None => Ok(()),
         }
     }
 
