@@ -309,7 +309,9 @@ fn starter(environment: Environment, token: &str) -> Command {
     let mut command = Command::new("systemd-run");
     command
         .args(["--scope", "--quiet", "--collect"])
-        .arg(format!("--unit={token}-test"));
+        .arg(format!("--unit={token}-test"))
+        // The default is the command line, whose line breaks systemctl of systemd 252 prints.
+        .arg(format!("--description=Test {token}"));
     command.args(["--", "timeout"]);
     command
 }
