@@ -3,9 +3,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use integration::criu::{Criu, ImageMount, path, write_image};
+use integration::sandbox::eventually;
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
@@ -475,6 +477,32 @@ fn cve_2026_119101_a_moved_destination_is_not_named() {
                 .iter()
                 .all(|entry| entry["type"] == "VERSION")
         );
+        container.remove();
+    });
+}
+
+/// A first process that has changed its root sees other names: the error says so.
+#[test]
+fn a_first_process_in_another_root_is_named() {
+    sandbox::host(|s| {
+        if s.is_control("the message is locule's") {
+            return;
+        }
+        let criu = Criu::make(s);
+        let mut bundle = waiting(s);
+        let (bin, jail) = (bundle.root().join("bin"), bundle.root().join("jail"));
+        fs::create_dir(&jail).expect("mkdir");
+        let jail = jail.to_str().expect("UTF-8");
+        s.tool("cp", &["-a", bin.to_str().expect("UTF-8"), jail]);
+        let sets = ["bounding", "effective", "permitted"];
+        bundle.capabilities(&sets, &["CAP_SYS_CHROOT"]);
+        bundle.args(&["chroot", "/jail", "sleep", "1000"]);
+        let container = s.started(&bundle);
+        let root = format!("/proc/{}/root/jail", container.pid());
+        assert!(eventually(|| !Path::new(&root).exists()));
+        criu.checkpoint("", &container, &["--leave-running"])
+            .exits(1)
+            .fails_with(&["changed its root directory"]);
         container.remove();
     });
 }

@@ -59,6 +59,11 @@ pub enum ExternalError {
         /// As configured.
         source_path: PathBuf,
     },
+    /// The first process sees other names than the configuration has.
+    #[error(
+        "the first process of the container has changed its root directory (chroot or pivot_root), so its mounts cannot be found by the names of the configuration; a checkpoint needs a first process that keeps its root"
+    )]
+    OtherRoot,
     /// CRIU takes text.
     #[error("the container has a mount at {point:?}, which is not UTF-8")]
     NotText {
@@ -91,14 +96,12 @@ pub fn external_mounts(
     pid: i32,
 ) -> Result<Vec<(String, String)>, ExternalError> {
     let mut names = Names::of(pid)?;
-    for (index, mount) in container.mounts.iter().enumerate() {
-        if is_bind(mount) {
-            names.bind(index, mount)?;
-        }
-    }
-    for (index, path) in container.masked_paths.iter().enumerate() {
-        names.mask(index, path)?;
-    }
+    names
+        .of_mounts(container)
+        .map_err(|error| match names.is_elsewhere(container) {
+            true => ExternalError::OtherRoot,
+            false => error,
+        })?;
     names.devices(container);
     if !container.namespaces[NamespaceKind::Cgroup].is_own() {
         names.cgroups();
@@ -134,6 +137,26 @@ impl Names {
             table: table.collect(),
             named: BTreeMap::new(),
         })
+    }
+
+    fn of_mounts(&mut self, container: &Container) -> Result<(), ExternalError> {
+        for (index, mount) in container.mounts.iter().enumerate() {
+            if is_bind(mount) {
+                self.bind(index, mount)?;
+            }
+        }
+        for (index, path) in container.masked_paths.iter().enumerate() {
+            self.mask(index, path)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the root of the process is another directory than that of the configuration.
+    fn is_elsewhere(&self, container: &Container) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let wanted = fs::metadata(&container.root.path).map(identity);
+        let found = kernel::fs::stat(self.root.as_fd());
+        matches!((wanted, found), (Ok(wanted), Ok(found)) if wanted != (found.device, found.inode))
     }
 
     fn bind(&mut self, index: usize, mount: &Mount) -> Result<(), ExternalError> {
