@@ -5,6 +5,7 @@
 //! wrongly makes its device nodes here would fail at such a file, so nothing would change and the
 //! test would not notice.
 
+use crate::Outcome;
 use std::fs::{self, Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -81,4 +82,24 @@ fn line(path: &Path, m: &Metadata) -> String {
         m.mtime(),
         m.mtime_nsec()
     )
+}
+
+/// Checks the outcome of an attack: no effect, or a refusal by an error of the runtime, not a crash.
+#[track_caller]
+pub fn safe_or_refused(outcome: Outcome) {
+    assert!(
+        outcome.status.code().is_some(),
+        "{}",
+        outcome.describe("a crash")
+    );
+    assert!(
+        !outcome.stdout.contains("ESCAPED"),
+        "{}",
+        outcome.describe("an escape")
+    );
+    assert!(
+        !outcome.stderr.contains("panicked"),
+        "{}",
+        outcome.describe("a panic")
+    );
 }

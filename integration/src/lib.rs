@@ -14,6 +14,7 @@ pub mod criu;
 pub mod faults;
 pub mod group;
 pub mod leak;
+pub mod mount_table;
 pub mod runtime;
 pub mod sandbox;
 pub mod scope;

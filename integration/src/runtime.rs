@@ -346,6 +346,15 @@ impl Sandbox {
         container.start().ok();
         container
     }
+
+    /// `create` and `start`, and then the end of its first process; its group stays.
+    #[track_caller]
+    pub fn stopped(&self, bundle: &Bundle) -> Container<'_> {
+        let container = self.started(bundle);
+        self.tool("kill", &["-9", &container.pid().to_string()]);
+        container.wait_for("stopped");
+        container
+    }
 }
 
 impl Container<'_> {

@@ -7,41 +7,18 @@
 //! LOCULE_RUNTIME=runc`).
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use integration::canary::Canary;
-use integration::{Bundle, Outcome, sandbox};
+use integration::canary::{Canary, safe_or_refused};
+use integration::{Bundle, sandbox};
 use serde_json::json;
 
-/// See open(2).
-const O_NONBLOCK: i32 = 0o4000;
-
 const HOLE: &str = "runc 1.1.5 has this hole";
-
-/// A refusal must be the runtime's own error, not a crash.
-#[track_caller]
-fn safe_or_refused(outcome: Outcome) {
-    assert!(
-        outcome.status.code().is_some(),
-        "{}",
-        outcome.describe("a crash")
-    );
-    assert!(
-        !outcome.stdout.contains("ESCAPED"),
-        "{}",
-        outcome.describe("an escape")
-    );
-    assert!(
-        !outcome.stderr.contains("panicked"),
-        "{}",
-        outcome.describe("a panic")
-    );
-}
 
 /// Replaces a directory of the root file system by a symlink.
 fn relink(bundle: &Bundle, name: &str, target: impl AsRef<Path>) {
@@ -60,167 +37,6 @@ fn links(bundle: &Bundle, to: &Path) -> Vec<std::path::PathBuf> {
         Path::new("/hop").to_owned(),
         Path::new("hop").to_owned(),
     ]
-}
-
-/// CVE-2019-5736: the runtime's own file is out of reach of a container that executes it, opens it
-/// through /proc and writes when it is no longer executed.
-#[test]
-fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
-    sandbox::host(|s| {
-        // A copy, since a runtime that fails this test is destroyed.
-        let program = s.dir.join("runtime");
-        fs::copy(&s.subject.program, &program).expect("copy");
-        let content = fs::read(&program).expect("runtime");
-        let all = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"];
-        let sets = ["bounding", "effective", "permitted"];
-        let mut bundle = s.bundle();
-        bundle.writable().capabilities(&sets, &all);
-        bundle.shell(
-            "echo ready; while :; do for p in /proc/[0-9]*; do \
-             case $(readlink $p/exe) in ''|*busybox*) continue;; esac; \
-             ( exec 9< $p/exe ) 2> /dev/null || continue; \
-             exec 9< $p/exe; echo held; \
-             while kill -0 ${p#/proc/} 2> /dev/null; do sleep 0.01; done; \
-             for i in 1 2 3 4 5; do if (echo x > /proc/self/fd/9) 2> /dev/null; then echo ESCAPED; fi; sleep 0.01; done; \
-             echo over; sleep 1000; done; done",
-        );
-        for entry in ["/proc/self/exe", "/entry"] {
-            let attacker = s.started(&bundle);
-            attacker.wait_output("ready");
-            let mut victim = s.bundle();
-            victim.capabilities(&sets, &all);
-            // What a program that is not static needs.
-            for libraries in ["/lib", "/lib64", "/usr/lib"] {
-                if Path::new(libraries).exists() {
-                    victim.bind(Path::new(libraries), libraries, &["rbind", "ro"]);
-                }
-            }
-            // It waits for somebody who writes.
-            let fifo = victim.root().join("fifo");
-            s.tool("mkfifo", &[fifo.to_str().expect("UTF-8")]);
-            victim.file("/entry", "#!/proc/self/exe seccomp\n", 0o755);
-            victim
-                .join("pid", format!("/proc/{}/ns/pid", attacker.pid()))
-                .args(&[entry, "seccomp", "lint", "/fifo"]);
-            let mut command = Command::new(&program);
-            command.arg("--root").arg(&s.state).arg("run");
-            command.arg("--bundle").arg(victim.write()).arg(s.id());
-            let mut running = s.spawn(command, Some(&victim));
-            let held =
-                sandbox::eventually(|| attacker.output().contains("held") || running.is_over());
-            assert!(held, "{entry}: it neither ends nor is held");
-            // A writer that does not wait for a reader, who may be gone.
-            let mut writer = fs::OpenOptions::new();
-            writer.write(true).custom_flags(O_NONBLOCK);
-            let over = sandbox::eventually(|| running.is_over() || writer.open(&fifo).is_ok());
-            assert!(over, "{entry}: it does not end");
-            safe_or_refused(running.wait());
-            if attacker.output().contains("held") {
-                attacker.wait_output("over");
-            }
-            let output = attacker.output();
-            attacker.remove();
-            assert!(!output.contains("ESCAPED"), "{entry}: {output}");
-            assert!(
-                fs::read(&program).expect("runtime") == content,
-                "{entry}: it was written"
-            );
-        }
-    });
-}
-
-/// CVE-2019-5736: the runtime has left its own file before its C library, its arguments and its
-/// configuration are looked at.
-#[test]
-fn cve_2019_5736_the_clone_is_executed_before_anything_else() {
-    sandbox::host(|s| {
-        if s.is_control("the way in which locule protects itself") {
-            return;
-        }
-        if cfg!(not(target_arch = "x86_64")) {
-            return s.skip("main does it on this processor; covered by the test of the attack");
-        }
-        let trace = s.dir.join("trace");
-        let calls = |words: &[&str]| {
-            let mut command = Command::new("strace");
-            command.arg("--output").arg(&trace);
-            command.arg(&s.subject.program).arg("--root").arg(&s.state);
-            command.args(words);
-            s.finish(command, None);
-            let text = String::from_utf8_lossy(&fs::read(&trace).expect("trace")).into_owned();
-            let names = text.lines().filter_map(|line| line.split_once('('));
-            names.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
-        };
-        for word in ["create", "run"] {
-            let calls = calls(&[word, "--bundle", "/nowhere", "x"]);
-            // The release, which has no loader, makes not even its relocations before.
-            let clone = calls.iter().position(|name| name == "open_tree");
-            let clone = clone.expect("open_tree");
-            assert_eq!(
-                calls[clone..clone + 3],
-                ["open_tree", "mount_setattr", "execveat"],
-                "{calls:?}"
-            );
-            // std's first word.
-            let poll = calls.iter().position(|name| name == "poll");
-            assert!(poll.expect("poll") > clone, "{calls:?}");
-            let execs = calls.iter().filter(|name| name.starts_with("execve"));
-            assert_eq!(execs.count(), 2, "{calls:?}");
-        }
-        assert!(!calls(&["list"]).contains(&"execveat".to_owned()));
-    });
-}
-
-/// CVE-2019-5736: it is the command that counts, not how its line looks. Here what ends the options
-/// elsewhere is the value of one.
-#[test]
-fn cve_2019_5736_no_spelling_of_the_command_line_goes_on_unprotected() {
-    sandbox::host(|s| {
-        if s.is_control("the way in which locule protects itself") {
-            return;
-        }
-        for option in ["--root", "-root", "--log"] {
-            for word in ["create", "run"] {
-                let trace = s.dir.join("trace");
-                let mut command = Command::new("strace");
-                command.arg("--output").arg(&trace).current_dir(&s.dir);
-                command.args(["--trace", "execveat"]);
-                command.arg(&s.subject.program);
-                command.args([option, "--", word, "--bundle", "/nowhere", "x"]);
-                s.finish(command, None).fails_with(&["/nowhere"]);
-                let text = fs::read_to_string(&trace).expect("trace");
-                let execs = text.lines().filter(|line| line.starts_with("execveat("));
-                assert_eq!(execs.count(), 1, "{option} -- {word}: {text}");
-            }
-        }
-    });
-}
-
-/// CVE-2019-5736: a mount that is read-only now, as /usr of some hosts, is not taken for a clone,
-/// also if systemd or a shell has executed the program by a descriptor.
-#[test]
-fn cve_2019_5736_a_read_only_mount_of_the_host_is_no_clone() {
-    sandbox::host(|s| {
-        if s.is_control("the way in which locule protects itself") {
-            return;
-        }
-        let (folder, trace) = (s.dir.join("usr"), s.dir.join("trace"));
-        fs::create_dir(&folder).expect("mkdir");
-        let program = folder.join("locule");
-        fs::copy(&s.subject.program, &program).expect("copy");
-        let name = folder.to_str().expect("UTF-8");
-        s.tool("mount", &["--bind", name, name]);
-        s.tool("mount", &["-o", "remount,bind,ro", name]);
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "exec 9< \"$0\"; exec strace --trace execveat --output \"$1\" /dev/fd/9 run --bundle /nowhere x"])
-            .args([&program, &trace]);
-        s.finish(command, None).fails_with(&["/nowhere"]);
-        let text = fs::read_to_string(&trace).expect("trace");
-        let execs = text.lines().filter(|line| line.starts_with("execveat("));
-        assert_eq!(execs.count(), 1, "{text}");
-        s.tool("umount", &[name]);
-    });
 }
 
 /// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867: /proc and /sys of the image are
@@ -763,112 +579,6 @@ fn cve_2026_115521_the_late_read_only_hits_the_right_mount() {
         let options = outcome.stdout.split(' ').nth(5).expect("options");
         assert!(options.split(',').any(|o| o == "ro"), "{}", outcome.stdout);
         assert!(volume.join("new").exists());
-    });
-}
-
-/// CVE-2026-133553: the destination of a tmpfs with tmpcopyup is looked up once: what is copied is
-/// what is covered, also while a neighbour changes what a link says.
-#[test]
-fn cve_2026_133553_tmpcopyup_copies_what_it_covers() {
-    sandbox::host(|s| {
-        for _ in 0..30 {
-            let mut bundle = s.bundle();
-            for name in ["one", "two"] {
-                bundle.file(&format!("/{name}/{name}"), "", 0o644);
-            }
-            let root = bundle.root();
-            symlink("one", root.join("flip")).expect("symlink");
-            bundle.mount(json!({ "destination": "/flip", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
-            bundle.shell("ls /one /two");
-            let stop = AtomicBool::new(false);
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    for target in ["two", "one"].iter().cycle() {
-                        if stop.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        symlink(target, root.join("next")).expect("symlink");
-                        fs::rename(root.join("next"), root.join("flip")).expect("rename");
-                    }
-                });
-                let outcome = s.run(&bundle);
-                stop.store(true, Ordering::Relaxed);
-                outcome.prints("/one:\none\n\n/two:\ntwo");
-            });
-            fs::remove_dir_all(&bundle.path).expect("rm");
-        }
-    });
-}
-
-/// tmpcopyup takes owner, mode and content of a file from one look at it: a neighbour that swaps
-/// files gets no set-uid file with a content of its own. Every look-up is delayed, so that a swap
-/// happens between two.
-#[test]
-fn tmpcopyup_does_not_mix_two_files() {
-    sandbox::host(|s| {
-        for _ in 0..3 {
-            let mut bundle = s.bundle();
-            let root = bundle.root();
-            bundle.file("/program", "set-uid root", 0o4755);
-            let mine = bundle.file("/mine", "x", 0o644);
-            chown(&mine, Some(1000), Some(1000)).expect("chown");
-            fs::create_dir(root.join("data")).expect("mkdir");
-            let name = |index: usize| root.join(format!("data/{index}"));
-            for index in 0..8 {
-                fs::hard_link(&mine, name(index)).expect("link");
-            }
-            bundle.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
-            bundle.shell("stat -c '%a %u %s' /data/* | sort -u");
-            let stop = AtomicBool::new(false);
-            thread::scope(|scope| {
-                scope.spawn(|| {
-                    for source in ["program", "mine"].iter().cycle() {
-                        for index in 0..8 {
-                            if stop.load(Ordering::Relaxed) {
-                                return;
-                            }
-                            fs::hard_link(root.join(source), root.join("next")).expect("link");
-                            fs::rename(root.join("next"), name(index)).expect("rename");
-                            // It is still there where both were one file.
-                            let _ = fs::remove_file(root.join("next"));
-                        }
-                    }
-                });
-                let mut command = Command::new("strace");
-                command.args([
-                    "--follow-forks",
-                    "--output",
-                    "/dev/null",
-                    "--trace",
-                    "openat2",
-                ]);
-                command.args(["--inject", "openat2:delay_enter=3000"]);
-                let outcome = s.run_by(command, &bundle);
-                stop.store(true, Ordering::Relaxed);
-                for line in outcome.ok().stdout.lines() {
-                    assert!(matches!(line, "4755 0 12" | "644 1000 1"), "a mix: {line}");
-                }
-            });
-            fs::remove_dir_all(&bundle.path).expect("rm");
-        }
-    });
-}
-
-/// tmpcopyup opens no device and no FIFO: they are left out, and nobody waits.
-#[test]
-fn tmpcopyup_leaves_devices_and_fifos_out() {
-    sandbox::host(|s| {
-        let mut bundle = s.bundle();
-        bundle.file("/data/file", "", 0o644);
-        let path = |name: &str| bundle.root().join("data").join(name);
-        s.tool("mkfifo", &[path("fifo").to_str().expect("UTF-8")]);
-        for (name, kind, minor) in [("null", "c", "3"), ("disk", "b", "0")] {
-            let path = path(name);
-            s.tool("mknod", &[path.to_str().expect("UTF-8"), kind, "1", minor]);
-        }
-        bundle.mount(json!({ "destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"] }));
-        bundle.args(&["ls", "/data"]);
-        s.run(&bundle).prints("file");
     });
 }
 
