@@ -49,6 +49,7 @@ static void inherit(int parent, int group, const char *file) {
 
 #define MOST 16
 static int parents[MOST], procs[MOST], count;
+static char names[MOST][256];
 
 /* The groups and their limits; init joins by what is left open. */
 static void limited(const char *at, const char *name) {
@@ -71,9 +72,25 @@ static void limited(const char *at, const char *name) {
             close(f);
         }
         int f = openat(group, "cgroup.procs", O_WRONLY | O_CLOEXEC); CK(f);
+        snprintf(names[count], sizeof names[count], "%s", e->d_name);
         close(group); parents[count] = parent; procs[count++] = f;
     }
     closedir(all);
+}
+
+/* What a mount of type cgroup shows of version 1: a directory for each hierarchy, with the container's group. */
+static void show_limited(int root, const char *at, const char *name) {
+    const char *options[][2] = {{"mode", "755"}, {0, 0}};
+    struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV};
+    int all = newmount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV);
+    CK(syscall(SYS_move_mount, all, "", root, "sys/fs/cgroup", 4));
+    for (int i = 0; i < count; i++) {
+        char path[4096]; snprintf(path, sizeof path, "%s/%s/%s", at, names[i], name);
+        int group = syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC); CK(group);
+        CK(syscall(SYS_mount_setattr, group, "", AT_EMPTY_PATH, &sealed, sizeof sealed));
+        CK(mkdirat(all, names[i], 0755)); put(group, all, names[i]);
+    }
+    CK(syscall(SYS_mount_setattr, all, "", AT_EMPTY_PATH, &sealed, sizeof sealed)); close(all);
 }
 
 int main(int argc, char **argv) {
@@ -109,7 +126,8 @@ int main(int argc, char **argv) {
         put(newmount("tmpfs", sho, N | X | D), root, "dev/shm");
         put(newmount("mqueue", 0, N | X | D), root, "dev/mqueue");
         put(newmount("sysfs", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys");
-        if (!limits) put(newmount("cgroup2", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys/fs/cgroup");
+        if (limits) show_limited(root, argv[2], argv[3]);
+        else put(newmount("cgroup2", 0, N | X | D | MOUNT_ATTR_RDONLY), root, "sys/fs/cgroup");
         struct { const char *n; int ma, mi; } dv[] = {{"null",1,3},{"zero",1,5},{"full",1,7},{"random",1,8},{"urandom",1,9},{"tty",5,0}};
         umask(0);
         for (int i = 0; i < 6; i++) { char p[64]; snprintf(p, 64, "dev/%s", dv[i].n); CK(mknodat(root, p, S_IFCHR | 0666, makedev(dv[i].ma, dv[i].mi))); }
