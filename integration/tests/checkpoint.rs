@@ -339,6 +339,36 @@ fn criu_must_be_there_and_new_enough() {
     });
 }
 
+/// Before version 3.19 CRIU does not save no_new_privs.
+#[test]
+fn a_criu_that_loses_no_new_privs_is_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let checkpoint = |options: &[&str], id: &str| {
+            let mut command = criu.command("");
+            command.env("CRIU_VERSION", "3.18.0");
+            command.arg("checkpoint").args(options).arg(id);
+            s.finish(command, None)
+        };
+        let mut bundle = waiting(s);
+        let container = s.started(&bundle);
+        let pointer = "/process/noNewPrivileges";
+        checkpoint(&[], &container.id).fails_with(&[
+            "the container runs on",
+            pointer,
+            "3.19",
+            "update",
+        ]);
+        assert_eq!(container.status(), "running");
+        let saved = checkpoint(&["--leave-running"], &container.id).ok();
+        assert!(saved.stderr.contains(pointer), "{}", saved.stderr);
+        container.remove();
+        bundle.set(pointer, json!(false));
+        let container = s.started(&bundle);
+        checkpoint(&[], &container.id).ok();
+    });
+}
+
 /// Only what runs can be saved, and only to a directory; nothing is asked of CRIU otherwise.
 #[test]
 fn wrong_uses_are_refused() {

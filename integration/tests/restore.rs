@@ -781,6 +781,20 @@ fn a_failed_restore_leaves_nothing() {
     });
 }
 
+/// Before version 3.19 CRIU does not restore no_new_privs: nothing is made with it.
+#[test]
+fn a_criu_that_loses_no_new_privs_restores_nothing() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Given::make(s);
+        let mut restore = given.command(&criu, "", &["--detach"], &s.id());
+        restore.env("CRIU_VERSION", "3.18.0");
+        s.finish(restore, None)
+            .fails_with(&["/process/noNewPrivileges", "3.19"]);
+        assert!(criu.heard().iter().all(|heard| heard["type"] != "RESTORE"));
+    });
+}
+
 /// A signal ends a restore, also while CRIU does not say its version.
 #[test]
 fn a_signal_ends_a_restore_that_hangs() {

@@ -24,6 +24,13 @@ pub const MINIMUM: Version = Version {
     patch: 0,
 };
 
+/// The oldest version that saves no_new_privs.
+pub const SAVES_NO_NEW_PRIVILEGES: Version = Version {
+    major: 3,
+    minor: 19,
+    patch: 0,
+};
+
 /// No answer of CRIU is longer.
 const LONGEST: usize = 64 << 10;
 
@@ -294,8 +301,8 @@ fn failed(task: Task, response: &Response) -> Error {
     }
 }
 
-/// Checks the version of CRIU, and that the kernel has what the options need. CRIU has ten seconds
-/// for each answer; a signal at `interrupts` ends it.
+/// Checks the version of CRIU, which it returns, and that the kernel has what the options need. CRIU
+/// has ten seconds for each answer; a signal at `interrupts` ends it.
 ///
 /// # Errors
 /// [`Error::TooOld`], [`Error::NoFeature`]; [`Error::Missing`]; [`Error::Hangs`].
@@ -303,7 +310,7 @@ pub fn require(
     tracks_memory: Option<&'static str>,
     is_lazy: bool,
     interrupts: Option<&SignalFd>,
-) -> Result<(), Error> {
+) -> Result<Version, Error> {
     let question = request::plain(Task::Version);
     let version = answer(Task::Version, &question, interrupts)?.version;
     let found = version.ok_or(Error::Malformed {
@@ -313,7 +320,7 @@ pub fn require(
         return Err(Error::TooOld { found });
     }
     if tracks_memory.is_none() && !is_lazy {
-        return Ok(());
+        return Ok(found);
     }
     let features = answer(Task::Features, &request::features(), interrupts)?;
     if let Some(option) = tracks_memory
@@ -327,7 +334,7 @@ pub fn require(
         let option = "--lazy-pages";
         return Err(Error::NoFeature { option, feature });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Has one question without options answered.

@@ -61,7 +61,10 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     let parent = parent
         .map(|path| parent_path(path, &directories))
         .transpose()?;
-    image::require(&args.images, task, parent.is_some(), None)?;
+    let criu = image::require(&args.images, task, parent.is_some(), None)?;
+    if task == Task::Dump {
+        kept(args, image::keeps_privileges(&container, criu))?;
+    }
     let mut options = directories.options(&args.images, &container)?;
     options.pid = Some(process.pid());
     options.root = record.rootfs.to_string_lossy().into_owned();

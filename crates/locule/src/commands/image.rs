@@ -18,7 +18,7 @@ use namespace::Kind;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::mkdir;
 use spec::Container;
-use spec::container::Namespace;
+use spec::container::{Namespace, Process};
 use std::env;
 use std::ffi::CString;
 use std::fs::{DirBuilder, File};
@@ -307,13 +307,13 @@ pub(super) fn external_namespaces(
         })
 }
 
-/// What `task` needs of CRIU and of the kernel.
+/// What `task` needs of CRIU, whose version it returns, and of the kernel.
 pub(super) fn require(
     args: &Images,
     task: Task,
     has_parent: bool,
     interrupts: Option<&SignalFd>,
-) -> Result<(), Error> {
+) -> Result<criu::Version, Error> {
     let tracks = match (task, has_parent) {
         (Task::PreDump, _) => Some("--pre-dump"),
         (_, true) => Some("--parent-path"),
@@ -360,6 +360,21 @@ pub(super) fn can_be_restored(container: &Container) -> Result<(), Error> {
         Some((_, pointer, reason)) => Err(Error::Unrestorable { pointer, reason }),
         None => Ok(()),
     }
+}
+
+/// Whether this version of CRIU keeps the privileges of the processes.
+///
+/// # Errors
+/// [`Error::Unrestorable`]: a restored process could get new ones.
+pub(super) fn keeps_privileges(container: &Container, criu: criu::Version) -> Result<(), Error> {
+    let is_wanted = |process: &Process| process.no_new_privileges;
+    if container.process.as_ref().is_some_and(is_wanted) && criu < criu::SAVES_NO_NEW_PRIVILEGES {
+        return Err(Error::Unrestorable {
+            pointer: "/process/noNewPrivileges",
+            reason: "a CRIU before version 3.19 does not save it: update it",
+        });
+    }
+    Ok(())
 }
 
 /// Whether CRIU makes the mounts of an image where no link of the image leads out of the root:

@@ -74,7 +74,8 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
         args.console_socket.as_deref(),
     )?;
     let directories = Directories::open(&args.images, "restore.log")?;
-    image::require(&args.images, Task::Restore, false, Some(&interrupts))?;
+    let criu = image::require(&args.images, Task::Restore, false, Some(&interrupts))?;
+    image::keeps_privileges(&loaded.container, criu)?;
     image::keeps_mounts_inside(&loaded.container)?;
     let store = env.store(Access::Make)?;
     let reservation = store.reserve(&id)?;
