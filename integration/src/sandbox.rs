@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::bundle::Bundle;
 use crate::leak;
 use crate::subject::{self, Subject};
@@ -374,6 +376,13 @@ impl Sandbox {
     pub fn bundle(&self) -> Bundle {
         let path = self.dir.join(format!("bundle{}", self.next()));
         Bundle::make(self, path)
+    }
+
+    /// A bundle whose program, the shell with `script`, has a terminal.
+    pub fn bundle_with_terminal(&self, script: &str) -> Bundle {
+        let mut bundle = self.bundle();
+        bundle.set("/process/terminal", json!(true)).shell(script);
+        bundle
     }
 
     /// A container id that no other test uses.

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use integration::canary::Canary;
 use integration::runtime::{Outcome, Running};
-use integration::{Bundle, Sandbox, leak, sandbox};
+use integration::{Bundle, Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// Takes one terminal at a socket, writes what it was sent, and does what its last argument says.
@@ -96,13 +95,6 @@ impl Receiver {
         self.running.wait().ok();
         text.replace('\r', "")
     }
-}
-
-/// A bundle whose program has a terminal.
-fn bundle(s: &Sandbox, script: &str) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.set("/process/terminal", json!(true)).shell(script);
-    bundle
 }
 
 /// Runs a command in a terminal of its own as a person would: each step waits for a text and then
@@ -201,7 +193,7 @@ fn the_streams_of_the_program_are_a_terminal_of_the_container() {
         let script = "for n in 0 1 2; do readlink /proc/self/fd/$n; done; tty < /dev/tty; \
                       cut -d ' ' -f 6,7,8 /proc/self/stat; \
                       for n in /dev/console /dev/pts/0; do stat -c '%F %t:%T %a %u %g %d %i' $n; done; ls -1 /dev/pts";
-        let shown = run(s, &bundle(s, script), &json!([])).ended(0);
+        let shown = run(s, &s.bundle_with_terminal(script), &json!([])).ended(0);
         let lines: Vec<_> = shown.lines().map(str::trim).collect();
         assert_eq!(
             lines[..4],
@@ -225,8 +217,7 @@ fn the_streams_of_the_program_are_a_terminal_of_the_container() {
 #[test]
 fn the_program_has_the_size_of_the_callers_window() {
     sandbox::host(|s| {
-        let mut bundle = bundle(
-            s,
+        let mut bundle = s.bundle_with_terminal(
             "stty size; trap 'stty size; exit 7' WINCH; echo ready; while true; do sleep 0.1; done",
         );
         bundle.set("/process/consoleSize", json!({ "height": 11, "width": 12 }));
@@ -252,7 +243,7 @@ fn every_key_reaches_the_program() {
             ["stopped", "type", "hello\r"],
             ["word hello", "type", "end\r"]
         ]);
-        run(s, &bundle(s, script), &steps).ended(9);
+        run(s, &s.bundle_with_terminal(script), &steps).ended(9);
     });
 }
 
@@ -260,7 +251,7 @@ fn every_key_reaches_the_program() {
 #[test]
 fn a_shell_has_jobs() {
     sandbox::host(|s| {
-        let mut bundle = bundle(s, "");
+        let mut bundle = s.bundle_with_terminal("");
         bundle.args(&["sh", "-i"]);
         let steps = json!([
             ["# ", "type", "sleep 100\r"],
@@ -280,7 +271,7 @@ fn a_shell_has_jobs() {
 #[test]
 fn the_last_output_is_never_lost() {
     sandbox::host(|s| {
-        let mut bundle = bundle(s, "seq 1 20000; echo the end");
+        let mut bundle = s.bundle_with_terminal("seq 1 20000; echo the end");
         for _ in 0..5 {
             let shown = run(s, &bundle, &json!([])).ended(0);
             assert!(shown.ends_with("20000\r\nthe end\r\n"), "{:?}", shown.len());
@@ -298,7 +289,7 @@ fn the_last_output_is_never_lost() {
 #[test]
 fn without_a_terminal_of_the_caller_text_goes_through() {
     sandbox::host(|s| {
-        let bundle = bundle(s, "tty; cat; echo over");
+        let bundle = s.bundle_with_terminal("tty; cat; echo over");
         let mut command = s.command();
         command
             .arg("run")
@@ -315,12 +306,10 @@ fn without_a_terminal_of_the_caller_text_goes_through() {
 #[test]
 fn the_terminal_of_the_caller_is_restored() {
     sandbox::host(|s| {
-        let waits = bundle(s, "echo ready; exec sleep 1000");
+        let waits = s.bundle_with_terminal("echo ready; exec sleep 1000");
         let steps = json!([["ready", "signal", 15]]);
-        let mut traps = bundle(
-            s,
-            "trap 'exit 3' TERM; echo ready; while true; do sleep 0.1; done",
-        );
+        let mut traps = s
+            .bundle_with_terminal("trap 'exit 3' TERM; echo ready; while true; do sleep 0.1; done");
         run(s, &traps, &steps).ended(3);
         let place = waits.write().to_str().expect("UTF-8").to_owned();
         let id = s.id();
@@ -353,7 +342,7 @@ fn the_terminal_of_the_caller_is_restored() {
 #[test]
 fn the_terminal_hangs_up_with_the_callers() {
     sandbox::host(|s| {
-        let bundle = bundle(s, "stty raw; echo ready; cat; exit 6");
+        let bundle = s.bundle_with_terminal("stty raw; echo ready; cat; exit 6");
         let seen = run(s, &bundle, &json!([["ready", "close", 0]]));
         assert_eq!(
             (&seen.all["status"], &seen.all["steps"]),
@@ -370,10 +359,8 @@ fn the_terminal_hangs_up_with_the_callers() {
 fn the_console_socket_is_sent_the_terminal() {
     sandbox::host(|s| {
         let receiver = Receiver::start(s, "resize");
-        let mut bundle = bundle(
-            s,
-            "for n in /proc/self/fd/*; do readlink $n; done; stty size; tty",
-        );
+        let mut bundle = s
+            .bundle_with_terminal("for n in /proc/self/fd/*; do readlink $n; done; stty size; tty");
         bundle.set("/process/consoleSize", json!({ "height": 33, "width": 77 }));
         let container = s.create_with(&bundle, &receiver.option());
         receiver.wait(".size");
@@ -412,7 +399,7 @@ fn detached_commands_take_a_console_socket() {
         let folder = s.dir.join("x".repeat(120));
         fs::create_dir(&folder).expect("mkdir");
         let receiver = Receiver::at(s, s.dir.join("near"), "read");
-        let bundle = bundle(s, "echo from run; exec sleep 1000");
+        let bundle = s.bundle_with_terminal("echo from run; exec sleep 1000");
         let id = s.id();
         let mut command = s.command();
         command
@@ -450,7 +437,7 @@ fn detached_commands_take_a_console_socket() {
 #[test]
 fn a_terminal_and_a_socket_belong_together() {
     sandbox::host(|s| {
-        let with = bundle(s, "true");
+        let with = s.bundle_with_terminal("true");
         let mut without = s.bundle();
         without.args(&["true"]);
         let lacks = ["cannot allocate tty if runc will detach without setting console socket"];
@@ -482,7 +469,11 @@ fn a_terminal_and_a_socket_belong_together() {
 
 fn create_at(s: &Sandbox, socket: &Path) -> Outcome {
     let socket = socket.to_str().expect("UTF-8");
-    s.try_create(&bundle(s, "true"), &s.id(), &["--console-socket", socket])
+    s.try_create(
+        &s.bundle_with_terminal("true"),
+        &s.id(),
+        &["--console-socket", socket],
+    )
 }
 
 /// A console socket at which nobody takes the terminal is an error that names it, before anything
@@ -508,7 +499,7 @@ fn bad_console_sockets_are_errors() {
         let silent = UnixListener::bind(place("silent")).expect("bind");
         let id = s.id();
         s.try_create(
-            &bundle(s, "true"),
+            &s.bundle_with_terminal("true"),
             &id,
             &["--console-socket", place("silent").to_str().expect("UTF-8")],
         )
@@ -526,177 +517,6 @@ fn bad_console_sockets_are_errors() {
         ]);
         closing.join().expect("join");
         assert_eq!(s.runtime(&["list", "-q"]).ok().stdout, "");
-    });
-}
-
-/// CVE-2025-52565, CVE-2026-88264: whatever the image has in the places of terminals, nothing
-/// outside is touched, and the terminal is the container's own.
-#[test]
-fn cve_2025_52565_the_console_of_the_image_is_not_followed() {
-    sandbox::host(|s| {
-        let canary = Canary::make(s);
-        let secret = canary.path.join("secret");
-        for (index, target) in [
-            secret.clone(),
-            canary.path.join("new"),
-            PathBuf::from("/proc/sysrq-trigger"),
-            PathBuf::from("/etc/passwd"),
-        ]
-        .iter()
-        .enumerate()
-        {
-            for readonly in [false, true] {
-                let mut bundle = bundle(s, "stat -c %t:%T /dev/console /dev/pts/0; tty");
-                bundle
-                    .set("/root/readonly", json!(readonly))
-                    .unmount("/dev")
-                    .unmount("/dev/shm")
-                    .unmount("/dev/mqueue");
-                let dev = bundle.root().join("dev");
-                let _is_there = fs::create_dir(&dev);
-                symlink(target, dev.join("console")).expect("symlink");
-                let outcome = s.run(&bundle);
-                assert!(
-                    outcome.status.success() || outcome.last_line().contains("/dev/console"),
-                    "{index}: {}",
-                    outcome.describe("the terminal or an error")
-                );
-                if outcome.status.success() {
-                    assert_eq!(outcome.stdout, "88:0\n88:0\n/dev/pts/0\n");
-                }
-                canary.check();
-            }
-        }
-    });
-}
-
-/// The same with a FIFO, a file and a directory: no open that waits, no write.
-#[test]
-fn what_stands_at_dev_console_is_covered() {
-    sandbox::host(|s| {
-        let script = "stat -c %t:%T /dev/console; echo written > /dev/console";
-        let dev = |bundle: &mut Bundle| {
-            bundle
-                .unmount("/dev")
-                .unmount("/dev/shm")
-                .unmount("/dev/mqueue");
-            let dev = bundle.root().join("dev");
-            let _is_there = fs::create_dir(&dev);
-            dev.join("console")
-        };
-        let mut with_fifo = bundle(s, script);
-        let place = dev(&mut with_fifo);
-        s.tool("mkfifo", &[place.to_str().expect("UTF-8")]);
-        assert_eq!(s.run(&with_fifo).ok().stdout, "88:0\nwritten\n");
-        let mut with_file = bundle(s, script);
-        let place = dev(&mut with_file);
-        fs::write(&place, "content").expect("write");
-        assert_eq!(s.run(&with_file).ok().stdout, "88:0\nwritten\n");
-        assert_eq!(fs::read_to_string(&place).expect("read"), "content");
-        let mut with_folder = bundle(s, script);
-        fs::create_dir(dev(&mut with_folder)).expect("mkdir");
-        s.run(&with_folder)
-            .fails_with(&["/process/terminal", "/dev/console", "directory"]);
-    });
-}
-
-/// Where /dev of the container is a directory of the host, and mounts propagate to the host, the
-/// terminal does not appear on the host's console.
-#[test]
-fn the_console_does_not_propagate_to_the_host() {
-    sandbox::host(|s| {
-        if s.is_control("runc mounts over the host's file") {
-            return;
-        }
-        let dev = s.dir.join("dev");
-        let folder = |name: &str| {
-            let path = dev.join(name);
-            fs::create_dir(&path).expect("mkdir");
-            path.to_str().expect("UTF-8").to_owned()
-        };
-        fs::create_dir(&dev).expect("mkdir");
-        let place = dev.to_str().expect("UTF-8");
-        s.tool("mount", &["-t", "tmpfs", "dev", place]);
-        s.tool(
-            "mount",
-            &[
-                "-t",
-                "devpts",
-                "-o",
-                "newinstance,ptmxmode=666",
-                "pts",
-                &folder("pts"),
-            ],
-        );
-        File::create(dev.join("console")).expect("a file");
-        let mut on_dev = bundle(s, "stat -c %F /dev/console");
-        for point in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
-            on_dev.unmount(point);
-        }
-        let mut on_console = bundle(s, "stat -c %F /dev/console");
-        on_dev
-            .bind(&dev, "/dev", &["rbind", "rshared"])
-            .set("/linux/rootfsPropagation", json!("shared"));
-        on_console
-            .bind(&dev.join("console"), "/dev/console", &["bind", "shared"])
-            .set("/linux/rootfsPropagation", json!("shared"));
-        for bundle in [&on_dev, &on_console] {
-            let before = leak::mounts();
-            let outcome = s.run(bundle).ok();
-            assert_eq!(leak::mounts(), before);
-            assert_eq!(outcome.text(), "regular empty file");
-            let warned = outcome.stderr.contains("not placed at /dev/console");
-            assert!(warned, "{}", outcome.stderr);
-        }
-        // With a /dev of its own the container has its console.
-        let mut fresh = bundle(s, "stat -c %F /dev/console");
-        fresh
-            .bind(&dev, "/mnt", &["rbind", "rshared"])
-            .set("/linux/rootfsPropagation", json!("shared"));
-        let before = leak::mounts();
-        assert_eq!(s.run(&fresh).ok().text(), "character special file");
-        assert_eq!(leak::mounts(), before);
-        s.tool("umount", &["-R", place]);
-    });
-}
-
-/// What is at /dev/pts must be a devpts: the terminal is made in nothing else, whatever a volume
-/// has there.
-#[test]
-fn a_false_devpts_is_an_error() {
-    sandbox::host(|s| {
-        // A multiplexer node looks for terminals beside itself: these would be the host's.
-        let volume = s.dir.join("volume");
-        let pts = volume.join("pts");
-        fs::create_dir_all(&pts).expect("mkdir");
-        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        s.tool(
-            "mknod",
-            &["-m", "666", &path(&volume.join("ptmx")), "c", "5", "2"],
-        );
-        s.tool(
-            "mount",
-            &[
-                "-t",
-                "devpts",
-                "-o",
-                "newinstance,ptmxmode=0666",
-                "devpts",
-                &path(&pts),
-            ],
-        );
-        let mut bound = bundle(s, "echo reached");
-        bound.unmount("/dev/pts").set(
-            "/mounts/-",
-            json!({ "destination": "/dev/pts", "type": "bind", "source": volume, "options": ["rbind"] }),
-        );
-        s.run(&bound)
-            .fails_with(&["/process/terminal", "no devpts"]);
-        s.tool("umount", &[&path(&pts)]);
-        let mut none = bundle(s, "true");
-        none.unmount("/dev/pts");
-        s.run(&none)
-            .fails_with(&["/process/terminal", "devpts", "/mounts"]);
     });
 }
 
@@ -769,7 +589,7 @@ fn the_terminal_belongs_to_the_user() {
         let script = "stat -c '%u %g %a' /dev/console; echo out > /dev/stdout; echo err > /dev/stderr; echo tty > /dev/tty";
         let expected = "1000 5 620\nout\nerr\ntty\n";
         for in_user_namespace in [false, true] {
-            let mut bundle = bundle(s, script);
+            let mut bundle = s.bundle_with_terminal(script);
             bundle.user(1000, 1000);
             if in_user_namespace {
                 bundle.user_namespace(&[(0, 100_000, 65536)]);
@@ -794,7 +614,7 @@ fn the_terminal_belongs_to_the_user() {
 #[test]
 fn an_ordinary_user_has_terminals() {
     sandbox::user(|s| {
-        let mut bundle = bundle(s, "tty; echo again > /dev/console");
+        let mut bundle = s.bundle_with_terminal("tty; echo again > /dev/console");
         bundle.inherit("network");
         assert_eq!(s.run(&bundle).ok().stdout, "/dev/pts/0\nagain\n");
     });
@@ -805,7 +625,7 @@ fn an_ordinary_user_has_terminals() {
 fn a_reader_that_stops_holds_no_signal_up() {
     sandbox::host(|s| {
         let script = "trap 'exit 3' TERM; yes & wait";
-        let bundle = bundle(s, script);
+        let bundle = s.bundle_with_terminal(script);
         let mut command = Command::new("sh");
         let runtime = s.command();
         // The second signal ends the wait for the reader.
