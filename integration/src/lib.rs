@@ -10,6 +10,7 @@
 pub mod bundle;
 pub mod canary;
 pub mod config;
+pub mod counter;
 pub mod criu;
 pub mod faults;
 pub mod group;
