@@ -335,6 +335,8 @@ fn criu_must_be_there_and_new_enough() {
             .args(["checkpoint", &container.id]);
         s.finish(command, None)
             .fails_with(&["version 3.16.1", "3.17", "update"]);
+        // The default image directory of both.
+        assert!(!s.dir.join("checkpoint").exists(), "a directory is left");
         container.remove();
     });
 }

@@ -609,6 +609,10 @@ fn wrong_words_are_refused() {
                 &["ACTION", "change"],
             ),
             (&["mounts", "add", id], &["FILE"]),
+            (
+                &["mounts", "list", id, "mounts.json"],
+                &["FILE", "mounts list", "mounts.json"],
+            ),
             (&["mounts", "add"], &["requires"]),
             (
                 &["mounts", "add", "missing", "mounts.json"],

@@ -41,8 +41,12 @@ fn sentence(error: &clap::Error, wrong: &str) -> String {
         ErrorKind::InvalidSubcommand => meant(ContextKind::SuggestedSubcommand),
         ErrorKind::TooManyValues => {
             let value = context(ContextKind::InvalidValue).unwrap_or_default();
-            let option = context(ContextKind::InvalidArg).unwrap_or_default();
-            format!("unexpected value '{value}' for '{option}', which takes none, or true or false")
+            match context(ContextKind::InvalidArg) {
+                Some(switch) if switch.starts_with('-') => format!(
+                    "unexpected value '{value}' for '{switch}', which takes none, or true or false"
+                ),
+                _ => format!("unexpected argument '{value}', after the last that is expected"),
+            }
         }
         // runc's words: Podman asks by them what `restore` can do.
         _ if wrong.starts_with("a value is required for") => {

@@ -289,6 +289,10 @@ fn the_first_line_of_a_mistake_says_what_to_do() {
             "create --no-pivot=maybe I",
             "unexpected value 'maybe' for '--no-pivot', which takes none, or true or false",
         ),
+        (
+            "seccomp test p.json read 1 2 3 4 5 6 7",
+            "unexpected argument '7', after the last that is expected",
+        ),
         // Podman looks for the first four words.
         (
             "restore --lsm-mount-context",

@@ -49,7 +49,6 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
         return Err(Refusal::NotRunning { id }.into());
     };
     let container = kept_container(&entry.config()?, &record)?;
-    let directories = Directories::make(&args.images, "dump.log")?;
     let task = match args.pre_dump {
         true => Task::PreDump,
         false => Task::Dump,
@@ -57,11 +56,22 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     if task == Task::Dump {
         kept(args, image::can_be_restored(&container))?;
     }
+    let require = || image::require(&args.images, task, args.parent_path.is_some(), None);
+    // Before a directory is made; but a parent is looked up in that directory, before CRIU is asked
+    // about it.
+    let early = match args.parent_path {
+        None => Some(require()?),
+        Some(_) => None,
+    };
+    let directories = Directories::make(&args.images, "dump.log")?;
     let parent = args.parent_path.as_deref();
     let parent = parent
         .map(|path| parent_path(path, &directories))
         .transpose()?;
-    let criu = image::require(&args.images, task, parent.is_some(), None)?;
+    let criu = match early {
+        Some(criu) => criu,
+        None => require()?,
+    };
     if task == Task::Dump {
         kept(args, image::keeps_privileges(&container, criu))?;
     }

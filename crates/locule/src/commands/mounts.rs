@@ -29,7 +29,13 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
     let change = match args.action() {
         "add" => MountTable::add,
         "remove" => MountTable::remove,
-        "list" => return list(args, env),
+        "list" => match args.file() {
+            None => return list(args, env),
+            Some(file) => {
+                let given = file.to_string_lossy();
+                return Err(wrong("FILE", &given, "none after `mounts list ID`"));
+            }
+        },
         other => return Err(wrong("ACTION", other, "add, remove or list")),
     };
     let file = args
