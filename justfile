@@ -4,12 +4,14 @@
 cargo_home := env_var_or_default("CARGO_HOME", env_var("HOME") / ".cargo")
 remapped := "--remap-path-prefix=" + justfile_directory() + "=. --remap-path-prefix=" + cargo_home + "=cargo"
 packed := "-C link-arg=-Wl,-z,pack-relative-relocs "
-# contrib/order.ld has patterns for the names of functions in this mangling; see docs/adr/0020-order-of-functions.md.
+# contrib/order.ld has patterns for the names of functions in this mangling;
+# docs/adr/0020-order-of-functions.md says why.
 ordered := "-C symbol-mangling-version=v0 -C link-arg=-Wl,-T,contrib/order.ld -C link-arg=-Wl,--no-eh-frame-hdr "
 release_flags := "-C target-feature=+crt-static " + ordered + packed + remapped
 target := arch() + "-unknown-linux-musl"
 
-# Chapters that `just test` runs once: cgroups do not matter to them, or they choose their environments themselves.
+# Chapters that `just test` runs once: cgroups do not matter to them, or they choose their
+# environments themselves.
 once := "attack_program|attributes|bad_input|capabilities|checkpoint|cli|config_root|console|criu|examples|exec_attack|exec_bad_input|faces|idmap|labels|landlock|layers|mount_flags|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|restore|restore_faults|rows|running_mounts|sandbox|seccomp|seccomp_listener|sysctl|systemd|systemd_bus|terminal|tmpcopyup|tracing|tutorial|user|verify"
 
 # list the tasks
@@ -33,8 +35,9 @@ release: add-target
     RUSTFLAGS="{{ release_flags }}" cargo build --release --package locule --target {{ target }}
     @ls -l target/{{ target }}/release/locule
 
-# write contrib/order.ld: the order in which commands call functions, from a trace; x86_64, as root. A profile of its own
-# would give the functions other names: with another hash the compiler merges other copies.
+# The release profile is used here too. A profile of its own would give the functions other names:
+# with another hash the compiler merges other copies.
+# write contrib/order.ld: the order in which commands call functions, from a trace; x86_64, as root
 order: add-target
     RUSTFLAGS="{{ release_flags }} -C strip=none" \
         cargo build --release --package locule --target {{ target }} --target-dir target/order
@@ -51,7 +54,7 @@ pages:
     LOCULE_PAGES={{ justfile_directory() }}/target/pages cargo test --package locule args::pages
     @ls target/pages/*
 
-# a static tarball and a .deb with the program, man pages, completions and Podman's drop-in: into target/package
+# a static tarball and a .deb, with man pages, completions and Podman's drop-in: into target/package
 package: release pages
     rm -rf target/package
     contrib/package.sh target/{{ target }}/release/locule target/pages {{ target }} target/package
@@ -62,7 +65,7 @@ package-test: package
     diff -r target/package target/package-again
     integration/engines/run.sh --quick package
 
-# many containers at once, and many one after the other: just soak [ALIVE [CYCLES]]; see docs/scale.md
+# many containers at once, many one after the other: just soak [ALIVE [CYCLES]]; see docs/scale.md
 soak *counts: release
     LOCULE=target/{{ target }}/release/locule integration/soak.sh {{ counts }}
 
@@ -77,7 +80,7 @@ test:
     LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast \
         $(ls integration/tests/*.rs | xargs -n 1 basename -s .rs | grep -vxE '{{ once }}' | sed 's/^/--test /')
 
-# what `just test` skips without systemd and cgroup v2 controllers, in a virtual machine: just vm-test [CHAPTER [TEST] | all]
+# what `just test` skips here, in a virtual machine with systemd: just vm-test [CHAPTER [TEST] | all]
 vm-test *chapter:
     integration/vm/test.sh {{ chapter }}
 
@@ -89,11 +92,11 @@ validate *programs: build
 runc-suite *files: build
     integration/runc-suite.sh target/debug/locule {{ files }}
 
-# container engines with locule and with a control: just engines [--quick] [--newer] [ENGINE...]; see docs/testing.md
+# engines with locule and a control: just engines [--quick] [--newer] [ENGINE...]; see docs/testing.md
 engines *options: build
     integration/engines/run.sh {{ options }}
 
-# container engines with systemd as the manager of control groups, in a virtual machine: just vm-engines [--with RUNTIME] [--newer] [ENGINE...]
+# engines with systemd, in a virtual machine: just vm-engines [--with RUNTIME] [--newer] [ENGINE...]
 vm-engines *options:
     integration/vm/engines.sh {{ options }}
 
@@ -113,7 +116,7 @@ faults:
 mutants *names:
     integration/mutants/run.sh {{ names }}
 
-# look for inputs that break readers or the filter compiler, SECONDS for each target; see docs/testing.md
+# look for inputs that break readers or the filter compiler: just fuzz SECONDS; see docs/testing.md
 fuzz seconds="60":
     command -v cargo-fuzz > /dev/null || cargo install --quiet --locked cargo-fuzz
     fuzz/run.sh {{ seconds }}

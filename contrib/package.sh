@@ -1,9 +1,10 @@
 #!/bin/bash
-# Makes a static tarball and a .deb of a built program: package.sh PROGRAM PAGES TARGET OUTPUT. PAGES is the directory
-# that `just pages` fills, TARGET is cargo's word for the processor, such as x86_64-unknown-linux-gnu.
+# Makes a static tarball and a .deb of a built program: package.sh PROGRAM PAGES TARGET OUTPUT.
+# PAGES is the directory that `just pages` fills, TARGET is cargo's word for the processor, such as
+# x86_64-unknown-linux-gnu.
 #
-# The same input gives the same bytes: names are sorted, owners are root, and the time is that of the last commit, or
-# SOURCE_DATE_EPOCH. dpkg-deb, which every Debian has, makes the .deb.
+# The same input gives the same bytes: names are sorted, owners are root, and the time is that of
+# the last commit, or SOURCE_DATE_EPOCH. dpkg-deb, which every Debian has, makes the .deb.
 set -euo pipefail
 program=$(realpath "$1") pages=$(realpath "$2") output=$(realpath -m "$4")
 case $3 in

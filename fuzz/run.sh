@@ -1,6 +1,7 @@
 #!/bin/sh
-# Runs the targets one after the other, so many seconds each: fuzz/run.sh SECONDS [TARGET...]. Stops at the first finding, whose input is then in
-# fuzz/artifacts. What is found on the way to new code is kept in fuzz/corpus.
+# Runs the targets one after the other, so many seconds each: fuzz/run.sh SECONDS [TARGET...]. Stops
+# at the first finding, whose input is then in fuzz/artifacts. What is found on the way to new code
+# is kept in fuzz/corpus.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}

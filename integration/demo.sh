@@ -1,5 +1,6 @@
 #!/bin/bash
-# A container's life, step by step, as root and as an ordinary user; what the host sees beside what the container sees.
+# A container's life, step by step, as root and as an ordinary user; what the host sees beside what
+# the container sees.
 #
 # Runs in private namespaces of its own: nothing on this machine changes. LOCULE names the program.
 set -euo pipefail

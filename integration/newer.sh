@@ -1,6 +1,6 @@
 #!/bin/bash
-# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit]` builds each into
-# target/newer/NAME, once. Needs go, which fetches them as modules.
+# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit]` builds
+# each into target/newer/NAME, once. Needs go, which fetches them as modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/newer

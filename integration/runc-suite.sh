@@ -1,10 +1,10 @@
 #!/bin/bash
-# runc's own integration tests: runc-suite.sh PROGRAM [FILE...], as root, FILE as in `exec` for exec.bats. Prints what
-# fails. Needs go, bats, jq, gawk, busybox and mmdebstrap; go fetches the tests as a module. docs/conformance.md has the
-# results and their reasons.
+# runc's own integration tests: runc-suite.sh PROGRAM [FILE...], as root, FILE as in `exec` for
+# exec.bats. Prints what fails. Needs go, bats, jq, gawk, busybox and mmdebstrap; go fetches the
+# tests as a module. docs/conformance.md has the results and their reasons.
 #
-# The program runs under the name runc. Mounts, processes and /run are private; control groups are not, so one run at a
-# time.
+# The program runs under the name runc. Mounts, processes and /run are private; control groups are
+# not, so one run at a time.
 set -euo pipefail
 program=$(realpath "$1")
 shift
@@ -22,8 +22,8 @@ fetch() {
     mkdir "$tree/tests/cmd/_bin"
     find "$tree/tests" -name '*.sh' -exec chmod +x {} +
     (cd "$tree" && go build -tags seccomp -o tests/cmd/_bin/ ./tests/cmd/...)
-    # The images are made here instead of fetched. Some tests want one without /proc and /sys, and change the mode of
-    # its programs: these must be no links to a path.
+    # The images are made here instead of fetched. Some tests want one without /proc and /sys, and
+    # change the mode of its programs: these must be no links to a path.
     mkdir -p "$tree/busybox"/{bin,dev,etc,home,root,tmp,usr/bin,usr/sbin,var/www}
     cp "$(command -v busybox)" "$tree/busybox/bin/"
     chroot "$tree/busybox" /bin/busybox --install /bin

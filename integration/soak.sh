@@ -1,10 +1,11 @@
 #!/bin/bash
 # Many containers on one node: soak.sh [ALIVE [CYCLES]], as root; docs/scale.md has results.
 #
-# First ALIVE containers (1000) live at the same time; then CYCLES (10000) are made and removed, 16 at a time, with an
-# exec in every fifth. Everything happens in private namespaces and below control groups of the soak's own. Fails when
-# anything is left at the end. LOCULE names the program. PEERS (runc) are measured too, with a tenth of the cycles; crun
-# 1.8 makes no container here without CAP_SYS_RESOURCE.
+# First ALIVE containers (1000) live at the same time; then CYCLES (10000) are made and removed, 16
+# at a time, with an exec in every fifth. Everything happens in private namespaces and below control
+# groups of the soak's own. Fails when anything is left at the end. LOCULE names the program. PEERS
+# (runc) are measured too, with a tenth of the cycles; crun 1.8 makes no container here without
+# CAP_SYS_RESOURCE.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${SOAK_INSIDE:-}" ]; then
@@ -59,7 +60,8 @@ cycle() {
 }
 export -f timed create remove cycle
 
-# What grows with containers: KiB of slab, bytes of state, processes of the runtime, control groups, mounts here.
+# What grows with containers: KiB of slab, bytes of state, processes of the runtime, control groups,
+# mounts here.
 census() {
     local slab state processes groups mounts
     sync

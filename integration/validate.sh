@@ -1,6 +1,7 @@
 #!/bin/bash
-# The OCI validation suite: validate.sh RUNTIME [PROGRAM...]; as root. Prints a line for each program: `NAME ok`, or what
-# is not. Needs go, which fetches the suite as a module; docs/conformance.md has the results and their reasons.
+# The OCI validation suite: validate.sh RUNTIME [PROGRAM...]; as root. Prints a line for each
+# program: `NAME ok`, or what is not. Needs go, which fetches the suite as a module;
+# docs/conformance.md has the results and their reasons.
 set -euo pipefail
 runtime=$(realpath "$1")
 shift

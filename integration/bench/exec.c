@@ -1,7 +1,8 @@
 /* The floor of `exec`: what the kernel itself asks for one more process in a container that runs.
  *
- * Opens the container's first process, is born in its cgroup, enters its namespaces by one setns(2), forks for the PID namespace, sets
- * no_new_privs and a session, and becomes the program: no parsing, no checks, no state.
+ * Opens the container's first process, is born in its cgroup, enters its namespaces by one
+ * setns(2), forks for the PID namespace, sets no_new_privs and a session, and becomes the program:
+ * no parsing, no checks, no state.
  * usage: exec PID CGROUP_DIR PROG [ARG...] */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,10 +1,11 @@
 /* The floor: what the kernel itself asks for `run` of the default bundle.
  *
- * One process does only the work that the specification demands (cgroup, clone3 into it with all namespaces, root file system, the seven
- * default mounts, default devices and links, masked and read-only paths, hostname, pivot_root, no_new_privs, exec): no parsing, no checks,
- * no state. Every runtime is compared with it in the same run.
- * With --limits: the same in the hierarchies of cgroup v1 instead, with limits of memory, cpu and pids and an engine's device rules, as the
- * bundle of limits.rs has them.
+ * One process does only the work that the specification demands (cgroup, clone3 into it with all
+ * namespaces, root file system, the seven default mounts, default devices and links, masked and
+ * read-only paths, hostname, pivot_root, no_new_privs, exec): no parsing, no checks, no state. Every
+ * runtime is compared with it in the same run.
+ * With --limits: the same in the hierarchies of cgroup v1 instead, with limits of memory, cpu and
+ * pids and the device rules of an engine, as the bundle of limits.rs has them.
  * usage: floor [--limits] ROOTFS CGROUP_PARENT_DIR NAME PROG [ARG...] */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -78,7 +79,8 @@ static void limited(const char *at, const char *name) {
     closedir(all);
 }
 
-/* What a mount of type cgroup shows of version 1: a directory for each hierarchy, with the container's group. */
+/* What a mount of type cgroup shows of version 1: a directory for each hierarchy, with the
+ * container's group. */
 static void show_limited(int root, const char *at, const char *name) {
     const char *options[][2] = {{"mode", "755"}, {0, 0}};
     struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV};

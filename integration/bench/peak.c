@@ -1,6 +1,8 @@
-/* The peak of resident memory of a command: runs it, waits for all that it leaves, prints the largest ru_maxrss in KiB.
+/* The peak of resident memory of a command: runs it, waits for all that it leaves, prints the
+ * largest ru_maxrss in KiB.
  *
- * A small static program of its own, since a child starts with the pages of whoever made it and Linux counts those too.
+ * A small static program of its own, since a child starts with the pages of its maker, and
+ * Linux counts those too.
  * usage: peak PROG [ARG...] */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,5 +1,5 @@
-# Bad situations under Podman: each time it gets an error that it understands, and the next command works.
-# inside.sh reads this file.
+# Bad situations under Podman: each time it gets an error that it understands, and the next command
+# works. inside.sh reads this file.
 
 . <(sed '/^configure$/,$d' "$here/podman.sh")
 

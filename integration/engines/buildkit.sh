@@ -1,5 +1,5 @@
-# BuildKit, what `docker build` runs on, with the runtime as its worker's program. inside.sh reads this file.
-# Its programs are no packages of Debian: run.sh lets newer.sh build them.
+# BuildKit, what `docker build` runs on, with the runtime as its worker's program. inside.sh reads
+# this file. Its programs are no packages of Debian: run.sh lets newer.sh build them.
 
 export BUILDKIT_HOST=unix:///run/buildkit/socket
 

@@ -1,6 +1,7 @@
 # Settings of containerd's CRI plugin, which cri.sh reads.
 
-# cri_settings HANDLER DEFAULT: config.toml with the runtime as HANDLER, and with the handler for pods that name none.
+# cri_settings HANDLER DEFAULT: config.toml with the runtime as HANDLER, and with the handler for
+# pods that name none.
 cri_settings() {
     local version=3 plugin=io.containerd.cri.v1.runtime cni='bin_dirs = ["/run/cni"]'
     local image=$'[plugins."io.containerd.cri.v1.images".pinned_images]\n  sandbox'
@@ -26,7 +27,8 @@ $image = "docker.io/library/bb:latest"
 END
 }
 
-# A network of its own is what a pod with a user namespace needs, so this plugin only says that there is one.
+# A network of its own is what a pod with a user namespace needs, so this plugin only says that
+# there is one.
 make_network() {
     mkdir /run/cni /run/cni.d
     echo '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "none"}]}' > /run/cni.d/none.conflist

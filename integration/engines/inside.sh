@@ -1,12 +1,14 @@
 #!/bin/bash
-# One engine with one runtime, in namespaces of its own (run.sh makes them): inside.sh ENGINE RUNTIME.
+# One engine with one runtime, in namespaces of its own (run.sh makes them): inside.sh ENGINE
+# RUNTIME.
 #
-# Prepares what every engine needs, then reads ENGINE.sh, which states the facts. What the engine writes goes to
-# file systems in memory, and all processes end with this one. Control groups cannot be private: engines are told to
-# make theirs below $parent, and those are removed at the end.
+# Prepares what every engine needs, then reads ENGINE.sh, which states the facts. What the engine
+# writes goes to file systems in memory, and all processes end with this one. Control groups cannot
+# be private: engines are told to make theirs below $parent, and those are removed at the end.
 #
-# With LOCULE_MANAGER=systemd, systemd makes the control groups, in the slice $parent. That is for a machine which is
-# thrown away afterwards (integration/vm/engines.sh): nothing is private there, and nothing is removed.
+# With LOCULE_MANAGER=systemd, systemd makes the control groups, in the slice $parent. That is for a
+# machine which is thrown away afterwards (integration/vm/engines.sh): nothing is private there, and
+# nothing is removed.
 set -uo pipefail
 engine=$1 program=$2
 # `podman-as-crun` is podman, with the program under the name crun.
@@ -73,7 +75,8 @@ add_users() {
 
 limit() { sed 's/unlimited/-1/; s/.*/&:&/'; }
 
-# With cgroup v1, conmon makes plain directories for the controllers it misses: let it make them in a tmpfs of ours.
+# With cgroup v1, conmon makes plain directories for the controllers it misses: let it make them in
+# a tmpfs of ours.
 hide_control_group_root() {
     local directory
     test "$(stat -fc %T /sys/fs/cgroup)" != cgroup2fs || return 0
@@ -132,7 +135,8 @@ make_archive() {
     tar -C "$parts" -c manifest.json config.json layer.tar > "$2"
 }
 
-# Settings of Podman without those of this machine: any image is accepted, and the drop-in of the package counts.
+# Settings of Podman without those of this machine: any image is accepted, and the drop-in of the
+# package counts.
 podman_settings() {
     mount -t tmpfs tmpfs /etc/containers
     mkdir /etc/containers/containers.conf.d
@@ -140,8 +144,8 @@ podman_settings() {
     cp "$project"/contrib/containers.conf.d/*.conf /etc/containers/containers.conf.d/
 }
 
-# fact WORDS STATUS PATTERN COMMAND...: the command exits with STATUS, and what it writes matches the extended regular
-# expression.
+# fact WORDS STATUS PATTERN COMMAND...: the command exits with STATUS, and what it writes matches
+# the extended regular expression.
 fact() {
     local words=$1 wanted=$2 pattern=$3 status=0 output
     shift 3
@@ -157,12 +161,13 @@ fact() {
     } >&2
 }
 
-# Runs a command line with a terminal. Its input stays open for three seconds: at its end Podman stops showing output,
-# with every runtime.
+# Runs a command line with a terminal. Its input stays open for three seconds: at its end Podman
+# stops showing output, with every runtime.
 terminal() { "${as[@]}" script -qec "$*" /dev/null < <(exec sleep "$typing" 2> /dev/null); }
 as=()
 
-# limit_in V1-FILE V2-FILE ID: what that file says for the container, whose group has the id in its name.
+# limit_in V1-FILE V2-FILE ID: what that file says for the container, whose group has the id in its
+# name.
 limit_in() {
     local directory=/sys/fs/cgroup/${1%%/*}/$parent
     if [ -d "$directory" ]; then cat "$directory"/*"$3"*/"${1#*/}"; else cat "/sys/fs/cgroup/$parent"/*"$3"*/"$2"; fi

@@ -17,8 +17,8 @@ $name = ["$runtime"]
 END
 }
 
-# A `podman` that names the control group, for which there is no setting, and that ends. Without --foreground the
-# kernel stops it when it changes its terminal.
+# A `podman` that names the control group, for which there is no setting, and that ends. Without
+# --foreground the kernel stops it when it changes its terminal.
 wrap() {
     mkdir /run/bin
     cat > /run/bin/podman << END

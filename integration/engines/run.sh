@@ -1,10 +1,11 @@
 #!/bin/bash
-# Container engines on this project's runtime: run.sh [--quick] [--newer] [ENGINE...], as root. docs/testing.md
-# describes it.
+# Container engines on this project's runtime: run.sh [--quick] [--newer] [ENGINE...], as root.
+# docs/testing.md describes it.
 #
-# Runs the facts of each ENGINE.sh in this folder twice: with locule, and with another runtime as the control. Prints
-# a line for each fact. Fails if a fact is not true with locule, or if an engine states no fact at all. --quick leaves
-# the control out. --newer takes containerd as newer.sh builds it. LOCULE names the program under test.
+# Runs the facts of each ENGINE.sh in this folder twice: with locule, and with another runtime as
+# the control. Prints a line for each fact. Fails if a fact is not true with locule, or if an engine
+# states no fact at all. --quick leaves the control out. --newer takes containerd as newer.sh builds
+# it. LOCULE names the program under test.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 here=$PWD/integration/engines
@@ -26,8 +27,9 @@ test -z "$newer" || integration/newer.sh containerd || exit 1
 [ $# -gt 0 ] || set -- podman podman-as-crun bad rootless containerd cri docker
 [[ " $* " != *' buildkit '* ]] || integration/newer.sh buildkit || exit 1
 
-# Runs the facts of engine $1 with runtime $2 into the file $3: a line `VERDICT<tab>FACT` each. Evidence goes to $3.log.
-# Nothing of the caller's environment counts: neither SHELL, with which `script` starts commands, nor a proxy.
+# Runs the facts of engine $1 with runtime $2 into the file $3: a line `VERDICT<tab>FACT` each.
+# Evidence goes to $3.log. Nothing of the caller's environment counts: neither SHELL, with which
+# `script` starts commands, nor a proxy.
 facts_of() {
     env -i PATH="$PATH" HOME="$HOME" SHELL=/bin/sh LOCULE="$LOCULE" LOCULE_NEWER="$newer" \
         timeout -k 10 400 unshare --mount --propagation private --pid --fork --kill-child --mount-proc --net --ipc --uts \

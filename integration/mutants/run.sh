@@ -3,14 +3,15 @@
 # here. `run.sh [NAME...]`, as root.
 #
 # Works on copies of the working tree below target/mutants, one for each of two workers, each with a
-# build folder of its own. Exits with 1 when a mutant survives or when a patch cannot be tried: it no
-# longer applies, does not build, or names a test that does not pass without it.
+# build folder of its own. Exits with 1 when a mutant survives or when a patch cannot be tried: it
+# no longer applies, does not build, or names a test that does not pass without it.
 set -euo pipefail
 self=$(realpath "$0")
 cd "$(dirname "$self")/../.."
 mutants=$PWD/integration/mutants
 work=$PWD/target/mutants
-export GIT_CEILING_DIRECTORIES=$work # `git apply` must not take a copy for a part of this repository
+# `git apply` must not take a copy for a part of this repository.
+export GIT_CEILING_DIRECTORIES=$work
 
 # A worker has a copy of the sources and a build folder, which no other worker uses.
 use_worker() {
@@ -37,8 +38,8 @@ copy_tree() {
 
 tests_of() { sed -n 's/^# test: *//p' "$mutants/$1.patch"; }
 
-# Builds the chapters that the given patches name, once: no patch changes them. "CHAPTER PROGRAM" for
-# each is in $work/chapters.
+# Builds the chapters that the given patches name, once: no patch changes them. "CHAPTER PROGRAM"
+# for each is in $work/chapters.
 build_chapters() {
     local name chapters
     mapfile -t chapters < <(

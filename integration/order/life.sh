@@ -1,6 +1,6 @@
 #!/bin/bash
-# What engines do with containers, for the order of functions (`just order`). LOCULE names the program. Runs as root, in
-# private namespaces of its own, with cgroup v2 alone.
+# What engines do with containers, for the order of functions (`just order`). LOCULE names the
+# program. Runs as root, in private namespaces of its own, with cgroup v2 alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if test -z "${ORDER_INSIDE:-}"; then
@@ -29,8 +29,8 @@ END
 
 locule() { "$LOCULE" --root /run/state "$@" > /dev/null; }
 
-# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first container: a copy is not traced, so the
-# functions of `start`, `state`, `kill`, `delete` and `list` come first.
+# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first container: a copy is
+# not traced, so the functions of `start`, `state`, `kill`, `delete` and `list` come first.
 live() {
     local id=order-$$
     "$2" --root /run/state create --bundle "/run/$1" "$id" > /dev/null

@@ -84,7 +84,7 @@ fn line(path: &Path, m: &Metadata) -> String {
     )
 }
 
-/// Checks the outcome of an attack: no effect, or a refusal by an error of the runtime, not a crash.
+/// Checks the outcome of an attack: no effect, or a refusal by an error of the runtime, no crash.
 #[track_caller]
 pub fn safe_or_refused(outcome: Outcome) {
     assert!(

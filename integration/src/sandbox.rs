@@ -209,7 +209,8 @@ user)
     chown "$LOCULE_USER:$LOCULE_USER" "/run/user/$LOCULE_USER"
     chmod 700 "/run/user/$LOCULE_USER" ;;
 systemd-user)
-    # A session of one's own would be a scope of this user's systemd: a group below app.slice that the user may write.
+    # A session would be a scope of this user's systemd: a group below app.slice that the user
+    # may write.
     home=/sys/fs/cgroup/user.slice/user-$LOCULE_USER.slice/user@$LOCULE_USER.service
     for group in "$home/app.slice" "$home/app.slice/$LOCULE_SANDBOX-test"; do
         mkdir -p "$group"

@@ -36,8 +36,8 @@ fn traced(command: &Command, options: &[&str]) -> Command {
     strace
 }
 
-/// `command` with a fault at a point. `None`: no program goes on if that call fails. The kernel never
-/// refuses to close a descriptor for want of memory, and the standard library panics.
+/// `command` with a fault at a point. `None`: no program goes on if that call fails. The kernel
+/// never refuses to close a descriptor for want of memory, and the standard library panics.
 fn with_fault(command: &Command, fault: &str, (call, number): &Point) -> Option<(String, Command)> {
     let needed = [
         "brk",

@@ -1,12 +1,12 @@
 /*
  * Runs in a container with CAP_SYS_PTRACE and goes for the processes that come next in its PID
  * namespace: whatever can be traced, or shows its program, before it is the program of a container
- * counts. Programs of a container are busybox. Prints "hits N" when the file that its argument names
- * is there.
+ * counts. Programs of a container are busybox. Prints "hits N" when the file that its argument
+ * names is there.
  *
- * With a second argument only those count that have something that this process does not have: another
- * root or namespace, another cgroup, other ids or capabilities, no filter, an environment, or a
- * descriptor that is no stream. They must have the same configuration as this process.
+ * With a second argument only those count that have something that this process does not have:
+ * another root or namespace, another cgroup, other ids or capabilities, no filter, an environment,
+ * or a descriptor that is no stream. They must have the same configuration as this process.
  */
 #include <errno.h>
 #include <signal.h>

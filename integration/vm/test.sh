@@ -1,14 +1,17 @@
 #!/bin/bash
-# The integration tests in the machine of vm.sh, which has systemd, security modules, and every controller of cgroup v2.
+# The integration tests in the machine of vm.sh, which has systemd, security modules, and every
+# controller of cgroup v2.
 #
 #   test.sh                                the tests of the file `tests`: what other machines skip
 #   test.sh CHAPTER[,CHAPTER]... [TEST]    these chapters, or their tests with that in their names
 #   test.sh all                            every chapter that tests a runtime
 #
-# The tests of SELinux run in a second machine, whose kernel has it and the policy of selinux.conf instead of AppArmor.
+# The tests of SELinux run in a second machine, whose kernel has it and the policy of selinux.conf
+# instead of AppArmor.
 #
-# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails, when a chapter ran no
-# test, when a test of the file `tests` did not run, and when the machine cannot be made or gives no status.
+# LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails,
+# when a chapter ran no test, when a test of the file `tests` did not run, and when the machine
+# cannot be made or gives no status.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -58,8 +61,9 @@ done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
 export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
-# The kernel rewrites its own code when the first quota comes and the last one goes. The emulated processors now and
-# then execute what was there before, and panic; while this group is there, no test is the first or the last.
+# The kernel rewrites its own code when the first quota comes and the last one goes. The emulated
+# processors now and then execute what was there before, and panic; while this group is there, no
+# test is the first or the last.
 mkdir /sys/fs/cgroup/quota
 echo '1000000 1000000' > /sys/fs/cgroup/quota/cpu.max || echo 'no quota is kept; the machine may panic'
 failed=()
@@ -122,7 +126,8 @@ if test $status = 0 && test -n "$selinux"; then
     machine "$log" "bash /mnt/share/selinux --exact $(echo $selinux)" -a 'lsm=lockdown,capability,landlock,yama,selinux,bpf'
     say "$(grep -c '\.\.\. ok$' "$log" || :) tests with SELinux, $SECONDS s in the machine; log: $log"
 fi
-# A test that was skipped prints both lines. What only these machines can run must have run in one of the two.
+# A test that was skipped prints both lines. What only these machines can run must have run in one
+# of the two.
 if test $status = 0 && test -z "${2:-}"; then
     missing=$({ test $# != 0 || listed | sed -n 's/.* ./listed &/p'; cat target/vm/*.log; } | awk '
         /^listed / { wanted[$2 " " $3] }

@@ -60,8 +60,8 @@ impl Facts {
     /// Collects the facts that the plan of `request` depends on. Returns what it has opened, too.
     ///
     /// # Errors
-    /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer; a hierarchy that is
-    /// there and cannot be read.
+    /// A malformed `linux.cgroupsPath`; a systemd that runs but does not answer; a hierarchy that
+    /// is there and cannot be read.
     pub fn probe(request: &Request<'_>) -> Result<(Self, Found), Error> {
         let resources = &request.container.resources;
         let mut facts = Self::default();

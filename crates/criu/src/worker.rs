@@ -301,8 +301,8 @@ fn failed(task: Task, response: &Response) -> Error {
     }
 }
 
-/// Checks the version of CRIU, which it returns, and that the kernel has what the options need. CRIU
-/// has ten seconds for each answer; a signal at `interrupts` ends it.
+/// Checks the version of CRIU, which it returns, and that the kernel has what the options need.
+/// CRIU has ten seconds for each answer; a signal at `interrupts` ends it.
 ///
 /// # Errors
 /// [`Error::TooOld`], [`Error::NoFeature`]; [`Error::Missing`]; [`Error::Hangs`].

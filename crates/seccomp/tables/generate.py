@@ -41,7 +41,8 @@ DEFINE = re.compile(r"^#define __NR_(\w+)\s+\(?(?:(?:__NR_Linux|__X32_SYSCALL_BI
 # The private calls of arm (0x0f0000 and above), from arm/asm/unistd.h: marked by bit 14.
 ARM = re.compile(r"^#define __ARM_NR_(\w+)\s+\(__ARM_NR_BASE\+(\d+)\)")
 PRIVATE = 0x4000
-# Names that libseccomp uses, and with it the profiles of the engines; the kernel's header has others.
+# Names that libseccomp uses, and with it the profiles of the engines; the kernel's header has
+# others.
 ALIASES = {"arm_fadvise64_64": ("arm", 270), "arm_sync_file_range": ("arm", 341)}
 SKIP = re.compile(r"Linux|Linux_syscalls|syscalls|SYSCALL_BASE|SYSCALL_MASK|(reserved|unused)\d+")
 # From this number on all architectures agree, so the numbers of s390x continue the old header of

@@ -314,8 +314,8 @@ fn inspect(container: &Container, notes: &Notes) {
     inspect_destinations(container, notes);
 }
 
-/// A destination that begins with the host's path of the root: runc strips that. By config.md#mounts
-/// it is a path in the container.
+/// A destination that begins with the host's path of the root: runc strips that. By
+/// config.md#mounts it is a path in the container.
 fn inspect_destinations(container: &Container, notes: &Notes) {
     let root = clean(&container.root.path);
     if root.as_os_str().is_empty() {
