@@ -415,6 +415,13 @@ impl Container<'_> {
         self.exec(options, &["sh", "-c", script])
     }
 
+    /// `exec --process` with a file of this process.
+    pub fn exec_file(&self, process: &Value) -> Outcome {
+        let path = self.sandbox.dir.join(format!("{}.json", self.sandbox.id()));
+        fs::write(&path, process.to_string()).expect("the file");
+        self.exec(&["--process", path.to_str().expect("UTF-8")], &[])
+    }
+
     /// `kill` with a signal.
     pub fn kill(&self, signal: &str) -> Outcome {
         let args = ["kill", &self.id, signal];

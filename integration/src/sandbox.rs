@@ -379,6 +379,13 @@ impl Sandbox {
         Bundle::make(self, path)
     }
 
+    /// A bundle whose program waits until it is killed.
+    pub fn bundle_that_waits(&self) -> Bundle {
+        let mut bundle = self.bundle();
+        bundle.args(&["sleep", "1000"]);
+        bundle
+    }
+
     /// A bundle whose program, the shell with `script`, has a terminal.
     pub fn bundle_with_terminal(&self, script: &str) -> Bundle {
         let mut bundle = self.bundle();

@@ -10,13 +10,6 @@ use serde_json::json;
 /// Every kind of namespace.
 const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
-/// A bundle whose program waits.
-fn waiting(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.args(&["sleep", "1000"]);
-    bundle
-}
-
 /// The identities of the namespaces of a process, as a tool of the host reads them.
 fn namespaces(s: &Sandbox, pid: &str) -> Vec<String> {
     let links = KINDS.map(|kind| format!("/proc/{pid}/ns/{kind}"));
@@ -57,7 +50,7 @@ fn arrives(s: &Sandbox, bundle: &Bundle) {
 #[test]
 fn every_namespace_is_that_of_the_first_process() {
     sandbox::host(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         arrives(s, &bundle);
         bundle.namespace("cgroup").namespace("time");
         arrives(s, &bundle);
@@ -72,7 +65,7 @@ fn every_namespace_is_that_of_the_first_process() {
 /// The same for an ordinary user.
 #[test]
 fn every_namespace_is_that_of_the_first_process_of_a_user() {
-    sandbox::user(|s| arrives(s, &waiting(s)));
+    sandbox::user(|s| arrives(s, &s.bundle_that_waits()));
 }
 
 /// In a user namespace the streams of a further process are its user's too: the program can open
@@ -83,7 +76,7 @@ fn its_streams_can_be_opened_again_in_a_user_namespace() {
         if s.is_control("runc gives away its own pipes alone") {
             return;
         }
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.user_namespace(&[(0, 100_000, 65536)]);
         let container = s.started(&bundle);
         for user in ["0", "1000"] {
@@ -104,25 +97,25 @@ fn its_streams_can_be_opened_again_in_a_user_namespace() {
 #[test]
 fn joined_and_inherited_namespaces_are_entered() {
     sandbox::host(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.user_namespace(&[(0, 100_000, 65536)]);
         let other = s.started(&bundle);
         let path = |kind: &str| format!("/proc/{}/ns/{kind}", other.pid());
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("pid", "pid")] {
             bundle.join(kind, path(file));
         }
         arrives(s, &bundle);
         bundle.join("user", path("user"));
         arrives(s, &bundle);
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         for kind in ["network", "ipc", "uts", "pid"] {
             bundle.inherit(kind);
         }
         bundle.remove("/hostname");
         arrives(s, &bundle);
         // Network and IPC of the host with a user namespace, which does not own them: two passes.
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.user_namespace(&[(0, 100_000, 65536)]);
         bundle.join("network", "/proc/1/ns/net");
         arrives(s, &bundle);
@@ -134,7 +127,7 @@ fn joined_and_inherited_namespaces_are_entered() {
 #[test]
 fn the_root_is_that_of_the_first_process_without_a_mount_namespace() {
     sandbox::host(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.inherit("mount").writable();
         bundle
             .remove("/linux/maskedPaths")
@@ -169,7 +162,7 @@ fn the_groups_are_those_of_the_first_process() {
 }
 
 fn is_in_the_groups(s: &Sandbox) {
-    let mut bundle = waiting(s);
+    let mut bundle = s.bundle_that_waits();
     bundle.in_group(s).namespace("cgroup");
     let container = s.started(&bundle);
     let other = further(s, &container, &[]);
@@ -186,7 +179,7 @@ fn is_in_the_groups(s: &Sandbox) {
 #[test]
 fn without_groups_a_process_stays_where_its_caller_is() {
     sandbox::host(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         if s.is_v2() {
             // A namespace of control groups would show the group as `/`.
             bundle.inherit("cgroup");
@@ -242,7 +235,7 @@ fn a_v2_group_below_may_be_named() {
 }
 
 fn names_a_group(s: &Sandbox) {
-    let mut bundle = waiting(s);
+    let mut bundle = s.bundle_that_waits();
     bundle.in_group(s);
     let container = s.started(&bundle);
     let homes = directories(s, &container);
@@ -322,7 +315,7 @@ fn names_a_group(s: &Sandbox) {
 #[test]
 fn an_init_that_has_moved_is_followed() {
     sandbox::pure_v2(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.in_group(s);
         let container = s.started(&bundle);
         let home = Group::of_test(s).path("");
@@ -345,7 +338,7 @@ fn an_init_that_has_moved_is_followed() {
 #[test]
 fn an_init_that_has_left_its_group_is_not_followed() {
     sandbox::pure_v2(|s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.in_group(s);
         let container = s.started(&bundle);
         let home = Group::of_test(s).path("");
@@ -375,7 +368,7 @@ fn a_limit_holds_for_further_processes() {
         if s.lacks(&["pids"]) {
             return;
         }
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle
             .in_group(s)
             .set("/linux/resources", json!({ "pids": { "limit": 4 } }));

@@ -46,12 +46,6 @@ fn link(s: &Sandbox, name: &str) -> PathBuf {
     link
 }
 
-fn waiting(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.args(&["sleep", "1000"]);
-    bundle
-}
-
 impl<'s> Asked<'s> {
     fn new(sandbox: &'s Sandbox, program: &Path, root: &str, id: &'s str) -> Self {
         let root = sandbox.dir.join(root);
@@ -252,14 +246,14 @@ fn compare(s: &Sandbox, name: &str, known: &[&str]) {
     let Some(reference) = installed(s, name) else {
         return;
     };
-    let bundle = waiting(s);
+    let bundle = s.bundle_that_waits();
     let id = s.id();
     let [wanted, found] =
         [("theirs", reference), ("ours", link(s, name))].map(|(root, program)| {
             let mut asked = Asked::new(s, &program, root, &id);
             asked.without_containers();
             asked.with_a_container(&bundle);
-            asked.with_other_containers(&mut waiting(s));
+            asked.with_other_containers(&mut s.bundle_that_waits());
             asked.answers
         });
     let mut differ = Vec::new();
@@ -304,7 +298,7 @@ fn the_name_survives_the_second_start() {
                 command.args(args).env_remove("XDG_RUNTIME_DIR");
                 s.finish(command, None)
             };
-            let (bundle, id) = (waiting(s), s.id());
+            let (bundle, id) = (s.bundle_that_waits(), s.id());
             ask(&["create", "--bundle", &bundle_path(&bundle), &id]).ok();
             let root = Path::new("/run").join(name);
             assert!(root.join(&id).exists(), "{name}");
@@ -373,7 +367,7 @@ fn the_log_and_the_state_are_where_crun_has_them() {
         let line: Value = serde_json::from_slice(&line).expect("JSON");
         let time = line["time"].as_str().expect("a time");
         assert_eq!(time.len(), "2026-01-02T03:04:05.000000Z".len(), "{time}");
-        let (bundle, id) = (waiting(s), s.id());
+        let (bundle, id) = (s.bundle_that_waits(), s.id());
         ask(&["create", "--bundle", &bundle_path(&bundle), &id]).ok();
         assert!(s.dir.join("crun").join(&id).exists());
         let version = ask(&["--version"]).ok().stdout;
@@ -396,7 +390,7 @@ fn in_the_place_of_youki_the_answers_are_those_of_youki() {
             command.args(["--compat", "youki"]).args(args);
             s.finish(command, None)
         };
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         let (place, id) = (bundle_path(&bundle), s.id());
         ask(&["create", "--bundle", &place, &id]).ok();
         ask(&["delete", &id])

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use integration::runtime::Running;
-use integration::{Bundle, Sandbox, sandbox};
+use integration::{Sandbox, sandbox};
 use serde_json::{Value, json};
 
 /// Takes one message, and notes what it says, whose its descriptor is, and that nothing comes after
@@ -87,7 +87,7 @@ fn the_annotation_names_a_receiver() {
         let folder = s.dir.join("receiver");
         fs::create_dir(&folder).expect("mkdir");
         let listener = Listener::start(s, &folder);
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         let annotation = "/annotations/run.oci.pidfd_receiver";
         bundle.set(annotation, json!(listener.socket));
         let container = s.create(&bundle);
@@ -105,18 +105,12 @@ fn the_annotation_names_a_receiver() {
     });
 }
 
-fn waiting(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.args(&["sleep", "1000"]);
-    bundle
-}
-
 /// The first process of `create` and `run`, and the further one of `exec`.
 #[test]
 fn the_pidfd_of_the_process_is_sent() {
     sandbox::host(|s| {
         let listener = Listener::start(s, &s.dir);
-        let container = s.create_with(&waiting(s), &listener.option());
+        let container = s.create_with(&s.bundle_that_waits(), &listener.option());
         listener.has_got("standard", Some(container.pid()));
         let listener = Listener::start(s, &s.dir);
         let file = s.dir.join("pid");
@@ -142,7 +136,7 @@ fn the_path_of_the_socket_may_be_long() {
         let folder = s.dir.join("f".repeat(120));
         fs::create_dir(&folder).expect("mkdir");
         let listener = Listener::start(s, &folder);
-        let container = s.create_with(&waiting(s), &listener.option());
+        let container = s.create_with(&s.bundle_that_waits(), &listener.option());
         listener.has_got("standard", Some(container.pid()));
         container.remove();
     });
@@ -156,12 +150,12 @@ fn a_socket_that_takes_nothing_is_an_error() {
         fs::write(&file, "").expect("write");
         let deaf = s.dir.join("deaf");
         drop(UnixListener::bind(&deaf).expect("bind"));
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         for path in [Path::new("/missing"), &file, &deaf] {
             let path = path.to_str().expect("UTF-8");
             let words = ["--pidfd-socket", path, "connect"];
             let options = ["--pidfd-socket", path];
-            s.try_create(&waiting(s), &s.id(), &options)
+            s.try_create(&s.bundle_that_waits(), &s.id(), &options)
                 .fails_with(&words);
             container
                 .exec(&options, &["echo", "ran"])

@@ -10,12 +10,6 @@ use integration::canary::Canary;
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::{Value, json};
 
-fn waiting(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle.args(&["sleep", "1000"]);
-    bundle
-}
-
 /// A directory of the host with one file, `word`.
 fn volume(s: &Sandbox, name: &str) -> PathBuf {
     let path = s.dir.join(name);
@@ -49,7 +43,7 @@ fn is_other(s: &Sandbox) -> bool {
 #[test]
 fn bind_mounts_and_tmpfs_come_and_go() {
     sandbox::host_unless(is_other, |s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.writable();
         let container = s.started(&bundle);
         let before = table(&container);
@@ -84,7 +78,7 @@ fn bind_mounts_and_tmpfs_come_and_go() {
 #[test]
 fn the_program_need_not_run() {
     sandbox::host_unless(is_other, |s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.shell("cat /mnt/word; sleep 1000");
         let container = s.create(&bundle);
         mounts(
@@ -117,7 +111,7 @@ fn the_program_need_not_run() {
 #[test]
 fn ids_are_mapped() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let mut mount = bind(&volume(s, "data"), "/mnt", &[]);
         mount["uidMappings"] = json!([{ "containerID": 0, "hostID": 5000, "size": 10 }]);
         mount["gidMappings"] = mount["uidMappings"].clone();
@@ -130,7 +124,7 @@ fn ids_are_mapped() {
 }
 
 fn in_a_user_namespace(s: &Sandbox) -> Bundle {
-    let mut bundle = waiting(s);
+    let mut bundle = s.bundle_that_waits();
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
     bundle
         .namespace("user")
@@ -187,7 +181,7 @@ fn the_flags_are_locked_in_a_user_namespace() {
 
 /// A container whose program may enter a user namespace and be its root.
 fn with_unshare(s: &Sandbox) -> Bundle {
-    let mut bundle = waiting(s);
+    let mut bundle = s.bundle_that_waits();
     bundle.capabilities(
         &["bounding", "effective", "permitted"],
         &["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_SETFCAP"],
@@ -254,7 +248,7 @@ fn an_ordinary_user_adds_mounts() {
         if is_other(s) {
             return;
         }
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let list = json!([
             bind(&volume(s, "data"), "/mnt", &["ro"]),
             { "destination": "/home", "type": "tmpfs", "source": "tmpfs" },
@@ -275,7 +269,7 @@ fn the_process_in_the_container_is_hidden_before_it_enters() {
         if is_other(s) {
             return;
         }
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let list = json!([{ "destination": "/home", "type": "tmpfs", "source": "tmpfs" }]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
         let traced = injected(s, &container, "add", "setns:delay_enter=1");
@@ -294,7 +288,7 @@ fn the_process_in_the_container_is_hidden_before_it_enters() {
 fn links_of_the_container_lead_nowhere_else() {
     sandbox::host_unless(is_other, |s| {
         let canary = Canary::make(s);
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.writable();
         let outside = canary.path.display().to_string();
         bundle.shell(&format!(
@@ -344,7 +338,7 @@ fn links_to_a_shared_volume_are_refused() {
         let place = shared.to_str().expect("UTF-8");
         s.tool("mount", &["--bind", place, place]);
         s.tool("mount", &["--make-shared", place]);
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle
             .writable()
             .bind(&shared, "/mnt", &["rshared"])
@@ -375,7 +369,7 @@ fn links_to_a_shared_volume_are_refused() {
 #[test]
 fn bad_lists_are_refused_as_a_whole() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let before = table(&container);
         let good = bind(&volume(s, "data"), "/mnt", &[]);
         let with = |bad: Value| json!([good.clone(), bad]);
@@ -442,7 +436,7 @@ fn bad_lists_are_refused_as_a_whole() {
 #[test]
 fn a_killed_command_leaves_no_mount() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let before = table(&container);
         let list = json!([
             bind(&volume(s, "data"), "/mnt", &[]),
@@ -479,7 +473,7 @@ fn injected(s: &Sandbox, container: &Container<'_>, action: &str, fault: &str) -
 #[test]
 fn the_end_of_the_process_in_the_container_is_an_error() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
         let fails = |action, call: &str| {
@@ -500,7 +494,7 @@ fn the_end_of_the_process_in_the_container_is_an_error() {
 #[test]
 fn a_call_that_never_ends_can_be_interrupted() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let before = table(&container);
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
         fs::write(s.dir.join("mounts.json"), list.to_string()).expect("write");
@@ -539,7 +533,7 @@ fn a_call_that_never_ends_can_be_interrupted() {
 #[test]
 fn other_mounts_are_not_removed() {
     sandbox::host_unless(is_other, |s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.bind(&volume(s, "config"), "/tmp", &[]);
         let container = s.started(&bundle);
         let good = bind(&volume(s, "data"), "/mnt", &[]);
@@ -581,7 +575,7 @@ fn other_mounts_are_not_removed() {
 #[test]
 fn a_mount_that_is_gone_can_be_removed() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         let list = json!([bind(&volume(s, "data"), "/mnt", &[])]);
         mounts(s, &container, "add", &list).ok();
         let pid = container.pid().to_string();
@@ -596,7 +590,7 @@ fn a_mount_that_is_gone_can_be_removed() {
 #[test]
 fn wrong_words_are_refused() {
     sandbox::host_unless(is_other, |s| {
-        let container = s.started(&waiting(s));
+        let container = s.started(&s.bundle_that_waits());
         fs::write(s.dir.join("mounts.json"), "[]").expect("write");
         let id = container.id.as_str();
         for (args, words) in [
@@ -630,7 +624,7 @@ fn wrong_words_are_refused() {
 #[test]
 fn a_mount_namespace_is_needed() {
     sandbox::host_unless(is_other, |s| {
-        let mut bundle = waiting(s);
+        let mut bundle = s.bundle_that_waits();
         bundle.inherit("mount").set("/mounts", json!([]));
         bundle
             .set("/linux/maskedPaths", json!([]))
