@@ -1,5 +1,4 @@
-//! The base of mount namespaces: docs/architecture.md, "An empty base instead of a copy of the
-//! host's mounts".
+//! The base of mount namespaces: docs/architecture.md, "The base of mount namespaces".
 
 use std::fs;
 use std::path::Path;
