@@ -80,7 +80,7 @@ test:
     LOCULE_ENVIRONMENT=pure-v2 cargo test --package integration --no-fail-fast \
         $(ls integration/tests/*.rs | xargs -n 1 basename -s .rs | grep -vxE '{{ once }}' | sed 's/^/--test /')
 
-# what `just test` skips here, in a virtual machine with systemd: just vm-test [CHAPTER [TEST] | all]
+# what `just test` skips, in a virtual machine with systemd: just vm-test [CHAPTER [TEST] | all]
 vm-test *chapter:
     integration/vm/test.sh {{ chapter }}
 
@@ -92,7 +92,7 @@ validate *programs: build
 runc-suite *files: build
     integration/runc-suite.sh target/debug/locule {{ files }}
 
-# engines with locule and a control: just engines [--quick] [--newer] [ENGINE...]; see docs/testing.md
+# engines, with a control: just engines [--quick] [--newer] [ENGINE...]; see docs/testing.md
 engines *options: build
     integration/engines/run.sh {{ options }}
 

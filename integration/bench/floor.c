@@ -2,8 +2,8 @@
  *
  * One process does only the work that the specification demands (cgroup, clone3 into it with all
  * namespaces, root file system, the seven default mounts, default devices and links, masked and
- * read-only paths, hostname, pivot_root, no_new_privs, exec): no parsing, no checks, no state. Every
- * runtime is compared with it in the same run.
+ * read-only paths, hostname, pivot_root, no_new_privs, exec): no parsing, no checks, no state.
+ * Every runtime is compared with it in the same run.
  * With --limits: the same in the hierarchies of cgroup v1 instead, with limits of memory, cpu and
  * pids and the device rules of an engine, as the bundle of limits.rs has them.
  * usage: floor [--limits] ROOTFS CGROUP_PARENT_DIR NAME PROG [ARG...] */
