@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::bundle::Bundle;
 use crate::runtime::{Container, Outcome};
 use crate::sandbox::Sandbox;
 
@@ -175,4 +176,82 @@ pub fn write_image(directory: &Path, mounts: &[ImageMount<'_>]) {
         r#"["", "pipe:[7]", ""]"#,
     )
     .expect("streams");
+}
+
+/// A bundle with a writable volume at /data and a read-only one at /read, and an image of it.
+#[derive(Debug)]
+pub struct Restorable {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// The names of /data and /read in the image.
+    pub names: [String; 2],
+    /// The directory of the image.
+    pub image: PathBuf,
+}
+
+impl Restorable {
+    /// Makes the bundle, and an image with its mounts.
+    pub fn make(s: &Sandbox) -> Self {
+        let mut bundle = s.bundle();
+        let first = bundle.config["mounts"].as_array().expect("mounts").len();
+        for (name, option) in [("data", "rw"), ("read", "ro")] {
+            let volume = s.dir.join(name);
+            fs::create_dir_all(&volume).expect("volume");
+            bundle.bind(&volume, &format!("/{name}"), &["bind", option]);
+        }
+        bundle.args(&["sleep", "1000"]);
+        bundle.write();
+        let names = [first, first + 1].map(|index| format!("mount-{index}"));
+        let image = s.dir.join(format!("image{}", s.id()));
+        let this = Self {
+            bundle,
+            names,
+            image,
+        };
+        this.mounts(&[]);
+        this
+    }
+
+    /// Writes the image with the mounts of the configuration, and these.
+    pub fn mounts(&self, more: &[ImageMount<'_>]) {
+        let own = [
+            ImageMount::ROOT,
+            ImageMount::external("/data", &self.names[0], false),
+            ImageMount::external("/read", &self.names[1], true),
+        ];
+        write_image(&self.image, &[&own, more].concat());
+    }
+
+    /// Adds volumes at these mount points. Returns their names.
+    pub fn more(&mut self, s: &Sandbox, points: &[&str]) -> Vec<String> {
+        let first = self.bundle.config["mounts"].as_array().expect("mounts");
+        let first = first.len();
+        let volume = s.dir.join("more");
+        fs::create_dir(&volume).expect("volume");
+        for point in points {
+            self.bundle.bind(&volume, point, &["bind"]);
+        }
+        self.bundle.write();
+        let names = (first..).map(|index| format!("mount-{index}"));
+        names.take(points.len()).collect()
+    }
+
+    /// The command line of a restore under the name `id`.
+    pub fn command(&self, criu: &Criu<'_>, mode: &str, options: &[&str], id: &str) -> Command {
+        let mut command = criu.command(mode);
+        command.arg("restore").args(options);
+        command.arg("--bundle").arg(&self.bundle.path);
+        command.arg("--image-path").arg(&self.image).arg(id);
+        command
+    }
+
+    /// `restore`. One that fails must leave no container.
+    pub fn restore(&self, s: &Sandbox, criu: &Criu<'_>, mode: &str, options: &[&str]) -> Outcome {
+        let id = s.id();
+        let outcome = s.finish(self.command(criu, mode, options, &id), Some(&self.bundle));
+        if !outcome.status.success() {
+            s.runtime(&["state", &id]).fails_with(&["does not exist"]);
+        }
+        outcome
+    }
 }

@@ -1,109 +1,21 @@
 //! `restore`: what CRIU is asked, what is refused of an image, and what becomes of the container. A
-//! program in the place of CRIU writes the requests down. The chapter `criu` has CRIU itself.
+//! program in the place of CRIU writes the requests down. The chapter `criu` has CRIU itself, and
+//! `restore_mounts` the mounts of an image.
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::Command;
 
-use integration::criu::{Criu, ImageMount, write_image};
+use integration::criu::{Criu, Restorable};
 use integration::runtime::children;
-use integration::sandbox::eventually;
-use integration::{Bundle, Outcome, Sandbox, sandbox};
+use integration::sandbox::{self, eventually};
 use serde_json::{Value, json};
-
-const ROOT: ImageMount<'static> = ImageMount::ROOT;
-
-/// The kinds of file systems of an image: proc, sysfs, tmpfs, devpts, cgroup2, and what CRIU calls
-/// auto and overlayfs.
-const PROC: u8 = 1;
-const SYSFS: u8 = 2;
-const TMPFS: u8 = 5;
-const DEVPTS: u8 = 6;
-const CGROUP2: u8 = 23;
-const AUTO: u8 = 16;
-const OVERLAY: u8 = 17;
-
-/// A bundle with a writable volume at /data and a read-only one at /read, and their names in an
-/// image.
-struct Given {
-    bundle: Bundle,
-    names: [String; 2],
-    image: PathBuf,
-}
-
-impl Given {
-    fn make(s: &Sandbox) -> Self {
-        let mut bundle = s.bundle();
-        let first = bundle.config["mounts"].as_array().expect("mounts").len();
-        for (name, option) in [("data", "rw"), ("read", "ro")] {
-            let volume = s.dir.join(name);
-            fs::create_dir_all(&volume).expect("volume");
-            bundle.bind(&volume, &format!("/{name}"), &["bind", option]);
-        }
-        bundle.args(&["sleep", "1000"]);
-        bundle.write();
-        let names = [first, first + 1].map(|index| format!("mount-{index}"));
-        let image = s.dir.join(format!("image{}", s.id()));
-        write_image(&image, &[]);
-        let this = Self {
-            bundle,
-            names,
-            image,
-        };
-        this.mounts(&[]);
-        this
-    }
-
-    /// Writes the image with the mounts of the configuration, and these.
-    fn mounts(&self, more: &[ImageMount<'_>]) {
-        let own = [
-            ROOT,
-            ImageMount::external("/data", &self.names[0], false),
-            ImageMount::external("/read", &self.names[1], true),
-        ];
-        write_image(&self.image, &[&own, more].concat());
-    }
-
-    /// Adds volumes at these mount points. Returns their names.
-    fn more(&mut self, s: &Sandbox, points: &[&str]) -> Vec<String> {
-        let first = self.bundle.config["mounts"].as_array().expect("mounts");
-        let first = first.len();
-        let volume = s.dir.join("more");
-        fs::create_dir(&volume).expect("volume");
-        for point in points {
-            self.bundle.bind(&volume, point, &["bind"]);
-        }
-        self.bundle.write();
-        let names = (first..).map(|index| format!("mount-{index}"));
-        names.take(points.len()).collect()
-    }
-
-    /// The command line of a restore under the name `id`.
-    fn command(&self, criu: &Criu<'_>, mode: &str, options: &[&str], id: &str) -> Command {
-        let mut command = criu.command(mode);
-        command.arg("restore").args(options);
-        command.arg("--bundle").arg(&self.bundle.path);
-        command.arg("--image-path").arg(&self.image).arg(id);
-        command
-    }
-
-    fn restore(&self, s: &Sandbox, criu: &Criu<'_>, mode: &str, options: &[&str]) -> Outcome {
-        let id = s.id();
-        let outcome = s.finish(self.command(criu, mode, options, &id), Some(&self.bundle));
-        if !outcome.status.success() {
-            s.runtime(&["state", &id]).fails_with(&["does not exist"]);
-        }
-        outcome
-    }
-}
 
 /// A restored container is like a started one: state, pid file, kill and delete.
 #[test]
 fn a_restored_container_runs() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let id = s.id();
         let options = [
             "--detach",
@@ -184,7 +96,7 @@ fn a_restored_container_runs() {
 fn an_attached_restore_has_the_status_of_the_program() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let id = s.id();
         let mut command = given.command(&criu, "", &[], &id);
         command.env("CRIU_PROGRAM", "exit 7");
@@ -198,7 +110,7 @@ fn an_attached_restore_has_the_status_of_the_program() {
 fn a_restored_terminal_is_served() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let mut given = Given::make(s);
+        let mut given = Restorable::make(s);
         given.bundle.set("/process/terminal", json!(true)).write();
         let mut command = given.command(&criu, "terminal", &[], &s.id());
         command.env("CRIU_PROGRAM", "exit 0");
@@ -215,7 +127,7 @@ fn a_restored_terminal_is_served() {
 fn hooks_run_as_at_a_start() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let mut given = Given::make(s);
+        let mut given = Restorable::make(s);
         let log = s.dir.join("hooks");
         for name in ["prestart", "createRuntime", "poststart", "poststop"] {
             let script = format!("(echo {name}; cat; echo) >> {}", log.display());
@@ -241,221 +153,12 @@ fn hooks_run_as_at_a_start() {
     });
 }
 
-/// CVE-2026-119101, CVE-2026-119614: between checkpoint and restore a mount point becomes a link.
-/// CRIU would follow it and bind outside of the root.
-#[test]
-fn cve_2026_119614_a_link_at_a_mount_point_is_refused() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let mut given = Given::make(s);
-        let more = given.more(s, &["/way/more", "/data/sub"]);
-        let given = given;
-        let outside = s.dir.join("outside");
-        fs::create_dir(&outside).expect("outside");
-        let root = given.bundle.root();
-        let refused = |point: &str| {
-            let count = criu.heard().len();
-            given
-                .restore(s, &criu, "", &["--detach"])
-                .fails_with(&[point, "a link is on the way"]);
-            let asked = criu.heard()[count..].to_vec();
-            assert!(
-                asked.iter().all(|entry| entry["type"] == "VERSION"),
-                "{asked:?}"
-            );
-            assert_eq!(fs::read_dir(&outside).expect("outside").count(), 0);
-        };
-        for target in [outside.to_str().expect("UTF-8"), "/etc", "/tmp"] {
-            symlink(target, root.join("data")).expect("link");
-            refused("/data");
-            fs::remove_file(root.join("data")).expect("unlink");
-        }
-        // A directory above it.
-        symlink(&outside, root.join("way")).expect("link");
-        given.mounts(&[ImageMount::external("/way/more", &more[0], false)]);
-        refused("/way/more");
-        // Below a volume, where the container can write.
-        symlink(&outside, s.dir.join("data/sub")).expect("link");
-        given.mounts(&[ImageMount::external("/data/sub", &more[1], false)]);
-        refused("/data/sub");
-    });
-}
-
-/// What the host has is not changed: a mount point in a volume must be there.
-#[test]
-fn no_mount_point_is_made_in_a_volume() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let mut given = Given::make(s);
-        let more = given.more(s, &["/read/sub"]);
-        given.mounts(&[ImageMount::external("/read/sub", &more[0], false)]);
-        given
-            .restore(s, &criu, "", &["--detach"])
-            .fails_with(&["/read/sub", "missing in the volume"]);
-        assert!(!s.dir.join("read/sub").exists());
-    });
-}
-
-/// CVE-2026-119101: an image has only mounts of the configuration, under the names that they had at
-/// the checkpoint, and no less restricted.
-#[test]
-fn cve_2026_119101_foreign_mounts_of_an_image_are_refused() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let given = Given::make(s);
-        let plain = |kind, point: &'static str| ImageMount::made(kind, point, 0);
-        let root = s.dir.to_str().expect("UTF-8");
-        for (mount, words) in [
-            (
-                ImageMount::external("/host", "/etc", false),
-                "no mount of its name",
-            ),
-            (
-                ImageMount::external("/host", root, false),
-                "no mount of its name",
-            ),
-            (
-                ImageMount::external("/more", &given.names[0], false),
-                "two of them",
-            ),
-            (plain(AUTO, "/disk"), "neither a volume"),
-            (plain(OVERLAY, "/over"), "neither a volume"),
-            (plain(0, "/etc"), "neither a volume"),
-            (plain(PROC, "/../proc"), "plain absolute path"),
-            (ROOT, "one root"),
-        ] {
-            given.mounts(&[mount]);
-            given
-                .restore(s, &criu, "", &["--detach"])
-                .fails_with(&["refused", words]);
-        }
-        write_image(
-            &given.image,
-            &[ROOT, ImageMount::external("/read", &given.names[1], false)],
-        );
-        given
-            .restore(s, &criu, "", &["--detach"])
-            .fails_with(&["/read", "writable, but the configuration has it read-only"]);
-        assert!(criu.heard().iter().all(|entry| entry["type"] == "VERSION"));
-    });
-}
-
-/// What CRIU makes is where the configuration has it, as restricted, and no copy of anything else.
-#[test]
-fn mounts_that_criu_makes_are_those_of_the_configuration() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let given = Given::make(s);
-        let made = ImageMount::made;
-        let (proc, dev) = (made(PROC, "/proc", 0), made(TMPFS, "/dev", 2));
-        let pts = made(DEVPTS, "/dev/pts", 10);
-        let part = |kind, point: &'static str, root: &'static str, like| ImageMount {
-            root,
-            like: Some(like),
-            ..made(kind, point, 1)
-        };
-        let sys = part(PROC, "/proc/sys", "/sys", "/proc");
-        let console = part(DEVPTS, "/dev/console", "/0", "/dev/pts");
-        let good = [proc, sys, dev, pts, console, made(SYSFS, "/sys", 15)];
-        given.mounts(&good);
-        let mut command = given.command(&criu, "", &[], &s.id());
-        command.env("CRIU_PROGRAM", "exit 0");
-        s.finish(command, Some(&given.bundle)).ok();
-        let count = criu.heard().len();
-        let none = "the configuration has no such mount there";
-        let shows = "it shows a part of a file system";
-        let binds = "CRIU would bind it from";
-        let nearest = "not in the mount that is nearest";
-        let groups = match s.is_v2() {
-            true => none,
-            false => "all groups of the host",
-        };
-        let like = |mount, point| ImageMount {
-            like: Some(point),
-            ..mount
-        };
-        let deep = |root| ImageMount { root, ..sys };
-        let peer = ImageMount { master: 7, ..dev };
-        let outer = ImageMount {
-            parent: Some("/"),
-            ..sys
-        };
-        let cases: [(&[ImageMount<'_>], &str, &str); 14] = [
-            (&[made(PROC, "/tmp", 0)], "/tmp", none),
-            (&[made(SYSFS, "/sys", 14)], "/sys", none),
-            (&[made(TMPFS, "/dev", 0)], "/dev", none),
-            (
-                &[made(CGROUP2, "/sys/fs/cgroup", 14)],
-                "/sys/fs/cgroup",
-                groups,
-            ),
-            (&[proc, deep("/../../etc")], "/proc/sys", shows),
-            (&[proc, deep("/sys/../../etc")], "/proc/sys", shows),
-            (&[proc, deep("/bus")], "/proc/sys", shows),
-            (&[proc, ImageMount { flags: 0, ..sys }], "/proc/sys", shows),
-            (&[proc, like(sys, "/data")], "/proc/sys", shows),
-            (&[like(dev, "/data")], "/dev", binds),
-            (&[like(dev, "/")], "/dev", binds),
-            (
-                &[dev, part(TMPFS, "/dev/shm", "/..", "/dev")],
-                "/dev/shm",
-                shows,
-            ),
-            (&[peer, ImageMount { master: 7, ..proc }], "/dev", binds),
-            (&[proc, outer], "/proc/sys", shows),
-        ];
-        for (mounts, point, words) in cases {
-            given.mounts(mounts);
-            given
-                .restore(s, &criu, "", &["--detach"])
-                .fails_with(&["refused", point, words]);
-        }
-        given.mounts(&[
-            dev,
-            ImageMount {
-                parent: Some("/"),
-                ..pts
-            },
-        ]);
-        given
-            .restore(s, &criu, "", &["--detach"])
-            .fails_with(&["/dev/pts", nearest]);
-        let asked = criu.heard()[count..].to_vec();
-        assert!(asked.iter().all(|entry| entry["type"] == "VERSION"));
-    });
-}
-
-/// An image that leaves out a mask, or has a read-only path writable, makes no process.
-#[test]
-fn masks_that_an_image_leaves_out_are_missed() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let mut given = Given::make(s);
-        fs::write(given.bundle.root().join("secret"), "").expect("secret");
-        let masks = json!(["/none", "/secret"]);
-        given.bundle.set("/linux/maskedPaths", masks).write();
-        given
-            .restore(s, &criu, "", &["--detach"])
-            .fails_with(&["/secret", "does not mask it"]);
-        let mask = ImageMount::external("/secret", "mask-file-1", true);
-        given.mounts(&[mask]);
-        let mut command = given.command(&criu, "", &[], &s.id());
-        command.env("CRIU_PROGRAM", "exit 0");
-        s.finish(command, Some(&given.bundle)).ok();
-        given.bundle.set("/linux/readonlyPaths", json!(["/data"]));
-        given.bundle.write();
-        given
-            .restore(s, &criu, "", &["--detach"])
-            .fails_with(&["/data", "is not ro"]);
-    });
-}
-
 /// CVE-2026-94603, CVE-2026-53489: an image is a directory of plain files.
 #[test]
 fn links_and_other_things_in_an_image_are_refused() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let mounts = given.image.join("mountpoints-12.img");
         let streams = given.image.join("descriptors.json");
         let refused = |words: &[&str]| {
@@ -530,9 +233,9 @@ fn links_and_other_things_in_an_image_are_refused() {
 fn a_process_that_is_confined_less_than_configured_does_not_run() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let mark = s.dir.join("data/mark");
-        let refused = |given: &Given, mode: &str, options: &[&str], words: &str| {
+        let refused = |given: &Restorable, mode: &str, options: &[&str], words: &str| {
             let mut command = given.command(&criu, mode, options, &s.id());
             command.env("CRIU_PROGRAM", "touch /data/mark");
             s.finish(command, None)
@@ -556,7 +259,7 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
             refused(&given, "", &["--lsm-profile", label], words);
             assert_eq!(criu.request("RESTORE")["options"]["lsm_profile"], label);
         }
-        let mut filtered = Given::make(s);
+        let mut filtered = Restorable::make(s);
         let filter = json!({"defaultAction": "SCMP_ACT_ALLOW"});
         filtered.bundle.set("/linux/seccomp", filter).write();
         refused(&filtered, "unfiltered", &[], "has no system call filter");
@@ -574,7 +277,7 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
 fn a_refusal_ends_criu_and_all_processes() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         given
             .restore(s, &criu, "child", &["--detach"])
             .fails_with(&["the restored process can get new privileges"]);
@@ -586,67 +289,12 @@ fn a_refusal_ends_criu_and_all_processes() {
     });
 }
 
-/// CRIU gives mounts the flags of the image, and binds some by paths of the host. A volume or a
-/// root that is not as configured is refused before a process runs.
-#[test]
-fn a_volume_that_is_not_as_configured_is_refused() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let mut given = Given::make(s);
-        let volume = given.bundle.config["mounts"]
-            .as_array()
-            .expect("mounts")
-            .len()
-            - 2;
-        let options = json!(["bind", "nosuid", "nodev", "noexec"]);
-        given
-            .bundle
-            .set(&format!("/mounts/{volume}/options"), options)
-            .write();
-        for (mode, words) in [
-            ("elsewhere", "\"/data\" that is not the volume"),
-            ("writable", "\"/data\" that is not nosuid"),
-            ("writable-read", "\"/read\" that is not ro"),
-            ("writable-root", "\"/\" that is not ro"),
-        ] {
-            given
-                .restore(s, &criu, mode, &["--detach"])
-                .fails_with(&["the restored process has a mount at", words]);
-        }
-        let mut command = given.command(&criu, "", &[], &s.id());
-        command.env("CRIU_PROGRAM", "exit 7");
-        s.finish(command, None).exits(7);
-    });
-}
-
-/// CRIU binds a volume from the stage, where its ids are mapped already.
-#[test]
-fn the_ids_of_a_volume_stay_mapped() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let mut given = Given::make(s);
-        let mounts = given.bundle.config["mounts"].as_array().expect("mounts");
-        let volume = format!("/mounts/{}", mounts.len() - 2);
-        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1000}]);
-        for maps in ["uidMappings", "gidMappings"] {
-            given.bundle.set(&format!("{volume}/{maps}"), map.clone());
-        }
-        given.bundle.write();
-        let mut command = given.command(&criu, "", &[], &s.id());
-        command.env("CRIU_PROGRAM", "exit $(($(stat -c %u /data) / 100))");
-        s.finish(command, None).exits(10);
-        given
-            .restore(s, &criu, "elsewhere", &["--detach"])
-            .fails_with(&["the restored process has a mount at \"/data\""]);
-    });
-}
-
 /// The restored processes inherit the session keyring of CRIU, which is not the caller's.
 #[test]
 fn the_session_keyring_is_not_the_callers() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let mut command = given.command(&criu, "", &[], &s.id());
         command.env("CRIU_PROGRAM", "exit 7");
         s.finish(command, None).exits(7);
@@ -664,7 +312,7 @@ fn what_criu_does_not_save_is_refused() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
         let refused = |pointer: &str, value: Value, words: &str| {
-            let mut given = Given::make(s);
+            let mut given = Restorable::make(s);
             given.bundle.set(pointer, value).write();
             given
                 .restore(s, &criu, "", &["--detach"])
@@ -683,44 +331,15 @@ fn what_criu_does_not_save_is_refused() {
     });
 }
 
-/// With mntns-compat-mode CRIU mounts by paths of the host: a link in the tmpfs of an image leads
-/// it to a directory of the host, and a program `tar` of the image runs there as root.
-#[test]
-fn criu_must_not_mount_by_paths_of_the_host() {
-    sandbox::host(|s| {
-        let criu = Criu::make(s);
-        let given = Given::make(s);
-        s.tool("mount", &["-t", "tmpfs", "tmpfs", "/etc"]);
-        symlink("/proc/self/mounts", "/etc/mtab").expect("link");
-        fs::create_dir("/etc/criu").expect("etc");
-        for name in ["runc.conf", "default.conf"] {
-            let path = format!("/etc/criu/{name}");
-            for line in ["mntns-compat-mode\n", "log-level 4\n --mntns-compat-mode\n"] {
-                fs::write(&path, line).expect("conf");
-                given.restore(s, &criu, "", &["--detach"]).fails_with(&[
-                    &*path,
-                    "mntns-compat-mode",
-                    "remove it",
-                ]);
-            }
-            fs::write(&path, "# mntns-compat-mode\n").expect("conf");
-        }
-        let mut command = given.command(&criu, "", &[], &s.id());
-        command.env("CRIU_PROGRAM", "exit 7");
-        s.finish(command, None).exits(7);
-        s.tool("umount", &["/etc"]);
-    });
-}
-
 /// The ids of a new user namespace are those of the configuration, not those of the image.
 #[test]
 fn a_process_with_other_ids_does_not_run() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let mut given = Given::make(s);
+        let mut given = Restorable::make(s);
         let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
         let user = json!({"type": "user"});
-        let run = |given: &Given, map: Option<&str>| {
+        let run = |given: &Restorable, map: Option<&str>| {
             let mut command = given.command(&criu, "", &[], &s.id());
             command.env("CRIU_PROGRAM", "exit 7");
             if let Some(map) = map {
@@ -749,7 +368,7 @@ fn a_process_with_other_ids_does_not_run() {
 fn a_failed_restore_leaves_nothing() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let options = ["--detach", "--work-path", "work"];
         given.restore(s, &criu, "fails", &options).fails_with(&[
             "criu failed: type RESTORE errno 95",
@@ -786,7 +405,7 @@ fn a_failed_restore_leaves_nothing() {
 fn a_criu_that_loses_no_new_privs_restores_nothing() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let mut restore = given.command(&criu, "", &["--detach"], &s.id());
         restore.env("CRIU_VERSION", "3.18.0");
         s.finish(restore, None)
@@ -800,7 +419,7 @@ fn a_criu_that_loses_no_new_privs_restores_nothing() {
 fn a_signal_ends_a_restore_that_hangs() {
     sandbox::host(|s| {
         let criu = Criu::make(s);
-        let given = Given::make(s);
+        let given = Restorable::make(s);
         let restore = given.command(&criu, "mute", &["--detach"], &s.id());
         let restore = s.spawn(restore, None);
         assert!(eventually(|| !children(restore.pid()).is_empty()));
