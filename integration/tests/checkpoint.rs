@@ -295,7 +295,9 @@ fn a_container_is_not_lost_to_a_checkpoint_that_cannot_be_restored() {
         let criu = Criu::make(s);
         let container = s.started(&waiting(s));
         let overlay = ImageMount::made(17, "/more", 0);
-        write_image(&s.dir.join("checkpoint"), &[ImageMount::ROOT, overlay]);
+        let image = s.dir.join("checkpoint");
+        write_image(&image, &[ImageMount::ROOT, overlay]);
+        fs::rename(image.join("mountpoints-12.img"), image.join("dumped.img")).expect("mounts");
         criu.checkpoint("", &container, &[]).fails_with(&[
             "the container runs on",
             "--leave-running",
@@ -315,6 +317,24 @@ fn a_container_is_not_lost_to_a_checkpoint_that_cannot_be_restored() {
         assert_eq!(criu.heard().len(), count);
         assert_eq!(container.status(), "running");
         container.remove();
+    });
+}
+
+/// CRIU numbers the files of mounts by namespaces, so those of an earlier image would stay.
+#[test]
+fn an_image_directory_can_be_used_again() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let image = s.dir.join("checkpoint");
+        write_image(&image, &[ImageMount::ROOT]);
+        fs::rename(
+            image.join("mountpoints-12.img"),
+            image.join("mountpoints-3.img"),
+        )
+        .expect("mounts");
+        criu.checkpoint("", &container, &[]).ok();
+        assert!(!image.join("mountpoints-3.img").exists());
     });
 }
 

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import platform
+import shutil
 import socket
 import struct
 import sys
@@ -229,7 +230,10 @@ elif kind in ("DUMP", "PRE_DUMP"):
     if entry["options"].get("lazy_pages"):
         notice("status-ready")
     image = entry["images"] + "/mountpoints-12.img"
-    if kind == "DUMP" and not os.path.exists(image):
+    dumped = entry["images"] + "/dumped.img"
+    if kind == "DUMP" and os.path.exists(dumped):
+        shutil.copy(dumped, image)
+    elif kind == "DUMP":
         with open(image, "wb") as file:
             mount = encode(2, 1) + encode(4, 99) + encode(6, b"/") + encode(7, b"/")
             file.write(b"\x19CVT(9VU" + struct.pack("<I", len(mount)) + mount)

@@ -9,6 +9,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
@@ -53,6 +54,14 @@ pub enum ImageError {
     /// The kernel refused.
     #[error("read {file:?} of the image: {}", kernel::errno::words(*errno))]
     Read {
+        /// A file of the image.
+        file: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// The kernel refused.
+    #[error("remove {file:?} of an earlier image: {}", kernel::errno::words(*errno))]
+    Remove {
         /// A file of the image.
         file: String,
         /// The kernel's answer.
@@ -152,27 +161,40 @@ impl<'fd> Image<'fd> {
     /// there are several.
     pub fn mounts(&self) -> Result<Vec<MountEntry>, ImageError> {
         let mut mounts = None;
-        for name in self.names()? {
-            if let Some(number) = name.strip_prefix("mountpoints-")
-                && number.ends_with(".img")
-            {
-                let bytes = self.read(&name)?;
-                let read = entries(&bytes).ok_or(ImageError::Foreign {
-                    file: name.clone(),
-                    found: "damaged",
-                })?;
-                if mounts.replace(read).is_some() {
-                    return Err(ImageError::Foreign {
-                        file: ".".to_owned(),
-                        found: "one of several mount namespaces",
-                    });
-                }
+        for name in self.names()?.into_iter().filter(|name| has_mounts(name)) {
+            let bytes = self.read(&name)?;
+            let read = entries(&bytes).ok_or(ImageError::Foreign {
+                file: name.clone(),
+                found: "damaged",
+            })?;
+            if mounts.replace(read).is_some() {
+                return Err(ImageError::Foreign {
+                    file: ".".to_owned(),
+                    found: "one of several mount namespaces",
+                });
             }
         }
         mounts.ok_or(ImageError::Foreign {
             file: ".".to_owned(),
             found: "without a mount namespace",
         })
+    }
+
+    /// Removes the mounts of an earlier image in this directory, before CRIU writes another one:
+    /// its files have the numbers of namespaces, so earlier ones would stay beside the new.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file not be removed; or as for [`Image::mounts`].
+    pub fn forget_mounts(&self) -> Result<(), ImageError> {
+        for name in self.names()?.into_iter().filter(|name| has_mounts(name)) {
+            unlinkat(self.0, &*name, UnlinkatFlags::NoRemoveDir).map_err(|errno| {
+                ImageError::Remove {
+                    file: name.clone(),
+                    errno,
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// The names of the files of the image. Those of the images behind `parent` are looked at too:
@@ -197,6 +219,12 @@ impl<'fd> Image<'fd> {
             }),
         }
     }
+}
+
+/// Whether a file of this name has the mounts of a namespace.
+fn has_mounts(name: &str) -> bool {
+    let number = name.strip_prefix("mountpoints-");
+    number.is_some_and(|number| number.ends_with(".img"))
 }
 
 /// The names in a directory that CRIU reads. `way` is for messages.
