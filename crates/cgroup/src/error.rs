@@ -17,6 +17,12 @@ pub enum Error {
     /// The path of a group below the container's is no such path.
     #[error("bad sub cgroup path")]
     SubGroup(#[source] Diagnostic),
+    /// CRIU has changed the options of the host's cgroup v2, and they cannot be set again.
+    #[error(
+        "CRIU has taken options of cgroup v2 away, and they cannot be set again: {}",
+        kernel::errno::words(*.0)
+    )]
+    SharedOptions(Errno),
     /// The configuration asks for something that is not possible.
     #[error(transparent)]
     Config(#[from] Diagnostic),

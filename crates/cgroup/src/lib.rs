@@ -28,6 +28,7 @@ mod name; // the rules of cgroupsPath
 mod oom; // word of kills for lack of memory
 mod plan; // where the groups will be, and making them
 mod resources; // limits, typed, and where they are written
+mod shared; // the options of cgroup v2 on this host
 pub mod stats; // what the group has used
 mod systemd; // groups as systemd's scopes
 mod tour; // a group and all below, with few descriptors
@@ -41,6 +42,7 @@ pub use kills::{OutOfMemory, ProcessLimit};
 pub use location::{CgroupMount, HierarchyMount, Location, Place, mount_view};
 pub use oom::{News, OomWatch};
 pub use plan::{Handles, Plan, Request, Unrestricted};
+pub use shared::SharedOptions;
 pub use systemd::{Instance, Systemd, Unit};
 
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::host_file::HostFile;
 use crate::state::{self, ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, Status, observe, permit};
+use cgroup::SharedOptions;
 use criu::{Notice, Options, Task, Worker};
 use kernel::errno::chain;
 use kernel::path::{OpenFlags, Resolve, openat2};
@@ -89,7 +90,9 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
         describe(&mut options, &container, process.pid())?;
         let names = streams(&mut options, process.pid())?;
         save_streams(&directories, &names)?;
+        directories.image().forget_mounts()?;
     }
+    let shared = SharedOptions::keep()?;
     let worker = Worker::start(&[])?;
     let asked = worker.ask(task, &options, None, |notice, _fd| {
         tell(notice, &mut status);
@@ -104,6 +107,7 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
             _ => Ok(()),
         }
     });
+    drop(shared);
     if let Err(failure) = asked {
         thaw(&record, observed.status, &id);
         return Err(match failure {

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::process::start_time;
 use crate::state::{Access, ContainerId, Record, Reservation};
 use crate::terminal::{console_socket, ready};
-use cgroup::CgroupMount;
+use cgroup::{CgroupMount, SharedOptions};
 use criu::{MountEntry, Notice, Options, Task, Worker};
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
@@ -229,7 +229,9 @@ impl Restoring<'_> {
             let progress = &mut progress;
             self.serve(notice, fd, record, (&console, &volumes, criu), progress)
         };
+        let shared = SharedOptions::keep()?;
         let asked = worker.ask(Task::Restore, &options, Some(self.interrupts), serve);
+        drop(shared);
         let explained = asked.map_err(|error| match error {
             Error::CriuUnusable(failure) => self.directories.explain(failure),
             error => error,
