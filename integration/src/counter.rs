@@ -54,6 +54,7 @@ pub fn forget() {
 #[derive(Debug)]
 pub struct Counter<'s> {
     s: &'s Sandbox,
+    globals: &'static [&'static str],
     /// What it was made of.
     pub bundle: Bundle,
     /// Its id.
@@ -65,12 +66,13 @@ pub struct Counter<'s> {
 impl<'s> Counter<'s> {
     /// Starts one, which `configure` has changed.
     pub fn start(s: &'s Sandbox, configure: impl FnOnce(&mut Bundle)) -> Self {
-        Self::start_with(s, configure, &[])
+        Self::start_with(s, &[], configure, &[])
     }
 
-    /// The same with options of `run`.
+    /// The same with options before each command, and of `run`.
     pub fn start_with(
         s: &'s Sandbox,
+        globals: &'static [&'static str],
         configure: impl FnOnce(&mut Bundle),
         options: &[&str],
     ) -> Self {
@@ -84,6 +86,7 @@ impl<'s> Counter<'s> {
         let image = format!("image-{id}");
         let counter = Self {
             s,
+            globals,
             bundle,
             id,
             image,
@@ -120,7 +123,7 @@ impl<'s> Counter<'s> {
         let script = "exec 3>&1; : >> errors; : > errors; \"$@\" >> out 2>> errors; status=$?; cat errors >&2; exit $status";
         command.args(["-c", script, "sh"]);
         command.arg(runtime.get_program()).args(runtime.get_args());
-        command.args(arguments).arg(&self.id);
+        command.args(self.globals).args(arguments).arg(&self.id);
         command.current_dir(&self.s.dir);
         self.s.finish(command, Some(&self.bundle))
     }

@@ -4,11 +4,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use integration::counter::{COUNT, Counter, forget, has_criu};
 use integration::sandbox::eventually;
-use integration::{Bundle, Sandbox, sandbox};
+use integration::scope::Scope;
+use integration::{Bundle, Group, Limit, Sandbox, sandbox};
 use serde_json::json;
+
+/// One test at a time: CRIU takes options of the host's cgroup v2 away while it works, and a test
+/// compares those before with those after.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn host(body: impl FnOnce(&Sandbox)) {
+    let _alone = ONE.lock();
+    sandbox::host(body);
+}
 
 /// Starts a container, has it survive, and removes it.
 fn survives(s: &Sandbox, configure: impl FnOnce(&mut Bundle)) {
@@ -28,7 +39,7 @@ fn volume(s: &Sandbox, name: &str) -> PathBuf {
 /// restrictions. With --leave-running it just runs on.
 #[test]
 fn a_counter_survives() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -70,7 +81,7 @@ fn a_counter_survives() {
 /// A checkpoint saves only the memory that has changed since a pre-dump.
 #[test]
 fn a_checkpoint_builds_on_a_pre_dump() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &["--feature", "mem_dirty_track"]) {
             return;
         }
@@ -91,7 +102,7 @@ fn a_checkpoint_builds_on_a_pre_dump() {
 /// tmpfs of the host, a named volume, an own cgroup namespace.
 #[test]
 fn the_profile_of_podman_survives() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -122,7 +133,7 @@ fn the_profile_of_podman_survives() {
 /// and FIFOs, covered paths.
 #[test]
 fn mounts_survive() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -164,7 +175,7 @@ fn mounts_survive() {
 /// The ids of an id-mapped volume stay mapped.
 #[test]
 fn an_idmapped_volume_stays_mapped() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -190,7 +201,7 @@ fn an_idmapped_volume_stays_mapped() {
 /// New and joined namespaces, and those of the host.
 #[test]
 fn namespaces_survive() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -222,7 +233,7 @@ fn namespaces_survive() {
 /// directories of the runtime are closed.
 #[test]
 fn a_user_namespace_survives() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -259,11 +270,71 @@ fn a_user_namespace_survives() {
     });
 }
 
+/// A restored container has the limits of its configuration again, and its own groups below.
+#[test]
+fn limits_and_groups_survive() {
+    host(|s| {
+        if s.lacks_v2(&["cpu", "memory", "pids"]) || !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            let limits = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 60},
+                                "cpu": {"shares": 512}});
+            bundle.in_group(s).set("/linux/resources", limits);
+            bundle.namespace("cgroup").unmount("/sys/fs/cgroup");
+            bundle.mount(
+                json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                                "options": ["rw", "nosuid", "nodev", "noexec"]}),
+            );
+            bundle.shell(&format!(
+                "cd /sys/fs/cgroup; mkdir inner; echo 0 > inner/cgroup.procs; cd /; {COUNT}"
+            ));
+        });
+        let group = Group::of_test(s);
+        let has_all = || {
+            assert_eq!(group.limit(Limit::Memory), (64 << 20).to_string());
+            assert_eq!(group.limit(Limit::Pids), "60");
+            assert_eq!(group.limit(Limit::Shares), "512");
+            assert_eq!(counter.sees("cat /proc/1/cgroup"), "0::/inner\n");
+        };
+        has_all();
+        counter.survives(&[]);
+        has_all();
+        counter.remove();
+    });
+}
+
+/// The scope of systemd goes with a checkpoint and is made again by a restore.
+#[test]
+fn a_scope_is_made_again() {
+    let _alone = ONE.lock();
+    sandbox::systemd(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let path = format!("system.slice:p:{}", s.token);
+        let configure = |bundle: &mut Bundle| {
+            bundle.set("/linux/cgroupsPath", json!(path));
+            bundle.set("/linux/resources", json!({"pids": {"limit": 60}}));
+        };
+        let counter = Counter::start_with(s, &["--systemd-cgroup"], configure, &[]);
+        let scope = Scope::of(s, counter.id.clone(), format!("p-{}.scope", s.token));
+        for _restored in [false, true] {
+            assert_eq!(scope.path(), format!("/system.slice/{}", scope.unit));
+            scope.shows(&[("ActiveState", "active"), ("TasksMax", "60")]);
+            scope.has(&[("pids.max", "60")]);
+            counter.survives(&[]);
+        }
+        scope.remove();
+        forget();
+    });
+}
+
 /// Children, sessions, pipes, a process that has ended, open and deleted files, locks,
 /// a filter.
 #[test]
 fn processes_survive() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -290,7 +361,7 @@ fn processes_survive() {
 /// A process of another user, with fewer capabilities and connections within the container.
 #[test]
 fn an_ordinary_user_and_connections_survive() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -331,7 +402,7 @@ fn an_ordinary_user_and_connections_survive() {
 /// The terminal comes from CRIU and goes to the console socket.
 #[test]
 fn a_terminal_survives() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -351,7 +422,7 @@ fn a_terminal_survives() {
         let configure = |bundle: &mut Bundle| {
             bundle.set("/process/terminal", json!(true));
         };
-        let counter = Counter::start_with(s, configure, &console);
+        let counter = Counter::start_with(s, &[], configure, &console);
         let before = counter.count();
         counter.checkpoint(&[]).ok();
         counter.restore(&console).ok();
@@ -365,7 +436,7 @@ fn a_terminal_survives() {
 /// What could not be restored, or would be confined less, is refused while the container runs.
 #[test]
 fn what_cannot_be_restored_is_refused_with_a_reason() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }
@@ -419,7 +490,7 @@ fn what_cannot_be_restored_is_refused_with_a_reason() {
 /// nothing at the host's directory and runs no program that the image has there.
 #[test]
 fn a_link_in_a_tmpfs_of_an_image_leads_nowhere() {
-    sandbox::host(|s| {
+    host(|s| {
         if !has_criu(s, &[]) {
             return;
         }

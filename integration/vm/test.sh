@@ -135,7 +135,8 @@ if test $status = 0 && test -z "${2:-}"; then
         /^test .* \.\.\. ok$/ { ran[chapter " " $2]++ }
         /^test .* \.\.\. skipped: / { ran[chapter " " $2]--; if (/covered by just vm-test/) wanted[chapter " " $2] }
         END { for (test in wanted) if (ran[test] < 1) print test }')
-    if test -n "$missing"; then say "did not run: $missing"; status=1; fi
+    # Older suites lack features; the skips name them.
+    if test -n "$missing"; then say "did not run: $missing"; test "${VM_SUITE:-trixie}" != trixie || status=1; fi
 fi
 test $status = 0 || say "FAILED (status $status)"
 exit $status

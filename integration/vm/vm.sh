@@ -18,7 +18,7 @@ suite=${VM_SUITE:-trixie}
 packages=(
     linux-image-cloud-amd64 systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
     iproute2 iptables procps busybox-static uidmap sudo strace jq
-    apparmor selinux-utils policycoreutils checkpolicy crun runc ${VM_PACKAGES:-}
+    apparmor selinux-utils policycoreutils checkpolicy crun runc criu ${VM_PACKAGES:-}
 )
 # Units that a throw-away machine has no use for; each costs boot time under emulation.
 masked=(
