@@ -26,9 +26,10 @@ pub(crate) fn functions(program: &Path) -> BTreeMap<u64, Vec<String>> {
 
 /// What the script begins with. Assembly has no section for each function.
 const START: &str = "\
-/* The functions that commands call, in the order of their first calls, before all others. `just order` writes this list,
-   docs/adr/0020-order-of-functions.md has the reasons. A line that fits no function does nothing. The tables for
-   unwinding go: a release aborts. The C library's two parts of them hold references. */
+/* The functions that commands call, in the order of their first calls, before all others. `just
+   order` writes this list, docs/adr/0020-order-of-functions.md has the reasons. A line that fits no
+   function does nothing. The tables for unwinding go: a release aborts. The C library's two parts of
+   them hold references. */
 SECTIONS
 {
   /DISCARD/ : { *(EXCLUDE_FILE(*crtbegin*.o *crtend*.o) .eh_frame) }
