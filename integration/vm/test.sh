@@ -9,6 +9,8 @@
 # The tests of SELinux run in a second machine, whose kernel has it and the policy of selinux.conf
 # instead of AppArmor.
 #
+# VM_ARCH=arm64 emulates a machine of that architecture, and gcc-aarch64-linux-gnu links the program
+# and the tests.
 # LOCULE_VM_TIME is the limit in seconds of a run in the machine (1200). Fails when a test fails,
 # when a chapter ran no test, when a test of the file `tests` did not run, and when the machine
 # cannot be made or gives no status.
@@ -46,17 +48,29 @@ fi
 stage=target/vm/stage
 rm -rf "$stage"
 mkdir -p "$stage/tests" "$stage/names"
-cargo build --quiet --package locule
-strip -g -o "$stage/locule" target/debug/locule
+target=() built=target strip=strip native=$(dpkg --print-architecture)
+case ${VM_ARCH:-$native} in
+    "$native") ;;
+    arm64)
+        target=(--target aarch64-unknown-linux-musl) built=target/aarch64-unknown-linux-musl
+        strip=aarch64-linux-gnu-strip
+        command -v $strip > /dev/null || { say "the package gcc-aarch64-linux-gnu is missing"; exit 2; }
+        rustup --quiet target add "${target[1]}"
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc ;;
+    *) say "VM_ARCH is $VM_ARCH, and can be $native or arm64"; exit 2 ;;
+esac
+cargo build --quiet --package locule "${target[@]}"
+$strip -g -o "$stage/locule" "$built/debug/locule"
 targets=()
 for chapter in "${chapters[@]}"; do
     targets+=(--test "$chapter")
     if test $# = 0; then listed | sed -n "s/^$chapter \(.*\)/\1/p" > "$stage/names/$chapter"; fi
 done
 # "  Executable tests/x.rs (target/debug/deps/x-0123)"
-cargo test --package integration --no-run "${targets[@]}" 2>&1 | tee "$stage/build" | grep -v Executable >&2 || test "${PIPESTATUS[0]}" = 0
+cargo test --package integration --no-run "${target[@]}" "${targets[@]}" 2>&1 | tee "$stage/build" |
+    grep -v Executable >&2 || test "${PIPESTATUS[0]}" = 0
 while read -r _ source program; do
-    strip -g -o "$stage/tests/$(basename "$source" .rs)" "${program//[()]/}"
+    $strip -g -o "$stage/tests/$(basename "$source" .rs)" "${program//[()]/}"
 done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'

@@ -1,28 +1,35 @@
 #!/bin/bash
-# A machine to test in: systemd as process 1, cgroup v2 alone with every controller, a kernel of its own. Needs root; no KVM, no network once it is made.
+# A machine to test in: systemd as process 1, cgroup v2 alone with every controller, a kernel of its own. Needs root; no
+# KVM, no network once it is made.
 #
-#   vm.sh make                             make what is missing or out of date below target/vm: an image, and a booted machine saved to disk
-#   vm.sh run [option]... 'shell command'  resume the saved machine, run the command as root in it, throw the machine away
+#   vm.sh make                             make what is missing or out of date below target/vm: an image, and a booted
+#                                          machine saved to disk
+#   vm.sh run [option]... 'shell command'  resume the saved machine, run the command as root in it, throw the machine
+#                                          away
 #
 #   -t SECONDS   limit of the whole run (300)
 #   -s FOLDER    what the guest sees as /mnt/share, a copy
 #   -a ARGUMENTS boot with these more kernel arguments instead of resuming
 #
-# The command's outputs come out as they are written and its status is ours. 124: out of time; 125: no status came back, the console's end is on stderr.
-# VM_SUITE is the Debian release inside (trixie), VM_PACKAGES what it has besides, VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder
-# for images (target/vm). VM_BOOT_TIME is the limit of a boot in seconds (120): more where other programs use the processors.
+# The command's outputs come out as they are written and its status is ours. 124: out of time; 125: no status came back,
+# the console's end is on stderr.
+# VM_SUITE is the Debian release inside (trixie), VM_ARCH its architecture (amd64 or arm64; that of this machine),
+# VM_PACKAGES what it has besides, VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder for images (target/vm).
+# VM_BOOT_TIME is the limit of a boot in seconds (120): more where other programs use the processors.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 suite=${VM_SUITE:-trixie}
+arch=${VM_ARCH:-$(dpkg --print-architecture)}
 packages=(
-    linux-image-cloud-amd64 systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
+    linux-image-cloud-$arch systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
     iproute2 iptables procps busybox-static uidmap sudo strace jq
     apparmor selinux-utils policycoreutils checkpolicy crun runc criu ${VM_PACKAGES:-}
 )
 # Units that a throw-away machine has no use for; each costs boot time under emulation.
 masked=(
-    apparmor.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
+    apparmor.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
+    e2scrub_reap.service fstrim.timer
     getty@tty1.service serial-getty@ttyS0.service modprobe@.service ldconfig.service dev-hugepages.mount tmp.mount
     sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount proc-sys-fs-binfmt_misc.automount
     systemd-binfmt.service systemd-firstboot.service systemd-hwdb-update.service systemd-journal-catalog-update.service
@@ -37,8 +44,16 @@ boot_limit=${VM_BOOT_TIME:-120}
 die() { echo "vm.sh: $*" >&2; exit 125; }
 
 cache=${VM_CACHE:-$here/../../target/vm}
-mkdir -p "$cache/$suite"
-cache=$(cd "$cache/$suite" && pwd)
+cache=$cache/$suite
+# Without cx16: qemu 7.2 leaves garbage in the flags after cmpxchg16b, and the guest's kernel dies of it sooner or
+# later. Newer processor models cost time.
+case $arch in
+    amd64) emulator=(qemu-system-x86_64 -M q35 -cpu Nehalem,-cx16) console=ttyS0 ;;
+    arm64) emulator=(qemu-system-aarch64 -M virt -cpu neoverse-n1) console=ttyAMA0 cache+=-arm64 ;;
+    *) die "VM_ARCH is $arch, and can be amd64 or arm64" ;;
+esac
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
 work=$(mktemp -d "$cache/run.XXXXXX")
 qemu=
 finish() {
@@ -57,7 +72,7 @@ mirror() {
 # What the image depends on: made anew when this changes.
 recipe() {
     {
-        echo "$suite $memory ${packages[*]} ${masked[*]}"
+        echo "$suite $arch $memory ${packages[*]} ${masked[*]}"
         declare -f make_image disk start save_machine
         cd "$here" && find guest -type f -print0 | sort -z | xargs -0 cat
     } | sha256sum
@@ -67,14 +82,17 @@ recipe() {
 is_made() { test "$(cat "$cache/$1" 2> /dev/null)" = "$(recipe)"; }
 
 make_image() {
-    local tree=$work/tree
-    mmdebstrap --variant=minbase --quiet --aptopt='Acquire::Check-Valid-Until "false"' \
+    local tree=$work/tree foreign=()
+    if test "$arch" != "$(dpkg --print-architecture)"; then foreign=("$here/foreign.sh" "$arch"); fi
+    "${foreign[@]}" mmdebstrap --architectures="$arch" --skip=check/qemu --variant=minbase --quiet \
+        --aptopt='Acquire::Check-Valid-Until "false"' \
         --include="$(IFS=,; echo "${packages[*]}")" \
         --customize-hook="sync-in $here/guest /" \
         --customize-hook='chroot "$1" useradd --uid 42042 --no-create-home --home-dir / --shell /bin/sh locule-test' \
         --customize-hook='chroot "$1" sed -i "/^locule-test:/d" /etc/subuid /etc/subgid' \
         --customize-hook='echo locule-test:4200000:65536 | tee -a "$1/etc/subuid" >> "$1/etc/subgid"' \
-        --customize-hook='mkdir -p "$1/var/lib/systemd/linger" "$1/mnt/share" && touch "$1/var/lib/systemd/linger/locule-test"' \
+        --customize-hook='mkdir -p "$1/var/lib/systemd/linger" "$1/mnt/share"' \
+        --customize-hook='touch "$1/var/lib/systemd/linger/locule-test"' \
         --customize-hook='echo 0123456789abcdef0123456789abcdef > "$1/etc/machine-id"; echo vm > "$1/etc/hostname"' \
         --customize-hook="chroot \"\$1\" systemctl --quiet mask ${masked[*]}" \
         --customize-hook='chroot "$1" systemctl --quiet enable vm-agent.service' \
@@ -92,8 +110,7 @@ disk() {
         "$(($(du -skx "$2" | cut -f1) * 5 / 4 + $3 * 1024))k" >&2
 }
 
-# Starts the machine with more arguments; its devices are always the same ones, so that a saved machine fits. Without cx16: qemu 7.2 leaves garbage in the
-# flags after cmpxchg16b, and the guest's kernel dies of it sooner or later. Newer processor models cost time.
+# Starts the machine with more arguments; its devices are always the same ones, so that a saved machine fits.
 start() {
     local port ports=()
     for port in stdout stderr control; do
@@ -101,10 +118,11 @@ start() {
         ports+=(-chardev "file,id=$port,path=$work/$port" -device "virtserialport,chardev=$port,name=vm.$port")
     done
     : > "$work/console"
-    timeout -k 5 "$limit" qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -M q35 -m "$memory" -smp 2 \
-        -accel tcg,thread=multi,tb-size=1024 -cpu Nehalem,-cx16 \
+    timeout -k 5 "$limit" "${emulator[@]}" -nodefaults -no-user-config -display none -no-reboot -m "$memory" -smp 2 \
+        -accel tcg,thread=multi,tb-size=1024 \
         -kernel "$cache/kernel" -initrd "$cache/initrd" \
-        -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off nokaslr nowatchdog cryptomgr.notests random.trust_cpu=on systemd.show_status=0 $arguments" \
+        -append "root=/dev/vda rw console=$console quiet panic=-1 mitigations=off nokaslr nowatchdog \
+            cryptomgr.notests random.trust_cpu=on systemd.show_status=0 $arguments" \
         -serial "file:$work/console" -device virtio-rng-pci -device virtio-serial-pci "${ports[@]}" \
         -drive "file=$work/job,format=raw,if=none,id=job" -drive "file=$work/share,format=raw,if=none,id=share" \
         -device virtio-blk-pci,drive=root -device virtio-blk-pci,drive=job -device virtio-blk-pci,drive=share \
@@ -158,8 +176,7 @@ save_machine() {
 
 make_all() {
     local program
-    test "$(uname -m)" = x86_64 || die "the machine is an x86_64 one and so must this one be; this is $(uname -m)"
-    for program in qemu-system-x86_64 qemu-img mmdebstrap mke2fs; do
+    for program in "${emulator[0]}" qemu-img mmdebstrap mke2fs; do
         command -v $program > /dev/null || die "$program is missing: ./bootstrap installs it"
     done
     exec 9> "$cache/lock"
