@@ -22,4 +22,4 @@ pub use error::Error;
 pub use image::{Image, ImageError, MountEntry, mount_kind};
 pub use request::{CgroupMode, Options, PageServer, Task};
 pub use response::Notice;
-pub use worker::{MINIMUM, SAVES_NO_NEW_PRIVILEGES, Version, Worker, require};
+pub use worker::{SAVES_NO_NEW_PRIVILEGES, Version, Worker, require};

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The oldest version that makes the mounts of an image apart from the host's, so that no link of
 /// the image leads there.
-pub const MINIMUM: Version = Version {
+pub(crate) const MINIMUM: Version = Version {
     major: 3,
     minor: 17,
     patch: 0,

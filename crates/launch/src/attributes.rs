@@ -33,7 +33,7 @@ pub(crate) struct Attributes {
 
 /// Who sets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setter {
+pub(crate) enum Setter {
     /// The runtime, on the finished process.
     Runtime,
     /// The process.

@@ -13,20 +13,20 @@
 )]
 
 pub mod added;
-pub mod attributes;
+mod attributes;
 mod birth;
 pub mod create;
 pub mod describe;
 pub mod exec;
 mod facts;
-pub mod failure;
+mod failure;
 mod home;
 pub mod hooks;
 mod locks;
-pub mod plan;
-pub mod process;
-pub mod program;
-pub mod protocol;
+mod plan;
+mod process;
+mod program;
+mod protocol;
 mod rooms;
 mod stage;
 pub mod terminal;

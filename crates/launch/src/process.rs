@@ -41,7 +41,7 @@ const ENOUGH_DESCRIPTORS: u64 = 16;
 
 /// What will be done, and nothing else.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     hostname: Option<Vec<u8>>,
     domainname: Option<Vec<u8>>,
     personality: Option<Persona>,
@@ -68,7 +68,7 @@ pub struct Plan {
 
 /// What only init can find out, in memory that is taken before the clone.
 #[derive(Debug)]
-pub struct Handles {
+pub(crate) struct Handles {
     /// The program's environment, complete once [`Plan::become_user`] has been called.
     pub(crate) env: CStringArray,
     /// Whether the caller's groups stay because the kernel denies the change.
@@ -102,7 +102,7 @@ enum Denial {
 
 /// The facts and options that add to the configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many descriptors from 3 on the container gets by socket activation. LISTEN_FDS has the
     /// number.
     pub listen_fds: u32,
@@ -124,7 +124,7 @@ pub struct Options {
 
 /// Whose supplementary groups the runtime has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnGroups {
+pub(crate) enum OwnGroups {
     /// Those of an ordinary user: the user's processes have them without a container too.
     OfUser,
     /// Those of a process that can change them: they do not belong to the container's user.
@@ -134,7 +134,7 @@ pub enum OwnGroups {
 /// Who sets the resource limits. A process with CAP_SYS_RESOURCE may raise the limits of any
 /// process from outside. Other processes may only lower their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limits {
+pub(crate) enum Limits {
     /// The runtime, on the finished init.
     ByRuntime,
     /// Init.
@@ -143,7 +143,7 @@ pub enum Limits {
 
 /// Which process of its container it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// The first, by `create` and `run`.
     First,
     /// One more, by `exec`.
@@ -162,7 +162,7 @@ impl Turn {
 
 /// Whether supplementary groups can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setgroups {
+pub(crate) enum Setgroups {
     /// They can.
     Allowed,
     /// The user namespace maps one group without privileges: user_namespaces(7).
@@ -194,7 +194,7 @@ pub enum Error {
 
 /// Whether the process has entered its working directory before the change of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cwd {
+pub(crate) enum Cwd {
     /// It has.
     Entered,
     /// Its ids had no access to the directory. The container's user tries again.
@@ -203,7 +203,7 @@ pub enum Cwd {
 
 impl Plan {
     /// The plan; `None` for a container without a process, which can be created but not started.
-    pub fn lower(
+    pub(crate) fn lower(
         container: &Container,
         rlimits: &[Rlimit],
         options: Options,
@@ -280,7 +280,7 @@ impl Plan {
 
     /// Leaves the caller's CPUs. This comes early: inside the container's cgroups, but before
     /// anything else of the container.
-    pub fn leave_cpus(&self) -> Result<(), Failed> {
+    pub(crate) fn leave_cpus(&self) -> Result<(), Failed> {
         match &self.cpus {
             Some(cpus) => {
                 schedule::set_cpus(&cpus.0).map_err(Failed::of(Call::Affinity))?;
@@ -295,7 +295,7 @@ impl Plan {
     }
 
     /// Leaves the caller's session.
-    pub fn leave_session() -> Result<(), Failed> {
+    pub(crate) fn leave_session() -> Result<(), Failed> {
         let session = setsid().map_err(Failed::of(Call::Setsid));
         session.map(|_own_pid| ())
     }
@@ -319,13 +319,13 @@ impl Plan {
     }
 
     /// Makes the working directory if it is missing, before the root may turn read-only.
-    pub fn make_cwd(&self, root: &RootFd) -> Result<(), Failed> {
+    pub(crate) fn make_cwd(&self, root: &RootFd) -> Result<(), Failed> {
         root.make_directory(&self.cwd)
             .map_err(Failed::of(Call::Mkdir))
     }
 
     /// Sets the names of the UTS namespace.
-    pub fn set_names(&self) -> Result<(), Failed> {
+    pub(crate) fn set_names(&self) -> Result<(), Failed> {
         if let Some(name) = &self.hostname {
             sethostname(OsStr::from_bytes(name)).map_err(Failed::of(Call::Sethostname))?;
         }
@@ -337,7 +337,7 @@ impl Plan {
 
     /// Does what needs the runtime's ids and capabilities, before [`Self::become_user`]. Returns
     /// whether the process is in the working directory.
-    pub fn prepare_user(&self, handles: &mut Handles, root: &RootFd) -> Result<Cwd, Failed> {
+    pub(crate) fn prepare_user(&self, handles: &mut Handles, root: &RootFd) -> Result<Cwd, Failed> {
         self.set_home(handles, root)?;
         if let Some(domain) = self.personality {
             personality::set(domain).map_err(Failed::of(Call::Personality))?;
@@ -364,7 +364,7 @@ impl Plan {
 
     /// Becomes the container's user, in the container's working directory. Afterwards the process
     /// has nothing of the host except descriptors.
-    pub fn become_user(
+    pub(crate) fn become_user(
         &self,
         handles: &mut Handles,
         root: &RootFd,
@@ -440,7 +440,7 @@ impl Plan {
     }
 
     /// Sets the limits. This comes last, since they would apply to the set-up too.
-    pub fn set_limits(&self) -> Result<(), Failed> {
+    pub(crate) fn set_limits(&self) -> Result<(), Failed> {
         self.limits
             .iter()
             .enumerate()
@@ -466,7 +466,7 @@ impl Plan {
 
     /// Compares the state of this process in the kernel with the plan. The index of a failure says
     /// what differs: see [`differing`].
-    pub fn verify(&self, handles: &Handles) -> Result<(), Failed> {
+    pub(crate) fn verify(&self, handles: &Handles) -> Result<(), Failed> {
         let check = |index: usize, same: Result<bool, Errno>| match same {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failed::at(Call::Verify, index)(Errno::EPERM)),
@@ -545,7 +545,7 @@ pub(crate) fn during_set_up(limit: &Rlimit) -> Rlimit {
 }
 
 /// The difference that [`Plan::verify`] found.
-pub fn differing(index: u16) -> &'static str {
+pub(crate) fn differing(index: u16) -> &'static str {
     match index {
         0 => "the user ids differ from the configuration",
         1 => "the group ids differ from the configuration",
@@ -636,7 +636,7 @@ impl User {
 }
 
 /// Whether setgroups(2) is denied in the container's user namespace. A new one inherits a denial.
-pub fn setgroups(container: &Container, denied_by_maps: bool, caller: &Caller) -> Setgroups {
+pub(crate) fn setgroups(container: &Container, denied_by_maps: bool, caller: &Caller) -> Setgroups {
     let may_set = caller.user_namespace.setgroups;
     match container.namespaces[Kind::User] {
         Namespace::New if denied_by_maps || !may_set => Setgroups::Denied,

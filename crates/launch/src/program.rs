@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 /// Whether a system call filter is in force at the look-up. A filter may not know newer system
 /// calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filter {
+pub(crate) enum Filter {
     /// None of the container. The caller may have one, which answers ENOSYS or EPERM.
     Later,
     /// The container's filter, which may kill the process for a call that it does not know.
@@ -29,7 +29,7 @@ pub enum Filter {
 
 /// Whether the program's capabilities override the mode bits of files and directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overrides {
+pub(crate) enum Overrides {
     /// CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH is in the effective set.
     ModeBits,
     /// Neither is.

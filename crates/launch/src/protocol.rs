@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A request of init to the runtime. Init waits for the answer. For `Relayed` and `Born` the new
 /// process waits for it, and `Exec` has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// Put me into my cgroups.
     JoinCgroup,
     /// Write the id maps of my user namespace.
@@ -46,7 +46,7 @@ pub enum Request {
 
 /// What the runtime receives.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// A request of init.
     Request(Request),
     /// [`Request::Notify`] with its descriptor.
@@ -63,7 +63,7 @@ pub enum Message {
 
 /// How a start has ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// Init has become the container's program.
     Program,
     /// Init has reported a failure.
@@ -78,14 +78,14 @@ pub enum End {
 
 /// The runtime's end.
 #[derive(Debug)]
-pub enum Runtime {}
+pub(crate) enum Runtime {}
 /// Init's end.
 #[derive(Debug)]
-pub enum Init {}
+pub(crate) enum Init {}
 
 /// One end of the conversation.
 #[derive(Debug)]
-pub struct Link<Side> {
+pub(crate) struct Link<Side> {
     socket: OwnedFd,
     side: PhantomData<Side>,
 }
@@ -99,7 +99,7 @@ const REQUEST: u8 = 1;
 const FAILURE: u8 = 2;
 
 /// Both ends.
-pub fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
+pub(crate) fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
     let (runtime, init) = socket::pair()?;
     Ok((
         Link {
@@ -115,11 +115,11 @@ pub fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
 
 /// The other side has ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Lost;
+pub(crate) struct Lost;
 
 impl Link<Init> {
     /// Init's end of a connection from `start`.
-    pub fn from_start(socket: OwnedFd) -> Self {
+    pub(crate) fn from_start(socket: OwnedFd) -> Self {
         Self {
             socket,
             side: PhantomData,
@@ -127,12 +127,12 @@ impl Link<Init> {
     }
 
     /// Sends the request and waits for the answer.
-    pub fn ask(&self, request: Request) -> Result<(), Lost> {
+    pub(crate) fn ask(&self, request: Request) -> Result<(), Lost> {
         self.ask_and(request, || ())
     }
 
     /// Sends the request, calls `work` while the runtime serves it, and waits for the answer.
-    pub fn ask_and<T>(&self, request: Request, work: impl FnOnce() -> T) -> Result<T, Lost> {
+    pub(crate) fn ask_and<T>(&self, request: Request, work: impl FnOnce() -> T) -> Result<T, Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
         let done = work();
@@ -142,7 +142,7 @@ impl Link<Init> {
 
     /// Sends the request and does not wait for the answer: another process does
     /// ([`Request::Relayed`]), or there is none ([`Request::Exec`]).
-    pub fn announce(&self, request: Request) -> Result<(), Lost> {
+    pub(crate) fn announce(&self, request: Request) -> Result<(), Lost> {
         let frame = encode(&Message::Request(request));
         socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)
     }
@@ -152,7 +152,7 @@ impl Link<Init> {
     ///
     /// # Errors
     /// The runtime has ended.
-    pub fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
+    pub(crate) fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
         match way {
             HandOver::WithMessage => self.send_with(Request::Notify, listener),
             HandOver::ByNumber => {
@@ -172,7 +172,7 @@ impl Link<Init> {
     ///
     /// # Errors
     /// The runtime has ended.
-    pub fn hand_over_terminal(&self, master: OwnedFd) -> Result<(), Lost> {
+    pub(crate) fn hand_over_terminal(&self, master: OwnedFd) -> Result<(), Lost> {
         self.send_with(Request::Terminal, master)
     }
 
@@ -180,7 +180,7 @@ impl Link<Init> {
     ///
     /// # Errors
     /// The runtime has ended.
-    pub fn take_devices(&self, socket: OwnedFd) -> Result<(), Lost> {
+    pub(crate) fn take_devices(&self, socket: OwnedFd) -> Result<(), Lost> {
         self.send_with(Request::MoveDevices, socket)
     }
 
@@ -192,7 +192,7 @@ impl Link<Init> {
     }
 
     /// Waits for the runtime's answer.
-    pub fn wait_for_go(&self) -> Result<(), Lost> {
+    pub(crate) fn wait_for_go(&self) -> Result<(), Lost> {
         let mut word = [0];
         match socket::receive(self.socket.as_fd(), &mut word) {
             Ok(1) if word == GO => Ok(()),
@@ -201,7 +201,7 @@ impl Link<Init> {
     }
 
     /// Sends the failure, if the other side still listens.
-    pub fn tell(&self, failure: &Failure) {
+    pub(crate) fn tell(&self, failure: &Failure) {
         let frame = encode(&Message::Failure(*failure));
         let _nobody_listens = socket::send(self.socket.as_fd(), &frame);
     }
@@ -209,7 +209,7 @@ impl Link<Init> {
 
 impl Link<Runtime> {
     /// The runtime's end of a connection to a created container.
-    pub fn to_created(socket: OwnedFd) -> Self {
+    pub(crate) fn to_created(socket: OwnedFd) -> Self {
         Self {
             socket,
             side: PhantomData,
@@ -220,7 +220,7 @@ impl Link<Runtime> {
     ///
     /// # Errors
     /// EPROTO: the frame is not valid.
-    pub fn next(&self) -> Result<Message, Errno> {
+    pub(crate) fn next(&self) -> Result<Message, Errno> {
         let mut frame = [0; FRAME];
         match socket::receive_with_fd(self.socket.as_fd(), &mut frame) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
@@ -246,7 +246,7 @@ impl Link<Runtime> {
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub fn end(
+    pub(crate) fn end(
         &self,
         interrupts: Option<&SignalFd>,
         patience: Option<Duration>,
@@ -287,7 +287,7 @@ impl Link<Runtime> {
     }
 
     /// Answers the request. If init has ended, the next [`Self::next`] reports it.
-    pub fn go(&self) -> Result<(), Errno> {
+    pub(crate) fn go(&self) -> Result<(), Errno> {
         match socket::send(self.socket.as_fd(), &GO) {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             answer => answer,

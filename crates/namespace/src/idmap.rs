@@ -41,7 +41,7 @@ enum Writer {
 }
 
 /// The outside id that `id` of the container is, by `maps`.
-pub fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
+pub(crate) fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
     maps.iter().find_map(|map| {
         let offset = id.checked_sub(map.container)?;
         (offset < map.size).then(|| map.host.checked_add(offset))?
@@ -49,7 +49,7 @@ pub fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
 }
 
 /// The text of a map, as uid_map and gid_map expect it.
-pub fn text(maps: &[IdMapping]) -> String {
+pub(crate) fn text(maps: &[IdMapping]) -> String {
     maps.iter()
         .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
         .collect()

@@ -13,11 +13,11 @@
 
 pub mod entry;
 mod facts;
-pub mod idmap;
+mod idmap;
 pub mod join;
 mod kind;
-pub mod running;
-pub mod timens;
+mod running;
+mod timens;
 
 pub use entry::{Entry, Handles, Hop};
 pub use facts::Facts;

@@ -3,7 +3,7 @@
 use spec::container::TimeOffsets;
 
 /// The text for /proc/self/timens_offsets; empty when no offset is asked for.
-pub fn offsets_text(offsets: TimeOffsets) -> Vec<u8> {
+pub(crate) fn offsets_text(offsets: TimeOffsets) -> Vec<u8> {
     let mut text = String::new();
     for (clock, offset) in [
         ("monotonic", offsets.monotonic),

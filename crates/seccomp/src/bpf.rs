@@ -84,7 +84,7 @@ pub(crate) fn answer(
 }
 
 /// The words for a SECCOMP_RET_* value. See linux/seccomp.h.
-pub fn describe_return(value: u32) -> String {
+pub(crate) fn describe_return(value: u32) -> String {
     let data = value & 0xffff;
     match value & 0xffff_0000 {
         0x8000_0000 => "KILL_PROCESS".into(),

@@ -115,10 +115,10 @@ pub fn return_value(action: SeccompAction) -> u32 {
 }
 
 /// The answer to calls of architectures that are not in the profile.
-pub const BAD_ARCHITECTURE: SeccompAction = SeccompAction::KillThread;
+pub(crate) const BAD_ARCHITECTURE: SeccompAction = SeccompAction::KillThread;
 
 /// The answer to calls that are newer than the profile.
-pub const NEWER: SeccompAction = SeccompAction::Errno(ENOSYS);
+pub(crate) const NEWER: SeccompAction = SeccompAction::Errno(ENOSYS);
 const ENOSYS: u16 = 38;
 
 /// Whether calls newer than the profile get their own answer. They do not if the default action

@@ -23,7 +23,6 @@ pub mod syscalls;
 mod width; // arguments of which the kernel reads 32 bits
 
 pub use compile::{
-    BAD_ARCHITECTURE, Error as CompileError, Filter, NEWER, answers_newer, architectures, compile,
-    compile_for, return_value,
+    Error as CompileError, Filter, answers_newer, architectures, compile, compile_for, return_value,
 };
 pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request, asks};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The name of the descriptor in `fds`.
-pub const FD_NAME: &str = "seccompFd";
+pub(crate) const FD_NAME: &str = "seccompFd";
 
 /// The longest path of a socket, in bytes. See unix(7).
 const PATH_MAX: usize = 107;

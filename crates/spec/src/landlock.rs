@@ -67,7 +67,8 @@ pub struct PathBeneath {
 }
 
 /// Words of `mode`.
-pub const MODES: [(&str, Mode); 2] = [("strict", Mode::Strict), ("bestEffort", Mode::BestEffort)];
+pub(crate) const MODES: [(&str, Mode); 2] =
+    [("strict", Mode::Strict), ("bestEffort", Mode::BestEffort)];
 
 const READ: u64 = 1 << 2 | 1 << 3;
 const WRITE: u64 = 1 << 1 | 0x7ff0;

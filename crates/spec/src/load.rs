@@ -191,7 +191,10 @@ pub fn load_process(
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn parse_mounts(bytes: &[u8], bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagnostic>), Report> {
+pub(crate) fn parse_mounts(
+    bytes: &[u8],
+    bundle: &Path,
+) -> Result<(Vec<Mount>, Vec<Diagnostic>), Report> {
     let document = node::parse(bytes).map_err(Report::of)?;
     let whole = Node::Object(vec![(Cow::Borrowed("mounts"), document)]);
     let notes = Notes::default();

@@ -12,7 +12,7 @@ use spec::container::SeccompArch;
 use table::{N, ROWS};
 
 /// The bit of the x32 numbers. See arch/x86/include/uapi/asm/unistd.h.
-pub const X32_BIT: u32 = 0x4000_0000;
+pub(crate) const X32_BIT: u32 = 0x4000_0000;
 
 /// The number of names in the table.
 pub const COUNT: usize = ROWS.len();
@@ -193,7 +193,7 @@ pub enum Endian {
 
 /// Whether old calls share one number and differ in its first argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Multiplexing {
+pub(crate) enum Multiplexing {
     /// socketcall(2) and ipc(2).
     SocketAndIpc,
     /// Each call has its own number.
@@ -322,7 +322,7 @@ impl Arch {
     }
 
     /// Whether socketcall(2) and ipc(2) exist here.
-    pub fn multiplexing(self) -> Multiplexing {
+    pub(crate) fn multiplexing(self) -> Multiplexing {
         self.abi().multiplexing
     }
 
@@ -374,7 +374,7 @@ const IPC: [(&str, u32); 12] = [
 impl Syscall {
     /// The calls behind this one if it is socketcall(2) or ipc(2), each with the first argument
     /// that selects it.
-    pub fn multiplexes(self) -> impl Iterator<Item = (Self, u32)> {
+    pub(crate) fn multiplexes(self) -> impl Iterator<Item = (Self, u32)> {
         let (sockets, others): (&[&str], &[(&str, u32)]) = match self.name() {
             "socketcall" => (&SOCKETCALL, &[]),
             "ipc" => (&[], &IPC),
