@@ -76,7 +76,7 @@ add_users() {
 limit() { sed 's/unlimited/-1/; s/.*/&:&/'; }
 
 # With cgroup v1, conmon makes plain directories for the controllers it misses: let it make them in
-# a tmpfs of ours.
+# a tmpfs that ends with this script.
 hide_control_group_root() {
     local directory
     test "$(stat -fc %T /sys/fs/cgroup)" != cgroup2fs || return 0

@@ -56,7 +56,7 @@ for engine; do
     facts_of "$engine" "$LOCULE" "$ours" || verdict=1
     wait
     echo "== $engine: locule, and ${other:-no control} ($((SECONDS - start)) s)"
-    # Join by the fact's words, in the order of ours.
+    # Join by the words of the facts, in the order of locule's run.
     awk -F '\t' -v OFS='  ' 'FILENAME == ARGV[1] { control[$2] = $1; next }
         { printf "%-7s %-7s %s\n", $1, ($2 in control) ? control[$2] : "-", $2 }' "$control" "$ours"
     if ! grep -q '^ok' "$ours"; then

@@ -45,7 +45,7 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_written() {
                     victim.bind(Path::new(libraries), libraries, &["rbind", "ro"]);
                 }
             }
-            // It waits for somebody who writes.
+            // It waits for a writer.
             let fifo = victim.root().join("fifo");
             s.tool("mkfifo", &[fifo.to_str().expect("UTF-8")]);
             victim.file("/entry", "#!/proc/self/exe seccomp\n", 0o755);

@@ -105,8 +105,8 @@ fn create_killed_at_any_call_is_cleaned_by_one_delete() {
     });
 }
 
-/// The same with the container's init counted too: whoever comes first to the n-th call of a kind
-/// dies.
+/// The same with the container's init counted too: the process that comes first to the n-th call
+/// of a kind dies.
 #[test]
 fn init_killed_at_any_call_is_cleaned_by_one_delete() {
     sandbox::host(|s| {
@@ -613,7 +613,7 @@ fn an_empty_directory_of_an_id_is_removed() {
     });
 }
 
-/// The record of another life of the machine: a pid that is somebody else's now is never signalled.
+/// The record is from before a reboot, and another process has the pid now: it is never signalled.
 #[test]
 fn a_recycled_pid_is_left_alone() {
     sandbox::host(|s| {

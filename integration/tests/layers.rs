@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate with the lower ones that it may use. A room never uses another room; `kernel` and
-/// `spec` use nothing of ours.
+/// `spec` use no crate of the workspace.
 const LAYERS: [(&str, &[&str]); 19] = [
     ("kernel", &[]),
     ("seal", &["kernel"]),
@@ -150,7 +150,7 @@ fn only_two_crates_may_be_unsafe() {
 }
 
 /// oci-spec brings the regex crate along for one property; its tables would be relocated at every
-/// start, so no code of ours may reach it (ADR 3).
+/// start, so no code of the workspace may reach it (ADR 3).
 #[test]
 fn the_program_holds_no_regular_expressions() {
     let subject = integration::subject::Subject::get();

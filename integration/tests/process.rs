@@ -552,7 +552,7 @@ fn the_domainname_is_set_inside_alone() {
     });
 }
 
-/// The init of a container is nobody's child to trace and keeps its own session.
+/// The first process of a container leads a session of its own.
 #[test]
 fn the_program_leads_a_session() {
     sandbox::host(|s| {

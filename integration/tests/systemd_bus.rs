@@ -15,8 +15,8 @@ use integration::sandbox::{self, USER};
 use integration::scope::{bundle, create, is_gone, no_state_is_left, show, started, systemctl};
 use serde_json::json;
 
-/// A unit of that name that lives is somebody else's: refused, and left alone, wherever its group
-/// is.
+/// A living unit of that name belongs to another service: it is refused, and left alone, wherever
+/// its group is.
 #[test]
 fn a_living_unit_of_the_name_is_left_alone() {
     sandbox::systemd(|s| {

@@ -432,8 +432,8 @@ fn detached_commands_take_a_console_socket() {
     });
 }
 
-/// A terminal needs somebody who serves it, and a socket is for nothing else: runc's words, before
-/// anything is made.
+/// A terminal needs a program that serves it, and a console socket is for nothing else. The error
+/// has runc's words and comes before anything is made.
 #[test]
 fn a_terminal_and_a_socket_belong_together() {
     sandbox::host(|s| {
@@ -567,7 +567,7 @@ fn exec_has_a_terminal_of_its_own() {
             "{shown}"
         );
         assert!(shown.ends_with("got it\r\n"), "{shown}");
-        // One that leaves somebody behind who keeps the terminal is not waited for longer.
+        // `exec` does not wait for a process that is left behind and keeps the terminal.
         let args = [
             "exec",
             "--tty",

@@ -57,8 +57,8 @@ fn catches_nothing(s: &Sandbox, bundle: &Bundle) {
     container.delete().ok();
 }
 
-/// Issue 9, A1: no process of ours that sits in the namespaces of another container can be traced
-/// there, whoever's runtime it is.
+/// Issue 9, A1: no process of the runtime that is in the namespaces of another container can be
+/// traced there, whichever runtime made that container.
 #[test]
 fn a_tracer_in_joined_namespaces_catches_nothing_of_a_user() {
     sandbox::user(|s| {

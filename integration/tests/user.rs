@@ -148,8 +148,8 @@ fn capabilities_open_the_way_to_the_program() {
     });
 }
 
-/// The same under a filter that ends whoever asks by faccessat2(2) or opens the program: init asks
-/// by older calls then.
+/// The same under a filter that kills a process which calls faccessat2(2) or opens the program:
+/// init uses older calls then.
 #[test]
 fn capabilities_open_the_way_to_the_program_under_a_filter() {
     sandbox::host(|s| {

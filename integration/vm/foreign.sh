@@ -1,7 +1,7 @@
 #!/bin/bash
-# foreign.sh ARCHITECTURE COMMAND...: runs a command as root of a user namespace in which programs of
-# that Debian architecture run too, by qemu-user. Nothing changes for other processes. Needs Linux 6.7
-# and qemu-user-static.
+# foreign.sh ARCHITECTURE COMMAND...: runs a command as root of a user namespace in which programs
+# of that Debian architecture run too, by qemu-user. Nothing changes for other processes. Needs
+# Linux 6.7 and qemu-user-static.
 set -euo pipefail
 declare -A name=([amd64]=x86_64 [arm64]=aarch64 [riscv64]=riscv64)
 rule=/usr/lib/binfmt.d/qemu-${name[$1]:-$1}.conf

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// How long another command with CRIU is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The options of the host's cgroup v2 while CRIU works, such as `nsdelegate`. Dropped, it sets again
-/// those that have gone.
+/// The options of the host's cgroup v2 while CRIU works, such as `nsdelegate`. Dropping it sets
+/// those again that have gone.
 ///
 /// CRIU mounts the hierarchy without options, at a checkpoint and at a restore, and in the host's
 /// cgroup namespace this takes the options of every mount away ([CRIU's issue 3029], open for CRIU

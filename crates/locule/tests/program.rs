@@ -146,8 +146,8 @@ fn fill(pipe: &PipeWriter) {
 
 const CREATE: &str = "--debug create --bundle /nonexistent --pid-file /nonexistent/p box";
 
-/// CVE-2019-5736: whoever holds /proc/PID/exe of our process waits until it has ended, and writes
-/// then.
+/// CVE-2019-5736: a process that holds /proc/PID/exe of the runtime waits until the runtime has
+/// ended, and writes then.
 #[test]
 fn the_file_that_create_runs_from_cannot_be_written_even_after_its_end() {
     let directory = Directory::new();
