@@ -166,7 +166,7 @@ fn what_exec_refuses_has_no_plan() {
             ),
             (
                 &["--exec", "--cgroup", "../up", id, "true"],
-                &["--cgroup \"../up\": path"],
+                &["--cgroup \"../up\": bad sub cgroup path: path"],
             ),
             (&["--exec", "--user", "root", id, "true"], &["--user"]),
             (&["--exec"], &["required", "ID"]),
