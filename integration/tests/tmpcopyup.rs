@@ -144,7 +144,7 @@ fn tmpcopyup_does_not_mix_two_files() {
     });
 }
 
-/// tmpcopyup opens no device and no FIFO: they are left out, and nobody waits.
+/// tmpcopyup opens no device and no FIFO: it leaves them out, and `create` does not hang.
 #[test]
 fn tmpcopyup_leaves_devices_and_fifos_out() {
     sandbox::host(|s| {
