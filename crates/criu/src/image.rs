@@ -50,31 +50,14 @@ pub mod mount_kind {
 
 /// An image that cannot be read, or is not what CRIU writes.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum ImageError {
-    /// The kernel refused.
     #[error("read {file:?} of the image: {}", kernel::errno::words(*errno))]
-    Read {
-        /// A file of the image.
-        file: String,
-        /// The kernel's answer.
-        errno: Errno,
-    },
-    /// The kernel refused.
+    Read { file: String, errno: Errno },
     #[error("remove {file:?} of an earlier image: {}", kernel::errno::words(*errno))]
-    Remove {
-        /// A file of the image.
-        file: String,
-        /// The kernel's answer.
-        errno: Errno,
-    },
-    /// Something else than an image file.
+    Remove { file: String, errno: Errno },
     #[error("{file:?} of the image is {found}, so this is no image that can be restored")]
-    Foreign {
-        /// A file of the image.
-        file: String,
-        /// What it is.
-        found: &'static str,
-    },
+    Foreign { file: String, found: &'static str },
 }
 
 /// One mount of an image.

@@ -98,14 +98,11 @@ pub struct NulByte {
 
 /// Why a hook counts as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Cause {
-    /// It could not be started or watched.
     Call(Errno),
-    /// It ended with a status other than 0.
     Exit(Exit),
-    /// Its time was up.
     Timeout,
-    /// A signal asks the runtime to stop.
     Interrupted(i32),
 }
 

@@ -54,100 +54,60 @@ pub enum Start<S> {
 
 /// Why a container cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The namespaces cannot be entered.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
-    /// The groups of resctrl cannot be used.
     #[error(transparent)]
     Resctrl(#[from] resctrl::Error),
-    /// The network devices cannot move.
     #[error(transparent)]
     Network(#[from] network::Error),
-    /// The file system tree cannot be made.
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
-    /// The cgroup cannot be made.
     #[error("unable to apply cgroup configuration")]
     Cgroup(#[source] cgroup::Error),
-    /// The process block asks for something that is not available.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// The profile, the labels or the limits of the configuration.
     #[error(transparent)]
     Config(#[from] spec::Diagnostic),
-    /// The system call filter.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
-    /// Landlock.
     #[error(transparent)]
     Landlock(#[from] landlock::Error),
-    /// The listener of the filter's notifications.
     #[error("/linux/seccomp/listenerPath: {message}")]
     Listener {
         /// The chain of what failed.
         message: String,
     },
-    /// A listener that does not answer.
     #[error(
         "/linux/seccomp/listenerPath: the listener did not let the container process continue within {} s: the process waits for an answer about a system call that it makes before its program runs; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
         stage::runtime::LISTENER.as_secs()
     )]
     SilentListener,
-    /// The check of the filter.
     #[error("the container process runs without the filter of /linux/seccomp; refused to go on")]
     NoFilter,
-    /// A hook's strings.
     #[error(transparent)]
     HookString(#[from] hooks::NulByte),
-    /// A fact of the host cannot be read.
     #[error("read {what}: {}", words(*errno))]
-    Probe {
-        /// What was read.
-        what: &'static str,
-        /// Its answer.
-        errno: Errno,
-    },
-    /// Another thread runs in the runtime.
+    Probe { what: &'static str, errno: Errno },
     #[error("the runtime has more than one thread and must not clone; report this as a bug")]
     Threads,
-    /// The start socket.
     #[error("make or connect to {START_SOCKET} in the state directory: {why}")]
-    StartSocket {
-        /// The errno's words.
-        why: String,
-    },
-    /// No process.
+    StartSocket { why: String },
     #[error(
         "unable to start container process: make a process with namespaces ({namespaces}): {why}{hint}"
     )]
     Clone {
-        /// The new namespaces.
         namespaces: String,
-        /// The errno's words.
         why: String,
-        /// What to do.
         hint: String,
     },
-    /// Init has reported a failure.
     #[error("unable to start container process: {message}")]
-    Init {
-        /// The sentence.
-        message: String,
-    },
-    /// Init has ended without a message.
+    Init { message: String },
     #[error("unable to start container process: it exited with status {code} while it was set up")]
-    InitExited {
-        /// The status.
-        code: i32,
-    },
-    /// Init was killed.
+    InitExited { code: i32 },
     #[error("unable to start container process: it was killed by signal {signal} while it was set up{}", signal_hint(*signal))]
-    InitKilled {
-        /// The signal.
-        signal: i32,
-    },
-    /// Init has reached the memory limit.
+    InitKilled { signal: i32 },
     #[error(
         "unable to start container process: it ran out of memory while it was set up: the limit of its cgroup is {limit} bytes, {peak} were in use; raise /linux/resources/memory/limit"
     )]
@@ -157,21 +117,10 @@ pub enum Error {
         /// Bytes.
         peak: u64,
     },
-    /// The way into a container that runs.
     #[error("enter the container: {what}: {}", words(*errno))]
-    Enter {
-        /// What was tried.
-        what: &'static str,
-        /// The kernel's answer.
-        errno: Errno,
-    },
-    /// A mount that cannot be added.
+    Enter { what: &'static str, errno: Errno },
     #[error("{message}; nothing was added")]
-    Added {
-        /// The sentence.
-        message: String,
-    },
-    /// A mount that cannot be removed.
+    Added { message: String },
     #[error("remove the mount at {destination:?}: {}{}", words(*errno), removal_hint(*errno))]
     Removal {
         /// In the container.
@@ -179,80 +128,38 @@ pub enum Error {
         /// The kernel's answer; EBUSY: another mount is there, or none.
         errno: Errno,
     },
-    /// The process that adds or removes mounts has not said that it has done so.
     #[error("{why}; the mounts of the container may have changed, and none of it is recorded")]
-    Unfinished {
-        /// What has happened to it.
-        why: String,
-    },
-    /// A created container's init died before its start.
+    Unfinished { why: String },
     #[error("container process is already dead; delete the container")]
     InitGone,
-    /// Init was killed between the start and the program.
     #[error(
         "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container again"
     )]
     EndedBefore,
-    /// A hook of the runtime's namespaces.
     #[error("{message}")]
-    Hook {
-        /// The sentence.
-        message: String,
-    },
-    /// A signal asks the runtime to stop.
+    Hook { message: String },
     #[error("interrupted by signal {signal}; nothing is left of the container")]
-    Interrupted {
-        /// The signal.
-        signal: i32,
-    },
-    /// Runtime and init cannot exchange messages.
+    Interrupted { signal: i32 },
     #[error("could not exchange messages with the container process: {}", words(*errno))]
-    Link {
-        /// The kernel's answer.
-        errno: Errno,
-    },
-    /// The socket of the process that serves the terminal.
+    Link { errno: Errno },
     #[error(
         "--console-socket {path:?}: {action}: {why}; it must be a listening stream socket whose owner receives a descriptor"
     )]
     ConsoleSocket {
-        /// As given.
         path: PathBuf,
-        /// What was tried.
         action: &'static str,
-        /// The errno's words.
         why: String,
     },
-    /// The network.
     #[error("bring up the loopback link of the new network namespace: {why}")]
-    Loopback {
-        /// The errno's words.
-        why: String,
-    },
-    /// The oom score.
+    Loopback { why: String },
     #[error("/process/oomScoreAdj: set it to {score}: {why}; lowering it needs CAP_SYS_RESOURCE")]
-    OomScore {
-        /// As configured.
-        score: String,
-        /// The errno's words.
-        why: String,
-    },
-    /// The check of the namespaces.
+    OomScore { score: String, why: String },
     #[error(
         "the container process is not in the {kind} namespace of the configuration; refused to go on"
     )]
-    WrongNamespace {
-        /// The specification's word.
-        kind: &'static str,
-    },
-    /// The cleanup after an error has failed too.
+    WrongNamespace { kind: &'static str },
     #[error("{}; and could not be cleaned up: {left}", kernel::errno::chain(error))]
-    Undo {
-        /// What had failed.
-        error: Box<Error>,
-        /// What is left, and why.
-        left: String,
-    },
+    Undo { error: Box<Error>, left: String },
 }
 
 impl From<cgroup::Error> for Error {

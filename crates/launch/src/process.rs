@@ -173,19 +173,14 @@ pub(crate) enum Setgroups {
 
 /// A property of the process block that the process cannot have.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// A string that contains a NUL byte.
     #[error("{pointer}: a NUL byte")]
-    NulByte {
-        /// JSON pointer.
-        pointer: String,
-    },
-    /// Supplementary groups that cannot be set.
+    NulByte { pointer: String },
     #[error(
         "/process/user/additionalGids: supplementary groups cannot be set in this user namespace; map a range of groups (newgidmap, /etc/subgid) or remove them"
     )]
     GroupsDenied,
-    /// The groups of the host's root, asked for by an annotation.
     #[error(
         "/annotations/{KEEP_GROUPS}: it would give the container the supplementary groups of the host's root; remove it and list groups in /process/user/additionalGids (an ordinary user's runtime keeps that user's groups)"
     )]

@@ -19,65 +19,35 @@ use kernel::errno::words;
 
 /// Why a device cannot move.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The caller may not move devices.
     #[error(
         "/linux/netDevices: network devices are moved with CAP_NET_ADMIN and CAP_SYS_ADMIN, which this caller does not have; run as root"
     )]
     Privilege,
-    /// The container has no network namespace of its own.
     #[error(
         "/linux/netDevices: the network namespace that /linux/namespaces joins is the runtime's own, and its devices are there already; name another one, or leave the path out for a new one"
     )]
     OwnNamespace,
-    /// There is no such device.
     #[error(
         "{pointer}: there is no network device {name:?} in the runtime's network namespace; `ip link` lists those that it has"
     )]
-    Missing {
-        /// JSON pointer of the device.
-        pointer: String,
-        /// Its name.
-        name: String,
-    },
-    /// Another device has the name.
+    Missing { pointer: String, name: String },
     #[error(
         "{pointer}: the container's network namespace has a network device {name:?} already; set another `name`, or a template such as \"eth%d\""
     )]
-    Clash {
-        /// JSON pointer of the device.
-        pointer: String,
-        /// The name.
-        name: String,
-    },
-    /// The kernel refuses a step.
+    Clash { pointer: String, name: String },
     #[error("{pointer}: {step} network device {name:?}: {}{}", words(*errno), hint(*errno))]
     Device {
-        /// JSON pointer of the device.
         pointer: String,
-        /// Its name before.
         name: String,
-        /// What was tried.
         step: &'static str,
-        /// The kernel's answer.
         errno: Errno,
     },
-    /// Devices could not be moved back after an error.
     #[error("{error}; and {left}")]
-    Stuck {
-        /// What had failed.
-        error: Box<Error>,
-        /// What is left, and why.
-        left: Box<Error>,
-    },
-    /// The kernel refuses a step that concerns all devices.
+    Stuck { error: Box<Error>, left: Box<Error> },
     #[error("/linux/netDevices: {step}: {}", words(*errno))]
-    Netlink {
-        /// What was tried.
-        step: &'static str,
-        /// The kernel's answer.
-        errno: Errno,
-    },
+    Netlink { step: &'static str, errno: Errno },
 }
 
 fn hint(errno: Errno) -> &'static str {

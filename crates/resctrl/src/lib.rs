@@ -47,13 +47,12 @@ impl Facts {
 
 /// Why a group cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// There is no resctrl.
     #[error(
         "/linux/intelRdt: no resctrl file system is mounted at {MOUNT}; mount it with `mount -t resctrl resctrl {MOUNT}`, if the processor has this feature, or remove the property"
     )]
     NotMounted,
-    /// A group with the container's id exists.
     #[error(
         "/linux/intelRdt: the group {group:?} of {MOUNT} exists already, and this creation has not made it; remove it, or choose another id"
     )]
@@ -61,7 +60,6 @@ pub enum Error {
         /// Below the mount point.
         group: String,
     },
-    /// The group of closID does not exist, and there are no lines for it.
     #[error(
         "/linux/intelRdt/closID: there is no group {group:?} in {MOUNT}; make it, or set `schemata` for a new one"
     )]
@@ -69,40 +67,30 @@ pub enum Error {
         /// Below the mount point.
         group: String,
     },
-    /// The group of closID has other shares.
     #[error(
         "/linux/intelRdt/{property}: {line:?} differs from the `schemata` of group {group:?}, which exists and has {found:?}; a group has one set of shares"
     )]
     Differs {
-        /// The property.
         property: &'static str,
-        /// As configured.
         line: String,
         /// Below the mount point.
         group: String,
-        /// What its file has.
         found: String,
     },
-    /// The kernel refuses the lines.
     #[error("/linux/intelRdt: write {lines:?} to `schemata` of group {group:?}: {}{}", words(*errno), status(why))]
     Schemata {
-        /// What was written.
         lines: String,
         /// Below the mount point.
         group: String,
-        /// The kernel's answer.
         errno: Errno,
         /// The content of info/last_cmd_status.
         why: String,
     },
-    /// Another step failed.
     #[error("/linux/intelRdt: {step} {MOUNT}/{path}: {}{}", words(*errno), hint(*errno))]
     Step {
-        /// What was tried.
         step: &'static str,
         /// Below the mount point.
         path: String,
-        /// The kernel's answer.
         errno: Errno,
     },
 }

@@ -34,42 +34,29 @@ use std::path::{Path, PathBuf};
 
 /// Why the mounts of a running container cannot be named.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum ExternalError {
-    /// Something cannot be read.
     #[error("{pointer}: {action} {path:?}: {}", words(*errno))]
     Read {
-        /// The element of the configuration.
         pointer: String,
-        /// What was tried.
         action: &'static str,
-        /// A path of the host or of the container.
         path: PathBuf,
-        /// The kernel's answer.
         errno: Errno,
     },
-    /// The container has replaced a directory or a link of the destination, or the host its source.
     #[error(
         "{pointer}: what the container has at {destination:?} is not the bind mount of {source_path:?}: the container or the host has changed the names on the way there, and a restore could bind the wrong directory"
     )]
     Moved {
-        /// The element of the configuration.
         pointer: String,
-        /// As configured.
         destination: PathBuf,
-        /// As configured.
         source_path: PathBuf,
     },
-    /// The first process sees other names than the configuration has.
     #[error(
         "the first process of the container has changed its root directory (chroot or pivot_root), so its mounts cannot be found by the names of the configuration; a checkpoint needs a first process that keeps its root"
     )]
     OtherRoot,
-    /// CRIU takes text.
     #[error("the container has a mount at {point:?}, which is not UTF-8")]
-    NotText {
-        /// Its mount point.
-        point: PathBuf,
-    },
+    NotText { point: PathBuf },
 }
 
 /// A mount of the container.

@@ -24,25 +24,20 @@ use std::path::PathBuf;
 
 /// Why no namespace was made.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum IdMapError {
-    /// A clone needs a process of one thread.
     #[error("make a user namespace for an id map: this process has several threads")]
     Threads,
-    /// clone3(2) said no.
     #[error("make a user namespace for an id map")]
     Clone(#[source] Reason),
-    /// The kernel did not take the map.
     #[error("write {file} of a user namespace for an id map ({map})")]
     Map {
-        /// uid_map or gid_map.
         file: &'static str,
         /// The text that was written, with its lines joined by commas.
         map: String,
-        /// What it said.
         #[source]
         source: io::Error,
     },
-    /// The namespace cannot be opened.
     #[error("open a user namespace for an id map")]
     Open(#[source] io::Error),
 }

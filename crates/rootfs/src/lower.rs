@@ -93,33 +93,27 @@ pub struct CgroupHierarchy {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// The configuration asks for something impossible.
     #[error(transparent)]
     Config(#[from] Diagnostic),
-    /// The root cannot be taken.
     #[error("root file system {path:?}")]
     Root {
         /// On the host.
         path: PathBuf,
-        /// Why.
         #[source]
         source: Reason,
     },
-    /// The source of a bind mount cannot be opened.
     #[error("{pointer}/source: bind mount of {path:?} on {destination:?}")]
     Source {
-        /// JSON pointer of the element of `mounts`.
         pointer: String,
         /// On the host.
         path: PathBuf,
         /// In the container.
         destination: PathBuf,
-        /// Why.
         #[source]
         source: Reason,
     },
-    /// The host's device node is missing, or another one.
     #[error("device node {path:?} of the host, to be bound because it cannot be made")]
     Device {
         /// On the host.
@@ -128,28 +122,21 @@ pub enum Error {
         #[source]
         source: Reason,
     },
-    /// Init cannot be given a mount namespace to start in.
     #[error("prepare the mount namespace that init starts in: {call}")]
     Ground {
-        /// The system call.
         call: &'static str,
-        /// Why.
         #[source]
         source: Reason,
     },
-    /// The runtime's own procfs cannot be opened.
     #[error("open /proc, to write sysctls and labels")]
     Procfs(#[source] Reason),
-    /// A user namespace for an id map cannot be made.
     #[error("mount on {destination:?}")]
     IdMap {
         /// In the container.
         destination: PathBuf,
-        /// Why.
         #[source]
         source: IdMapError,
     },
-    /// The ids of a mount cannot be mapped.
     #[error(
         "map the ids of {path:?} on {destination:?} (EINVAL: its file system or this kernel does not support it, or they are mapped already)"
     )]
@@ -158,7 +145,6 @@ pub enum Error {
         path: PathBuf,
         /// In the container.
         destination: PathBuf,
-        /// Why.
         #[source]
         source: Reason,
     },

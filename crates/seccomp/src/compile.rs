@@ -20,18 +20,12 @@ use spec::{Code, Diagnostic};
 
 /// Why a profile has no program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum Error {
-    /// It is too large for the kernel.
     #[error("the filter needs {0} instructions, the kernel accepts at most 4096")]
     TooLong(usize),
-    /// A rule has a condition on an argument that does not exist.
     #[error("rule {rule}: a system call has arguments 0 to 5, not {argument}")]
-    Argument {
-        /// The index in `syscalls`.
-        rule: usize,
-        /// As written.
-        argument: u8,
-    },
+    Argument { rule: usize, argument: u8 },
 }
 
 impl Error {

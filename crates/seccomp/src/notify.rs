@@ -30,22 +30,17 @@ pub struct Listener {
 
 /// Why the descriptor did not reach the listener.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum SendError {
-    /// The connection failed.
     #[error("failed to connect with seccomp agent {path:?}")]
     Connect {
-        /// `listenerPath`.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: Errno,
     },
-    /// The listener closed the connection, or does not read.
     #[error("send the seccomp descriptor to the listener {path:?}")]
     Send {
-        /// `listenerPath`.
         path: PathBuf,
-        /// The kernel's answer.
         #[source]
         source: Errno,
     },

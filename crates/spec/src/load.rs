@@ -45,51 +45,21 @@ pub struct Loaded {
 
 /// Why a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum LoadError {
-    /// There is no such file.
     #[error("open {path:?}: no such file or directory")]
-    Absent {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be opened.
+    Absent { path: PathBuf },
     #[error("open {path:?}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is not a regular file.
+    Open { path: PathBuf, source: io::Error },
     #[error("{path:?} is a {kind}, expected a regular file")]
-    NotRegular {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
+    NotRegular { path: PathBuf, kind: &'static str },
     /// The file has more than [`LARGEST`] bytes.
     #[error("{path:?} has more than {LARGEST} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be read.
+    TooLarge { path: PathBuf },
     #[error("read {path:?}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The document was read and is wrong.
+    Read { path: PathBuf, source: io::Error },
     #[error("{}", InFile(path, report))]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Everything that was found.
-        report: Report,
-    },
+    Invalid { path: PathBuf, report: Report },
 }
 
 /// A report with the name of the file on every line.
