@@ -308,26 +308,46 @@ fn limits_and_groups_survive() {
 #[test]
 fn a_scope_is_made_again() {
     let _alone = ONE.lock();
+    sandbox::systemd(|s| scope_survives(s, 1, |_bundle| {}));
+}
+
+/// Without a cgroup namespace the container's mount shows the scope, which must exist before CRIU
+/// binds it.
+#[test]
+fn a_scope_is_made_again_without_a_cgroup_namespace() {
+    let _alone = ONE.lock();
     sandbox::systemd(|s| {
-        if !has_criu(s, &[]) {
-            return;
-        }
-        let path = format!("system.slice:p:{}", s.token);
-        let configure = |bundle: &mut Bundle| {
-            bundle.set("/linux/cgroupsPath", json!(path));
-            bundle.set("/linux/resources", json!({"pids": {"limit": 60}}));
-        };
-        let counter = Counter::start_with(s, &["--systemd-cgroup"], configure, &[]);
-        let scope = Scope::of(s, counter.id.clone(), format!("p-{}.scope", s.token));
-        for _restored in [false, true] {
-            assert_eq!(scope.path(), format!("/system.slice/{}", scope.unit));
-            scope.shows(&[("ActiveState", "active"), ("TasksMax", "60")]);
-            scope.has(&[("pids.max", "60")]);
-            counter.survives(&[]);
-        }
-        scope.remove();
-        forget();
+        scope_survives(s, 2, |bundle| {
+            bundle.inherit("cgroup");
+        });
     });
+}
+
+fn scope_survives(s: &Sandbox, times: usize, configure: impl Fn(&mut Bundle)) {
+    if !has_criu(s, &[]) {
+        return;
+    }
+    let path = format!("system.slice:p:{}", s.token);
+    let configure = |bundle: &mut Bundle| {
+        bundle.set("/linux/cgroupsPath", json!(path));
+        bundle.set("/linux/resources", json!({"pids": {"limit": 60}}));
+        configure(bundle);
+    };
+    let counter = Counter::start_with(s, &["--systemd-cgroup"], configure, &[]);
+    let scope = Scope::of(s, counter.id.clone(), format!("p-{}.scope", s.token));
+    let is_made = || {
+        assert_eq!(scope.path(), format!("/system.slice/{}", scope.unit));
+        scope.shows(&[("ActiveState", "active"), ("TasksMax", "60")]);
+        scope.has(&[("pids.max", "60")]);
+        assert_eq!(counter.sees("cat /sys/fs/cgroup/pids.max"), "60\n");
+    };
+    is_made();
+    for _time in 0..times {
+        counter.survives(&[]);
+        is_made();
+    }
+    scope.remove();
+    forget();
 }
 
 /// Children, sessions, pipes, a process that has ended, open and deleted files, locks,

@@ -67,6 +67,11 @@ impl Group {
         }
     }
 
+    /// Whether the groups will be made around the first process, and do not exist yet.
+    pub fn is_awaited(&self) -> bool {
+        self.begun == Begun::NotYet
+    }
+
     pub(crate) fn set_begun(&mut self, begun: Begun) {
         self.begun = begun;
     }

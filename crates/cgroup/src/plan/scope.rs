@@ -30,7 +30,8 @@ impl Plan {
     }
 
     /// Brings the waiting process `pid` into `group`: moves it there, lets systemd move it, or asks
-    /// systemd to make the group around it. Then sets what systemd has no property for.
+    /// systemd to make the group around it. Then sets what systemd has no property for. Further
+    /// processes join the group that was made around the first.
     ///
     /// # Errors
     /// systemd or the kernel refused a step. [`Group::end`] removes what exists then.
@@ -43,6 +44,22 @@ impl Plan {
         let Some(scope) = &self.scope else {
             return group.join(pid);
         };
+        if group.is_awaited() {
+            self.make_scope(scope, handles, group, pid)?;
+        }
+        match &scope.unit.sub_group {
+            None => group.join(pid),
+            Some(name) => self.enter_sub_group(group, name, pid),
+        }
+    }
+
+    fn make_scope(
+        &self,
+        scope: &Scope,
+        handles: &Handles,
+        group: &mut Group,
+        pid: i32,
+    ) -> Result<(), Error> {
         // Set this before the request: a bus that hangs may carry the request out later.
         group.set_begun(Begun::Yes);
         match scope.start(&handles.bus, pid) {
@@ -69,11 +86,7 @@ impl Plan {
             directories.push(directory);
         }
         group.set_directories(directories);
-        resources::apply(&self.limits, group.target())?;
-        match &scope.unit.sub_group {
-            None => group.join(pid),
-            Some(name) => self.enter_sub_group(group, name, pid),
-        }
+        resources::apply(&self.limits, group.target())
     }
 
     /// Then the scope's own group has no processes, so it can pass its controllers on.

@@ -198,12 +198,13 @@ impl Restoring<'_> {
         &self,
         entries: &[MountEntry],
         group: &mut cgroup::Group,
-        admit: impl FnOnce(&mut cgroup::Group, i32) -> Result<(), cgroup::Error>,
+        admit: impl Fn(&mut cgroup::Group, i32) -> Result<(), cgroup::Error>,
         record: &mut Record,
         console: Option<ConsoleSocket>,
     ) -> Result<Progress, Error> {
         let externals = rootfs::externals(self.container, &groups(group.location()));
         let bound = check::mounts(self.container, entries, &externals)?;
+        let holder = self.holder(group, &admit)?;
         let volumes = volumes::note(&bound)?;
         let joined = self.joined()?;
         let mut options = self.options(&joined)?;
@@ -221,6 +222,7 @@ impl Restoring<'_> {
             Ok((Worker::start(&inherited)?, open))
         })?;
         admit(group, worker.pid())?;
+        drop(holder);
         record.cgroup = Some(group.location().clone());
         options.cgroup_roots = cgroup_roots(worker.pid())?;
         let mut progress = Progress::default();
@@ -243,6 +245,23 @@ impl Restoring<'_> {
                 what: "was not checked: criu did not say when it would run".to_owned(),
             }),
         }
+    }
+
+    /// Makes a group that CRIU binds, which must exist before CRIU starts: that of a container
+    /// without a cgroup namespace. systemd makes a group only around a process: one more CRIU, which
+    /// gets no request.
+    fn holder(
+        &self,
+        group: &mut cgroup::Group,
+        admit: impl Fn(&mut cgroup::Group, i32) -> Result<(), cgroup::Error>,
+    ) -> Result<Option<Worker>, Error> {
+        let is_bound = !self.container.namespaces[NamespaceKind::Cgroup].is_own();
+        if !is_bound || !group.is_awaited() {
+            return Ok(None);
+        }
+        let holder = Worker::start(&[])?;
+        admit(group, holder.pid())?;
+        Ok(Some(holder))
     }
 
     fn options(&self, joined: &[(&'static str, Joined)]) -> Result<Options, Error> {
