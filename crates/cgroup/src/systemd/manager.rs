@@ -64,7 +64,7 @@ impl Manager {
     /// For tests: connects to the tests' own bus.
     #[cfg(test)]
     pub(crate) fn at(address: &dbus::Address, patience: Patience) -> Self {
-        let deadline = Deadline::after(patience.answer);
+        let deadline = Deadline::after(PATIENCE.answer);
         let connection = Connection::open(address, Peer::Direct, deadline).unwrap();
         Self {
             connection,
