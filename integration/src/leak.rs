@@ -61,12 +61,38 @@ impl Census {
             left.push(format!("files: {names:?}"));
         }
         let mut groups = cgroups(&sandbox.token);
-        groups.retain(|path| !is_of_the_test(path, &sandbox.token));
-        if !groups.is_empty() {
-            left.push(format!("cgroups: {groups:?}"));
-        }
-        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+        groups.retain(|path| path.exists() && !is_of_the_test(path, &sandbox.token));
+        left.extend(groups.iter().map(|path| describe(path)));
+        assert!(
+            left.is_empty(),
+            "left behind:\n{}\nthe commands said:\n{}",
+            left.join("\n"),
+            warnings(&sandbox.dir).join("\n")
+        );
     }
+}
+
+/// A group that was listed, and whether it is still there.
+fn describe(group: &Path) -> String {
+    let age = fs::metadata(group).and_then(|data| data.modified());
+    let age = age.map(|time| time.elapsed().unwrap_or_default());
+    let members = fs::read_to_string(group.join("cgroup.procs"));
+    format!("cgroup: {group:?}, {age:?} old, members: {members:?}")
+}
+
+/// What the commands of the test have written to standard error, failed or not.
+fn warnings(folder: &Path) -> Vec<String> {
+    let mut files = list(folder);
+    files.retain(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("stderr")
+    });
+    files.sort();
+    files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap_or_default())
+        .filter(|text| !text.is_empty())
+        .collect()
 }
 
 /// Where locule pins the base of mount namespaces. It stays until the machine shuts down.
