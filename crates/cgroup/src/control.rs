@@ -6,6 +6,7 @@ use kernel::clone::{pidfd_open, pidfd_send_signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -97,44 +98,63 @@ fn remove_below(top: Directory) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Tries once to remove the group at `place` and all below it. `Ok(false)`: still in use.
-fn remove_once(place: &Place) -> Result<bool, Error> {
+/// The outcome of an attempt to remove a group.
+enum Removal {
+    Done,
+    /// It has processes or groups.
+    Busy,
+    /// Another container has made it or taken it over: it stays.
+    Foreign,
+}
+
+/// What the answer of rmdir(2) says.
+fn removal(answer: Result<(), Errno>) -> Result<Removal, Errno> {
+    match answer {
+        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(Removal::Busy),
+        Err(errno) if !is_gone(errno) => Err(errno),
+        _removed => Ok(Removal::Done),
+    }
+}
+
+/// Tries once to remove the group at `place` and all below it.
+fn remove_once(place: &Place) -> Result<Removal, Error> {
     place.check()?;
     let Some(root) = place.root()? else {
-        return Ok(true);
+        return Ok(Removal::Done);
     };
     match place.find_below(&root)? {
-        Some(group) if place.owner(&group)? != Owner::Other => {}
-        Some(_) | None => return Ok(true),
+        Some(group) if place.owner(&group)? == Owner::Other => return Ok(Removal::Foreign),
+        Some(_own) => {}
+        None => return Ok(Removal::Done),
     }
-    let failed = |source| Error::Directory {
+    let (above, name) = place.split();
+    remove_from(&root, above, name).map_err(|source| Error::Directory {
         action: "remove",
         group: place.host_path(),
         source,
-    };
-    let (above, name) = place.split();
+    })
+}
+
+/// Removes the group `name` of the group `above` (empty: of the root), and all below it.
+fn remove_from(root: &Directory, above: &str, name: &str) -> Result<Removal, Errno> {
     let opened;
     let parent = match above {
-        "" => &root,
+        "" => root,
         above => match root.open_below(above) {
-            Ok(parent) => {
-                opened = parent;
+            Err(errno) if is_gone(errno) => return Ok(Removal::Done),
+            answer => {
+                opened = answer?;
                 &opened
             }
-            Err(errno) if is_gone(errno) => return Ok(true),
-            Err(errno) => return Err(failed(errno)),
         },
     };
-    match parent.remove(name) {
-        Err(Errno::EBUSY | Errno::ENOTEMPTY) => {}
-        Err(errno) if !is_gone(errno) => return Err(failed(errno)),
-        _removed => return Ok(true),
+    match removal(parent.remove(name))? {
+        Removal::Busy => {}
+        outcome => return Ok(outcome),
     }
-    let below = parent.open_below(name).and_then(remove_below);
-    match below.and_then(|()| parent.remove(name)) {
-        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(false),
-        Err(errno) if !is_gone(errno) => Err(failed(errno)),
-        _removed => Ok(true),
+    match removal(parent.open_below(name).and_then(remove_below))? {
+        Removal::Busy => Ok(Removal::Busy),
+        _none_below => removal(parent.remove(name)),
     }
 }
 
@@ -461,34 +481,36 @@ impl Location {
 
     /// Removes the groups and all groups below them (a scope is stopped first), but no group above,
     /// and waits for processes that are about to end. A missing group is not an error. Groups that
-    /// the container only inherits are never changed.
+    /// the container only inherits are never changed. Returns the paths that it leaves alone: there
+    /// are groups that another container has made or taken over since.
     ///
     /// # Errors
     /// [`Error::Survivors`] names the processes that are still there at the deadline.
-    pub fn remove(&self, deadline: Duration) -> Result<(), Error> {
+    pub fn remove(&self, deadline: Duration) -> Result<Vec<PathBuf>, Error> {
         let end = Instant::now() + deadline;
         if let Some(unit) = &self.unit {
-            for place in &self.groups {
-                if place.is_taken()? {
-                    tracing::debug!("{:?} now belongs to another container", place.host_path());
-                    return Ok(());
-                }
+            let taken = self.taken()?;
+            if !taken.is_empty() {
+                return Ok(taken);
             }
             // systemd would ask them to end, and would wait longer than this deadline.
             self.await_the_last(end, deadline)?;
             if unit.stop() == Remover::Systemd {
-                return self.remove_sub_groups();
+                self.remove_sub_groups()?;
+                return Ok(Vec::new());
             }
         }
         let mut pause = Duration::from_micros(100);
         let mut left: Vec<&Place> = self.groups.iter().collect();
+        let mut taken = Vec::new();
         loop {
             let mut busy = Vec::new();
             let mut failure = None;
             for place in left {
                 match remove_once(place) {
-                    Ok(true) => {}
-                    Ok(false) => busy.push(place),
+                    Ok(Removal::Done) => {}
+                    Ok(Removal::Busy) => busy.push(place),
+                    Ok(Removal::Foreign) => taken.push(place.host_path()),
                     Err(error) => failure = Some(error),
                 }
             }
@@ -496,7 +518,7 @@ impl Location {
                 return Err(error);
             }
             let Some(place) = busy.first() else {
-                return Ok(());
+                return Ok(taken);
             };
             if Instant::now() >= end {
                 return Err(survivors(place, deadline)?);

@@ -224,10 +224,7 @@ impl Location {
     }
 
     /// The paths whose groups another container has made or taken over since.
-    ///
-    /// # Errors
-    /// A group cannot be read.
-    pub fn taken(&self) -> Result<Vec<PathBuf>, Error> {
+    pub(crate) fn taken(&self) -> Result<Vec<PathBuf>, Error> {
         let mut taken = Vec::new();
         for place in &self.groups {
             if place.is_taken()? {

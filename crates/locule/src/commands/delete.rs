@@ -14,7 +14,7 @@ use crate::state::{self, Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, Observed, Status, observe, permit};
 use kernel::Errno;
 use spec::load::Host;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -104,14 +104,18 @@ pub(crate) fn delete_ended(entry: Entry, record: &Record) -> Result<(), Error> {
     let entry = entry.acquire()?;
     // In most cases its cgroup is empty.
     remove_mounts(record)?;
-    let is_gone = |cgroup: &cgroup::Location| cgroup.remove(Duration::ZERO).is_ok();
-    if !record.groups().is_none_or(is_gone) {
-        let ended = Observed {
-            status: Status::Stopped,
-            process: None,
-        };
-        end(entry.id(), record, &ended)?;
-        remove_groups(record, &ended)?;
+    let removed = record.groups().map(|cgroup| cgroup.remove(Duration::ZERO));
+    match removed {
+        Some(Ok(taken)) => warn_of_taken(&record.id, &taken),
+        None => {}
+        Some(Err(_in_use)) => {
+            let ended = Observed {
+                status: Status::Stopped,
+                process: None,
+            };
+            end(entry.id(), record, &ended)?;
+            remove_groups(record, &ended)?;
+        }
     }
     finish(entry, record)
 }
@@ -236,12 +240,6 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
         }
         return Ok(());
     };
-    let taken = cgroup.taken()?;
-    if !taken.is_empty() {
-        tracing::warn!(
-            "{taken:?} left alone: another program has made or taken over these cgroups of container {id}"
-        );
-    }
     let is_over = has_ended(record, observed);
     let patience = if is_over {
         PATIENCE_WITH_STRANGERS
@@ -257,7 +255,18 @@ fn remove_groups(record: &Record, observed: &Observed) -> Result<(), Error> {
             );
             Ok(())
         }
-        answer => Ok(answer?),
+        answer => {
+            warn_of_taken(id, &answer?);
+            Ok(())
+        }
+    }
+}
+
+fn warn_of_taken(id: &str, taken: &[PathBuf]) {
+    if !taken.is_empty() {
+        tracing::warn!(
+            "{taken:?} left alone: another program has made or taken over these cgroups of container {id}"
+        );
     }
 }
 
