@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::diagnostic::{Code, Diagnostic, escape};
 use crate::quote::quote;
@@ -51,6 +51,21 @@ impl Node<'_> {
             .iter()
             .find(|(name, _)| name == key)
             .map(|(_, node)| node)
+    }
+}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => out.serialize_unit(),
+            Self::Bool(value) => out.serialize_bool(*value),
+            Self::Unsigned(value) => out.serialize_u64(*value),
+            Self::Negative(value) => out.serialize_i64(*value),
+            Self::Float(value) => out.serialize_f64(*value),
+            Self::String(text) => out.serialize_str(text),
+            Self::List(items) => out.collect_seq(items),
+            Self::Object(entries) => out.collect_map(entries.iter().map(|(key, node)| (key, node))),
+        }
     }
 }
 

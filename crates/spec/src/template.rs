@@ -1,13 +1,13 @@
 //! The `config.json` that `locule spec` writes: a shell in a read-only root, few capabilities.
 //!
-//! Decides the defaults of a configuration that a person starts from. The module has its own types:
-//! the oci-spec crate keeps capabilities in a set without order, so two calls would write two
+//! Decides the defaults of a configuration that a person starts from. The text is written here as
+//! JSON: the oci-spec crate keeps capabilities in a set without order, so two calls would write two
 //! different files. The tests check the result with the types of that crate.
 
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
-use crate::VERSION;
+use crate::{VERSION, node};
 
 /// Who will run the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,316 +41,102 @@ pub struct Options {
     pub cgroups: Cgroups,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Config {
-    oci_version: &'static str,
-    process: Process,
-    root: Root,
-    hostname: &'static str,
-    mounts: Vec<Mount>,
-    linux: Linux,
-}
+/// The template before it is indented. A word after `$` stands for what the options decide.
+const CONFIG: &str = r#"{
+  "ociVersion": "$VERSION",
+  "process": {
+    "terminal": true,
+    "user": {"uid": 0, "gid": 0},
+    "args": ["sh"],
+    "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+    "cwd": "/",
+    "capabilities": {
+      "bounding": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
+      "effective": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
+      "permitted": ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+    },
+    "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+    "noNewPrivileges": true
+  },
+  "root": {"path": "rootfs", "readonly": true},
+  "hostname": "locule",
+  "mounts": [
+    {"destination": "/proc", "type": "proc", "source": "proc"},
+    {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+     "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+    {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+     "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"$GROUP]},
+    {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+     "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+    {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+     "options": ["nosuid", "noexec", "nodev"]},
+    $SYS
+  ],
+  "linux": {
+    $LIMITS,
+    "namespaces": [
+      {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, $NAMESPACES
+    ],
+    "maskedPaths": [
+      "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+      "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+      "/sys/devices/virtual/powercap"
+    ],
+    "readonlyPaths": [
+      "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"
+    ]
+  }
+}"#;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Process {
-    terminal: bool,
-    user: User,
-    args: [&'static str; 1],
-    env: [&'static str; 2],
-    cwd: &'static str,
-    capabilities: Capabilities,
-    rlimits: [Rlimit; 1],
-    no_new_privileges: bool,
-}
+const ROOT_SYS: &str = r#"
+    {"destination": "/sys", "type": "sysfs", "source": "sysfs",
+     "options": ["nosuid", "noexec", "nodev", "ro"]},
+    {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+     "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}"#;
 
-#[derive(Serialize)]
-struct User {
-    uid: u32,
-    gid: u32,
-}
-
-#[derive(Serialize)]
-struct Capabilities {
-    bounding: &'static [&'static str],
-    effective: &'static [&'static str],
-    permitted: &'static [&'static str],
-}
-
-#[derive(Serialize)]
-struct Rlimit {
-    r#type: &'static str,
-    hard: u64,
-    soft: u64,
-}
-
-#[derive(Serialize)]
-struct Root {
-    path: &'static str,
-    readonly: bool,
-}
-
-#[derive(Serialize)]
-struct Mount {
-    destination: &'static str,
-    r#type: &'static str,
-    source: &'static str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    options: &'static [&'static str],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Linux {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid_mappings: Option<[Extent; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gid_mappings: Option<[Extent; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resources: Option<Resources>,
-    namespaces: Vec<Namespace>,
-    masked_paths: &'static [&'static str],
-    readonly_paths: &'static [&'static str],
-}
-
-#[derive(Serialize)]
-struct Extent {
-    #[serde(rename = "containerID")]
-    container: u32,
-    #[serde(rename = "hostID")]
-    host: u32,
-    size: u32,
-}
-
-#[derive(Serialize)]
-struct Resources {
-    devices: [DeviceRule; 1],
-}
-
-#[derive(Serialize)]
-struct DeviceRule {
-    allow: bool,
-    access: &'static str,
-}
-
-#[derive(Serialize)]
-struct Namespace {
-    r#type: &'static str,
-}
-
-const CAPABILITIES: &[&str] = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
-
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-
-const READONLY: &[&str] = &[
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
-
-/// Which templates have a mount.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum For {
-    All,
-    Root,
-    Rootless,
-}
-
-type Row = (
-    For,
-    &'static str,
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-);
-
-/// When, destination, type, source, options.
-const MOUNTS: &[Row] = &[
-    (For::All, "/proc", "proc", "proc", &[]),
-    (
-        For::All,
-        "/dev",
-        "tmpfs",
-        "tmpfs",
-        &["nosuid", "strictatime", "mode=755", "size=65536k"],
-    ),
-    (
-        For::Root,
-        "/dev/pts",
-        "devpts",
-        "devpts",
-        &[
-            "nosuid",
-            "noexec",
-            "newinstance",
-            "ptmxmode=0666",
-            "mode=0620",
-            "gid=5",
-        ],
-    ),
-    // The group 5 has no meaning in a user namespace of one id.
-    (
-        For::Rootless,
-        "/dev/pts",
-        "devpts",
-        "devpts",
-        &[
-            "nosuid",
-            "noexec",
-            "newinstance",
-            "ptmxmode=0666",
-            "mode=0620",
-        ],
-    ),
-    (
-        For::All,
-        "/dev/shm",
-        "tmpfs",
-        "shm",
-        &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-    ),
-    (
-        For::All,
-        "/dev/mqueue",
-        "mqueue",
-        "mqueue",
-        &["nosuid", "noexec", "nodev"],
-    ),
-    (
-        For::Root,
-        "/sys",
-        "sysfs",
-        "sysfs",
-        &["nosuid", "noexec", "nodev", "ro"],
-    ),
-    // A sysfs belongs to a network namespace, and this container has no new one.
-    (
-        For::Rootless,
-        "/sys",
-        "none",
-        "/sys",
-        &["rbind", "nosuid", "noexec", "nodev", "ro"],
-    ),
-    (
-        For::Root,
-        "/sys/fs/cgroup",
-        "cgroup",
-        "cgroup",
-        &["nosuid", "noexec", "nodev", "relatime", "ro"],
-    ),
-];
+/// A sysfs belongs to a network namespace, and this container has no new one.
+const ROOTLESS_SYS: &str = r#"
+    {"destination": "/sys", "type": "none", "source": "/sys",
+     "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]}"#;
 
 /// The template as JSON, indented with tabs, without a newline at the end.
 pub fn template(options: Options) -> String {
-    let config = Config {
-        oci_version: VERSION,
-        process: Process {
-            terminal: true,
-            user: User { uid: 0, gid: 0 },
-            args: ["sh"],
-            env: [PATH, "TERM=xterm"],
-            cwd: "/",
-            capabilities: Capabilities {
-                bounding: CAPABILITIES,
-                effective: CAPABILITIES,
-                permitted: CAPABILITIES,
-            },
-            rlimits: [Rlimit {
-                r#type: "RLIMIT_NOFILE",
-                hard: 1024,
-                soft: 1024,
-            }],
-            no_new_privileges: true,
-        },
-        root: Root {
-            path: "rootfs",
-            readonly: true,
-        },
-        hostname: "locule",
-        mounts: mounts(options),
-        linux: linux(options),
+    let cgroup = match options.cgroups {
+        Cgroups::V1 => "",
+        Cgroups::V2 => r#"{"type": "cgroup"}, "#,
     };
+    // The group 5 has no meaning in a user namespace of one id.
+    let (group, sys, limits, own) = match options.caller {
+        Caller::Root => {
+            let limits = r#""resources": {"devices": [{"allow": false, "access": "rwm"}]}"#;
+            (r#", "gid=5""#, ROOT_SYS, limits.to_owned(), "network")
+        }
+        Caller::Rootless { uid, gid } => {
+            let map = |id| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
+            let (uids, gids) = (map(uid), map(gid));
+            let maps = format!(r#""uidMappings": {uids}, "gidMappings": {gids}"#);
+            ("", ROOTLESS_SYS, maps, "user")
+        }
+    };
+    let namespaces = format!(r#"{cgroup}{{"type": "{own}"}}"#);
+    let text = CONFIG
+        .replace("$VERSION", VERSION)
+        .replace("$GROUP", group)
+        .replace("$SYS", sys)
+        .replace("$LIMITS", &limits)
+        .replace("$NAMESPACES", &namespaces);
+    indented(&text)
+}
+
+/// The same JSON on lines of their own, indented with tabs. The tests read every template, so
+/// neither step fails.
+fn indented(text: &str) -> String {
     let mut out = Vec::new();
     let formatter = PrettyFormatter::with_indent(b"\t");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    // Serializing these types into a Vec cannot fail.
-    let written = config.serialize(&mut writer);
-    debug_assert!(written.is_ok());
+    let written = node::parse(text.as_bytes()).map(|tree| tree.serialize(&mut writer));
+    debug_assert!(matches!(written, Ok(Ok(()))));
     String::from_utf8(out).unwrap_or_default()
-}
-
-fn mounts(options: Options) -> Vec<Mount> {
-    let belongs = |place| match place {
-        For::All => true,
-        For::Root => options.caller == Caller::Root,
-        For::Rootless => options.caller != Caller::Root,
-    };
-    MOUNTS
-        .iter()
-        .filter(|row| belongs(row.0))
-        .map(|&(_, destination, r#type, source, options)| Mount {
-            destination,
-            r#type,
-            source,
-            options,
-        })
-        .collect()
-}
-
-fn linux(options: Options) -> Linux {
-    let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
-    if options.cgroups == Cgroups::V2 {
-        namespaces.push("cgroup");
-    }
-    let only = |host| {
-        Some([Extent {
-            container: 0,
-            host,
-            size: 1,
-        }])
-    };
-    let (uid_mappings, gid_mappings, resources) = match options.caller {
-        Caller::Root => {
-            namespaces.push("network");
-            let devices = [DeviceRule {
-                allow: false,
-                access: "rwm",
-            }];
-            (None, None, Some(Resources { devices }))
-        }
-        Caller::Rootless { uid, gid } => {
-            namespaces.push("user");
-            (only(uid), only(gid), None)
-        }
-    };
-    Linux {
-        uid_mappings,
-        gid_mappings,
-        resources,
-        namespaces: namespaces
-            .into_iter()
-            .map(|r#type| Namespace { r#type })
-            .collect(),
-        masked_paths: MASKED,
-        readonly_paths: READONLY,
-    }
 }
 
 #[cfg(test)]
