@@ -1,8 +1,7 @@
 //! What `locule features` prints: the abilities that are compiled in, independent of the host.
 //!
 //! Decides the shape of the answer and the words that the readers of this crate know. The crates
-//! with the tables supply the mount options, capabilities and cgroup drivers. A list is empty where
-//! nothing is supported: `null` would mean that the answer is unknown. Source: features.md,
+//! with the tables supply the mount options, capabilities and architectures. Source: features.md,
 //! features-linux.md.
 
 use oci_spec::runtime as oci;
@@ -52,43 +51,12 @@ pub struct Build<'a> {
     pub mount_options: &'a [&'a str],
     /// Every capability, by its full name.
     pub capabilities: &'a [&'a str],
-    /// The cgroup drivers.
-    pub cgroups: Cgroups,
-    /// Seccomp support; `None` when it is not compiled in.
-    pub seccomp: Option<Filters<'a>>,
-    /// Whether AppArmor profiles are applied.
-    pub apparmor: bool,
-    /// Whether SELinux labels are applied.
-    pub selinux: bool,
-    /// Whether `uidMappings` of mounts are supported.
-    pub idmapped_mounts: bool,
-    /// `annotations`, such as the version of this build.
-    pub annotations: &'a [(&'a str, &'a str)],
-}
-
-/// Which cgroup drivers are compiled in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cgroups {
-    /// Version 1 hierarchies.
-    pub v1: bool,
-    /// The unified hierarchy.
-    pub v2: bool,
-    /// Scopes of the system's systemd.
-    pub systemd: bool,
-    /// Scopes of a user's systemd.
-    pub systemd_user: bool,
-    /// The rdma controller.
-    pub rdma: bool,
-}
-
-/// What the seccomp compiler supports. It supports all actions and operators, so they have no
-/// field.
-#[derive(Debug, Clone, Copy)]
-pub struct Filters<'a> {
     /// Architectures with a table of system calls.
     pub architectures: &'a [SeccompArch],
-    /// Flags that are passed to the kernel.
-    pub flags: &'a [SeccompFlag],
+    /// The flags of seccomp that are passed to the kernel.
+    pub seccomp_flags: &'a [SeccompFlag],
+    /// `annotations`, such as the version of this build.
+    pub annotations: &'a [(&'a str, &'a str)],
 }
 
 /// The answer as JSON on several lines, without a newline at the end.
@@ -112,13 +80,20 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     let mut out = oci::LinuxFeature::default();
     out.set_namespaces(Some(every()));
     out.set_capabilities(Some(owned(build.capabilities)));
-    out.set_cgroup(Some(cgroup(build.cgroups)));
-    out.set_seccomp(Some(seccomp(build.seccomp)));
+    out.set_seccomp(Some(seccomp(build)));
+    let mut cgroup = oci::Cgroup::default();
+    cgroup
+        .set_v1(Some(true))
+        .set_v2(Some(true))
+        .set_systemd(Some(true))
+        .set_systemd_user(Some(true))
+        .set_rdma(Some(true));
+    out.set_cgroup(Some(cgroup));
     let mut apparmor = oci::Apparmor::default();
-    apparmor.set_enabled(Some(build.apparmor));
+    apparmor.set_enabled(Some(true));
     out.set_apparmor(Some(apparmor));
     let mut selinux = oci::Selinux::default();
-    selinux.set_enabled(Some(build.selinux));
+    selinux.set_enabled(Some(true));
     out.set_selinux(Some(selinux));
     let mut intel_rdt = oci::IntelRdt::default();
     intel_rdt
@@ -132,7 +107,7 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
         .set_flags(Some(owned(words::all::<MemoryFlag>())));
     out.set_memory_policy(Some(memory_policy));
     let mut idmap = oci::IDMap::default();
-    idmap.set_enabled(Some(build.idmapped_mounts));
+    idmap.set_enabled(Some(true));
     let mut extensions = oci::MountExtensions::default();
     extensions.set_idmap(Some(idmap));
     out.set_mount_extensions(Some(extensions));
@@ -142,26 +117,15 @@ fn linux(build: &Build<'_>) -> oci::LinuxFeature {
     out
 }
 
-fn cgroup(cgroups: Cgroups) -> oci::Cgroup {
-    let mut out = oci::Cgroup::default();
-    out.set_v1(Some(cgroups.v1))
-        .set_v2(Some(cgroups.v2))
-        .set_systemd(Some(cgroups.systemd))
-        .set_systemd_user(Some(cgroups.systemd_user))
-        .set_rdma(Some(cgroups.rdma));
-    out
-}
-
-fn seccomp(filters: Option<Filters<'_>>) -> oci::Seccomp {
+/// The compiler supports all actions and operators.
+fn seccomp(build: &Build<'_>) -> oci::Seccomp {
+    let supported = build.seccomp_flags.iter();
+    let supported = supported.map(|flag| words::of(*flag).to_owned());
     let mut out = oci::Seccomp::default();
-    out.set_enabled(Some(filters.is_some()));
-    let Some(filters) = filters else {
-        return out;
-    };
-    let supported = filters.flags.iter().map(|flag| words::of(*flag).to_owned());
-    out.set_actions(Some(every()))
+    out.set_enabled(Some(true))
+        .set_actions(Some(every()))
         .set_operators(Some(owned(words::all::<SeccompOp>())))
-        .set_archs(Some(filters.architectures.to_vec()))
+        .set_archs(Some(build.architectures.to_vec()))
         .set_known_flags(Some(owned(words::all::<SeccompFlag>())))
         .set_supported_flags(Some(supported.collect()));
     out
@@ -183,32 +147,21 @@ mod tests {
 
     use super::*;
 
-    fn build() -> Build<'static> {
-        Build {
-            mount_options: &["rw", "bind", "ro"],
-            capabilities: &["CAP_CHOWN"],
-            cgroups: Cgroups {
-                v1: true,
-                v2: true,
-                systemd: false,
-                systemd_user: false,
-                rdma: true,
-            },
-            seccomp: None,
-            apparmor: false,
-            selinux: false,
-            idmapped_mounts: true,
-            annotations: &[("dev.locule.version", "0.1.0")],
-        }
-    }
+    const BUILD: Build<'_> = Build {
+        mount_options: &["rw", "bind", "ro"],
+        capabilities: &["CAP_CHOWN"],
+        architectures: &[SeccompArch::ScmpArchX86],
+        seccomp_flags: &[SeccompFlag::SeccompFilterFlagLog],
+        annotations: &[("dev.locule.version", "0.1.0")],
+    };
 
-    fn answer(build: &Build<'_>) -> Value {
-        serde_json::from_str(&features(build)).unwrap()
+    fn answer() -> Value {
+        serde_json::from_str(&features(&BUILD)).unwrap()
     }
 
     #[test]
     fn what_is_compiled_in_is_told() {
-        let answer = answer(&build());
+        let answer = answer();
         assert_eq!(answer["ociVersionMin"], "1.0.0");
         assert_eq!(answer["ociVersionMax"], VERSION);
         assert_eq!(answer["mountOptions"], json!(["bind", "ro", "rw"]));
@@ -217,7 +170,7 @@ mod tests {
             answer["linux"]["namespaces"].as_array().map(Vec::len),
             Some(8)
         );
-        assert_eq!(answer["linux"]["cgroup"]["systemdUser"], false);
+        assert_eq!(answer["linux"]["cgroup"]["systemdUser"], true);
         assert_eq!(answer["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(answer["linux"]["netDevices"]["enabled"], true);
         let rdt = json!({"enabled": true, "schemata": true, "monitoring": true});
@@ -227,46 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_said_to_be_off() {
-        let linux = &answer(&build())["linux"];
-        for section in ["seccomp", "apparmor", "selinux"] {
-            assert_eq!(linux[section]["enabled"], false, "{section}");
-        }
-    }
-
-    #[test]
     fn every_memory_policy_is_told() {
-        let policy = &answer(&build())["linux"]["memoryPolicy"];
+        let policy = &answer()["linux"]["memoryPolicy"];
         assert_eq!(policy["modes"].as_array().map(Vec::len), Some(7));
         assert_eq!(policy["modes"][3], "MPOL_WEIGHTED_INTERLEAVE");
         assert_eq!(policy["flags"].as_array().map(Vec::len), Some(3));
     }
 
     #[test]
-    fn security_modules_are_told_apart() {
-        let with = |apparmor, selinux| {
-            let linux = &answer(&Build {
-                apparmor,
-                selinux,
-                ..build()
-            })["linux"];
-            ["apparmor", "selinux"].map(|section| linux[section]["enabled"] == true)
-        };
-        assert_eq!(with(true, false), [true, false]);
-        assert_eq!(with(false, true), [false, true]);
-    }
-
-    #[test]
     fn seccomp_tells_its_words_and_what_is_supported_of_them() {
-        let filters = Filters {
-            architectures: &[SeccompArch::ScmpArchX86],
-            flags: &[SeccompFlag::SeccompFilterFlagLog],
-        };
-        let answer = answer(&Build {
-            seccomp: Some(filters),
-            ..build()
-        });
-        let seccomp = &answer["linux"]["seccomp"];
+        let seccomp = &answer()["linux"]["seccomp"];
         assert_eq!(seccomp["enabled"], true);
         assert_eq!(seccomp["archs"], json!(["SCMP_ARCH_X86"]));
         assert_eq!(seccomp["actions"][0], "SCMP_ACT_KILL");

@@ -9,7 +9,7 @@ use crate::error::{Error, print};
 use caps::Capability;
 use seccomp::syscalls::Arch;
 use spec::container::{SeccompArch, SeccompFlag};
-use spec::features::{Build, Cgroups, Filters};
+use spec::features::Build;
 use std::process::ExitCode;
 
 /// Prints the features.
@@ -27,25 +27,13 @@ fn features() -> String {
     spec::features::features(&Build {
         mount_options: &mount_options,
         capabilities: &capabilities,
-        cgroups: Cgroups {
-            v1: true,
-            v2: true,
-            systemd: true,
-            systemd_user: true,
-            rdma: true,
-        },
-        seccomp: Some(Filters {
-            architectures: &architectures,
-            flags: &[
-                SeccompFlag::SeccompFilterFlagTsync,
-                SeccompFlag::SeccompFilterFlagLog,
-                SeccompFlag::SeccompFilterFlagSpecAllow,
-                SeccompFlag::SeccompFilterFlagWaitKillableRecv,
-            ],
-        }),
-        apparmor: true,
-        selinux: true,
-        idmapped_mounts: true,
+        architectures: &architectures,
+        seccomp_flags: &[
+            SeccompFlag::SeccompFilterFlagTsync,
+            SeccompFlag::SeccompFilterFlagLog,
+            SeccompFlag::SeccompFilterFlagSpecAllow,
+            SeccompFlag::SeccompFilterFlagWaitKillableRecv,
+        ],
         annotations: &[
             ("dev.locule.version", env!("CARGO_PKG_VERSION")),
             ("dev.locule.landlock.abi", &landlock_abi),
