@@ -24,7 +24,7 @@ use crate::reader::{Notes, Value};
 use crate::{locate, validate};
 
 /// The largest document that is read, in bytes.
-pub const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 16 << 20;
 
 /// The name of the configuration in a bundle.
 pub const CONFIG: &str = "config.json";
@@ -93,15 +93,8 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
         path: bundle.to_owned(),
         source,
     })?;
-    let bytes = read(&path)?;
-    match judge(&bytes, &bundle, Host::Inspect) {
-        Ok((container, warnings)) => Ok(Loaded {
-            container: Box::new(container),
-            warnings,
-            bytes,
-        }),
-        Err(report) => Err(LoadError::Invalid { path, report }),
-    }
+    judge(read(&path)?, &bundle, Host::Inspect)
+        .map_err(|report| LoadError::Invalid { path, report })
 }
 
 /// Checks a document that was read before. `bundle` is absolute.
@@ -109,12 +102,7 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> {
-    let (container, warnings) = judge(bytes, bundle, host)?;
-    Ok(Loaded {
-        container: Box::new(container),
-        warnings,
-        bytes: bytes.to_owned(),
-    })
+    judge(bytes.to_owned(), bundle, host)
 }
 
 /// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at
@@ -127,18 +115,18 @@ pub fn parse_process(
     bytes: &[u8],
     first: Option<&Process>,
 ) -> Result<(Process, Vec<Diagnostic>), Report> {
-    let document = node::parse(bytes).map_err(Report::of)?;
-    let notes = Notes::default();
-    let mut process = validate::process::read(&Value::root(&document, &notes));
-    if let (Some(process), Some(first)) = (&mut process, first) {
-        if matches!(document.get("capabilities"), None | Some(Node::Null)) {
-            process.capabilities = first.capabilities;
+    examine(bytes, |document| {
+        let mut process = validate::process::read(document)?;
+        if let Some(first) = first {
+            if !document.has("capabilities") {
+                process.capabilities = first.capabilities;
+            }
+            let confined = (&first.apparmor_profile, &first.selinux_label);
+            process.apparmor_profile = process.apparmor_profile.take().or(confined.0.clone());
+            process.selinux_label = process.selinux_label.take().or(confined.1.clone());
         }
-        let confined = (&first.apparmor_profile, &first.selinux_label);
-        process.apparmor_profile = process.apparmor_profile.take().or(confined.0.clone());
-        process.selinux_label = process.selinux_label.take().or(confined.1.clone());
-    }
-    finish(process, notes, bytes)
+        Some(process)
+    })
 }
 
 /// Reads and checks the file at `path` as [`parse_process`] does.
@@ -149,11 +137,7 @@ pub fn load_process(
     path: &Path,
     first: Option<&Process>,
 ) -> Result<(Process, Vec<Diagnostic>), LoadError> {
-    let bytes = read(path)?;
-    parse_process(&bytes, first).map_err(|report| LoadError::Invalid {
-        path: path.to_owned(),
-        report,
-    })
+    load_by(path, |bytes| parse_process(bytes, first))
 }
 
 /// Checks a document that is only the list `mounts`, as for `mounts add`. Pointers are those of a
@@ -178,11 +162,7 @@ pub(crate) fn parse_mounts(
 /// # Errors
 /// As [`load`].
 pub fn load_mounts(path: &Path, bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagnostic>), LoadError> {
-    let bytes = read(path)?;
-    parse_mounts(&bytes, bundle).map_err(|report| LoadError::Invalid {
-        path: path.to_owned(),
-        report,
-    })
+    load_by(path, |bytes| parse_mounts(bytes, bundle))
 }
 
 /// Checks a document that is only the `linux.resources` section, as for `update --resources`.
@@ -191,10 +171,7 @@ pub fn load_mounts(path: &Path, bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagno
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Report> {
-    let document = node::parse(bytes).map_err(Report::of)?;
-    let notes = Notes::default();
-    let resources = validate::resources::read(&Value::root(&document, &notes));
-    finish(Some(resources), notes, bytes)
+    examine(bytes, |document| Some(validate::resources::read(document)))
 }
 
 /// Reads and checks the file at `path` as [`parse_resources`] does.
@@ -202,11 +179,19 @@ pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Rep
 /// # Errors
 /// As [`load`].
 pub fn load_resources(path: &Path) -> Result<(Resources, Vec<Diagnostic>), LoadError> {
-    let bytes = read(path)?;
-    parse_resources(&bytes).map_err(|report| LoadError::Invalid {
-        path: path.to_owned(),
-        report,
-    })
+    load_by(path, parse_resources)
+}
+
+/// Reads and checks a stream as [`parse_resources`] does. `name` stands for it in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_resources(
+    stream: impl Read,
+    name: &Path,
+) -> Result<(Resources, Vec<Diagnostic>), LoadError> {
+    let bytes = read_at_most(stream, 0, name)?;
+    parse_resources(&bytes).map_err(|report| invalid(name, report))
 }
 
 /// A filter from its own document or from a whole configuration.
@@ -226,10 +211,7 @@ pub struct LoadedSeccomp {
 /// # Errors
 /// Everything that is wrong with the filter, or that the document has none.
 pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
-    let document = node::parse(bytes).map_err(Report::of)?;
-    let notes = Notes::default();
-    let found = validate::seccomp::read_document(&Value::root(&document, &notes));
-    let ((seccomp, pointer), warnings) = finish(found, notes, bytes)?;
+    let ((seccomp, pointer), warnings) = examine(bytes, validate::seccomp::read_document)?;
     Ok(LoadedSeccomp {
         seccomp,
         pointer,
@@ -242,27 +224,45 @@ pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
 /// # Errors
 /// As [`load`].
 pub fn load_seccomp(path: &Path) -> Result<LoadedSeccomp, LoadError> {
-    let bytes = read(path)?;
-    parse_seccomp(&bytes).map_err(|report| LoadError::Invalid {
-        path: path.to_owned(),
-        report,
-    })
+    load_by(path, parse_seccomp)
 }
 
-type Judged = (Container, Vec<Diagnostic>);
+fn load_by<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, Report>) -> Result<T, LoadError> {
+    parse(&read(path)?).map_err(|report| invalid(path, report))
+}
 
-fn judge(bytes: &[u8], bundle: &Path, host: Host) -> Result<Judged, Report> {
+fn invalid(path: &Path, report: Report) -> LoadError {
+    let path = path.to_owned();
+    LoadError::Invalid { path, report }
+}
+
+/// What `check` makes of a document, and the warnings.
+fn examine<T>(
+    bytes: &[u8],
+    check: impl FnOnce(&Value<'_>) -> Option<T>,
+) -> Result<(T, Vec<Diagnostic>), Report> {
     let document = node::parse(bytes).map_err(Report::of)?;
     let notes = Notes::default();
-    if !matches!(document, Node::Object(_)) {
-        notes.error(|| Diagnostic::new(Code::Type, "", "the top level must be an object"));
-        return finish(None, notes, bytes);
-    }
-    let container = validate::container(&Value::root(&document, &notes), bundle, &notes);
-    if let Some(container) = container.as_ref().filter(|_| host == Host::Inspect) {
-        inspect(container, &notes);
-    }
-    finish(container, notes, bytes)
+    let out = check(&Value::root(&document, &notes));
+    finish(out, notes, bytes)
+}
+
+fn judge(bytes: Vec<u8>, bundle: &Path, host: Host) -> Result<Loaded, Report> {
+    let (container, warnings) = examine(&bytes, |document| {
+        if !document.is_object() {
+            return document.refuse(Code::Type, "the top level must be an object");
+        }
+        let container = validate::container(document, bundle)?;
+        if host == Host::Inspect {
+            inspect(&container, document.notes);
+        }
+        Some(Box::new(container))
+    })?;
+    Ok(Loaded {
+        container,
+        warnings,
+        bytes,
+    })
 }
 
 fn finish<T>(out: Option<T>, notes: Notes, bytes: &[u8]) -> Result<(T, Vec<Diagnostic>), Report> {
@@ -416,13 +416,13 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
             path: owned(),
             source,
         })?;
-        return read_at_most(&blocking, 0, path);
+        return read_at_most(blocking, 0, path);
     }
     refuse_special(path, &metadata)?;
     if metadata.len() > LARGEST {
         return Err(LoadError::TooLarge { path: owned() });
     }
-    read_at_most(&file, metadata.len(), path)
+    read_at_most(file, metadata.len(), path)
 }
 
 /// Whether `path` names an open file of the caller.
@@ -441,7 +441,7 @@ fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), LoadError> {
 }
 
 /// Reads to the end, but not beyond [`LARGEST`]: the file may grow while it is read.
-fn read_at_most(file: &File, expected: u64, path: &Path) -> Result<Vec<u8>, LoadError> {
+fn read_at_most(file: impl Read, expected: u64, path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default() + 1);
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.map_err(|source| LoadError::Read {

@@ -41,19 +41,6 @@ pub(crate) enum Node<'a> {
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
-impl Node<'_> {
-    /// The value of `key` if this is an object that has it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        let Self::Object(entries) = self else {
-            return None;
-        };
-        entries
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, node)| node)
-    }
-}
-
 impl Serialize for Node<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -66,37 +66,22 @@ impl Notes {
     }
 }
 
-/// One step from a value to the document.
+/// The place of a value: the document, or a step below another place.
 #[derive(Debug, Clone, Copy)]
-enum Step<'p> {
+pub(crate) enum At<'p> {
     Root,
-    Key(&'p str),
-    Index(usize),
-}
-
-/// The place of a value.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'p> {
-    up: Option<&'p At<'p>>,
-    step: Step<'p>,
+    Key(&'p At<'p>, &'p str),
+    Index(&'p At<'p>, usize),
 }
 
 impl At<'_> {
     /// The JSON pointer.
     pub(crate) fn pointer(&self) -> String {
-        let mut pointer = self.up.map(At::pointer).unwrap_or_default();
-        match self.step {
-            Step::Root => {}
-            Step::Key(key) => {
-                pointer.push('/');
-                pointer.push_str(&escape(key));
-            }
-            Step::Index(index) => {
-                pointer.push('/');
-                pointer.push_str(&index.to_string());
-            }
+        match self {
+            Self::Root => String::new(),
+            Self::Key(above, key) => format!("{}/{}", above.pointer(), escape(key)),
+            Self::Index(above, index) => format!("{}/{index}", above.pointer()),
         }
-        pointer
     }
 }
 
@@ -105,20 +90,18 @@ impl At<'_> {
 pub(crate) struct Value<'p> {
     node: &'p Node<'p>,
     at: At<'p>,
-    notes: &'p Notes,
+    /// Where to report.
+    pub(crate) notes: &'p Notes,
 }
 
 impl<'p> Value<'p> {
     /// The whole document.
     pub(crate) fn root(node: &'p Node<'p>, notes: &'p Notes) -> Self {
-        Self {
-            node,
-            at: At {
-                up: None,
-                step: Step::Root,
-            },
-            notes,
-        }
+        Self::new(node, At::Root, notes)
+    }
+
+    fn new(node: &'p Node<'p>, at: At<'p>, notes: &'p Notes) -> Self {
+        Self { node, at, notes }
     }
 
     /// Reports an error about this value.
@@ -136,6 +119,23 @@ impl<'p> Value<'p> {
     ) {
         self.notes
             .error(|| Diagnostic::new(code, self.at.pointer(), message).hint(hint));
+    }
+
+    /// Reports an error about this value, which then has no result.
+    pub(crate) fn refuse<T>(&self, code: Code, message: impl Into<String>) -> Option<T> {
+        self.error(code, message);
+        None
+    }
+
+    /// The same with advice.
+    pub(crate) fn refuse_hint<T>(
+        &self,
+        code: Code,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Option<T> {
+        self.error_hint(code, message, hint);
+        None
     }
 
     /// Reports a warning about this value.
@@ -162,26 +162,32 @@ impl<'p> Value<'p> {
         *self.node == Node::Null
     }
 
+    /// Whether this is an object.
+    pub(crate) fn is_object(&self) -> bool {
+        matches!(self.node, Node::Object(_))
+    }
+
+    /// Whether this is an object that has a value for `key`, other than `null`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let is_it = |(name, node): &(Cow<'_, str>, Node<'_>)| name == key && *node != Node::Null;
+        matches!(self.node, Node::Object(entries) if entries.iter().any(is_it))
+    }
+
     /// Whether this is a list without elements.
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.node, Node::List(items) if items.is_empty())
     }
 
-    fn wrong(&self, expected: &str) {
-        self.error(
-            Code::Type,
-            format!("expected {expected}, found {}", describe(self.node)),
-        );
+    fn wrong<T>(&self, expected: &str) -> Option<T> {
+        let found = describe(self.node);
+        self.refuse(Code::Type, format!("expected {expected}, found {found}"))
     }
 
     /// A string, as written.
     pub(crate) fn verbatim(&self) -> Option<&'p str> {
         match self.node {
             Node::String(text) => Some(text),
-            _ => {
-                self.wrong("a string");
-                None
-            }
+            _ => self.wrong("a string"),
         }
     }
 
@@ -189,8 +195,7 @@ impl<'p> Value<'p> {
     pub(crate) fn text(&self) -> Option<&'p str> {
         let text = self.verbatim()?;
         if text.contains('\0') {
-            self.error(Code::Range, format!("{} contains a NUL byte", quote(text)));
-            return None;
+            return self.refuse(Code::Range, format!("{} contains a NUL byte", quote(text)));
         }
         Some(text)
     }
@@ -199,8 +204,7 @@ impl<'p> Value<'p> {
     pub(crate) fn filled(&self) -> Option<&'p str> {
         let text = self.text()?;
         if text.is_empty() {
-            self.error(Code::Range, "expected a value, found an empty string");
-            return None;
+            return self.refuse(Code::Range, "expected a value, found an empty string");
         }
         Some(text)
     }
@@ -209,11 +213,10 @@ impl<'p> Value<'p> {
     pub(crate) fn absolute(&self) -> Option<PathBuf> {
         let text = self.filled()?;
         if !text.starts_with('/') {
-            self.error(
+            return self.refuse(
                 Code::Path,
                 format!("expected an absolute path, found {}", quote(text)),
             );
-            return None;
         }
         Some(Path::new(text).to_owned())
     }
@@ -222,10 +225,7 @@ impl<'p> Value<'p> {
     pub(crate) fn flag(&self) -> Option<bool> {
         match self.node {
             Node::Bool(value) => Some(*value),
-            _ => {
-                self.wrong("true or false");
-                None
-            }
+            _ => self.wrong("true or false"),
         }
     }
 
@@ -240,23 +240,18 @@ impl<'p> Value<'p> {
             Node::Negative(value) => value.into(),
             // A number beyond 64 bits arrives as a float: report it as out of range.
             Node::Float(value) if value.fract() == 0.0 && value.abs() >= 9.2e18 => {
-                self.error(
+                return self.refuse(
                     Code::Range,
                     format!("{value:e} is outside the range from {low} to {high}"),
                 );
-                return None;
             }
-            _ => {
-                self.wrong("a whole number");
-                return None;
-            }
+            _ => return self.wrong("a whole number"),
         };
         if !(low..=high).contains(&value) {
-            self.error(
+            return self.refuse(
                 Code::Range,
                 format!("{value} is outside the range from {low} to {high}"),
             );
-            return None;
         }
         T::try_from(value).ok()
     }
@@ -265,37 +260,29 @@ impl<'p> Value<'p> {
     pub(crate) fn id(&self) -> Option<u32> {
         let id = self.number(0..=u32::MAX)?;
         if id == u32::MAX {
-            self.error(
+            return self.refuse(
                 Code::Range,
                 "4294967295 is not an id: the kernel reads it as \"no change\"",
             );
-            return None;
         }
         Some(id)
     }
 
     /// A word of a type of the specification.
     pub(crate) fn word<T: DeserializeOwned>(&self) -> Option<T> {
-        match words::parse(self.verbatim()?) {
-            Ok(value) => Some(value),
-            Err(Unknown(known)) => {
-                self.unknown_word(known, |word| {
-                    format!("{word} is not one of the property's values")
-                });
-                None
-            }
-        }
+        self.parsed(|word| format!("{word} is not one of the property's values"))
     }
 
     /// The same; the message for another word begins with `invalid WHAT`, as runc's does.
     pub(crate) fn word_of<T: DeserializeOwned>(&self, what: &str) -> Option<T> {
-        match words::parse(self.verbatim()?) {
-            Ok(value) => Some(value),
-            Err(Unknown(known)) => {
-                self.unknown_word(known, |word| format!("invalid {what} {word}"));
-                None
-            }
-        }
+        self.parsed(|word| format!("invalid {what} {word}"))
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, message: impl Fn(&str) -> String) -> Option<T> {
+        let parsed = words::parse(self.verbatim()?);
+        parsed
+            .map_err(|Unknown(known)| self.unknown_word(known, message))
+            .ok()
     }
 
     /// A word of `table`, for properties without a type in the specification's crate.
@@ -327,20 +314,12 @@ impl<'p> Value<'p> {
     /// The result of `read` for each element that it can read.
     pub(crate) fn list<T>(&self, mut read: impl FnMut(&Value<'_>) -> Option<T>) -> Vec<T> {
         let Node::List(items) = self.node else {
-            self.wrong("a list");
-            return Vec::new();
+            return self.wrong("a list").unwrap_or_default();
         };
         let mut out = Vec::with_capacity(items.len());
         for (index, node) in items.iter().enumerate() {
-            let at = At {
-                up: Some(&self.at),
-                step: Step::Index(index),
-            };
-            out.extend(read(&Value {
-                node,
-                at,
-                notes: self.notes,
-            }));
+            let at = At::Index(&self.at, index);
+            out.extend(read(&Value::new(node, at, self.notes)));
         }
         out
     }
@@ -348,23 +327,12 @@ impl<'p> Value<'p> {
     /// The result of `read` for each pair of an object with free keys.
     pub(crate) fn map<T>(&self, mut read: impl FnMut(&str, &Value<'_>) -> Option<T>) -> Vec<T> {
         let Node::Object(entries) = self.node else {
-            self.wrong("an object");
-            return Vec::new();
+            return self.wrong("an object").unwrap_or_default();
         };
         let mut out = Vec::with_capacity(entries.len());
         for (key, node) in entries {
-            let at = At {
-                up: Some(&self.at),
-                step: Step::Key(key),
-            };
-            out.extend(read(
-                key,
-                &Value {
-                    node,
-                    at,
-                    notes: self.notes,
-                },
-            ));
+            let at = At::Key(&self.at, key);
+            out.extend(read(key, &Value::new(node, at, self.notes)));
         }
         out
     }
@@ -381,8 +349,7 @@ impl<'p> Value<'p> {
 
     fn with_known_keys<T>(&self, read: impl FnOnce(&Object<'_>) -> T, others: Others) -> Option<T> {
         let Node::Object(entries) = self.node else {
-            self.wrong("an object");
-            return None;
+            return self.wrong("an object");
         };
         let object = Object {
             entries,
@@ -421,15 +388,8 @@ impl Object<'_> {
         if *node == Node::Null {
             return None;
         }
-        let at = At {
-            up: Some(&self.value.at),
-            step: Step::Key(name),
-        };
-        Some(Value {
-            node,
-            at,
-            notes: self.value.notes,
-        })
+        let at = At::Key(&self.value.at, name);
+        Some(Value::new(node, at, self.value.notes))
     }
 
     /// Whether `key` is missing, `null`, or empty: an empty string, list or object.
@@ -480,8 +440,7 @@ impl Object<'_> {
                 "{} contains control characters, or begins or ends with white space",
                 quote(text)
             );
-            value.error(Code::Range, message);
-            return None;
+            return value.refuse(Code::Range, message);
         }
         Some(text.to_owned())
     }
@@ -522,10 +481,7 @@ impl Object<'_> {
                 continue;
             }
             let found = || {
-                let at = At {
-                    up: Some(&self.value.at),
-                    step: Step::Key(key),
-                };
+                let at = At::Key(&self.value.at, key);
                 let ignored = match others {
                     Others::Ignored => " and ignored",
                     Others::Refused => "",

@@ -70,7 +70,7 @@ fn configurations_of_engines_are_read_whole() {
         let document = node::parse(bytes).unwrap();
         let notes = Notes::default();
         let root = Value::root(&document, &notes);
-        let container = validate::container(&root, Path::new("/bundle"), &notes).unwrap();
+        let container = validate::container(&root, Path::new("/bundle")).unwrap();
         assert_eq!(notes.into_report(), Report::default(), "{name}");
 
         // The specification's types say what the document contains.

@@ -11,10 +11,10 @@ use crate::state::{Access, ContainerId, Lock, Record};
 use crate::status::{Action, observe, permit};
 use serde_json::{Map, Number, Value, json};
 use spec::container::Resources;
-use spec::load::{LARGEST, LoadError, load_resources, parse_resources};
+use spec::load::{LoadError, load_resources, parse_resources, read_resources};
 use spec::{Diagnostic, Report};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// An option whose value is not a valid limit.
@@ -124,22 +124,7 @@ type Judged = (Resources, Vec<Diagnostic>);
 
 /// A document on standard input.
 fn read(stdin: impl Read) -> Result<Judged, LoadError> {
-    let path = || PathBuf::from("standard input");
-    let mut bytes = Vec::new();
-    stdin
-        .take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| LoadError::Read {
-            path: path(),
-            source,
-        })?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(LoadError::TooLarge { path: path() });
-    }
-    parse_resources(&bytes).map_err(|report| LoadError::Invalid {
-        path: path(),
-        report,
-    })
+    read_resources(stdin, Path::new("standard input"))
 }
 
 /// Limits that were typed one by one.

@@ -120,8 +120,7 @@ fn access<'v>(value: &Value<'v>) -> Option<&'v str> {
     let text = value.filled()?;
     if !text.chars().all(|c| "rwm".contains(c)) {
         let message = format!("expected letters of \"rwm\", found {}", quote(text));
-        value.error(Code::UnknownValue, message);
-        return None;
+        return value.refuse(Code::UnknownValue, message);
     }
     Some(text)
 }

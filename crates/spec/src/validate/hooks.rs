@@ -42,8 +42,7 @@ fn timeout(value: &Value<'_>) -> Option<u32> {
     let seconds = value.number(i64::MIN..=i64::from(u32::MAX))?;
     if seconds < 1 {
         let message = format!("the timeout is {seconds} seconds, expected at least 1");
-        value.error_hint(Code::Range, message, "leave `timeout` out for no limit");
-        return None;
+        return value.refuse_hint(Code::Range, message, "leave `timeout` out for no limit");
     }
     u32::try_from(seconds).ok()
 }

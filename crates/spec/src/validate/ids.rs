@@ -44,8 +44,7 @@ fn extent(value: &Value<'_>) -> Option<IdMapping> {
                     "{} ids from `{key}` {first} reach beyond 4294967294",
                     extent.size
                 );
-                value.error(Code::Range, message);
-                return None;
+                return value.refuse(Code::Range, message);
             }
         }
         Some(extent)

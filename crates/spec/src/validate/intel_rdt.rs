@@ -44,8 +44,7 @@ fn clos_id(value: &Value<'_>) -> Option<String> {
     };
     if let Some(fault) = fault {
         let message = format!("{} cannot be the name of a group: {fault}", quote(text));
-        value.error(Code::Range, message);
-        return None;
+        return value.refuse(Code::Range, message);
     }
     Some(text.to_owned())
 }
@@ -67,8 +66,7 @@ fn memory(value: &Value<'_>) -> Option<String> {
     let text = line(value)?;
     if !text.starts_with("MB:") {
         let message = format!("{} does not begin with `MB:`", quote(text));
-        value.error(Code::Range, message);
-        return None;
+        return value.refuse(Code::Range, message);
     }
     Some(text.to_owned())
 }
@@ -78,8 +76,7 @@ fn line<'v>(value: &Value<'v>) -> Option<&'v str> {
     let text = value.filled()?;
     if text.contains('\n') {
         let message = format!("{} contains a newline", quote(text));
-        value.error(Code::Range, message);
-        return None;
+        return value.refuse(Code::Range, message);
     }
     Some(text)
 }

@@ -104,12 +104,10 @@ fn cgroups_path(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     if text.split(['/', ':']).any(|part| part == "..") {
         let message = format!("{} leads upwards with `..`", quote(text));
-        value.error(Code::Path, message);
-        return None;
+        return value.refuse(Code::Path, message);
     }
     if text.contains('\n') {
-        value.error(Code::Range, format!("{} contains a newline", quote(text)));
-        return None;
+        return value.refuse(Code::Range, format!("{} contains a newline", quote(text)));
     }
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -24,16 +24,17 @@ use std::path::Path;
 use crate::container::{Container, NamespaceKind, Root};
 use crate::diagnostic::Code;
 use crate::quote::quote;
-use crate::reader::{Notes, Object, Value};
+use crate::reader::{Object, Value};
 
 /// The newest minor version of the specification (1.x) that this crate knows.
 const MINOR: u64 = 3;
 /// `struct new_utsname` has 65 bytes with the NUL, see uname(2).
 const UTS_LENGTH: usize = 64;
 
-/// Reads the whole document. `None` when a required part could not be read; `notes` has the reason.
-/// `notes` may have errors even when there is a container.
-pub(crate) fn container(value: &Value<'_>, bundle: &Path, notes: &Notes) -> Option<Container> {
+/// Reads the whole document. `None` when a required part could not be read; the notes have the
+/// reason. They may have errors even when there is a container.
+pub(crate) fn container(value: &Value<'_>, bundle: &Path) -> Option<Container> {
+    let notes = value.notes;
     value.object(|o| {
         o.ignore(&["windows", "solaris", "zos", "freebsd"]);
         if let Some(vm) = o.get("vm") {
@@ -121,16 +122,14 @@ fn version(value: &Value<'_>) -> Option<String> {
             "expected a version such as \"1.2.1\", found {}",
             quote(text)
         );
-        value.error_hint(Code::Range, message, "see https://semver.org");
-        return None;
+        return value.refuse_hint(Code::Range, message, "see https://semver.org");
     };
     if major != 1 {
         let message = format!(
             "version {} of the specification is not supported",
             quote(text)
         );
-        value.error_hint(Code::Unsupported, message, "expected 1.x");
-        return None;
+        return value.refuse_hint(Code::Unsupported, message, "expected 1.x");
     }
     if minor > MINOR {
         let message = format!("version {} is newer than the known 1.{MINOR}", quote(text));
@@ -179,8 +178,7 @@ fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> 
             quote(text),
             text.len()
         );
-        value.error(Code::Range, message);
-        return None;
+        return value.refuse(Code::Range, message);
     }
     if !own_uts {
         namespaces::needs(&value, "uts");

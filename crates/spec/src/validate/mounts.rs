@@ -84,8 +84,7 @@ fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf
             "the destination {} is the container's root itself",
             quote(text)
         );
-        value.error_hint(Code::Path, message, "name the directory in `root.path`");
-        return None;
+        return value.refuse_hint(Code::Path, message, "name the directory in `root.path`");
     }
     if !seen.insert(place) {
         let message = format!("an earlier mount has the same destination {}", quote(text));

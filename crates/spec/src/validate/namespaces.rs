@@ -49,8 +49,11 @@ pub(crate) fn time_offsets(o: &Object<'_>, namespaces: &Namespaces) -> TimeOffse
             "boottime" => &mut out.boottime,
             _ => {
                 let message = format!("the clock {} cannot have an offset", quote(clock));
-                value.error_hint(Code::UnknownValue, message, "expected monotonic, boottime");
-                return None;
+                return value.refuse_hint(
+                    Code::UnknownValue,
+                    message,
+                    "expected monotonic, boottime",
+                );
             }
         };
         *place = value.object(offset)?;

@@ -59,8 +59,7 @@ fn name(host: &str, value: &Value<'_>) -> Option<String> {
             .contains('%')
             .then_some("only one `%d` may be in it, and no other `%`");
         if let Some(fault) = fault(text).or(percent) {
-            name.error(Code::Range, wrong(text, fault));
-            return None;
+            return name.refuse(Code::Range, wrong(text, fault));
         }
         key.map(|_valid| text.to_owned())
     })?

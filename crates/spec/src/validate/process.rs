@@ -80,14 +80,13 @@ pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
     let mut entries = o.list("env", |item| {
         let text = item.text()?;
         if name(text).is_empty() {
-            item.error(
+            return item.refuse(
                 Code::Range,
                 format!(
                     "invalid environment variable: expected NAME=value, found {}",
                     quote(text)
                 ),
             );
-            return None;
         }
         Some(text.to_owned())
     });

@@ -92,8 +92,7 @@ fn cpu_list(value: &Value<'_>) -> Option<String> {
         .all(|c| c.is_ascii_digit() || "-,:/ ".contains(c))
     {
         let message = format!("expected a list such as \"0-3,7\", found {}", quote(text));
-        value.error(Code::Range, message);
-        return None;
+        return value.refuse(Code::Range, message);
     }
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -219,8 +218,7 @@ fn unified(name: &str, value: &Value<'_>) -> Option<String> {
     });
     if !is_file {
         let message = format!("{} is not the name of a cgroup file", quote(name));
-        value.error_hint(Code::Range, message, "expected one such as memory.high");
-        return None;
+        return value.refuse_hint(Code::Range, message, "expected one such as memory.high");
     }
     value.text().map(str::to_owned)
 }

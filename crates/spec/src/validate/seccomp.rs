@@ -35,8 +35,7 @@ pub(crate) fn read_document(document: &Value<'_>) -> Option<(Seccomp, &'static s
     if template {
         let message = "this is a template from which an engine makes the filter of each container";
         let hint = "give the config.json that the engine has written";
-        document.error_hint(Code::Unsupported, message, hint);
-        return None;
+        return document.refuse_hint(Code::Unsupported, message, hint);
     }
     if !whole {
         return Some((read(document, None)?, ""));

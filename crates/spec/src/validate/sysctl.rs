@@ -34,12 +34,11 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
         let setting = value.text();
         let Some(name) = dotted(key) else {
             let message = format!("{} is not the name of a kernel parameter", quote(key));
-            value.error_hint(
+            return value.refuse_hint(
                 Code::Range,
                 message,
                 "expected one such as net.ipv4.ip_forward",
             );
-            return None;
         };
         permit(value, &name, namespaces)?;
         if !seen.insert(name.clone()) {
@@ -82,8 +81,7 @@ fn dotted(key: &str) -> Option<String> {
 fn permit(value: &Value<'_>, name: &str, namespaces: &Namespaces) -> Option<()> {
     if name == "kernel.hostname" {
         let message = "the host name cannot be set as a kernel parameter";
-        value.error_hint(Code::Conflict, message, "use the property `hostname`");
-        return None;
+        return value.refuse_hint(Code::Conflict, message, "use the property `hostname`");
     }
     let kind = if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
         NamespaceKind::Ipc
@@ -98,8 +96,7 @@ fn permit(value: &Value<'_>, name: &str, namespaces: &Namespaces) -> Option<()> 
             "{} belongs to no namespace: setting it would change the host",
             quote(name)
         );
-        value.error(Code::Conflict, message);
-        return None;
+        return value.refuse(Code::Conflict, message);
     };
     if namespaces[kind].is_own() {
         return Some(());
