@@ -9,28 +9,23 @@ use super::{
 };
 use crate::commands::{self, Env};
 use crate::error::Error;
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
 /// One command.
 struct Row {
     name: &'static str,
+    /// How many words it takes.
+    words: RangeInclusive<usize>,
     about: &'static str,
     define: fn(clap::Command) -> clap::Command,
     read: fn(&ArgMatches) -> Result<Command, clap::Error>,
 }
 
-/// How many words a command has, and the least and the most that it takes.
-pub(super) struct Arity {
-    pub(super) name: &'static str,
-    pub(super) given: usize,
-    pub(super) least: usize,
-    pub(super) most: usize,
-}
-
 macro_rules! commands {
-    ($($kind:ident $name:literal $least:literal..=$most:expr, $run:path, $about:literal;)*) => {
+    ($($kind:ident $name:literal $words:expr, $run:path, $about:literal;)*) => {
         /// The commands, each with its words and options.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) enum Command {
@@ -45,20 +40,11 @@ macro_rules! commands {
                 }
             }
 
-            pub(super) fn arity(&self) -> Arity {
-                match self {
-                    $(Self::$kind(args) => Arity {
-                        name: $name,
-                        given: args.given(),
-                        least: $least,
-                        most: $most,
-                    }),*
-                }
-            }
         }
 
         const ROWS: &[Row] = &[$(Row {
             name: $name,
+            words: $words,
             about: $about,
             define: $kind::augment_args,
             read: |matches| $kind::from_arg_matches(matches).map(Command::$kind),
@@ -109,9 +95,10 @@ commands! {
         "Print as JSON what this host and this caller are";
     Plan "plan" 0..=1, commands::plan::run,
         "Print what create would do with a bundle on this host, or exec in a container";
-    Seccomp "seccomp" 0..=0, commands::seccomp::run,
+    // Its words are those of the commands below it.
+    Seccomp "seccomp" 0..=usize::MAX, commands::seccomp::run,
         "Compile, check, test and compare system call filters, without a container";
-    Init "init" 0..=0, commands::init,
+    Init "init" 0..=usize::MAX, commands::init,
         "Internal: create and run make containers";
 }
 
@@ -164,7 +151,12 @@ fn define(rows: impl Iterator<Item = &'static Row>) -> clap::Command {
     let program = Globals::augment_args(program).about(ABOUT);
     program.subcommands(rows.map(|row| {
         let command = (row.define)(clap::Command::new(row.name)).about(row.about);
-        command.hide(row.name == "init")
+        let command = command.hide(row.name == "init");
+        match row.words.end() {
+            // They are counted, and refused by that.
+            0 => command.arg(Arg::new("words").num_args(0..).hide(true)),
+            _ => command,
+        }
     }))
 }
 
@@ -176,13 +168,59 @@ pub(super) fn is_global(word: &str) -> bool {
         .is_some_and(|name| options.any(|long| long == name))
 }
 
+/// A command, and what is wrong with the number of its words, if anything.
+pub(super) struct Named {
+    pub(super) command: Command,
+    pub(super) name: &'static str,
+    pub(super) miscounted: Option<String>,
+}
+
 /// What was matched.
-pub(super) fn read(matches: &ArgMatches) -> Result<(Globals, Option<Command>), clap::Error> {
+pub(super) fn read(matches: &ArgMatches) -> Result<(Globals, Option<Named>), clap::Error> {
     let globals = Globals::from_arg_matches(matches)?;
-    let named = |name| ROWS.iter().find(|row| row.name == name);
-    let command = match matches.subcommand() {
-        Some((name, matches)) => named(name).map(|row| (row.read)(matches)).transpose()?,
-        None => None,
+    let Some((name, matches)) = matches.subcommand() else {
+        return Ok((globals, None));
     };
-    Ok((globals, command))
+    let row = ROWS.iter().find(|row| row.name == name);
+    let named = row.map(|row| {
+        let command = (row.read)(matches)?;
+        let miscounted = match &command {
+            // One of them is the id, the others are the words of a command.
+            Command::Plan(plan) if plan.exec => None,
+            _ => miscounted(row, given(matches)),
+        };
+        Ok::<_, clap::Error>(Named {
+            command,
+            name: row.name,
+            miscounted,
+        })
+    });
+    Ok((globals, named.transpose()?))
+}
+
+/// How many words follow the command.
+fn given(matches: &ArgMatches) -> usize {
+    let count = |id| {
+        matches
+            .try_get_raw(id)
+            .ok()
+            .flatten()
+            .map(|words| words.len())
+    };
+    count("ids").or_else(|| count("words")).unwrap_or_default()
+}
+
+fn miscounted(row: &Row, given: usize) -> Option<String> {
+    let (name, least, most) = (row.name, *row.words.start(), *row.words.end());
+    let (bound, count) = match given {
+        given if row.words.contains(&given) => return None,
+        given if most == 0 => return Some(format!("{name:?} takes no arguments, {given} given")),
+        _ if least == most => ("exactly", least),
+        given if given < least => ("a minimum of", least),
+        _ => ("a maximum of", most),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    Some(format!(
+        "{name:?} requires {bound} {count} argument{plural}"
+    ))
 }

@@ -80,7 +80,7 @@ pub(crate) struct Exec {
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    words: Vec<OsString>,
+    pub(super) words: Vec<OsString>,
 }
 
 impl Exec {
@@ -99,11 +99,6 @@ impl Exec {
             Some(first) if first == OsStr::new("--") => words.get(1..).unwrap_or_default(),
             _ => words,
         }
-    }
-
-    /// How many words there are.
-    pub(super) fn given(&self) -> usize {
-        self.words.len()
     }
 }
 

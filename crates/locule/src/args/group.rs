@@ -147,11 +147,6 @@ impl Ps {
         }
         options
     }
-
-    /// How many words were typed.
-    pub(super) fn given(&self) -> usize {
-        self.words.len()
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod update;
 
 pub(crate) use checkpoint::{Checkpoint, Images};
 pub(crate) use definition::Command;
-use definition::{Arity, read};
+use definition::{Named, read};
 pub(crate) use exec::Exec;
 pub(crate) use group::{Events, Pause, Ps, Resume};
 pub(crate) use mounts::Mounts;
@@ -297,8 +297,6 @@ pub(crate) struct List {
     /// Print names only, one a line [default: off]
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    #[arg(hide = true)]
-    words: Vec<String>,
 }
 
 /// How `list` prints.
@@ -336,8 +334,6 @@ pub(crate) struct Spec {
     /// [default: off]
     #[arg(long)]
     pub(crate) rootless: bool,
-    #[arg(hide = true)]
-    words: Vec<String>,
 }
 
 /// `features`.
@@ -346,16 +342,13 @@ pub(crate) struct Spec {
     override_usage = "locule features",
     after_help = "Example:\n  locule features | jq .linux.namespaces"
 )]
-pub(crate) struct Features {
-    #[arg(hide = true)]
-    words: Vec<String>,
-}
+pub(crate) struct Features {}
 
 /// `init`, an internal command that refuses to run.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Init {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
+    _words: Vec<OsString>,
 }
 
 fn word(words: &[String], index: usize) -> &str {
@@ -370,34 +363,13 @@ macro_rules! for_one_container {
             pub(crate) fn id(&self) -> &str {
                 word(&self.ids, 0)
             }
-
-            fn given(&self) -> usize {
-                self.ids.len()
-            }
         }
     )*};
 }
 
-for_one_container!(Create Start State Delete Pause Resume Events Update Checkpoint);
-
-/// Commands without words.
-macro_rules! without_words {
-    ($($command:ident)*) => {$(
-        impl $command {
-            fn given(&self) -> usize {
-                self.words.len()
-            }
-        }
-    )*};
-}
-
-without_words!(List Spec Features Facts);
+for_one_container!(Create Start State Delete Pause Resume Events Update Checkpoint Restore);
 
 impl Kill {
-    fn given(&self) -> usize {
-        self.words.len()
-    }
-
     /// The container's name, as typed.
     pub(crate) fn id(&self) -> &str {
         word(&self.words, 0)
@@ -409,19 +381,6 @@ impl Kill {
     }
 }
 
-impl Run {
-    fn given(&self) -> usize {
-        self.create.given()
-    }
-}
-
-impl Init {
-    /// Any number is refused the same way.
-    fn given(&self) -> usize {
-        0
-    }
-}
-
 impl Command {
     /// Whether a process of this program enters a container.
     pub(crate) fn enters_a_container(&self) -> bool {
@@ -429,42 +388,6 @@ impl Command {
             self,
             Self::Create(_) | Self::Run(_) | Self::Exec(_) | Self::Mounts(_)
         )
-    }
-
-    /// What is wrong with the number of words, if anything.
-    fn miscounted(&self) -> Option<String> {
-        let Arity {
-            name,
-            given,
-            least,
-            most,
-        } = self.arity();
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        if given < least && least == most {
-            Some(format!(
-                "{name:?} requires exactly {least} argument{}",
-                plural(least)
-            ))
-        } else if given < least {
-            Some(format!(
-                "{name:?} requires a minimum of {least} argument{}",
-                plural(least)
-            ))
-        } else if given <= most {
-            None
-        } else if most == 0 {
-            Some(format!("{name:?} takes no arguments, {given} given"))
-        } else if least == most {
-            Some(format!(
-                "{name:?} requires exactly {least} argument{}",
-                plural(least)
-            ))
-        } else {
-            Some(format!(
-                "{name:?} requires a maximum of {most} argument{}",
-                plural(most)
-            ))
-        }
     }
 }
 
@@ -510,8 +433,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
     // Never freed: this process ends soon, and the tree has thousands of allocations.
     let definition = Box::leak(Box::new(definition::of_named(&words)));
     match understand(definition, words.clone()) {
-        Ok((globals, Some(command))) if !globals.version && command.miscounted().is_none() => {
-            Ok(Invocation::Command(globals, command))
+        Ok((globals, Some(named))) if !globals.version && named.miscounted.is_none() => {
+            Ok(Invocation::Command(globals, named.command))
         }
         // Help, a mistake, or no command: the text needs all commands.
         Ok(_) | Err(_) => explain(words),
@@ -521,7 +444,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
 fn understand(
     definition: &mut clap::Command,
     words: Vec<OsString>,
-) -> Result<(Globals, Option<Command>), clap::Error> {
+) -> Result<(Globals, Option<Named>), clap::Error> {
     let words = spelling::normalize(definition, words);
     let name = OsString::from("locule");
     read(&definition.try_get_matches_from_mut([name].into_iter().chain(words))?)
@@ -532,24 +455,24 @@ fn understand(
 #[inline(never)]
 fn explain(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     let definition = Box::leak(Box::new(definition::whole()));
-    let (globals, command) = match understand(definition, words) {
+    let (globals, named) = match understand(definition, words) {
         Ok(read) => read,
         Err(error) => return refused(&error),
     };
     if globals.version {
         return Ok(Invocation::Version(globals));
     }
-    let Some(command) = command else {
+    let Some(named) = named else {
         definition.build();
         let help = definition.render_long_help().to_string();
         return Ok(Invocation::Nothing(globals, help));
     };
-    let Some(text) = command.miscounted() else {
-        return Ok(Invocation::Command(globals, command));
+    let Some(text) = named.miscounted else {
+        return Ok(Invocation::Command(globals, named.command));
     };
     definition.build();
     let usage = definition
-        .find_subcommand_mut(command.arity().name)
+        .find_subcommand_mut(named.name)
         .map(|command| command.render_long_help().to_string())
         .unwrap_or_default();
     Err(Misuse {

@@ -33,9 +33,4 @@ impl Mounts {
     pub(crate) fn file(&self) -> Option<&Path> {
         self.words.get(2).map(Path::new)
     }
-
-    /// How many words were typed.
-    pub(super) fn given(&self) -> usize {
-        self.words.len()
-    }
 }

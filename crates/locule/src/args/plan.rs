@@ -45,17 +45,9 @@ pub(crate) struct Plan {
 impl Plan {
     /// The name of the container to make.
     pub(crate) fn id(&self) -> String {
-        match self.process.given() {
-            0 => "container".to_owned(),
-            _ => self.process.id(),
-        }
-    }
-
-    /// How many words there are, those of a command left out.
-    pub(super) fn given(&self) -> usize {
-        match self.exec {
-            true => self.process.given().min(1),
-            false => self.process.given(),
+        match self.process.words.is_empty() {
+            true => "container".to_owned(),
+            false => self.process.id(),
         }
     }
 }
@@ -88,7 +80,4 @@ pub(crate) enum PlanFormat {
     after_help = "Example:\n  locule facts | jq .caller.capabilities\n\n\
         Any user may ask; nothing is changed. The answer is what `locule plan --facts` reads."
 )]
-pub(crate) struct Facts {
-    #[arg(hide = true)]
-    pub(super) words: Vec<String>,
-}
+pub(crate) struct Facts {}

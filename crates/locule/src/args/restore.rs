@@ -45,17 +45,5 @@ pub(crate) struct Restore {
     pub(crate) lsm_mount_context: Option<String>,
     /// The container's name, unique in the state directory
     #[arg(value_name = "ID")]
-    ids: Vec<String>,
-}
-
-impl Restore {
-    /// The container's name, as typed.
-    pub(crate) fn id(&self) -> &str {
-        super::word(&self.ids, 0)
-    }
-
-    /// How many names were typed.
-    pub(super) fn given(&self) -> usize {
-        self.ids.len()
-    }
+    pub(super) ids: Vec<String>,
 }

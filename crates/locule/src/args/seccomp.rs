@@ -126,13 +126,6 @@ pub(crate) struct Diff {
     pub(crate) right: PathBuf,
 }
 
-impl Seccomp {
-    /// Its words are those of the commands below it.
-    pub(super) fn given(&self) -> usize {
-        0
-    }
-}
-
 /// An architecture by the word of the specification, in any case, with or without its prefix.
 fn arch(text: &str) -> Result<Arch, String> {
     let word = text.to_ascii_uppercase();
