@@ -11,8 +11,8 @@ use crate::args;
 use crate::descriptors::{mark_leaked, take};
 use crate::error::Error;
 use crate::host_file::HostFile;
-use crate::state::{self, ContainerId, Lock, Record};
-use crate::status::{Action, Refusal, Status, observe, permit};
+use crate::state::{ContainerId, Lock, Record};
+use crate::status::{Action, Refusal, Status};
 use cgroup::SharedOptions;
 use criu::{Notice, Options, Task, Worker};
 use kernel::errno::chain;
@@ -39,13 +39,8 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     // Before this process opens a descriptor, which could get the number.
     let mut status = args.status_fd.map(status_fd).transpose()?;
     mark_leaked(env.preserved).map_err(Error::Harden)?;
-    let id = ContainerId::new(args.id())?;
-    let entry = env
-        .store(state::Access::Look)?
-        .container(&id, Lock::Exclusive)?;
-    let mut record = entry.record()?;
-    let observed = observe(&entry, &mut record)?;
-    permit(Action::Checkpoint, observed.status, &id)?;
+    let (entry, record, observed) = env.find(args.id(), Lock::Exclusive, Action::Checkpoint)?;
+    let id = entry.id().clone();
     let Some(process) = observed.process else {
         return Err(Refusal::NotRunning { id }.into());
     };

@@ -8,8 +8,8 @@ use super::{Env, own_group};
 use crate::args;
 use crate::error::{Error, Reader, print_part};
 use crate::process::Process;
-use crate::state::{Access, ContainerId, Lock};
-use crate::status::{Action, observe, permit};
+use crate::state::Lock;
+use crate::status::Action;
 use cgroup::stats::{CacheUse, IntelRdt, MemoryTraffic, Stats};
 use cgroup::{Location, News, OomWatch};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -40,14 +40,10 @@ impl Event<'_> {
 
 /// Follows one container.
 pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let mut record = entry.record()?;
-    let observed = observe(&entry, &mut record)?;
-    permit(Action::Watch, observed.status, &id)?;
-    let group = own_group(&record, &id, "watch")?;
+    let (entry, record, observed) = env.find(args.id(), Lock::None, Action::Watch)?;
+    let group = own_group(&record, entry.id(), "watch")?;
     let mut watch = Watch {
-        id: id.as_str(),
+        id: entry.id().as_str(),
         group,
         shares: record.shares(),
         process: observed.process,

@@ -12,8 +12,8 @@ use crate::args;
 use crate::error::Error;
 use crate::face::Face;
 use crate::process::Process as First;
-use crate::state::{Access, ContainerId, Lock, Record};
-use crate::status::{Action, Refusal, observe, permit};
+use crate::state::{ContainerId, Lock, Record};
+use crate::status::{Action, Refusal};
 use crate::terminal::{console_socket, ready};
 use kernel::signal::{SignalFd, catchable};
 use launch::exec::{Request, Target, lower, open, reduce};
@@ -87,15 +87,12 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     /// Finds the container, and its saved configuration.
     fn find(args: &'a args::Exec, env: &Env) -> Result<(Self, Box<Container>), Error> {
-        let id = ContainerId::new(&args.id())?;
-        let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-        let mut record = entry.record()?;
-        let observed = observe(&entry, &mut record)?;
         let action = match args.ignore_paused {
             true => Action::ExecPaused,
             false => Action::Exec,
         };
-        permit(action, observed.status, &id)?;
+        let (entry, record, observed) = env.find(&args.id(), Lock::None, action)?;
+        let id = entry.id().clone();
         let first = observed
             .process
             .ok_or_else(|| Refusal::ExecStopped { id: id.clone() })?;

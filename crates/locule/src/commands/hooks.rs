@@ -21,23 +21,9 @@ pub(crate) fn poststart(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Re
     if !record.has_poststart {
         return Ok(());
     }
-    let (hooks, text, bundle) =
-        prepare("poststart", &config(), record, Status::Running, |hooks| {
-            hooks.poststart
-        })?;
-    let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
-    let state = State {
-        text: &text,
-        pid: record.pid.unwrap_or(0),
-        interrupts: None,
-    };
-    hooks
-        .run(&thread, state, Surroundings::in_directory(&bundle))
-        .map_err(|failed| {
-            Error::Launch(launch::Error::Hook {
-                message: hooks.describe(&failed),
-            })
-        })
+    let list = |hooks: Hooks| hooks.poststart;
+    let prepared = Prepared::of("poststart", &config(), record, Status::Running, list)?;
+    prepared.run(record.pid.unwrap_or(0), None)
 }
 
 /// Runs the prestart and createRuntime hooks of a container that is being restored: its namespaces
@@ -48,29 +34,12 @@ pub(crate) fn before_start(
     pid: i32,
     interrupts: &SignalFd,
 ) -> Result<(), Error> {
-    let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
-    for (name, list) in [
-        (
-            "prestart",
-            (|hooks| hooks.prestart) as fn(Hooks) -> Vec<Hook>,
-        ),
-        ("createRuntime", |hooks| hooks.create_runtime),
-    ] {
-        let (hooks, text, bundle) = prepare(name, config, record, Status::Creating, list)?;
-        let state = State {
-            text: &text,
-            pid,
-            interrupts: Some(interrupts),
-        };
-        hooks
-            .run(&thread, state, Surroundings::in_directory(&bundle))
-            .map_err(|failed| {
-                Error::Launch(launch::Error::Hook {
-                    message: hooks.describe(&failed),
-                })
-            })?;
-    }
-    Ok(())
+    let list = |hooks: Hooks| hooks.prestart;
+    let prepared = Prepared::of("prestart", config, record, Status::Creating, list)?;
+    prepared.run(pid, Some(interrupts))?;
+    let list = |hooks: Hooks| hooks.create_runtime;
+    let prepared = Prepared::of("createRuntime", config, record, Status::Creating, list)?;
+    prepared.run(pid, Some(interrupts))
 }
 
 /// Runs the poststop hooks, all of them: a failure is a warning (runtime.md#lifecycle).
@@ -83,37 +52,60 @@ pub(crate) fn poststop(config: impl FnOnce() -> Vec<u8>, record: &Record) {
 }
 
 fn run_poststop(config: &[u8], record: &Record) -> Result<(), Error> {
-    let (hooks, text, bundle) = prepare("poststop", config, record, Status::Stopped, |hooks| {
-        hooks.poststop
-    })?;
+    let list = |hooks: Hooks| hooks.poststop;
+    let prepared = Prepared::of("poststop", config, record, Status::Stopped, list)?;
     let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
-    hooks.run_all(
-        &thread,
-        State {
-            text: &text,
-            pid: 0,
-            interrupts: None,
-        },
-        Surroundings::in_directory(&bundle),
-        |failed| {
-            tracing::warn!(code = "hook", "{}", hooks.describe(&failed));
-        },
-    );
+    let around = Surroundings::in_directory(&prepared.bundle);
+    let (hooks, state) = (&prepared.hooks, prepared.state(0, None));
+    hooks.run_all(&thread, state, around, |failed| {
+        tracing::warn!(code = "hook", "{}", hooks.describe(&failed));
+    });
     Ok(())
 }
 
-fn prepare(
-    name: &'static str,
-    config: &[u8],
-    record: &Record,
-    status: Status,
-    list: impl FnOnce(spec::container::Hooks) -> Vec<Hook>,
-) -> Result<(Plan, StateText, CString), Error> {
-    let container = super::kept_container(config, record)?;
-    let text = StateText::new(&container, &record.id, status);
-    let path = env::var_os("PATH").map(PathBuf::from);
-    let default_env = DefaultEnv::Path(path.as_deref());
-    let hooks = Plan::lower(name, &list(container.hooks), default_env);
-    let bundle = CString::new(record.bundle.as_os_str().as_bytes()).unwrap_or_default();
-    Ok((hooks.map_err(launch::Error::from)?, text, bundle))
+/// The hooks of one list, and what they get.
+struct Prepared {
+    hooks: Plan,
+    text: StateText,
+    bundle: CString,
+}
+
+impl Prepared {
+    fn of(
+        name: &'static str,
+        config: &[u8],
+        record: &Record,
+        status: Status,
+        list: impl FnOnce(Hooks) -> Vec<Hook>,
+    ) -> Result<Self, Error> {
+        let container = super::kept_container(config, record)?;
+        let text = StateText::new(&container, &record.id, status);
+        let path = env::var_os("PATH").map(PathBuf::from);
+        let default_env = DefaultEnv::Path(path.as_deref());
+        let hooks = Plan::lower(name, &list(container.hooks), default_env);
+        Ok(Self {
+            hooks: hooks.map_err(launch::Error::from)?,
+            text,
+            bundle: CString::new(record.bundle.as_os_str().as_bytes()).unwrap_or_default(),
+        })
+    }
+
+    fn state<'a>(&'a self, pid: i32, interrupts: Option<&'a SignalFd>) -> State<'a> {
+        State {
+            text: &self.text,
+            pid,
+            interrupts,
+        }
+    }
+
+    /// Runs them; stops at the first failure.
+    fn run(&self, pid: i32, interrupts: Option<&SignalFd>) -> Result<(), Error> {
+        let thread = SingleThread::prove().ok_or(launch::Error::Threads)?;
+        let around = Surroundings::in_directory(&self.bundle);
+        let ran = self.hooks.run(&thread, self.state(pid, interrupts), around);
+        ran.map_err(|failed| {
+            let message = self.hooks.describe(&failed);
+            Error::Launch(launch::Error::Hook { message })
+        })
+    }
 }

@@ -9,8 +9,8 @@ use super::{Env, matching};
 use crate::args;
 use crate::error::Error;
 use crate::signal;
-use crate::state::{self, Access, ContainerId, Lock, Record};
-use crate::status::{Action, Observed, Refusal, Status, observe, permit};
+use crate::state::{self, ContainerId, Lock, Record};
+use crate::status::{Action, Observed, Refusal, Status, permit};
 use kernel::Errno;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,9 +35,7 @@ pub(crate) fn run(args: &args::Kill, env: &Env) -> Result<ExitCode, Error> {
 }
 
 fn send(args: &args::Kill, number: i32, id: &ContainerId, env: &Env) -> Result<(), Error> {
-    let entry = env.store(Access::Look)?.container(id, Lock::None)?;
-    let mut record = entry.record()?;
-    let observed = observe(&entry, &mut record)?;
+    let (_entry, record, observed) = env.look_up(id.as_str(), Lock::None)?;
     // Nothing else would end the remaining processes of the container.
     let outlives = number == signal::KILL && !record.own_pid_namespace;
     let leftover = || match record.groups() {

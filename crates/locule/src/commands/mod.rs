@@ -30,7 +30,8 @@ use crate::args::{self, CgroupManager, Globals, Rootless};
 use crate::descriptors::Preserved;
 use crate::error::Error;
 use crate::face::Face;
-use crate::state::{Access, ContainerId, Record, Store, is_host_root};
+use crate::state::{Access, ContainerId, Entry, Lock, Record, Store, is_host_root};
+use crate::status::{Action, Observed, observe, permit};
 use spec::Container;
 use spec::load::Host;
 use std::path::PathBuf;
@@ -84,6 +85,27 @@ impl Env {
     /// The state directory.
     pub(crate) fn store(&self, access: Access) -> Result<Store, Error> {
         Ok(Store::open(self.root.as_deref(), self.face, access)?)
+    }
+
+    /// Looks the container `id` up. `lock` is what the command needs to work on it.
+    pub(crate) fn look_up(&self, id: &str, lock: Lock) -> Result<(Entry, Record, Observed), Error> {
+        let id = ContainerId::new(id)?;
+        let entry = self.store(Access::Look)?.container(&id, lock)?;
+        let mut record = entry.record()?;
+        let observed = observe(&entry, &mut record)?;
+        Ok((entry, record, observed))
+    }
+
+    /// The same for a command that does `action`, if the status of the container permits it.
+    pub(crate) fn find(
+        &self,
+        id: &str,
+        lock: Lock,
+        action: Action,
+    ) -> Result<(Entry, Record, Observed), Error> {
+        let (entry, record, observed) = self.look_up(id, lock)?;
+        permit(action, observed.status, entry.id())?;
+        Ok((entry, record, observed))
     }
 
     /// Adds the annotations that the face has by default.

@@ -9,7 +9,7 @@ use crate::args;
 use crate::error::{Error, print};
 use crate::process::Process;
 use crate::state::{Access, AddedMount, ContainerId, Entry, Lock, Record};
-use crate::status::{Action, Refusal, observe, permit};
+use crate::status::{Action, Refusal};
 use kernel::signal::SignalFd;
 use launch::added;
 use launch::exec::Target;
@@ -41,11 +41,9 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
     let file = args
         .file()
         .ok_or_else(|| wrong("FILE", "", "a file with a list of mounts"))?;
-    let id = ContainerId::new(args.id())?;
     // A signal for the whole group would also end the process that undoes the mounts.
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let mut table = MountTable::find(entry, interrupts)?;
+    let mut table = MountTable::find(args.id(), env, interrupts)?;
     let (mounts, warnings) = spec::load::load_mounts(file, &table.record.bundle)?;
     for warning in warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
@@ -74,10 +72,8 @@ struct MountTable {
 }
 
 impl MountTable {
-    fn find(entry: Entry, interrupts: SignalFd) -> Result<Self, Error> {
-        let mut record = entry.record()?;
-        let observed = observe(&entry, &mut record)?;
-        permit(Action::Mount, observed.status, entry.id())?;
+    fn find(id: &str, env: &Env, interrupts: SignalFd) -> Result<Self, Error> {
+        let (entry, record, observed) = env.find(id, Lock::Exclusive, Action::Mount)?;
         let gone = || Refusal::NotRunning {
             id: entry.id().clone(),
         };

@@ -8,18 +8,14 @@ use super::{Env, own_group};
 use crate::args::{self, ListFormat};
 use crate::error::{Error, print};
 use crate::face::Processes;
-use crate::state::{Access, ContainerId, Lock};
-use crate::status::observe;
+use crate::state::Lock;
 use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 /// Prints the processes of one container.
 pub(crate) fn run(args: &args::Ps, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(&args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let mut record = entry.record()?;
-    observe(&entry, &mut record)?;
-    let pids = own_group(&record, &id, "list the processes of")?.pids()?;
+    let (entry, record, _) = env.look_up(&args.id(), Lock::None)?;
+    let pids = own_group(&record, entry.id(), "list the processes of")?.pids()?;
     match args.format {
         ListFormat::Json => print(&array(&pids, env.face)?)?,
         ListFormat::Table => print(&match env.face.processes {

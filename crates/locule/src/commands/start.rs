@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::notify::{Host, Proxy};
 use crate::process::Process;
 use crate::signal;
-use crate::state::{Access, ContainerId, Entry, Lock, Record};
-use crate::status::{Action, observe, permit};
+use crate::state::{Entry, Lock, Record};
+use crate::status::Action;
 use launch::create::{Starting, patience};
 use launch::describe;
 use spec::Container;
@@ -15,10 +15,7 @@ use std::process::ExitCode;
 
 /// Starts one container.
 pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let mut record = entry.record()?;
-    permit(Action::Start, observe(&entry, &mut record)?.status, &id)?;
+    let (entry, record, _) = env.find(args.id(), Lock::Exclusive, Action::Start)?;
     let Some(program) = &record.program else {
         return Err(Error::NoProcess);
     };

@@ -5,8 +5,8 @@ use super::list::Users;
 use crate::args;
 use crate::error::{Error, print};
 use crate::face::{Owner, PidOfStopped, Scope, State};
-use crate::state::{Access, ContainerId, Lock, Record};
-use crate::status::{Status, observe};
+use crate::state::{Lock, Record};
+use crate::status::{Observed, Status};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,10 +66,7 @@ impl<'a> Report<'a> {
 
 /// Prints the state of one container.
 pub(crate) fn run(args: &args::State, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::None)?;
-    let mut record = entry.record()?;
-    let status = observe(&entry, &mut record)?.status;
+    let (_entry, record, Observed { status, .. }) = env.look_up(args.id(), Lock::None)?;
     let owner = match env.face.state.owner {
         Owner::Empty => String::new(),
         Owner::Name => Users::read().name(record.owner),

@@ -7,8 +7,8 @@
 use super::{Env, kept_container, own_group};
 use crate::args::{self, Kind, Limit, Limits};
 use crate::error::Error;
-use crate::state::{Access, ContainerId, Lock, Record};
-use crate::status::{Action, observe, permit};
+use crate::state::{Lock, Record};
+use crate::status::Action;
 use serde_json::{Map, Number, Value, json};
 use spec::container::Resources;
 use spec::load::{LoadError, load_resources, parse_resources, read_resources};
@@ -21,12 +21,12 @@ use std::process::ExitCode;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Misgiven {
-    #[error("{option} {word:?}: expected a whole number")]
-    Number { option: &'static str, word: String },
-    #[error(
-        "{option} {word:?}: expected bytes such as 536870912 or 512m, or -1 for no limit, below 2^63"
-    )]
-    Size { option: &'static str, word: String },
+    #[error("{option} {word:?}: expected {expected}")]
+    Word {
+        option: &'static str,
+        word: String,
+        expected: &'static str,
+    },
     #[error("{option}: {problem}")]
     Judged {
         option: &'static str,
@@ -50,10 +50,7 @@ pub(crate) enum Misgiven {
 
 /// Changes the limits of one container.
 pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
-    let id = ContainerId::new(args.id())?;
-    let entry = env.store(Access::Look)?.container(&id, Lock::Exclusive)?;
-    let mut record = entry.record()?;
-    permit(Action::Update, observe(&entry, &mut record)?.status, &id)?;
+    let (entry, mut record, _) = env.find(args.id(), Lock::Exclusive, Action::Update)?;
     let schemata = schemata(args, &record)?;
     let (change, warnings) = match args.resources.as_deref() {
         None => typed(&args.limits)?,
@@ -67,7 +64,7 @@ pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
         Some(resources) => resources.clone(),
         None => kept_container(&entry.config()?, &record)?.resources,
     };
-    let group = own_group(&record, &id, "update")?;
+    let group = own_group(&record, entry.id(), "update")?;
     // First: the old lines can be written again if a later limit is refused.
     let before = match &schemata {
         Some((shares, lines)) => Some((shares, shares.set_schemata(lines)?)),
@@ -146,20 +143,19 @@ fn value(limit: Limit<'_>) -> Result<Option<Value>, Misgiven> {
     let Some(word) = limit.word.filter(|word| !word.is_empty()) else {
         return Ok(None);
     };
-    let (option, owned) = (limit.option, || word.to_owned());
-    let value = match limit.kind {
-        Kind::Text => Value::from(word),
-        Kind::Size => size(word).map(Value::from).ok_or_else(|| Misgiven::Size {
-            option,
-            word: owned(),
-        })?,
-        Kind::Number => number(word)
-            .map(Value::from)
-            .ok_or_else(|| Misgiven::Number {
-                option,
-                word: owned(),
-            })?,
+    let (value, expected) = match limit.kind {
+        Kind::Text => (Some(Value::from(word)), "a text"),
+        Kind::Number => (number(word).map(Value::from), "a whole number"),
+        Kind::Size => (
+            size(word).map(Value::from),
+            "bytes such as 536870912 or 512m, or -1 for no limit, below 2^63",
+        ),
     };
+    let value = value.ok_or_else(|| Misgiven::Word {
+        option: limit.option,
+        word: word.to_owned(),
+        expected,
+    })?;
     Ok(Some(value))
 }
 
