@@ -56,6 +56,29 @@ fn the_last_of_contrary_options_wins() {
     });
 }
 
+/// "norelatime: Make sure relatime isn't used." A word that negates one kind of access times takes
+/// back only that kind, as with runc and crun.
+#[test]
+fn a_negated_access_time_leaves_the_others() {
+    sandbox::host(|s| {
+        for (words, shown) in [
+            (["strictatime", "norelatime"], None),
+            (["strictatime", "atime"], None),
+            (["noatime", "norelatime"], Some("noatime")),
+            (["noatime", "nostrictatime"], Some("noatime")),
+            (["noatime", "atime"], Some("relatime")),
+            (["strictatime", "nostrictatime"], Some("relatime")),
+        ] {
+            let mut bundle = s.bundle();
+            bundle.mount(tmpfs("/mnt", &words));
+            let line = line(s, &mut bundle, "/mnt");
+            let options = options(&line);
+            let mut times = options.iter().filter(|word| word.ends_with("atime"));
+            assert_eq!(times.next().copied(), shown, "{words:?}: {line}");
+        }
+    });
+}
+
 /// The same on a bind mount, where the kernel wants a second step; flags of the source that are not
 /// named stay.
 #[test]

@@ -1,8 +1,9 @@
 //! The words of `mounts[].options`.
 //!
 //! One table says what each word means; `features` prints its names. A word that is not in the
-//! table is data for the file system. Words of one family (ro and rw; the six of access times)
-//! replace each other: the last wins. Source: runtime-spec config.md#linux-mount-options and
+//! table is data for the file system. Words of one family (ro and rw; noatime, relatime and
+//! strictatime) replace each other: the last wins. `atime`, `norelatime` and `nostrictatime` take
+//! back only the word that they negate. Source: runtime-spec config.md#linux-mount-options and
 //! mount(8).
 
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
@@ -58,7 +59,7 @@ const TREE: Depth = Depth::Tree;
 /// Every word, in the order of the alphabet.
 const WORDS: &[(&str, Effect)] = &[
     ("async", Effect::Superblock(c"async")),
-    ("atime", atime(TOP, NONE)),
+    ("atime", clear(TOP, MountAttr::NOATIME)),
     ("bind", Effect::Bind(TOP)),
     ("copy-symlink", Effect::CopySymlink),
     ("defaults", Effect::Nothing),
@@ -81,15 +82,15 @@ const WORDS: &[(&str, Effect)] = &[
     ("noiversion", Effect::Nothing),
     ("nolazytime", Effect::Superblock(c"nolazytime")),
     ("nomand", Effect::Superblock(c"nomand")),
-    ("norelatime", atime(TOP, NONE)),
-    ("nostrictatime", atime(TOP, NONE)),
+    ("norelatime", clear(TOP, NONE)),
+    ("nostrictatime", clear(TOP, MountAttr::STRICTATIME)),
     ("nosuid", set(TOP, MountAttr::NOSUID)),
     ("nosymfollow", set(TOP, MountAttr::NOSYMFOLLOW)),
     ("private", Effect::Propagate(TOP, Propagation::Private)),
     // rasync, rdirsync, rmand, rnomand, rsync: flags of superblocks, which no recursive change can
     // reach.
     ("rasync", Effect::Nothing),
-    ("ratime", atime(TREE, NONE)),
+    ("ratime", clear(TREE, MountAttr::NOATIME)),
     ("rbind", Effect::Bind(TREE)),
     ("rdev", clear(TREE, MountAttr::NODEV)),
     ("rdiratime", clear(TREE, MountAttr::NODIRATIME)),
@@ -104,8 +105,8 @@ const WORDS: &[(&str, Effect)] = &[
     ("rnodiratime", set(TREE, MountAttr::NODIRATIME)),
     ("rnoexec", set(TREE, MountAttr::NOEXEC)),
     ("rnomand", Effect::Nothing),
-    ("rnorelatime", atime(TREE, NONE)),
-    ("rnostrictatime", atime(TREE, NONE)),
+    ("rnorelatime", clear(TREE, NONE)),
+    ("rnostrictatime", clear(TREE, MountAttr::STRICTATIME)),
     ("rnosuid", set(TREE, MountAttr::NOSUID)),
     ("rnosymfollow", set(TREE, MountAttr::NOSYMFOLLOW)),
     ("ro", set(TOP, MountAttr::RDONLY)),
@@ -161,7 +162,7 @@ impl Attributes {
         if set.union(clear).intersects(MountAttr::ATIME) {
             // One field with one value: the kernel requires that it is cleared as a whole when it
             // changes.
-            self.set.remove(MountAttr::ATIME);
+            self.set.remove(clear);
             self.clear.insert(MountAttr::ATIME);
             self.set.insert(set);
         } else {
@@ -390,6 +391,27 @@ mod tests {
     }
 
     #[test]
+    fn a_negated_time_takes_back_only_its_own_word() {
+        for (list, expected) in [
+            (&["strictatime", "norelatime"][..], MountAttr::STRICTATIME),
+            (&["strictatime", "atime"], MountAttr::STRICTATIME),
+            (&["noatime", "norelatime"], MountAttr::NOATIME),
+            (&["noatime", "nostrictatime"], MountAttr::NOATIME),
+            (&["noatime", "atime"], NONE),
+            (&["strictatime", "nostrictatime"], NONE),
+            (&["strictatime", "noatime"], MountAttr::NOATIME),
+            (&["noatime", "relatime"], NONE),
+        ] {
+            let options = read(&words(list)).unwrap();
+            assert_eq!(options.attributes(), expected, "{list:?}");
+            let recursive: Vec<_> = list.iter().map(|word| format!("r{word}")).collect();
+            let options = read(&recursive).unwrap();
+            assert_eq!(options.tree.set, expected, "{recursive:?}");
+            assert_eq!(options.tree.clear, MountAttr::ATIME, "{recursive:?}");
+        }
+    }
+
+    #[test]
     fn propagation_keeps_its_order() {
         let options = read(&words(&["rslave", "shared"])).unwrap();
         let expected = [(TREE, Propagation::Slave), (TOP, Propagation::Shared)];
@@ -433,7 +455,8 @@ mod tests {
         assert_eq!(data[1], (1, Param::parse("mode=700").unwrap()));
     }
 
-    /// The family of a word: its bit, or the field of access times.
+    /// The family of a word: its bit, or the field of access times. The three words that negate a
+    /// time are no members.
     fn family(word: &str) -> &str {
         match word {
             "ro" | "rw" => "ro",
@@ -446,7 +469,7 @@ mod tests {
         }
     }
 
-    const PLAIN: [&str; 18] = [
+    const PLAIN: [&str; 15] = [
         "ro",
         "rw",
         "suid",
@@ -459,12 +482,9 @@ mod tests {
         "nodiratime",
         "symfollow",
         "nosymfollow",
-        "atime",
         "noatime",
         "relatime",
-        "norelatime",
         "strictatime",
-        "nostrictatime",
     ];
 
     proptest! {
