@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use integration::{Container, Group, Outcome, Sandbox, leak, sandbox};
+use integration::{Container, Group, Outcome, Sandbox, leak, mount_table, sandbox};
 use serde_json::json;
 
 /// Every directory of the host's hierarchies that is called `name`.
@@ -240,6 +240,31 @@ fn the_cgroup_mount_shows_every_v1_hierarchy() {
             .parse()
             .expect("number");
         assert!(count >= 2, "{}", outcome.stdout);
+    });
+}
+
+/// The tmpfs above the v1 hierarchies has no devices, programs or set-uid files, whatever the
+/// options of the mount are; runc makes it so.
+#[test]
+fn nothing_above_the_v1_hierarchies_is_a_program_or_a_device() {
+    sandbox::host(|s| {
+        if s.is_v2() {
+            return s.skip(
+                "no v1 hierarchies here; covered where the machine has them, in environment host",
+            );
+        }
+        for options in [json!([]), json!(["suid", "dev", "exec"])] {
+            let mut bundle = s.bundle();
+            bundle.unmount("/sys/fs/cgroup").mount(json!({
+                "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                "options": options
+            }));
+            let line = mount_table::line(s, &mut bundle, "/sys/fs/cgroup");
+            let flags = mount_table::options(&line);
+            for flag in ["nosuid", "nodev", "noexec"] {
+                assert!(flags.contains(&flag), "{flag}, {options}: {line}");
+            }
+        }
     });
 }
 

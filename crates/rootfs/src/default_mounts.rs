@@ -360,7 +360,8 @@ fn group_bind(
     })
 }
 
-/// A tmpfs with one directory per hierarchy and one link per controller of a joint one.
+/// A tmpfs with one directory per hierarchy and one link per controller of a joint one. Whatever the
+/// options say, nothing in it is a device or a program, as with runc.
 fn cgroup_v1(
     context: &mut MountContext<'_>,
     element: &Element<'_>,
@@ -377,7 +378,10 @@ fn cgroup_v1(
         params.push(label);
     }
     let ground = Action::New(NewMount {
-        attributes: wanted.difference(MountAttr::RDONLY),
+        attributes: wanted.difference(MountAttr::RDONLY)
+            | MountAttr::NOSUID
+            | MountAttr::NODEV
+            | MountAttr::NOEXEC,
         ..plain(context, element, c"tmpfs", params)
     });
     let late = wanted & MountAttr::RDONLY;
