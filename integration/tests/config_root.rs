@@ -174,6 +174,63 @@ fn the_root_has_the_propagation_asked_for() {
     });
 }
 
+/// The same sentence: without the property nothing that the host mounts in the directory later is
+/// seen in the container, as with runc since 1.2 and with crun. `/` of the sandbox is shared.
+#[test]
+fn the_root_is_private_unless_the_configuration_says_otherwise() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 leaves it a slave of the host's mount") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.args(&["cat", "/proc/self/mountinfo"]);
+        for property in [None, Some("private")] {
+            if let Some(value) = property {
+                bundle.set("/linux/rootfsPropagation", json!(value));
+            }
+            let table = s.run(&bundle).ok().stdout;
+            let root = table
+                .lines()
+                .find(|line| line.contains(" / / ") || line.contains("rootfs / "));
+            let root = root.unwrap_or_else(|| panic!("{table}"));
+            assert!(
+                !root.contains("master:") && !root.contains("shared:"),
+                "{property:?}: {root}"
+            );
+        }
+    });
+}
+
+/// The same sentence. "rshared" and "runbindable" are the forms of mount(8) for a mount and all
+/// below it; Kubernetes asks for "rshared" with a volume that propagates both ways.
+#[test]
+fn the_recursive_form_is_of_all_mounts_below_the_root_too() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 loses both when it pivots") {
+            return;
+        }
+        for (value, tag, everywhere) in [
+            ("rshared", " shared:", true),
+            ("shared", " shared:", false),
+            ("runbindable", " unbindable ", true),
+            ("unbindable", " unbindable ", false),
+        ] {
+            let mut bundle = s.bundle();
+            bundle.set("/linux/rootfsPropagation", json!(value));
+            bundle.mount(json!({ "destination": "/mnt", "type": "tmpfs", "source": "tmpfs" }));
+            bundle.args(&["cat", "/proc/self/mountinfo"]);
+            let table = s.run(&bundle).ok().stdout;
+            for place in ["/proc", "/dev", "/mnt"] {
+                let line = table
+                    .lines()
+                    .find(|line| line.contains(&format!(" / {place} ")));
+                let line = line.unwrap_or_else(|| panic!("{place}: {table}"));
+                assert_eq!(line.contains(tag), everywhere, "{value}: {line}");
+            }
+        }
+    });
+}
+
 /// Row S8: mounts of the container do not reach the host, whose `/` is shared; the leak check
 /// compares the whole table again.
 #[test]

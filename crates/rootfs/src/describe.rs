@@ -8,6 +8,7 @@ use crate::pivot::{Pivot, Way};
 use crate::plan::Plan;
 use crate::procfs;
 use crate::tree::Shown;
+use kernel::mount::Depth;
 use kernel::{Call, Errno};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -265,8 +266,10 @@ impl fmt::Display for Plan {
         if self.readonly_root {
             writeln!(f, "root read-only")?;
         }
-        if let Some(kind) = self.final_propagation {
-            writeln!(f, "root at the end {kind:?}")?;
+        match self.final_propagation {
+            Some((Depth::Top, kind)) => writeln!(f, "root at the end {kind:?}")?,
+            Some((Depth::Tree, kind)) => writeln!(f, "root and all below at the end {kind:?}")?,
+            None => {}
         }
         if self.own_procfs {
             writeln!(f, "sysctls and labels through the runtime's own /proc")?;

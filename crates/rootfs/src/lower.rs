@@ -229,11 +229,7 @@ impl Plan {
             readonly_paths: paths(&container.readonly_paths, "readonlyPaths")?,
             masked_paths: masked_paths(container)?,
             readonly_root: container.root.readonly,
-            final_propagation: match container.rootfs_propagation.map(|given| given.kind) {
-                Some(PropagationKind::Shared) => Some(Propagation::Shared),
-                Some(PropagationKind::Unbindable) => Some(Propagation::Unbindable),
-                Some(PropagationKind::Private | PropagationKind::Slave) | None => None,
-            },
+            final_propagation: container.rootfs_propagation.and_then(final_propagation),
             sysctls: sysctls(container)?,
             // The PID namespace that init stays in belongs to another user namespace.
             own_procfs: request.host.user_namespace
@@ -454,16 +450,30 @@ fn lower_root(
         source,
         path: path.clone(),
         inherited,
-        own: match inherited {
-            Propagation::Slave => Propagation::Slave,
-            Propagation::Private | Propagation::Shared | Propagation::Unbindable => {
-                Propagation::Private
-            }
+        // What the host mounts in the directory later is not seen, unless that is asked for.
+        own: match kind {
+            Some(PropagationKind::Slave) => Propagation::Slave,
+            _ => Propagation::Private,
         },
         ancestors,
         covers,
         pivot: request.pivot,
     })
+}
+
+/// The propagation of the root when everything is mounted, as runc and crun: of all mounts below it
+/// as well in the recursive form. Whatever else the root may be was set when it was attached.
+fn final_propagation(given: spec::container::Propagation) -> Option<(Depth, Propagation)> {
+    let kind = match given.kind {
+        PropagationKind::Shared => Propagation::Shared,
+        PropagationKind::Unbindable => Propagation::Unbindable,
+        PropagationKind::Private | PropagationKind::Slave => return None,
+    };
+    let depth = match given.recursive {
+        true => Depth::Tree,
+        false => Depth::Top,
+    };
+    Some((depth, kind))
 }
 
 /// The propagation of all mounts that a new mount namespace has inherited, and of a tree from the

@@ -39,7 +39,7 @@ pub struct Plan {
     pub(crate) masked_paths: Vec<CString>,
     pub(crate) readonly_root: bool,
     /// The root's own propagation type, which is set late because pivot_root(2) would refuse it.
-    pub(crate) final_propagation: Option<Propagation>,
+    pub(crate) final_propagation: Option<(Depth, Propagation)>,
     pub(crate) sysctls: Vec<Sysctl>,
     /// Whether the runtime's own procfs takes the place of the private one, which the kernel does
     /// not give.
@@ -110,7 +110,7 @@ impl Plan {
                 is_mount && step.destination == Path::new(path)
             })
         };
-        let propagates = self.final_propagation == Some(Propagation::Shared);
+        let propagates = matches!(self.final_propagation, Some((_, Propagation::Shared)));
         let is_fresh = at("/dev").is_some_and(|step| !is_of_host(step));
         let is_covered = at("/dev/console").is_some_and(is_of_host);
         propagates && (is_covered || !is_fresh && steps.any(is_of_host))
@@ -214,18 +214,12 @@ impl Plan {
     }
 
     fn seal_root(&self, root: &RootFd) -> Result<(), Failed> {
-        if !self.readonly_root && self.final_propagation.is_none() {
-            return Ok(());
+        if self.readonly_root {
+            Change::set(Depth::Top, MountAttr::RDONLY).apply(root.as_fd())?;
         }
-        let set = if self.readonly_root {
-            MountAttr::RDONLY
-        } else {
-            MountAttr::empty()
-        };
-        Change {
-            propagation: self.final_propagation,
-            ..Change::set(Depth::Top, set)
+        match self.final_propagation {
+            Some((depth, kind)) => Change::propagation(depth, kind).apply(root.as_fd()),
+            None => Ok(()),
         }
-        .apply(root.as_fd())
     }
 }

@@ -60,7 +60,7 @@ fn propagation() {
     let mut container = template(&root);
     container.rootfs_propagation = Some(Propagation {
         kind: PropagationKind::Shared,
-        recursive: true,
+        recursive: false,
     });
     container
         .mounts
