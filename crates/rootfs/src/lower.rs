@@ -461,19 +461,16 @@ fn lower_root(
     })
 }
 
-/// The propagation of the root when everything is mounted, as runc and crun: of all mounts below it
-/// as well in the recursive form. Whatever else the root may be was set when it was attached.
+/// The propagation of the root when everything is mounted; whatever else it may be was set when it
+/// was attached. `rshared` is for all mounts below as well, as with runc and crun, and what is a
+/// slave stays one. `runbindable` would end that for volumes with `rslave`, so it is for the root.
 fn final_propagation(given: spec::container::Propagation) -> Option<(Depth, Propagation)> {
-    let kind = match given.kind {
-        PropagationKind::Shared => Propagation::Shared,
-        PropagationKind::Unbindable => Propagation::Unbindable,
-        PropagationKind::Private | PropagationKind::Slave => return None,
-    };
-    let depth = match given.recursive {
-        true => Depth::Tree,
-        false => Depth::Top,
-    };
-    Some((depth, kind))
+    match given.kind {
+        PropagationKind::Shared if given.recursive => Some((Depth::Tree, Propagation::Shared)),
+        PropagationKind::Shared => Some((Depth::Top, Propagation::Shared)),
+        PropagationKind::Unbindable => Some((Depth::Top, Propagation::Unbindable)),
+        PropagationKind::Private | PropagationKind::Slave => None,
+    }
 }
 
 /// The propagation of all mounts that a new mount namespace has inherited, and of a tree from the
