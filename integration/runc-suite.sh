@@ -27,7 +27,7 @@ fetch() {
     mkdir -p "$tree/busybox"/{bin,dev,etc,home,root,tmp,usr/bin,usr/sbin,var/www}
     cp "$(command -v busybox)" "$tree/busybox/bin/"
     chroot "$tree/busybox" /bin/busybox --install /bin
-    printf '%s:x:%s::/:/bin/sh\n' root 0:0 www-data 33:33 nobody 65534:65534 > "$tree/busybox/etc/passwd"
+    printf '%s:x:%s:/bin/sh\n' root 0:0::/root www-data 33:33::/var/www nobody 65534:65534::/ > "$tree/busybox/etc/passwd"
     printf '%s:x:%s:\n' root 0 www-data 33 nogroup 65534 > "$tree/busybox/etc/group"
     tar -C "$tree/busybox" -cf "$tree/busybox.tar" .
     mmdebstrap --quiet --variant=minbase bookworm "$tree/debian.tar"
