@@ -193,7 +193,6 @@ impl Restorable {
     /// Makes the bundle, and an image with its mounts.
     pub fn make(s: &Sandbox) -> Self {
         let mut bundle = s.bundle();
-        let first = bundle.config["mounts"].as_array().expect("mounts").len();
         for (name, option) in [("data", "rw"), ("read", "ro")] {
             let volume = s.dir.join(name);
             fs::create_dir_all(&volume).expect("volume");
@@ -201,7 +200,7 @@ impl Restorable {
         }
         bundle.args(&["sleep", "1000"]);
         bundle.write();
-        let names = [first, first + 1].map(|index| format!("mount-{index}"));
+        let names = ["data", "read"].map(|name| format!("mount-/{name}"));
         let image = s.dir.join(format!("image{}", s.id()));
         let this = Self {
             bundle,
@@ -224,16 +223,14 @@ impl Restorable {
 
     /// Adds volumes at these mount points. Returns their names.
     pub fn more(&mut self, s: &Sandbox, points: &[&str]) -> Vec<String> {
-        let first = self.bundle.config["mounts"].as_array().expect("mounts");
-        let first = first.len();
         let volume = s.dir.join("more");
         fs::create_dir(&volume).expect("volume");
         for point in points {
             self.bundle.bind(&volume, point, &["bind"]);
         }
         self.bundle.write();
-        let names = (first..).map(|index| format!("mount-{index}"));
-        names.take(points.len()).collect()
+        let names = points.iter().map(|point| format!("mount-{point}"));
+        names.collect()
     }
 
     /// The command line of a restore under the name `id`.

@@ -55,9 +55,8 @@ fn a_checkpoint_asks_for_a_dump_and_deletes_the_container() {
             assert_eq!(options[absent], Value::Null, "{absent}");
         }
         let mounts = options["external_mounts"].as_array().expect("mounts");
-        let index = bundle.config["mounts"].as_array().expect("mounts").len() - 1;
         assert!(
-            mounts.contains(&json!(["/data", format!("mount-{index}")])),
+            mounts.contains(&json!(["/data", "mount-/data"])),
             "{mounts:?}"
         );
         assert!(
@@ -509,7 +508,7 @@ fn cve_2026_119101_a_moved_destination_is_not_named() {
         criu.checkpoint("", &container, &["--leave-running"]).ok();
         let mounts = criu.request("DUMP")["options"]["external_mounts"].clone();
         let last = bundle.config["mounts"].as_array().expect("mounts").len() - 1;
-        let wanted = json!(["/v0/x", format!("mount-{}", last - 1)]);
+        let wanted = json!(["/v0/x", "mount-/way/x"]);
         assert!(
             mounts.as_array().expect("mounts").contains(&wanted),
             "{mounts}"

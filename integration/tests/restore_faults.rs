@@ -92,20 +92,18 @@ struct Saved<'s> {
 impl<'s> Saved<'s> {
     fn make(s: &'s Sandbox) -> Self {
         let mut bundle = s.bundle();
-        let volume = bundle.config["mounts"].as_array().expect("mounts").len();
         let data = s.dir.join("data");
         fs::create_dir(&data).expect("mkdir");
         bundle
             .bind(&data, "/data", &["bind", "rw"])
             .args(&["sleep", "1000"]);
         bundle.write();
-        let name = format!("mount-{volume}");
         let image = s.dir.join("image");
         write_image(
             &image,
             &[
                 ImageMount::ROOT,
-                ImageMount::external("/data", &name, false),
+                ImageMount::external("/data", "mount-/data", false),
             ],
         );
         Self {

@@ -120,6 +120,27 @@ fn cve_2026_119101_foreign_mounts_of_an_image_are_refused() {
     });
 }
 
+/// An engine may write the configuration of a restore in another order, as Podman does when it
+/// imports a checkpoint. Each mount of the image still gets its own source.
+#[test]
+fn the_order_of_the_configuration_may_be_another_one() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let mut given = Restorable::make(s);
+        fs::write(given.bundle.root().join("secret"), "").expect("secret");
+        given.mounts(&[ImageMount::external("/secret", "mask-file-/secret", true)]);
+        let mounts = given.bundle.config["mounts"].as_array_mut();
+        let mounts = mounts.expect("mounts");
+        let last = mounts.len() - 1;
+        mounts.swap(last - 1, last);
+        let masks = json!(["/none", "/secret", "/other"]);
+        given.bundle.set("/linux/maskedPaths", masks).write();
+        let mut command = given.command(&criu, "", &[], &s.id());
+        command.env("CRIU_PROGRAM", "exit 0");
+        s.finish(command, Some(&given.bundle)).ok();
+    });
+}
+
 /// What CRIU makes is where the configuration has it, as restricted, and no copy of anything else.
 #[test]
 fn mounts_that_criu_makes_are_those_of_the_configuration() {
@@ -217,7 +238,7 @@ fn masks_that_an_image_leaves_out_are_missed() {
         given
             .restore(s, &criu, "", &["--detach"])
             .fails_with(&["/secret", "does not mask it"]);
-        let mask = ImageMount::external("/secret", "mask-file-1", true);
+        let mask = ImageMount::external("/secret", "mask-file-/secret", true);
         given.mounts(&[mask]);
         let mut command = given.command(&criu, "", &[], &s.id());
         command.env("CRIU_PROGRAM", "exit 0");

@@ -129,7 +129,7 @@ impl Names {
     fn of_mounts(&mut self, container: &Container) -> Result<(), ExternalError> {
         for (index, mount) in container.mounts.iter().enumerate() {
             if is_bind(mount) {
-                self.bind(index, mount)?;
+                self.bind(index, mount, bind_name(container, index, mount))?;
             }
         }
         for (index, path) in container.masked_paths.iter().enumerate() {
@@ -146,7 +146,7 @@ impl Names {
         matches!((wanted, found), (Ok(wanted), Ok(found)) if wanted != (found.device, found.inode))
     }
 
-    fn bind(&mut self, index: usize, mount: &Mount) -> Result<(), ExternalError> {
+    fn bind(&mut self, index: usize, mount: &Mount, name: String) -> Result<(), ExternalError> {
         let pointer = format!("/mounts/{index}");
         let source = mount.source.as_deref().unwrap_or(Path::new(""));
         let failed = |action, path: &Path, errno| ExternalError::Read {
@@ -168,7 +168,7 @@ impl Names {
         let same = (wanted.dev(), wanted.ino()) == (shown.dev(), shown.ino());
         match id.filter(|id| same && self.table.contains_key(id) && !self.named.contains_key(id)) {
             Some(id) => {
-                self.named.insert(id, bind_name(index));
+                self.named.insert(id, name);
                 Ok(())
             }
             None => Err(ExternalError::Moved {
@@ -198,7 +198,7 @@ impl Names {
         };
         let is_cover = |line: &Mounted| matches!(&*line.kind, "tmpfs" | "devtmpfs");
         if self.table.get(&id).is_some_and(is_cover) && !self.named.contains_key(&id) {
-            self.named.insert(id, mask_name(index, shown.is_dir()));
+            self.named.insert(id, mask_name(path, shown.is_dir()));
         }
         Ok(())
     }
@@ -235,19 +235,37 @@ pub fn is_bind(mount: &Mount) -> bool {
     mount.kind.as_deref() == Some("bind") || mount.options.iter().any(binds)
 }
 
-fn bind_name(index: usize) -> String {
-    format!("mount-{index}")
+/// By the destination, not by the index: Podman writes the mounts of an imported checkpoint in
+/// another order. A further mount at the same destination has its number.
+fn bind_name(container: &Container, index: usize, mount: &Mount) -> String {
+    let name = format!("mount-{}", word(&mount.destination));
+    let is_same = |other: &&Mount| is_bind(other) && other.destination == mount.destination;
+    match container.mounts.iter().take(index).filter(is_same).count() {
+        0 => name,
+        earlier => format!("{name}#{earlier}"),
+    }
 }
 
-fn mask_name(index: usize, is_directory: bool) -> String {
+fn mask_name(path: &Path, is_directory: bool) -> String {
     match is_directory {
-        true => format!("mask-directory-{index}"),
-        false => format!("mask-file-{index}"),
+        true => format!("mask-directory-{}", word(path)),
+        false => format!("mask-file-{}", word(path)),
     }
 }
 
 fn device_name(path: &Path) -> String {
-    format!("device-{}", path.display())
+    format!("device-{}", word(path))
+}
+
+/// A path as a part of a name. CRIU ends a name at a bracket.
+fn word(path: &Path) -> String {
+    let spelled = |&byte: &u8| match byte {
+        b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02x}"),
+    };
+    path.as_os_str().as_bytes().iter().map(spelled).collect()
 }
 
 fn cgroup_name(directory: &str) -> String {
@@ -306,16 +324,15 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
         External {
             id_map: id_map(container, mount),
             ..external(
-                bind_name(i),
+                bind_name(container, i, mount),
                 source,
                 restrictions(mount),
                 &mount.destination,
             )
         }
     });
-    let masks = container.masked_paths.iter().enumerate();
-    let masks = masks.flat_map(|(index, path)| {
-        let name = |is_directory| mask_name(index, is_directory);
+    let masks = container.masked_paths.iter().flat_map(|path| {
+        let name = |is_directory| mask_name(path, is_directory);
         [
             external(name(false), ExternalSource::Null, cover, path),
             external(name(true), ExternalSource::Empty, cover, path),
@@ -390,5 +407,50 @@ fn form_of(kind: FileKind) -> (Form, OpenFlags) {
     match kind {
         FileKind::Directory => (Form::Directory, OpenFlags::DIRECTORY),
         _ => (Form::File, OpenFlags::empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::load::{Host, parse};
+
+    fn names(mounts: &str, masks: &str) -> BTreeMap<String, ExternalSource> {
+        let text = format!(
+            r#"{{"ociVersion": "1.2.1", "root": {{"path": "rootfs"}}, "mounts": [{mounts}],
+                "process": {{"cwd": "/", "user": {{"uid": 0, "gid": 0}}, "args": ["sh"]}},
+                "linux": {{"namespaces": [{{"type": "mount"}}], "maskedPaths": [{masks}]}}}}"#
+        );
+        let loaded = parse(text.as_bytes(), Path::new("/none"), Host::Ignore);
+        let container = loaded.unwrap().container;
+        let externals = externals(&container, &[]).into_iter();
+        let externals = externals.filter(|it| !it.name.starts_with("device-"));
+        externals.map(|it| (it.name, it.source)).collect()
+    }
+
+    fn bind(destination: &str, source: &str) -> String {
+        format!(
+            r#"{{"destination": "{destination}", "type": "bind", "source": "{source}", "options": ["bind"]}}"#
+        )
+    }
+
+    #[test]
+    fn a_name_does_not_depend_on_the_order_of_the_configuration() {
+        let (one, two) = (bind("/one", "/a"), bind("/two", "/b"));
+        let named = names(&format!("{one}, {two}"), r#""/x", "/y""#);
+        assert_eq!(named, names(&format!("{two}, {one}"), r#""/y", "/x""#));
+        let host = |path: &str| ExternalSource::Host(path.into(), Depth::Top);
+        assert_eq!(named["mount-/one"], host("/a"));
+        assert_eq!(named["mask-directory-/x"], ExternalSource::Empty);
+        let named = names(&format!("{one}, {}", bind("/one", "/b")), "");
+        assert_eq!(named["mount-/one"], host("/a"));
+        assert_eq!(named["mount-/one#1"], host("/b"));
+    }
+
+    #[test]
+    fn a_name_has_no_character_that_criu_reads() {
+        let named = names(&bind("/a]:b#1 %ä", "/a"), "");
+        let name = named.keys().next().unwrap();
+        assert_eq!(name, "mount-/a%5d%3ab%231%20%25%c3%a4");
     }
 }

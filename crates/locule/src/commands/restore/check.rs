@@ -437,21 +437,21 @@ mod tests {
             with_flags(of(MQUEUE, 5, 3, "/dev/mqueue"), 14),
             with_flags(of(SYSFS, 6, 1, "/sys"), 11),
             with_flags(of(CGROUP2, 7, 6, "/sys/fs/cgroup"), RO),
-            named(of(TMPFS, 8, 3, "/dev/shm"), "mount-6", 0),
-            named(of(0, 9, 1, "/read"), "mount-7", RO),
+            named(of(TMPFS, 8, 3, "/dev/shm"), "mount-/dev/shm", 0),
+            named(of(0, 9, 1, "/read"), "mount-/read", RO),
             named(
                 part(TMPFS, (10, 2, 10), "/proc/keys", "/null"),
-                "mask-file-0",
+                "mask-file-/proc/keys",
                 RO,
             ),
             named(
                 part(TMPFS, (11, 6, 10), "/sys/firmware", "/empty"),
-                "mask-directory-1",
+                "mask-directory-/sys/firmware",
                 RO,
             ),
             part(PROC, (12, 2, 2), "/proc/sys", "/sys"),
             part(DEVPTS, (13, 3, 4), "/dev/console", "/0"),
-            named(of(PROC, 14, 1, "/host"), "mount-8", 0),
+            named(of(PROC, 14, 1, "/host"), "mount-/host", 0),
             part(PROC, (15, 14, 14), "/host/irq", "/irq"),
         ]
     }
@@ -510,9 +510,9 @@ mod tests {
             entries
         };
         for bad in [
-            named(of(0, 20, 1, "/data"), "mount-9", 0),
+            named(of(0, 20, 1, "/data"), "mount-/data", 0),
             named(of(0, 20, 1, "/data"), "", 0),
-            named(of(0, 20, 1, "/read"), "mount-7", RO),
+            named(of(0, 20, 1, "/read"), "mount-/read", RO),
             // The host's disk, an overlay of the host's root, a bind of the root's own files.
             of(16, 20, 1, "/disk"),
             of(17, 20, 1, "/over"),
