@@ -1,11 +1,13 @@
 #!/bin/bash
-# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit]` builds
-# each into target/newer/NAME, once. Needs go, which fetches them as modules.
+# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit] [etcd]
+# [kubernetes]` builds each into target/newer/NAME, once. Needs go, which fetches them as modules.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$PWD/target/newer
 containerd=v2.4.2
 buildkit=v0.34.2
+etcd=v3.7.3
+kubernetes=1.36.3
 # Programs of one file each, which run in any image.
 export GOFLAGS="-mod=mod ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
 
@@ -16,6 +18,9 @@ build() {
     rm -rf "$source"
     cp -r "$module" "$source"
     chmod -R u+w "$source"
+    # A module is fetched without the modules below and beside it: take their published versions.
+    # Kubernetes 1.x.y names its own v0.0.0, and publishes them as v0.x.y.
+    sed -i "s,^\(\tk8s.io/[a-z-]*\) v0.0.0\$,\1 v0.${kubernetes#1.},; /=> \.\.\?\//d" "$source/go.mod"
     go build -C "$source" -trimpath -ldflags '-s -w' -o "$work/$1.new/" "${@:3}"
     rm -rf "$source"
 }
@@ -29,7 +34,13 @@ for name; do
             build $name github.com/containerd/containerd/v2@$containerd \
                 ./cmd/containerd ./cmd/containerd-shim-runc-v2 ./cmd/ctr ;;
         buildkit) build $name github.com/moby/buildkit@$buildkit ./cmd/buildkitd ./cmd/buildctl ;;
-        *) echo "newer.sh: $name is neither containerd nor buildkit" >&2; exit 1 ;;
+        etcd)
+            build $name go.etcd.io/etcd/server/v3@$etcd .
+            mv "$work/$name.new/server" "$work/$name.new/etcd" ;;
+        kubernetes)
+            build $name k8s.io/kubernetes@v$kubernetes \
+                ./cmd/{kubelet,kube-apiserver,kube-scheduler,kube-controller-manager,kubectl} ;;
+        *) echo "newer.sh: $name is none of containerd, buildkit, etcd, kubernetes" >&2; exit 1 ;;
     esac
     mv "$work/$name.new" "$work/$name"
 done

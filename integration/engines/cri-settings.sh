@@ -1,7 +1,7 @@
 # Settings of containerd's CRI plugin, which cri.sh reads.
 
 # cri_settings HANDLER DEFAULT: config.toml with the runtime as HANDLER, and with the handler for
-# pods that name none.
+# pods that name none: the same one, or runc.
 cri_settings() {
     local version=3 plugin=io.containerd.cri.v1.runtime cni='bin_dirs = ["/run/cni"]'
     local image=$'[plugins."io.containerd.cri.v1.images".pinned_images]\n  sandbox'
@@ -19,10 +19,18 @@ $image = "docker.io/library/bb:latest"
   conf_dir = "/run/cni.d"
 [plugins."$plugin".containerd]
   default_runtime_name = "$2"
+END
+    handler "$1" "$runtime"
+    test "$1" = "$2" || handler "$2" "$(command -v "$2")"
+}
+
+# handler NAME PROGRAM: its tables.
+handler() {
+    cat << END
 [plugins."$plugin".containerd.runtimes.$1]
   runtime_type = "io.containerd.runc.v2"
 [plugins."$plugin".containerd.runtimes.$1.options]
-  BinaryName = "$runtime"
+  BinaryName = "$2"
   SystemdCgroup = $(test "$manager" != systemd && echo false || echo true)
 END
 }
