@@ -5,6 +5,7 @@
 //! which is mounted on the container's root for the time of the call and which no other process can
 //! enter. The result is a detached mount like any other.
 
+use crate::ground::tmpfs_with;
 use crate::label;
 use crate::lower_mount::Element;
 use crate::mount::Change;
@@ -147,14 +148,9 @@ fn word(param: &Param) -> Vec<u8> {
 
 /// A detached tmpfs with one directory, which other users may not enter.
 fn ground() -> Result<OwnedFd, Failed> {
-    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
-    for (key, value) in [(c"size", c"4096"), (c"nr_inodes", c"8"), (c"mode", c"0700")] {
-        mount::fsconfig_string(context.as_fd(), key, value)
-            .map_err(Failed::of(Call::FsconfigSet))?;
-    }
-    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
+    let params = [(c"size", c"4096"), (c"nr_inodes", c"8"), (c"mode", c"0700")];
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
-    let ground = mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))?;
+    let ground = tmpfs_with(params, attributes)?;
     mkdirat(ground.as_fd(), POINT, Mode::from_bits_truncate(0o700))
         .map_err(Failed::of(Call::Mkdir))?;
     Ok(ground)

@@ -5,14 +5,14 @@
 //! Other processes may change the source during the copy. So the copy of a file comes from one
 //! descriptor of it, and the source is read through a private mount without devices.
 
+use crate::device::give;
 use crate::mount::Change;
 use kernel::fs::{self, Entries, FileKind, FileStat};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno, Failed};
-use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, mkdirat};
-use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+use nix::unistd::symlinkat;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -112,14 +112,7 @@ fn copy_entry(
                 .ok_or(Errno::ENAMETOOLONG)
                 .map_err(&failed)?;
             symlinkat(text, to, name).map_err(&failed)?;
-            fchownat(
-                to,
-                name,
-                Some(Uid::from_raw(stat.uid)),
-                Some(Gid::from_raw(stat.gid)),
-                AtFlags::AT_SYMLINK_NOFOLLOW,
-            )
-            .map_err(&failed)?;
+            give(to, name, (stat.uid, stat.gid)).map_err(&failed)?;
             fs::set_times_at(to, name, stat.accessed, stat.modified).map_err(&failed)
         }
         FileKind::Char | FileKind::Block | FileKind::Fifo | FileKind::Socket => Ok(()),
@@ -147,14 +140,7 @@ fn finish(to: BorrowedFd<'_>, stat: &FileStat, given: Given) -> Result<(), Faile
     let failed = Failed::of(Call::Copy);
     let uid = if given.uid { UNCHANGED } else { stat.uid };
     let gid = if given.gid { UNCHANGED } else { stat.gid };
-    fchownat(
-        to,
-        c"",
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-        AtFlags::AT_EMPTY_PATH,
-    )
-    .map_err(&failed)?;
+    give(to, c"", (uid, gid)).map_err(&failed)?;
     if !given.mode {
         fchmod(to, Mode::from_bits_truncate(stat.mode)).map_err(&failed)?;
     }

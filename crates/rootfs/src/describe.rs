@@ -209,13 +209,7 @@ impl Plan {
 
 /// Whether it asks for a label of SELinux.
 fn labelled(step: &Step) -> bool {
-    match &step.action {
-        Action::New(new) => new.params.iter().any(label::is_label),
-        Action::Bind { .. }
-        | Action::BindInside { .. }
-        | Action::Symlink { .. }
-        | Action::Remount(_) => false,
-    }
+    matches!(&step.action, Action::New(new) if new.params.iter().any(label::is_label))
 }
 
 impl fmt::Display for Plan {

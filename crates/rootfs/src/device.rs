@@ -112,6 +112,14 @@ impl Spot {
     }
 }
 
+/// Makes a user and a group the owners of `name` below a descriptor, or of the descriptor's file if
+/// that is empty. A link is not followed.
+pub(crate) fn give(fd: BorrowedFd<'_>, name: &CStr, (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
+    fchownat(fd, name, Some(uid), Some(gid), flags)
+}
+
 fn file_kind(kind: NodeKind) -> FileKind {
     match kind {
         NodeKind::Char => FileKind::Char,
@@ -168,14 +176,7 @@ impl Node {
         if (stat.kind, stat.node) != (file_kind(self.kind), self.numbers) {
             return Err(Failed::of(Call::Verify)(Errno::ENXIO));
         }
-        fchownat(
-            node.as_fd(),
-            c"",
-            Some(Uid::from_raw(uid)),
-            Some(Gid::from_raw(gid)),
-            AtFlags::AT_EMPTY_PATH,
-        )
-        .map_err(Failed::of(Call::Chown))
+        give(node.as_fd(), c"", (uid, gid)).map_err(Failed::of(Call::Chown))
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) const BASE_ROOT: &CStr = c"/root";
 
 /// The mount namespace of this process, with its root and working directory, to return to.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub struct Own {
     /// Of the host's procfs.
     spaces: OwnedFd,
     mounts: OwnedFd,
@@ -97,7 +97,11 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn note() -> Result<Self, Failed> {
+    /// Notes where this process is.
+    ///
+    /// # Errors
+    /// What failed.
+    pub fn note() -> Result<Self, Failed> {
         let open = |from: BorrowedFd<'_>, path, flags| {
             openat2(from, path, flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))
         };
@@ -117,7 +121,11 @@ impl Own {
             .map_err(Failed::of(Call::Openat2))
     }
 
-    pub(crate) fn back(&self) -> Result<(), Failed> {
+    /// Goes back there.
+    ///
+    /// # Errors
+    /// What failed.
+    pub fn back(&self) -> Result<(), Failed> {
         setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Failed::of(Call::Setns))?;
         fchdir(self.root.as_fd()).map_err(Failed::of(Call::Chdir))?;
         fs::chroot_here().map_err(Failed::of(Call::Chroot))?;
@@ -253,8 +261,16 @@ pub(crate) fn attach(
 
 /// A detached, empty tmpfs of mode 0755.
 pub(crate) fn tmpfs(attributes: MountAttr) -> Result<OwnedFd, Failed> {
+    tmpfs_with([(c"size", c"4096"), (c"mode", c"0755")], attributes)
+}
+
+/// A detached, empty tmpfs with these parameters.
+pub(crate) fn tmpfs_with<'a>(
+    params: impl IntoIterator<Item = (&'a CStr, &'a CStr)>,
+    attributes: MountAttr,
+) -> Result<OwnedFd, Failed> {
     let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
-    for (key, value) in [(c"size", c"4096"), (c"mode", c"0755")] {
+    for (key, value) in params {
         mount::fsconfig_string(context.as_fd(), key, value)
             .map_err(Failed::of(Call::FsconfigSet))?;
     }

@@ -7,6 +7,7 @@
 
 use crate::added::Descriptors;
 use crate::base::{self, Above};
+use crate::device::give;
 use crate::ground::{Ground, Name, attach, tmpfs};
 use crate::lower::{Error, PORTION, errno_of};
 use crate::mount_table::Line;
@@ -18,9 +19,8 @@ use kernel::fs::{FileKind, NodeKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno, Failed};
-use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{Gid, Uid, fchdir, fchownat};
+use nix::unistd::fchdir;
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -375,15 +375,7 @@ fn make_node(
     attach(files.as_fd(), stage, place)?;
     let (files, name) = (files.as_fd(), c"node");
     mknod_at(files, name, kind, *numbers, form.mode).map_err(Failed::of(Call::Mknod))?;
-    let (uid, gid) = form.owner;
-    fchownat(
-        files,
-        name,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-        AtFlags::AT_SYMLINK_NOFOLLOW,
-    )
-    .map_err(Failed::of(Call::Chown))?;
+    give(files, name, form.owner).map_err(Failed::of(Call::Chown))?;
     clone_tree(files, name, Depth::Top, Follow::No).map_err(Failed::of(Call::OpenTree))
 }
 

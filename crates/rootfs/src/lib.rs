@@ -46,7 +46,7 @@ pub use external::{
     restrictions,
 };
 pub use failure::{Failure, List};
-pub use ground::Away;
+pub use ground::{Away, Own};
 pub use handles::Handles;
 pub use host_mounts::{HostMount, mounts_below, number_of as mount_number, remove_mounts};
 pub use idmapped::{IdMap, IdMapError};

@@ -278,13 +278,7 @@ const SELF_CONTAINED: [&CStr; 7] = [
 ];
 
 fn names_host_files(step: &Step) -> bool {
-    match &step.action {
-        Action::New(new) => !SELF_CONTAINED.contains(&new.kind.as_c_str()),
-        Action::Bind { .. }
-        | Action::BindInside { .. }
-        | Action::Symlink { .. }
-        | Action::Remount(_) => false,
-    }
+    matches!(&step.action, Action::New(new) if !SELF_CONTAINED.contains(&new.kind.as_c_str()))
 }
 
 fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Opener, Diagnostic> {
@@ -520,18 +514,24 @@ impl Devices<'_> {
             Diagnostic::new(Code::Path, pointer, "is the root, which is not a device")
         })?;
         let name = CString::new(name.as_bytes()).map_err(|_nul| nul(pointer))?;
-        let base = match self.dev {
-            Dev::Fresh(step) if parent == Path::new("dev") => Some(Base {
-                step,
-                name: name.clone(),
-            }),
-            Dev::Fresh(_) | Dev::Old | Dev::Bound => None,
+        let base = match parent == Path::new("dev") {
+            true => self.base(&name),
+            false => None,
         };
         Ok(Spot {
             parent: inside(parent, pointer)?,
             name,
             base,
         })
+    }
+
+    /// The place of a name in /dev, if a step makes that.
+    fn base(&self, name: &CStr) -> Option<Base> {
+        let Dev::Fresh(step) = self.dev else {
+            return None;
+        };
+        let name = name.into();
+        Some(Base { step, name })
     }
 
     /// The default devices, then those of the configuration, which may replace them.
@@ -630,13 +630,7 @@ impl Devices<'_> {
                 spot: Spot {
                     parent: c"dev".into(),
                     name: (*name).into(),
-                    base: match self.dev {
-                        Dev::Fresh(step) => Some(Base {
-                            step,
-                            name: (*name).into(),
-                        }),
-                        Dev::Old | Dev::Bound => None,
-                    },
+                    base: self.base(name),
                 },
                 text: (*text).into(),
             })
@@ -650,16 +644,11 @@ fn is_ptmx(path: &Path) -> bool {
 
 /// Whether a tmpfs of this kind starts empty.
 pub(crate) fn is_empty(action: &Action) -> bool {
-    match action {
-        Action::New(new) => {
-            new.kind.as_c_str() == c"tmpfs"
-                && !matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent)
-        }
-        Action::Bind { .. }
-        | Action::BindInside { .. }
-        | Action::Symlink { .. }
-        | Action::Remount(_) => false,
-    }
+    let Action::New(new) = action else {
+        return false;
+    };
+    let has_content = matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent);
+    new.kind.as_c_str() == c"tmpfs" && !has_content
 }
 
 /// The errno of a std error.

@@ -7,6 +7,7 @@
 //! failure is fatal, since a missing mask is a security hole. Source: runtime-spec
 //! config-linux.md#masked-paths.
 
+use crate::ground::tmpfs_with;
 use crate::handles::Handles;
 use crate::mount::{Change, Names};
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
@@ -45,23 +46,12 @@ impl Covers {
         place: BorrowedFd<'_>,
         handles: &mut Handles,
     ) -> Result<Made, Failed> {
-        let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
-        let set = |key, value| {
-            mount::fsconfig_string(context.as_fd(), key, value)
-                .map_err(Failed::of(Call::FsconfigSet))
-        };
         // The root, the node, the directory. Some kernels count differently, so there is room for a
         // few more.
-        set(c"nr_inodes", c"8")?;
-        set(c"size", c"4096")?;
-        set(c"mode", c"0755")?;
-        if let Some(label) = &self.label {
-            set(c"context", label)?;
-        }
-        mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
+        let params = [(c"nr_inodes", c"8"), (c"size", c"4096"), (c"mode", c"0755")];
+        let label = self.label.as_deref().map(|label| (c"context", label));
         let attributes = MountAttr::NOSUID | MountAttr::NOEXEC;
-        let ground =
-            mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))?;
+        let ground = tmpfs_with(params.into_iter().chain(label), attributes)?;
         mkdirat(ground.as_fd(), c"empty", Mode::from_bits_truncate(0o555))
             .map_err(Failed::of(Call::Mkdir))?;
         if self.null.is_none() {

@@ -12,46 +12,19 @@
 use super::check::Bound;
 use crate::error::Error;
 use kernel::Errno;
-use kernel::clone::{NamespaceFlags, setns, unshare};
+use kernel::clone::{NamespaceFlags, unshare};
 use kernel::fs::{self, FileKind, NodeKind};
 use kernel::mount::{
     self, AttrChange, Depth, Follow, MountAttr, Propagation, clone_tree, mount_setattr, move_mount,
 };
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::fchdir;
-use rootfs::{External, ExternalSource, IdMap, RootFd, mount_number};
+use rootfs::{External, ExternalSource, IdMap, Own, RootFd, mount_number};
 use spec::container::Root;
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-
-/// The mount namespace of this process, to return to.
-#[derive(Debug)]
-struct Own {
-    mounts: OwnedFd,
-    root: OwnedFd,
-    directory: OwnedFd,
-}
-
-impl Own {
-    fn note() -> Result<Self, Errno> {
-        let open = |path, flags| openat2(CWD, path, flags, 0, Resolve::empty());
-        Ok(Self {
-            mounts: open(c"/proc/self/ns/mnt", OpenFlags::empty())?,
-            root: open(c"/", OpenFlags::PATH)?,
-            directory: open(c".", OpenFlags::PATH)?,
-        })
-    }
-
-    fn back(&self) -> Result<(), Errno> {
-        setns(self.mounts.as_fd(), NamespaceFlags::MOUNT)?;
-        fchdir(self.root.as_fd())?;
-        fs::chroot_here()?;
-        fchdir(self.directory.as_fd())
-    }
-}
 
 /// Where CRIU mounts something.
 #[derive(Debug)]
@@ -84,13 +57,14 @@ pub(super) fn within<T>(
     bound: &[Bound<'_>],
     start: impl FnOnce(Paths) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let own = Own::note().map_err(failed("note", "/proc/self/ns/mnt"))?;
+    let own = Own::note().map_err(|at| failed("note", "/proc/self/ns/mnt")(at.errno))?;
     let making = Making {
         store,
         path: store.join(id),
     };
     let done = making.make(root, points, bound).and_then(start);
-    own.back().map_err(failed("return from", "the stage"))?;
+    own.back()
+        .map_err(|at| failed("return from", "the stage")(at.errno))?;
     done
 }
 
@@ -257,20 +231,11 @@ fn mount_of(path: &Path) -> Result<(OwnedFd, PathBuf), Error> {
 }
 
 /// What a copy of a mount is limited to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Limits {
     restrictions: MountAttr,
     /// The user namespace with the map of its ids.
     id_map: Option<OwnedFd>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            restrictions: MountAttr::empty(),
-            id_map: None,
-        }
-    }
 }
 
 impl Limits {

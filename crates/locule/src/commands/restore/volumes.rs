@@ -74,12 +74,9 @@ pub(super) fn note<'a>(bound: &[Bound<'a>]) -> Result<Vec<Volume<'a>>, Error> {
 /// # Errors
 /// [`Error::Restored`]: something else is mounted, or it is restricted less.
 pub(super) fn check(volumes: &[Volume<'_>], root: &Root, pid: i32) -> Result<(), Error> {
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
-    let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
-    let top = RootFd::new(top.into());
+    let (table, top) = view(pid)?;
     let open = |point: &Path| {
-        let name = CString::new(point.as_os_str().as_bytes()).unwrap_or_default();
-        let opened = top.open(&name, OpenFlags::PATH);
+        let opened = look_up(&top, point);
         opened.map_err(|errno| refused(point, &format!("cannot be opened: {}", words(errno))))
     };
     if root.readonly {
@@ -119,14 +116,11 @@ pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
     if process.is_some_and(|process| process.capabilities.bounding.0 & SYS_ADMIN != 0) {
         return Ok(());
     }
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
-    let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
-    let top = RootFd::new(top.into());
+    let (table, top) = view(pid)?;
     let masked = container.masked_paths.iter().map(|path| (path, true));
     let read_only = container.readonly_paths.iter().map(|path| (path, false));
     for (path, is_masked) in masked.chain(read_only) {
-        let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        let shown = match top.open(&name, OpenFlags::PATH) {
+        let shown = match look_up(&top, path) {
             Ok(shown) => shown,
             Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
             Err(errno) => {
@@ -151,6 +145,18 @@ pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The mount table of process `pid`, and its root.
+fn view(pid: i32) -> Result<(String, RootFd), Error> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
+    Ok((table, RootFd::new(top.into())))
+}
+
+fn look_up(top: &RootFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    top.open(&name, OpenFlags::PATH)
 }
 
 /// The options of the mount that `shown` is on.
