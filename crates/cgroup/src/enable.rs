@@ -7,6 +7,7 @@ use kernel::Errno;
 use std::path::PathBuf;
 
 use crate::directory::Directory;
+use crate::name::levels;
 use crate::resources::Limit;
 use crate::{Error, Place};
 
@@ -88,17 +89,10 @@ fn is_inhabited(group: &Directory) -> bool {
 /// Enables `wanted` in every group from the root to the one above `place`, all together or else one
 /// by one. Returns the refused ones.
 fn walk_down(root: &Directory, place: &Place, wanted: &[&str]) -> Result<Vec<Refusal>, Error> {
-    let above = place.split().0;
-    let ends = above
-        .match_indices('/')
-        .map(|(at, _slash)| at)
-        .chain([above.len()]);
-    let levels = [0].into_iter().chain(ends.filter(|end| *end > 0));
     let mut refused = Vec::new();
-    for end in levels {
-        let level = root
-            .open_below(&above[..end])
-            .map_err(root.failed("open"))?;
+    let above = levels(place.split().0).filter(|path| !path.is_empty());
+    for path in [""].into_iter().chain(above) {
+        let level = root.open_below(path).map_err(root.failed("open"))?;
         let missing = missing_in(&level.read_named("cgroup.subtree_control")?, wanted);
         if missing.is_empty() {
             continue;

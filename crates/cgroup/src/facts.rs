@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::directory::Directory;
 use crate::hierarchy::{Hierarchy, MOUNT, detect};
-use crate::name::{Base, GroupName};
+use crate::name::{Base, GroupName, levels};
 use crate::plan::{Request, path_of};
 use crate::resources::page_sizes;
 use crate::systemd::{Bus, Instance, Systemd, Wish, is_booted};
@@ -150,9 +150,8 @@ impl Facts {
         for (mut hierarchy, root) in detect()? {
             hierarchy.find_own_group(&root)?;
             let own = hierarchy.own_group.clone().unwrap_or_default();
-            let ends = own.match_indices('/').map(|(at, _)| at).chain([own.len()]);
-            for end in ends.filter(|_| !is_root) {
-                hierarchy.look_at(&root, &own[..end]);
+            for path in levels(&own).filter(|_| !is_root) {
+                hierarchy.look_at(&root, path);
             }
             hierarchies.push(hierarchy);
         }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::directory::Directory;
+use crate::name::levels;
 use crate::{Error, Location, Version};
 
 /// The effects of the memory limit on a group.
@@ -27,8 +28,13 @@ pub struct ProcessLimit {
     pub limit: u64,
 }
 
+/// A file with one number; `None`: it has another word, or does not exist.
+fn number(group: &Directory, file: &str) -> Option<u64> {
+    group.read(file).ok()?.trim_end().parse().ok()
+}
+
 /// The counter `name` of a file of names and numbers.
-fn counter(text: &str, name: &str) -> u64 {
+pub(crate) fn counter(text: &str, name: &str) -> u64 {
     let value = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -50,13 +56,9 @@ impl Location {
     pub fn process_limit(&self) -> Option<ProcessLimit> {
         let place = self.v1("pids").or_else(|| self.unified())?;
         let root = place.root().ok()??;
-        let path = place.relative();
-        let ends = path.match_indices('/').map(|(at, _slash)| at);
-        let ends = ends.chain([path.len()]).collect::<Vec<_>>();
-        ends.into_iter().rev().find_map(|end| {
-            let group = root.open_below(&path[..end]).ok()?;
-            let number =
-                |file: &str| -> Option<u64> { group.read(file).ok()?.trim_end().parse().ok() };
+        levels(place.relative()).rev().find_map(|path| {
+            let group = root.open_below(path).ok()?;
+            let number = |file| number(&group, file);
             let limit = number("pids.max")?;
             let events = group.read("pids.events").unwrap_or_default();
             let is_reached = number("pids.current").is_some_and(|now| now >= limit)
@@ -74,7 +76,7 @@ impl Location {
         let Some((group, version)) = self.memory()? else {
             return Ok(None);
         };
-        let number = |file: &str| -> Option<u64> { group.read(file).ok()?.trim_end().parse().ok() };
+        let number = |file| number(&group, file);
         Ok(match version {
             Version::V2 => group.read("memory.events").ok().map(|text| OutOfMemory {
                 kills: counter(&text, "oom_kill"),

@@ -51,6 +51,13 @@ pub(crate) fn components(path: &str) -> Result<Vec<String>, Diagnostic> {
     Ok(names)
 }
 
+/// The paths of the groups on the way to `path`, from the top to itself: `a` and `a/b` for `a/b`.
+/// Also the root, if the path is empty or begins with a slash.
+pub(crate) fn levels(path: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let ends = path.match_indices('/').map(|(at, _slash)| at);
+    ends.chain([path.len()]).map(|end| &path[..end])
+}
+
 impl GroupName {
     /// The group that `cgroups_path` names for the container `id`.
     pub(crate) fn parse(cgroups_path: Option<&str>, id: &str) -> Result<Self, Diagnostic> {

@@ -11,6 +11,7 @@ use nix::sys::uio::pread;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::directory::Directory;
+use crate::kills::counter;
 use crate::{Error, Location};
 
 /// How long after a removal its signal may arrive, in milliseconds.
@@ -141,23 +142,8 @@ fn notifier(group: Directory) -> Result<Source, Error> {
 fn kills(events: &OwnedFd) -> Result<u64, Errno> {
     let mut buffer = [0; 1024];
     let count = pread(events, &mut buffer, 0)?;
-    Ok(oom_kill(&String::from_utf8_lossy(&buffer[..count])))
-}
-
-fn oom_kill(text: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kills_are_counted_and_not_what_stands_beside_them() {
-        let text = "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n";
-        assert_eq!(oom_kill(text), 5);
-        assert_eq!(oom_kill("oom 4\n"), 0);
-        assert_eq!(oom_kill(""), 0);
-    }
+    Ok(counter(
+        &String::from_utf8_lossy(&buffer[..count]),
+        "oom_kill",
+    ))
 }

@@ -11,7 +11,7 @@ use spec::{Code, Container, Diagnostic};
 use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::facts::{Facts, Found};
-use crate::hierarchy::{Hierarchy, MOUNT};
+use crate::hierarchy::{Hierarchy, MOUNT, not_opened};
 use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, Limit, Target, Value};
 use crate::systemd::{Bus, Instance, Scope};
@@ -484,11 +484,7 @@ fn make(
     } else {
         opened = match root.open_below(above) {
             Err(Errno::ENOENT) => make(root, above, note)?.0,
-            answer => answer.map_err(|source| Error::Directory {
-                action: "open",
-                group: root.path().join(above),
-                source,
-            })?,
+            answer => answer.map_err(not_opened(&root.path().join(above)))?,
         };
         &opened
     };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, MKNOD, READ, Rule, WRITE};
+use super::{Kind, MKNOD, READ, Rule, WRITE, letters};
 
 /// The entry for all devices, which changes what the list does by default.
 pub(super) const EVERYTHING: &str = "a";
@@ -46,9 +46,7 @@ impl Node {
             Kind::Block => 'b',
             Kind::Char => 'c',
         };
-        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
-        let letters = letters.iter().filter(|(bit, _letter)| access & bit != 0);
-        let letters: String = letters.map(|(_bit, letter)| *letter).collect();
+        let letters = letters(access);
         format!(
             "{kind} {}:{} {letters}",
             number(self.major),

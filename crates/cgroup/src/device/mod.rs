@@ -28,6 +28,13 @@ const READ: u8 = 2;
 const WRITE: u8 = 4;
 const ALL: u8 = MKNOD | READ | WRITE;
 
+/// Access as letters.
+fn letters(access: u8) -> String {
+    let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+    let named = letters.iter().filter(|(bit, _letter)| access & bit != 0);
+    named.map(|(_bit, letter)| *letter).collect()
+}
+
 /// The types that have rules, with the numbers of BPF_DEVCG_DEV_*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {

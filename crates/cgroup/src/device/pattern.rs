@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, MKNOD, READ, Rule, WRITE};
+use super::{Kind, Rule, letters};
 
 /// Nodes or classes with their access, as "/dev/char/1:3" with "rwm"; `None`: everything is
 /// allowed.
@@ -25,14 +25,9 @@ pub(super) fn patterns(rules: &[Rule]) -> Option<Vec<(String, String)>> {
             *allowed.entry(pattern(kind, rule)).or_default() |= rule.access;
         }
     }
-    let access = |bits: u8| -> String {
-        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
-        let named = letters.iter().filter(|(bit, _letter)| bits & bit != 0);
-        named.map(|(_bit, letter)| *letter).collect()
-    };
     let list = allowed.into_iter();
     Some(
-        list.map(|(pattern, bits)| (pattern, access(bits)))
+        list.map(|(pattern, bits)| (pattern, letters(bits)))
             .collect(),
     )
 }
@@ -53,7 +48,7 @@ fn pattern(kind: Kind, rule: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{ALL, rules};
+    use crate::device::{ALL, READ, WRITE, rules};
 
     fn rule(
         allow: bool,

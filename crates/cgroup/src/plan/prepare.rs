@@ -13,6 +13,7 @@ use super::Plan;
 use crate::control;
 use crate::directory::{Directory, Made};
 use crate::enable::enable;
+use crate::name::levels;
 use crate::{Error, Place, Version};
 
 impl Plan {
@@ -111,13 +112,9 @@ fn inherit_cpuset(
 ) -> Result<(), Error> {
     let [cpus, mems] = CPUSET;
     let mut above = [root.read_named(cpus)?, root.read_named(mems)?];
-    let mut path = String::new();
-    let (parents, _own) = place.split();
-    for name in parents.split('/').filter(|name| !name.is_empty()) {
-        path.push_str(name);
-        let group = root.open_below(&path).map_err(root.failed("open"))?;
+    for path in levels(place.split().0) {
+        let group = root.open_below(path).map_err(root.failed("open"))?;
         fill_cpuset(&group, Made::Existing, &mut above)?;
-        path.push('/');
     }
     fill_cpuset(directory, made, &mut above)
 }

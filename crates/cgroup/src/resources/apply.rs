@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::{Limit, Missing};
 use crate::directory::Directory;
+use crate::name::levels;
 use crate::{Error, Place};
 
 /// The files of the container's groups.
@@ -128,13 +129,8 @@ fn lend_realtime(place: &Place, file: &str, value: &str) {
     let Ok(Some(root)) = place.root() else {
         return;
     };
-    let above = place.split().0;
-    let ends = above
-        .match_indices('/')
-        .map(|(at, _slash)| at)
-        .chain([above.len()]);
-    for end in ends.filter(|end| *end > 0) {
-        let Ok(group) = root.open_below(&above[..end]) else {
+    for path in levels(place.split().0).filter(|path| !path.is_empty()) {
+        let Ok(group) = root.open_below(path) else {
             return;
         };
         let is_empty = group

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BlkioEntry, Pressure, PressureData};
+use super::{BlkioEntry, Pids, Pressure, PressureData};
 use crate::directory::Directory;
 
 /// A file with one number; "max" is `u64::MAX`, an absent file 0.
@@ -14,6 +14,17 @@ fn to_number(text: &str) -> u64 {
     match text.trim_end() {
         "max" => u64::MAX,
         digits => digits.parse().unwrap_or(0),
+    }
+}
+
+/// The threads of a group; both interfaces have the same files.
+pub(super) fn pids(group: &Directory) -> Pids {
+    Pids {
+        current: number(group, "pids.current"),
+        limit: match number(group, "pids.max") {
+            u64::MAX => 0,
+            limit => limit,
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counters of cgroup v1, each hierarchy for its controllers.
 
-use super::parse::{block_lines, number, numbers, ranges, table};
+use super::parse::{block_lines, number, numbers, pids, ranges, table};
 use super::{BlkioEntry, Hugetlb, MemoryEntry, Stats};
 use crate::Place;
 use crate::directory::Directory;
@@ -13,13 +13,7 @@ pub(super) fn add(stats: &mut Stats, place: &Place, group: &Directory) {
             "cpuacct" => cpu(stats, group),
             "cpuset" => cpuset(stats, group),
             "memory" => memory(stats, group),
-            "pids" => {
-                stats.pids.current = number(group, "pids.current");
-                stats.pids.limit = match number(group, "pids.max") {
-                    u64::MAX => 0,
-                    limit => limit,
-                };
-            }
+            "pids" => stats.pids = pids(group),
             "blkio" => blkio(stats, group),
             "hugetlb" => hugetlb(stats, group),
             _ => {}

@@ -1,6 +1,6 @@
 //! Counters of cgroup v2, in v1's units: nanoseconds, and swap with memory.
 
-use super::parse::{io_stat, number, pressure, ranges, table};
+use super::parse::{io_stat, number, pids, pressure, ranges, table};
 use super::{Hugetlb, MemoryEntry, Stats};
 use crate::directory::Directory;
 
@@ -16,11 +16,7 @@ pub(super) fn add(stats: &mut Stats, group: &Directory) {
         stats.cpuset.mems = ranges(&group.read("cpuset.mems.effective").unwrap_or_default());
     }
     if group.read("pids.current").is_ok() {
-        stats.pids.current = number(group, "pids.current");
-        stats.pids.limit = match number(group, "pids.max") {
-            u64::MAX => 0,
-            limit => limit,
-        };
+        stats.pids = pids(group);
     }
     if let Ok(text) = group.read("io.stat") {
         let io = &mut stats.blkio;
