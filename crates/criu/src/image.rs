@@ -4,6 +4,7 @@
 //! say what CRIU will mount at a restore, and where; so the caller can check that first.
 
 use crate::wire::Reader;
+use kernel::errno::errno_of;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -128,7 +129,7 @@ impl<'fd> Image<'fd> {
         }
         let mut bytes = Vec::new();
         let read = File::from(file).take(LONGEST + 1).read_to_end(&mut bytes);
-        read.map_err(|error| failed(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+        read.map_err(|error| failed(errno_of(&error)))?;
         if bytes.len() as u64 > LONGEST {
             return Err(foreign("longer than 16 MiB"));
         }

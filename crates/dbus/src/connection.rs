@@ -3,6 +3,7 @@
 
 use crate::message::{PREFIX, length};
 use crate::{Address, Error, Header, Kind, Malformed, Message, Value};
+use kernel::errno::errno_of;
 use kernel::{Errno, socket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::getsockopt;
@@ -352,7 +353,7 @@ impl Connection {
                     what: what.to_owned(),
                 });
             }
-            _ => return Err(self.failed(Errno::from_raw(error.raw_os_error().unwrap_or(0)))),
+            _ => return Err(self.failed(errno_of(error))),
         }
         let left = deadline.left();
         if left.is_zero() {

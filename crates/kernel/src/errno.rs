@@ -46,6 +46,11 @@ pub fn description(errno: Errno) -> &'static str {
     }
 }
 
+/// The errno of an error of the standard library; EIO if it has none.
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// An error and its sources, outermost first, with an errno in the words of [`words`].
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -106,7 +106,7 @@ pub fn add<E>(
         answer = record(made.collect());
         answer.is_ok()
     };
-    let failed = |errno| Error::Link { errno };
+    let failed = Error::Link;
     let process = start(work, kept)?;
     let describe = |failure: &_| Some(plan.describe(failure));
     process.settle(interrupts, settle, describe, failed)?;
@@ -152,8 +152,8 @@ fn start(
     mut kept: Vec<RawFd>,
 ) -> Result<Helper, Error> {
     let proof = SingleThread::prove().ok_or(Error::Threads)?;
-    let (ours, theirs) = socket::pair().map_err(broken)?;
-    match clone::fork(&proof).map_err(broken)? {
+    let (ours, theirs) = socket::pair().map_err(Error::Link)?;
+    match clone::fork(&proof).map_err(Error::Link)? {
         Side::Parent(child) => Ok(Helper { child, link: ours }),
         Side::Child(_) => {
             let link = theirs.as_fd();
@@ -211,7 +211,7 @@ impl Helper {
                 NUMBER => numbers.push(value),
                 DONE => {
                     break match settle(numbers) {
-                        true => socket::send(self.link.as_fd(), &[1]).map_err(broken),
+                        true => socket::send(self.link.as_fd(), &[1]).map_err(Error::Link),
                         false => Ok(()),
                     };
                 }
@@ -228,8 +228,8 @@ impl Helper {
                 _ => {
                     let message = Failure::from_bytes(bytes).and_then(|it| describe(&it));
                     break Err(match message {
-                        Some(message) => Error::Added { message },
-                        None => broken(Errno::EBADMSG),
+                        Some(message) => Error::Added(message),
+                        None => Error::Link(Errno::EBADMSG),
                     });
                 }
             }
@@ -243,7 +243,7 @@ impl Helper {
 
     /// Its next frame.
     fn next(&self, interrupts: &SignalFd, deadline: u64) -> Result<(u8, [u8; 8]), Error> {
-        let unfinished = |why| Err(Error::Unfinished { why });
+        let unfinished = |why| Err(Error::Unfinished(why));
         loop {
             let left = deadline.saturating_sub(process::monotonic_ms());
             let mut fds = [&self.link.as_fd(), &interrupts.as_fd()]
@@ -256,12 +256,12 @@ impl Helper {
                         "a file system of the container has not answered within {seconds} seconds"
                     ));
                 }
-                answer => answer.map_err(broken)?,
+                answer => answer.map_err(Error::Link)?,
             };
             if fds[0].revents != 0 {
                 break;
             }
-            if let Some(signal) = interrupts.next().map_err(broken)? {
+            if let Some(signal) = interrupts.next().map_err(Error::Link)? {
                 return unfinished(format!("interrupted by signal {signal}"));
             }
         }
@@ -272,8 +272,8 @@ impl Helper {
                 let [kind, bytes @ ..] = frame;
                 Ok((kind, bytes))
             }
-            Ok(_odd) => Err(broken(Errno::EBADMSG)),
-            Err(errno) => Err(broken(errno)),
+            Ok(_odd) => Err(Error::Link(Errno::EBADMSG)),
+            Err(errno) => Err(Error::Link(errno)),
         }
     }
 }
@@ -288,20 +288,18 @@ fn end(child: &Child) -> Result<(), Error> {
             let mut fds = [process::poll_in(child.pidfd.as_raw_fd())];
             match process::poll(&mut fds, Some(left)) {
                 Err(Errno::EINTR) => {}
-                answer => return answer.map(|count| count > 0).map_err(broken),
+                answer => return answer.map(|count| count > 0).map_err(Error::Link),
             }
         }
     };
     if !ended(GRACE)? {
-        clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL).map_err(broken)?;
+        clone::pidfd_send_signal(child.pidfd.as_fd(), process::SIGKILL).map_err(Error::Link)?;
         ended(GRACE)?;
     }
     let target = clone::Target::Pidfd(child.pidfd.as_fd());
-    clone::wait(target, Block::No).map(drop).map_err(broken)
-}
-
-fn broken(errno: Errno) -> Error {
-    Error::Link { errno }
+    clone::wait(target, Block::No)
+        .map(drop)
+        .map_err(Error::Link)
 }
 
 fn number(errno: Errno) -> [u8; 8] {

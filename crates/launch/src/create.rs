@@ -162,11 +162,10 @@ fn make_init(
     thread: &SingleThread,
 ) -> Result<(Box<Plan>, Opened, Child, Link<Runtime>), Error> {
     if let Some(cpus) = &plan.outside.cpus {
-        schedule::set_cpus(&cpus.0).map_err(|errno| Error::Init {
-            message: attributes::describe_cpus("initial", cpus, errno),
-        })?;
+        schedule::set_cpus(&cpus.0)
+            .map_err(|errno| Error::Init(attributes::describe_cpus("initial", cpus, errno)))?;
     }
-    let (runtime, init) = protocol::pair().map_err(|errno| Error::Link { errno })?;
+    let (runtime, init) = protocol::pair().map_err(Error::Link)?;
     let options = CloneOptions {
         namespaces: plan.entry.clone,
         cgroup: group.clone_into(),
@@ -266,7 +265,7 @@ impl Created {
     /// # Errors
     /// [`Error::Link`].
     pub fn release(&self) -> Result<(), Error> {
-        self.link.go().map_err(|errno| Error::Link { errno })
+        self.link.go().map_err(Error::Link)
     }
 
     /// Waits until the released init has run its startContainer hooks and has become the program. A
@@ -278,9 +277,7 @@ impl Created {
     pub fn until_started(&self, interrupts: &SignalFd) -> Result<(), Error> {
         let error = match end(&self.link, Some(interrupts), self.plan.patience()) {
             Ok(End::Program) => return Ok(()),
-            Ok(End::Failure(failure)) => Error::Init {
-                message: self.plan.describe(&failure),
-            },
+            Ok(End::Failure(failure)) => Error::Init(self.plan.describe(&failure)),
             Ok(End::Lost) => lost(&self.child, &self.group),
             Ok(End::Interrupted(signal)) => Error::Interrupted { signal },
             Ok(End::Silent) => Error::SilentListener,
@@ -342,7 +339,7 @@ impl Starting {
     /// # Errors
     /// [`Error::Link`].
     pub fn go(&self) -> Result<(), Error> {
-        self.0.go().map_err(|errno| Error::Link { errno })
+        self.0.go().map_err(Error::Link)
     }
 
     /// Waits until it has run its startContainer hooks and has become its program. `explain` makes
@@ -363,9 +360,7 @@ impl Starting {
         match ended {
             End::Program => Ok(()),
             End::Silent => Err(Error::SilentListener),
-            End::Failure(failure) => Err(Error::Init {
-                message: explain(&failure),
-            }),
+            End::Failure(failure) => Err(Error::Init(explain(&failure))),
             End::Lost => Err(Error::EndedBefore),
             End::Interrupted(signal) => Err(Error::Interrupted { signal }),
         }
@@ -377,8 +372,7 @@ fn end(
     interrupts: Option<&SignalFd>,
     patience: Option<Duration>,
 ) -> Result<End, Error> {
-    link.end(interrupts, patience)
-        .map_err(|errno| Error::Link { errno })
+    link.end(interrupts, patience).map_err(Error::Link)
 }
 
 /// How long a container of this configuration may take from its start to its program. `None` means

@@ -9,6 +9,7 @@ use crate::terminal::Receiver;
 use crate::{Error, Facts, Keyring, process};
 use kernel::Errno;
 use kernel::clone::pidfd_send_signal;
+use kernel::errno::errno_of;
 use namespace::entry::CgroupEntry;
 use namespace::{Entry, Kind, Running};
 use spec::Container;
@@ -136,6 +137,5 @@ pub fn open(plan: &Plan, target: Target<'_>) -> Result<Handles, Error> {
 )]
 fn directory(path: &str) -> Result<OwnedFd, Errno> {
     let file = File::open(path);
-    file.map(OwnedFd::from)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    file.map(OwnedFd::from).map_err(|error| errno_of(&error))
 }

@@ -74,11 +74,8 @@ pub enum Error {
     Seccomp(#[from] seccomp::Error),
     #[error(transparent)]
     Landlock(#[from] landlock::Error),
-    #[error("/linux/seccomp/listenerPath: {message}")]
-    Listener {
-        /// The chain of what failed.
-        message: String,
-    },
+    #[error("/linux/seccomp/listenerPath: {0}")]
+    Listener(String),
     #[error(
         "/linux/seccomp/listenerPath: the listener did not let the container process continue within {} s: the process waits for an answer about a system call that it makes before its program runs; answer all notifications of /linux/seccomp, or see docs/protocol.md for these calls",
         stage::runtime::LISTENER.as_secs()
@@ -102,8 +99,8 @@ pub enum Error {
         why: String,
         hint: String,
     },
-    #[error("unable to start container process: {message}")]
-    Init { message: String },
+    #[error("unable to start container process: {0}")]
+    Init(String),
     #[error("unable to start container process: it exited with status {code} while it was set up")]
     InitExited { code: i32 },
     #[error("unable to start container process: it was killed by signal {signal} while it was set up{}", signal_hint(*signal))]
@@ -119,8 +116,8 @@ pub enum Error {
     },
     #[error("enter the container: {what}: {}", words(*errno))]
     Enter { what: &'static str, errno: Errno },
-    #[error("{message}; nothing was added")]
-    Added { message: String },
+    #[error("{0}; nothing was added")]
+    Added(String),
     #[error("remove the mount at {destination:?}: {}{}", words(*errno), removal_hint(*errno))]
     Removal {
         /// In the container.
@@ -128,20 +125,20 @@ pub enum Error {
         /// The kernel's answer; EBUSY: another mount is there, or none.
         errno: Errno,
     },
-    #[error("{why}; the mounts of the container may have changed, and none of it is recorded")]
-    Unfinished { why: String },
+    #[error("{0}; the mounts of the container may have changed, and none of it is recorded")]
+    Unfinished(String),
     #[error("container process is already dead; delete the container")]
     InitGone,
     #[error(
         "container process was killed before its program ran: by `kill` or `delete`, or by the memory limit while its startContainer hooks ran; create the container again"
     )]
     EndedBefore,
-    #[error("{message}")]
-    Hook { message: String },
+    #[error("{0}")]
+    Hook(String),
     #[error("interrupted by signal {signal}; nothing is left of the container")]
     Interrupted { signal: i32 },
-    #[error("could not exchange messages with the container process: {}", words(*errno))]
-    Link { errno: Errno },
+    #[error("could not exchange messages with the container process: {}", words(*.0))]
+    Link(Errno),
     #[error(
         "--console-socket {path:?}: {action}: {why}; it must be a listening stream socket whose owner receives a descriptor"
     )]

@@ -9,7 +9,7 @@
 use crate::Error;
 use crate::plan::Files;
 use crate::stage::runtime::LISTENER;
-use kernel::errno::words;
+use kernel::errno::{errno_of, words};
 use kernel::fs::{self, FileKind};
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::terminal::{self, Size};
@@ -71,8 +71,7 @@ pub fn connect(path: &Path) -> Result<OwnedFd, Errno> {
         // An address has room for 107 bytes.
         Err(Errno::ENAMETOOLONG) => match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => {
-                let directory = File::open(parent)
-                    .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+                let directory = File::open(parent).map_err(|error| errno_of(&error))?;
                 let name = name.to_str().ok_or(Errno::EINVAL)?;
                 socket::connect_within_at(directory.as_fd(), name, LISTENER)
             }
@@ -105,7 +104,7 @@ impl ConsoleSocket {
     /// # Errors
     /// [`Error::ConsoleSocket`]: the owner does not receive it. [`Error::Link`]: it is no master.
     pub fn send(&self, master: BorrowedFd<'_>) -> Result<(), Error> {
-        let number = terminal::number(master).map_err(|errno| Error::Link { errno })?;
+        let number = terminal::number(master).map_err(Error::Link)?;
         let name = format!("/dev/pts/{number}");
         socket::send_fds(self.socket.as_fd(), name.as_bytes(), &[master]).map_err(|errno| {
             Error::ConsoleSocket {

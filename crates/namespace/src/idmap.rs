@@ -7,7 +7,7 @@
 
 use crate::{Error, Facts, Kind};
 use caller::Caller;
-use kernel::Errno;
+use kernel::errno::errno_of;
 use spec::Container;
 use spec::container::{IdMapping, Namespace};
 use std::env;
@@ -232,7 +232,7 @@ fn write_file(
         pointer,
         file,
         pid,
-        errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        errno: errno_of(&error),
     })
 }
 

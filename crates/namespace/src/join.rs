@@ -1,8 +1,8 @@
 //! Namespaces given by path: opened once, checked on the handle, joined by the handle.
 
 use crate::{Error, Kind, kind};
-use kernel::Errno;
 use kernel::clone::namespace_type;
+use kernel::errno::errno_of;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ impl Joined {
         let failed = |error: &io::Error| Error::Open {
             pointer: pointer(),
             path: path.to_owned(),
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            errno: errno_of(error),
         };
         #[expect(
             clippy::disallowed_methods,

@@ -18,10 +18,10 @@
 
 use crate::Reason;
 use crate::ground::{Own, attach, tmpfs};
-use crate::lower::errno_of;
 use crate::mount::Change;
 use crate::pivot::identity;
 use kernel::clone::{NamespaceFlags, namespace_type, unshare};
+use kernel::errno::errno_of;
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};

@@ -13,12 +13,11 @@
 use crate::device::DEFAULT_NODES;
 use crate::host_mounts::number_of;
 use crate::idmapped::{IdMap, Maps};
-use crate::lower::errno_of;
 use crate::mount_table::Line;
 use crate::options;
 use crate::root::{Form, NO_LINKS, RootFd, look_up, make};
 use kernel::Errno;
-use kernel::errno::words;
+use kernel::errno::{errno_of, words};
 use kernel::fs::FileKind;
 use kernel::mount::{Depth, MountAttr};
 use kernel::path::OpenFlags;

@@ -9,9 +9,9 @@
     reason = "the host's own /proc, and the root as the configuration names it"
 )]
 
-use crate::lower::errno_of;
 use crate::mount_table::Line;
 use kernel::Errno;
+use kernel::errno::errno_of;
 use kernel::mount::detach;
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use std::ffi::CString;

@@ -12,7 +12,6 @@ use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
 use crate::tree::{NodeForm, Role, Source, Tree};
-use kernel::Errno;
 use kernel::fs::{FileKind, NodeKind};
 use kernel::mount::{Depth, Follow, Propagation};
 use spec::container::{
@@ -649,9 +648,4 @@ pub(crate) fn is_empty(action: &Action) -> bool {
     };
     let has_content = matches!(new.inherit, Inherit::Content | Inherit::ModeAndContent);
     new.kind.as_c_str() == c"tmpfs" && !has_content
-}
-
-/// The errno of a std error.
-pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
 }

@@ -24,6 +24,7 @@
 mod entry;
 
 use kernel::Errno;
+use kernel::errno::errno_of;
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag, fcntl, open, readlink};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -164,8 +165,7 @@ fn is_sealed(file: &OwnedFd) -> bool {
 
 fn sealed_copy(program: OwnedFd) -> Result<OwnedFd, Errno> {
     let mut copy = File::from(file_in_memory()?);
-    io::copy(&mut File::from(program), &mut copy)
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    io::copy(&mut File::from(program), &mut copy).map_err(|error| errno_of(&error))?;
     fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(copy.into())
 }

@@ -86,7 +86,7 @@ impl Stage<'_> {
         for _question in 0..self.plan.entry.questions() {
             if self.answer()? == Progress::Ready {
                 let errno = Errno::EPROTO;
-                return Err(Error::Link { errno });
+                return Err(Error::Link(errno));
             }
         }
         if self.plan.oom_score() == OomScore::AfterHops {
@@ -117,12 +117,10 @@ impl Stage<'_> {
             Message::MoveDevices(socket) => self.move_devices(&socket)?,
             Message::Request(Request::TakeListener(number)) => {
                 let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
-                let listener = listener.map_err(|errno| Error::Listener {
-                    message: format!(
+                let listener = listener.map_err(|errno| Error::Listener(format!(
                         "take the descriptor of the filter from the container process: pidfd_getfd: {}; SCMP_ACT_NOTIFY for `sendmsg` needs CAP_SYS_PTRACE of the runtime",
                         words(errno)
-                    ),
-                })?;
+                    )))?;
                 self.notify(&listener)?;
             }
             Message::Request(request) => self.serve(request)?,
@@ -131,11 +129,11 @@ impl Stage<'_> {
                 if failure.phase == Phase::Entry && failure.errno() == Errno::EAGAIN {
                     message.push_str(&process_limit(self.group.location()));
                 }
-                return Err(Error::Init { message });
+                return Err(Error::Init(message));
             }
             Message::Closed => return Err(lost(&self.child, self.group)),
         }
-        self.link.go().map_err(|errno| Error::Link { errno })?;
+        self.link.go().map_err(Error::Link)?;
         Ok(Progress::AtWork)
     }
 
@@ -156,7 +154,7 @@ impl Stage<'_> {
             match poll(&mut fds, timeout) {
                 Ok(0) if left == Some(0) => return Err(Error::SilentListener),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::Link { errno }),
+                Err(errno) => return Err(Error::Link(errno)),
             }
             let news = fds.map(|fd| fd.any() == Some(true));
             if news[1]
@@ -165,7 +163,7 @@ impl Stage<'_> {
                 return Err(Error::Interrupted { signal });
             }
             if news[0] {
-                return self.link.next().map_err(|errno| Error::Link { errno });
+                return self.link.next().map_err(Error::Link);
             }
             if news[2] {
                 // Init has ended without a message, but a sibling that was not announced yet may
@@ -198,9 +196,7 @@ impl Stage<'_> {
             | Request::MoveDevices
             | Request::TakeListener(_)
             | Request::Ready => Ok(()),
-            Request::Born(_) | Request::Exec => Err(Error::Link {
-                errno: Errno::EPROTO,
-            }),
+            Request::Born(_) | Request::Exec => Err(Error::Link(Errno::EPROTO)),
         }
     }
 
@@ -224,7 +220,7 @@ impl Stage<'_> {
 
     /// Takes the sibling that the first process has made for the container's init.
     fn adopt(&mut self, pid: i32) -> Result<(), Error> {
-        let failed = |errno| Error::Link { errno };
+        let failed = Error::Link;
         let pidfd = clone::pidfd_open(pid).map_err(failed)?;
         // It must be a child of this process: init may already be in the hands of the container.
         if clone::wait(Target::Pidfd(pidfd.as_fd()), Block::No)
@@ -258,9 +254,7 @@ impl Stage<'_> {
     /// Moves the network devices to init, once.
     fn move_devices(&mut self, socket: &OwnedFd) -> Result<(), Error> {
         let (Some(plan), Some(handles)) = (&self.plan.network, self.opened.network.take()) else {
-            return Err(Error::Link {
-                errno: Errno::EPROTO,
-            });
+            return Err(Error::Link(Errno::EPROTO));
         };
         self.moved = Some(plan.move_to(handles, socket)?);
         Ok(())
@@ -269,9 +263,7 @@ impl Stage<'_> {
     /// Gives the master of the terminal to the process that serves it.
     fn take_terminal(&mut self, master: OwnedFd) -> Result<(), Error> {
         if self.plan.terminal.is_none() || !terminal::is_master(master.as_fd()) {
-            return Err(Error::Link {
-                errno: Errno::EPROTO,
-            });
+            return Err(Error::Link(Errno::EPROTO));
         }
         match &self.opened.receiver {
             Receiver::Socket(socket) => socket.send(master.as_fd()),
@@ -290,9 +282,7 @@ impl Stage<'_> {
             .as_ref()
             .and_then(|plan| plan.listener.as_ref());
         let Some(listener) = listener else {
-            return Err(Error::Link {
-                errno: Errno::EPROTO,
-            });
+            return Err(Error::Link(Errno::EPROTO));
         };
         // For a further process the state also has the container's first process.
         let container = self.plan.first.unwrap_or(self.child.pid);
@@ -300,7 +290,7 @@ impl Stage<'_> {
             .send(fd.as_fd(), (container, self.child.pid), LISTENER)
             .map_err(|error| {
                 let message = chain(&error);
-                Error::Listener { message }
+                Error::Listener(message)
             })?;
         self.deadline = Some(process::in_monotonic_ms(LISTENER));
         Ok(())
@@ -346,9 +336,7 @@ impl Stage<'_> {
             )
             .map_err(|failed| match failed.cause {
                 Cause::Interrupted(signal) => Error::Interrupted { signal },
-                _ => Error::Hook {
-                    message: list.describe(&failed),
-                },
+                _ => Error::Hook(list.describe(&failed)),
             })?;
         }
         Ok(())
@@ -372,15 +360,10 @@ impl Stage<'_> {
         let attributes = &self.plan.outside.attributes;
         attributes
             .apply(self.child.pid)
-            .map_err(|failed| Error::Init {
-                message: attributes.describe(&failed),
-            })?;
+            .map_err(|failed| Error::Init(attributes.describe(&failed)))?;
         for (index, limit) in self.plan.outside.rlimits.iter().enumerate() {
-            process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard).map_err(
-                |errno| Error::Init {
-                    message: describe::limit(index, &words(errno)),
-                },
-            )?;
+            process::prlimit(self.child.pid, limit.resource, limit.soft, limit.hard)
+                .map_err(|errno| Error::Init(describe::limit(index, &words(errno))))?;
         }
         Ok(())
     }
@@ -406,9 +389,7 @@ pub(crate) fn lost(init: &Child, group: &cgroup::Group) -> Error {
             },
             Ok(None) | Err(_) => Error::InitKilled { signal },
         },
-        Ok(None) => Error::Link {
-            errno: Errno::ECHILD,
-        },
-        Err(errno) => Error::Link { errno },
+        Ok(None) => Error::Link(Errno::ECHILD),
+        Err(errno) => Error::Link(errno),
     }
 }

@@ -105,7 +105,7 @@ impl Prepared {
         let ran = self.hooks.run(&thread, self.state(pid, interrupts), around);
         ran.map_err(|failed| {
             let message = self.hooks.describe(&failed);
-            Error::Launch(launch::Error::Hook { message })
+            Error::Launch(launch::Error::Hook(message))
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Files below a directory descriptor: whole reads, replacement by rename, removal of a tree.
 
+use kernel::errno::errno_of;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -66,7 +67,7 @@ pub(super) fn read(directory: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     file.take(LONGEST + 1)
         .read_to_end(&mut bytes)
-        .map_err(errno)?;
+        .map_err(|error| errno_of(&error))?;
     if bytes.len() as u64 > LONGEST {
         return Err(Errno::EFBIG);
     }
@@ -96,7 +97,9 @@ pub(super) fn prepare(directory: impl AsFd, name: &str, bytes: &[u8]) -> Result<
         }
         opened => opened,
     };
-    let written = File::from(opened?).write_all(bytes).map_err(errno);
+    let written = File::from(opened?)
+        .write_all(bytes)
+        .map_err(|error| errno_of(&error));
     written.inspect_err(|_error| forget(directory, &next))
 }
 
@@ -166,8 +169,4 @@ pub(super) fn names(directory: impl AsFd) -> Result<Vec<String>, Errno> {
         }
     }
     Ok(names)
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO))
 }

@@ -9,6 +9,7 @@ use super::entry::{Entry, Lock, Reservation};
 use super::{ContainerId, Error, files};
 use crate::face::{Face, RuntimeDirectory};
 use caller::is_in_initial_user_namespace;
+use kernel::errno::errno_of;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
@@ -83,10 +84,7 @@ impl Store {
                 .recursive(true)
                 .mode(0o700)
                 .create(&path)
-                .map_err(|error| {
-                    let errno = error.raw_os_error().unwrap_or(nix::libc::EIO);
-                    failed("make", &path, Errno::from_raw(errno))
-                })?;
+                .map_err(|error| failed("make", &path, errno_of(&error)))?;
         }
         let mut flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         if trust == Trust::Nobody {
