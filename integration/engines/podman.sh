@@ -247,17 +247,57 @@ pod() {
 }
 
 checkpoints() {
-    if command -v criu > /dev/null; then
-        fact 'checkpoint and restore' 0 'running' checkpoint
-    else
-        skip 'checkpoint and restore' 'criu is not installed'
+    if ! criu check > /dev/null 2>&1; then
+        skip 'checkpoint and restore' 'no CRIU, or it cannot work here'
+        return
     fi
+    fact 'checkpoint and restore' 0 '^same process$' saved restored
+    fact 'checkpoint --leave-running' 0 '^same process$' saved left_running
+    fact 'checkpoint --keep, and a second one' 0 '^same process$' saved restored_twice
+    fact 'checkpoint --export and restore --import' 0 '^same process$' saved imported
+    fact 'restore --import --name' 0 '^same process$' saved renamed
+    fact 'a restored container has its volume and ends at TERM' 0 '^from the host.exited 5$' restored_whole
+    fact 'checkpoint of a container that has ended is an error' 125 'not running' p container checkpoint whole
+    p rm -f whole > /dev/null
 }
 
-checkpoint() {
-    p run -d --name frozen bb sleep 1000 &&
-        p container checkpoint frozen && p container restore frozen && p inspect frozen --format '{{.State.Status}}'
-    p rm -f -t 0 frozen
+# saved FUNCTION: takes a program, which writes again and again what only its memory has, through
+# the function. That prints the name which the container has then.
+saved() {
+    local before after name
+    p run -d --name frozen bb sh -c 'word=$(cat /proc/sys/kernel/random/uuid)
+        while sleep 0.1; do echo $word > /data/new; mv /data/new /data/word; done' > /dev/null
+    before=$(word_of frozen)
+    name=$("$1") && after=$(word_of "$name") && [ -n "$before" ] && [ "$before" = "$after" ] && echo same process
+    for name in frozen renamed; do p rm -f -t 0 "$name" > /dev/null 2>&1; done
+}
+
+word_of() {
+    p exec "$1" rm -f /data/word
+    until_true podman exec "$1" test -e /data/word && p exec "$1" cat /data/word
+}
+
+restored() { p container checkpoint frozen > /dev/null && p container restore frozen; }
+
+left_running() { p container checkpoint --leave-running frozen; }
+
+restored_twice() {
+    p container checkpoint --keep frozen > /dev/null && p container restore --keep frozen > /dev/null && restored
+}
+
+exported() { p container checkpoint --export /run/frozen.tar.gz --compress gzip frozen > /dev/null && p rm -f frozen > /dev/null; }
+
+imported() { exported && p container restore --import /run/frozen.tar.gz > /dev/null && echo frozen; }
+
+renamed() { exported && p container restore --import /run/frozen.tar.gz --name renamed > /dev/null && echo renamed; }
+
+restored_whole() {
+    mkdir -p /run/whole && echo from the host > /run/whole/file
+    p run -d --name whole -v /run/whole:/whole:ro --tmpfs /scratch bb \
+        sh -c 'trap "exit 5" TERM; while sleep 0.1; do :; done' > /dev/null
+    p container checkpoint whole > /dev/null && p container restore whole > /dev/null || return
+    p exec whole cat /whole/file
+    p stop whole > /dev/null && p inspect whole --format '{{.State.Status}} {{.State.ExitCode}}'
 }
 
 builds() {
