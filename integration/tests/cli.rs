@@ -148,13 +148,10 @@ fn every_flag_of_create_is_checked() {
                 &["--config", "absent.json"][..],
                 &["absent.json", "no such file"][..],
             ),
-            (&["--console-socket", ""], &["--console-socket"]),
-            (&["--pidfd-socket", ""], &["--pidfd-socket"]),
             (
                 &["--pidfd-socket", "/absent"],
                 &["--pidfd-socket", "/absent", "no such file"],
             ),
-            (&["--pid-file", ""], &["--pid-file"]),
             (
                 &["--pid-file", "/absent/pid"],
                 &["--pid-file", "/absent/pid", "no such file"],

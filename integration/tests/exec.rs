@@ -168,6 +168,32 @@ fn the_user_is_the_one_asked_for() {
     });
 }
 
+/// docs/compatibility.md: an option with an empty value counts as not given, as with runc. Scripts
+/// pass variables that may be empty.
+#[test]
+fn an_option_with_an_empty_value_is_not_given() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle_that_waits();
+        bundle.set("/process/cwd", json!("/tmp")).user(1000, 1000);
+        let container = s.started(&bundle);
+        let options = [
+            "--cwd",
+            "",
+            "--pid-file",
+            "",
+            "--process=",
+            "--apparmor",
+            "",
+        ];
+        for more in [&["--process-label", ""][..], &["--console-socket="]] {
+            let outcome = container.exec_shell(&[&options[..], more].concat(), "id -u; pwd");
+            assert_eq!(outcome.ok().stdout, "1000\n/tmp\n", "{more:?}");
+        }
+        container.kill("").ok();
+        container.remove();
+    });
+}
+
 /// `--cwd` is entered without links that lead out.
 #[test]
 fn the_working_directory_is_the_one_asked_for() {

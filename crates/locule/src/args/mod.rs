@@ -375,9 +375,9 @@ impl Kill {
         word(&self.words, 0)
     }
 
-    /// The signal, as typed.
+    /// The signal, as typed. An empty word is none.
     pub(crate) fn signal(&self) -> Option<&str> {
-        self.words.get(1).map(String::as_str)
+        Some(word(&self.words, 1)).filter(|word| !word.is_empty())
     }
 }
 

@@ -1,13 +1,34 @@
 //! Spellings that come from Go programs.
 //!
 //! `-root x` means `--root x`, `--debug=true` means `--debug`, and `--debug=false` is left out; the
-//! same with the short names of switches: `-f=true`.
+//! same with the short names of switches: `-f=true`. An option of [`OPTIONAL`] with an empty value is
+//! left out.
 //! Only option names that the command has are changed. The value of another option, the words after
 //! `--` and the words of a command to run stay as they are.
 
 use clap::{Arg, ArgAction, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
+
+/// The options whose empty value means that there is none, as with runc: scripts pass variables that
+/// may be empty. `--root`, `--bundle` and `--user` are not among them: runc then takes the working
+/// directory, or the container's user, who may be root.
+const OPTIONAL: &[&str] = &[
+    "apparmor",
+    "console-socket",
+    "cwd",
+    "image-path",
+    "log-format",
+    "lsm-mount-context",
+    "lsm-profile",
+    "page-server",
+    "parent-path",
+    "pid-file",
+    "pidfd-socket",
+    "process",
+    "process-label",
+    "work-path",
+];
 
 /// Whether an option is followed by a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +52,13 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
         if let Some((switch, is_on)) = word.to_str().and_then(|word| short_switch(command, word)) {
             if is_on {
                 normal.push(switch.into());
+            }
+            continue;
+        }
+        if let Some(name) = word.to_str().and_then(|word| short_option(command, word)) {
+            match words.next() {
+                Some(value) if value.is_empty() && OPTIONAL.contains(&name) => {}
+                value => normal.extend([word].into_iter().chain(value)),
             }
             continue;
         }
@@ -59,12 +87,16 @@ pub(super) fn normalize(definition: &Command, words: Vec<OsString>) -> Vec<OsStr
                     normal.push(format!("--{name}").into());
                 }
             }
+            (Some(Takes::Value), Some("")) if OPTIONAL.contains(&name) => {}
             (Some(_), Some(value)) => normal.push(format!("--{name}={value}").into()),
             (Some(takes), None) => {
                 let mut option = OsString::from(format!("--{name}"));
                 if *takes == Takes::Value
                     && let Some(value) = words.next()
                 {
+                    if value.is_empty() && OPTIONAL.contains(&name) {
+                        continue;
+                    }
                     option.push("=");
                     option.push(value);
                 }
@@ -96,6 +128,17 @@ fn short_switch<'a>(command: &Command, word: &'a str) -> Option<(&'a str, bool)>
     is_switch
         .then(|| is_on(value))?
         .map(|is_on| (switch, is_on))
+}
+
+/// The long name of the option `-p`, if the command has it and its value is the next word.
+fn short_option<'a>(command: &'a Command, word: &str) -> Option<&'a str> {
+    let mut letters = word.strip_prefix('-')?.chars();
+    let letter = letters.next().filter(|_| letters.next().is_none())?;
+    let mut options = command.get_arguments();
+    let option = options.find(|option| option.get_short() == Some(letter))?;
+    matches!(option.get_action(), ArgAction::Set | ArgAction::Append)
+        .then(|| option.get_long())
+        .flatten()
 }
 
 /// What follows one or two dashes, if it is longer than a cluster's single letter.

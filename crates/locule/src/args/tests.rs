@@ -156,6 +156,56 @@ fn kill_takes_its_options_on_both_sides_and_defaults_to_term() {
 }
 
 #[test]
+fn an_empty_value_is_none() {
+    let parsed = |words: &[&str]| parse(words.iter().map(OsString::from)).unwrap();
+    let plain = parsed(&["exec", "I", "ps", "", "-u", ""]);
+    for option in [
+        "--cwd",
+        "--apparmor",
+        "--process-label",
+        "--process",
+        "-p",
+        "--pid-file",
+        "--console-socket",
+        "--pidfd-socket",
+    ] {
+        assert_eq!(
+            parsed(&["exec", option, "", "I", "ps", "", "-u", ""]),
+            plain,
+            "{option}"
+        );
+        let joined = format!("{option}=");
+        if option.starts_with("--") {
+            assert_eq!(
+                parsed(&["exec", &joined, "I", "ps", "", "-u", ""]),
+                plain,
+                "{option}"
+            );
+        }
+    }
+    let Invocation::Command(_, Command::Kill(kill)) = parsed(&["kill", "I", ""]) else {
+        panic!("kill");
+    };
+    assert_eq!(kill.signal(), None);
+    assert_eq!(
+        parsed(&["--log-format", "", "start", "I"]),
+        parsed(&["start", "I"])
+    );
+    for refused in [
+        &["--root", "", "list"][..],
+        &["run", "--bundle", "", "I"],
+        &["run", "-b", "", "I"],
+        &["exec", "--user", "", "I", "ps"],
+        &["exec", "-u", "", "I", "ps"],
+    ] {
+        assert!(
+            parse(refused.iter().map(OsString::from)).is_err(),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn what_follows_the_name_is_for_the_hosts_ps() {
     for (line, format, options) in [
         ("ps I", ListFormat::Table, &["-ef"][..]),
