@@ -96,6 +96,10 @@ runc-suite *files: build
 engines *options: build
     integration/engines/run.sh {{ options }}
 
+# a Kubernetes node, which go builds, with a control: just kubernetes [--quick]; see docs/testing.md
+kubernetes *options: build
+    integration/engines/run.sh --newer {{ options }} kubernetes
+
 # engines with systemd, in a virtual machine: just vm-engines [--with RUNTIME] [--newer] [ENGINE...]
 vm-engines *options:
     integration/vm/engines.sh {{ options }}
