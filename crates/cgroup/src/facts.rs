@@ -39,9 +39,6 @@ pub struct Found {
 
 impl Found {
     /// The root of the hierarchy that has this group, opened now if it was not before.
-    ///
-    /// # Errors
-    /// It is no longer mounted.
     pub(crate) fn root_of(&mut self, place: &Place) -> Result<Directory, Error> {
         let mount = Path::new(MOUNT).join(&place.hierarchy);
         let is_it = |(version, root): &(Version, Directory)| {
@@ -122,9 +119,6 @@ impl Facts {
     }
 
     /// Refuses cgroup v1 for the systemd manager: systemd has none since version 258.
-    ///
-    /// # Errors
-    /// [`Error::LegacyHierarchy`].
     pub(crate) fn refuse_v1(&self) -> Result<(), Error> {
         let mut hierarchies = self.hierarchies.iter();
         match hierarchies.find(|hierarchy| hierarchy.version == Version::V1) {

@@ -141,9 +141,6 @@ impl Group {
 
     /// The effects of the memory limit, if it has killed a process since these groups were made or
     /// joined.
-    ///
-    /// # Errors
-    /// A group cannot be read.
     pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
         let found = self.location.out_of_memory()?;
         Ok(found.filter(|memory| memory.kills > self.former_kills))

@@ -235,9 +235,6 @@ impl Location {
     }
 
     /// The paths at which there are groups, with any owner.
-    ///
-    /// # Errors
-    /// A group cannot be read.
     pub fn present(&self) -> Result<Vec<PathBuf>, Error> {
         let mut present = Vec::new();
         for place in &self.groups {

@@ -331,17 +331,11 @@ impl Plan {
     /// As [`Self::create`], without the device program of cgroup v2: the kernel needs a long time
     /// to check it. A process that only does what every program allows (make nodes, use the default
     /// ones) can work during that time.
-    ///
-    /// # Errors
-    /// As [`Self::create`].
     pub fn create_unrestricted(&self, handles: &Handles) -> Result<(Group, Unrestricted), Error> {
         self.create_and(handles, |group, left| Ok((group, left)))
     }
 
     /// Adds the device program that [`Self::create_unrestricted`] left out.
-    ///
-    /// # Errors
-    /// The kernel refused a step.
     pub fn restrict(&self, group: &Group, left: Unrestricted) -> Result<(), Error> {
         let (Some(index), Some((_index, devices))) = (left.0, &self.devices) else {
             return Ok(());

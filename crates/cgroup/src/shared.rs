@@ -34,9 +34,6 @@ pub struct SharedOptions {
 impl SharedOptions {
     /// Notes what there is now. Waits for another command that does so, for ten seconds at most: a
     /// migration has its checkpoint wait for its restore.
-    ///
-    /// # Errors
-    /// /proc/self/mountinfo cannot be read.
     pub fn keep() -> Result<Self, Error> {
         let turn = turn();
         Ok(Self {

@@ -53,9 +53,6 @@ impl Tour {
 
     /// Goes on to the next group, and passes over those that are gone. `None`: the tour is over, at
     /// its top.
-    ///
-    /// # Errors
-    /// A group cannot be opened or listed.
     pub(crate) fn step(&mut self) -> Result<Option<Step>, Errno> {
         if self.levels.is_empty() {
             self.enter(OsString::new())?;

@@ -129,9 +129,6 @@ impl Connection {
 
     /// The process that listens there, in this process' PID namespace: 0 if it is outside this
     /// namespace.
-    ///
-    /// # Errors
-    /// An error of the kernel.
     pub fn peer_pid(&self) -> Result<i32, Error> {
         let peer = getsockopt(&self.stream, PeerCredentials);
         peer.map(|peer| peer.pid())

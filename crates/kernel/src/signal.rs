@@ -91,18 +91,12 @@ fn set_action(signal: i32, action: Action) -> Result<(), Errno> {
 }
 
 /// Sets every signal to its default action and unblocks all, as a new program expects.
-///
-/// # Errors
-/// The kernel's answer.
 pub fn reset_signals() -> Result<(), Errno> {
     reset_actions()?;
     unblock_signals()
 }
 
 /// Sets every signal to its default action.
-///
-/// # Errors
-/// The kernel's answer.
 pub fn reset_actions() -> Result<(), Errno> {
     (1..=LAST)
         .filter(|signal| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP))
@@ -110,9 +104,6 @@ pub fn reset_actions() -> Result<(), Errno> {
 }
 
 /// Unblocks every signal.
-///
-/// # Errors
-/// The kernel's answer.
 pub fn unblock_signals() -> Result<(), Errno> {
     Set::default().block(libc::SIG_SETMASK)
 }
@@ -120,9 +111,6 @@ pub fn unblock_signals() -> Result<(), Errno> {
 /// Makes SIGHUP, SIGINT, SIGQUIT and SIGTERM end this process with status 128 and the number, also
 /// if it is the first of its PID namespace, to which they do nothing otherwise. Exec undoes that.
 /// See pid_namespaces(7).
-///
-/// # Errors
-/// The kernel's answer.
 pub fn end_when_asked() -> Result<(), Errno> {
     let signals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
     for signal in signals {
@@ -133,18 +121,12 @@ pub fn end_when_asked() -> Result<(), Errno> {
 
 /// Sets SIGCHLD to its default action, so that this process can wait for the end of its children.
 /// Exec keeps an ignored SIGCHLD, and with it the kernel reaps children at once. See waitid(2).
-///
-/// # Errors
-/// The kernel's answer.
 pub fn notice_children() -> Result<(), Errno> {
     set_action(libc::SIGCHLD, Action::Default)
 }
 
 /// Makes a write beyond RLIMIT_FSIZE an error (EFBIG) instead of the end of this process. See
 /// setrlimit(2).
-///
-/// # Errors
-/// The kernel's answer.
 pub fn ignore_file_size_signal() -> Result<(), Errno> {
     set_action(libc::SIGXFSZ, Action::Ignored)
 }

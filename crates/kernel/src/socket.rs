@@ -168,9 +168,6 @@ pub fn connect_within(path: &Path, timeout: Duration) -> Result<OwnedFd, Errno> 
 
 /// As [`connect_within`], to the socket `name` in `directory`, whose path may be of any length.
 /// Needs /proc.
-///
-/// # Errors
-/// As for [`connect_within`].
 pub fn connect_within_at(
     directory: BorrowedFd<'_>,
     name: &str,

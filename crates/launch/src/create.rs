@@ -195,9 +195,6 @@ fn make_init(
 }
 
 /// Enters init's network namespace, brings up its loopback link, and returns to the own namespace.
-///
-/// # Errors
-/// [`Error::Loopback`].
 pub fn loopback_up(init: BorrowedFd<'_>) -> Result<(), Error> {
     let failed = |errno| Error::Loopback { why: words(errno) };
     let own = Joined::open(Kind::Network, Path::new("/proc/self/ns/net"))?;
@@ -261,9 +258,6 @@ impl Created {
 
     /// Lets init continue: it waits for its start, or runs the program. From here on the container
     /// lives without the runtime.
-    ///
-    /// # Errors
-    /// [`Error::Link`].
     pub fn release(&self) -> Result<(), Error> {
         self.link.go().map_err(Error::Link)
     }
@@ -335,9 +329,6 @@ impl Starting {
     }
 
     /// Releases it.
-    ///
-    /// # Errors
-    /// [`Error::Link`].
     pub fn go(&self) -> Result<(), Error> {
         self.0.go().map_err(Error::Link)
     }

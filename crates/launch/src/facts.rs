@@ -44,18 +44,12 @@ pub struct Facts {
 
 impl Facts {
     /// Collects all facts that do not depend on a container. Changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Probe`]; [`Error::Cgroup`].
     pub fn probe() -> Result<Self, Error> {
         Self::collect(None, cgroup::Facts::probe_all()?)
     }
 
     /// Collects the facts that the plan of `request` depends on. Changes nothing. Returns what it
     /// has opened, too.
-    ///
-    /// # Errors
-    /// [`Error::Probe`]; [`Error::Cgroup`].
     pub fn probe_for(request: &Request<'_>) -> Result<(Self, Found), Error> {
         let (cgroup, found) = cgroup::Facts::probe(&request.cgroup())?;
         Ok((Self::collect(Some(request.container), cgroup)?, found))
@@ -63,9 +57,6 @@ impl Facts {
 
     /// Collects the facts that a process entering the container of `request` depends on. Changes
     /// nothing.
-    ///
-    /// # Errors
-    /// [`Error::Probe`]; [`Error::Cgroup`].
     pub fn probe_entering(request: &exec::Request<'_>) -> Result<Self, Error> {
         let cgroup = cgroup::Facts::probe_joining(&request.groups)?;
         Self::collect(Some(request.container), cgroup)

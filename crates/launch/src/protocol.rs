@@ -149,9 +149,6 @@ impl Link<Init> {
 
     /// Sends the descriptor of the filter's notifications and waits for the answer. This process
     /// keeps no copy: with one, it would not notice that the listener has ended.
-    ///
-    /// # Errors
-    /// The runtime has ended.
     pub(crate) fn hand_over(&self, listener: OwnedFd, way: HandOver) -> Result<(), Lost> {
         match way {
             HandOver::WithMessage => self.send_with(Request::Notify, listener),
@@ -169,17 +166,11 @@ impl Link<Init> {
 
     /// Hands the master of the terminal over and waits for the answer. This process keeps no copy:
     /// the terminal would not hang up.
-    ///
-    /// # Errors
-    /// The runtime has ended.
     pub(crate) fn hand_over_terminal(&self, master: OwnedFd) -> Result<(), Lost> {
         self.send_with(Request::Terminal, master)
     }
 
     /// Sends a socket of this network namespace and waits until the devices have moved.
-    ///
-    /// # Errors
-    /// The runtime has ended.
     pub(crate) fn take_devices(&self, socket: OwnedFd) -> Result<(), Lost> {
         self.send_with(Request::MoveDevices, socket)
     }
@@ -243,9 +234,6 @@ impl Link<Runtime> {
     /// Waits until init has closed its end: it has become the program, or has ended. The frames
     /// that it has sent say which. A signal at `interrupts` ends the wait, and so does the end of
     /// `patience`.
-    ///
-    /// # Errors
-    /// As [`Self::next`].
     pub(crate) fn end(
         &self,
         interrupts: Option<&SignalFd>,

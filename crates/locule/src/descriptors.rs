@@ -64,9 +64,6 @@ pub(crate) fn preserved(asked: u32) -> Result<Preserved, Unpreserved> {
 }
 
 /// The descriptors that --preserve-fds alone asks for. Call it before anything is opened.
-///
-/// # Errors
-/// One of them is not open.
 pub(crate) fn asked(asked: u32) -> Result<Preserved, Unpreserved> {
     let preserved = Preserved {
         listening: 0,

@@ -38,9 +38,6 @@ impl HostFile {
     }
 
     /// The same for a path that starts at an open directory.
-    ///
-    /// # Errors
-    /// As for [`Self::at`].
     pub(crate) fn below(from: impl AsFd, path: &Path) -> Result<Self, Errno> {
         let name = path.file_name().ok_or(Errno::EISDIR)?.to_owned();
         let above = match path.parent() {

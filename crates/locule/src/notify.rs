@@ -82,9 +82,6 @@ impl Host {
 
 /// Makes the directory of the socket in the entry `entry` at `path`, and adds its mount to the
 /// container.
-///
-/// # Errors
-/// The directory cannot be made.
 pub(crate) fn offer(
     host: &Host,
     entry: BorrowedFd<'_>,
@@ -165,9 +162,6 @@ impl Proxy {
     /// Forwards the message that the container is ready, as far as that is possible without a wait:
     /// the caller of `run` must not wait for a unit that does not read. `pid` is the process that
     /// the unit shall watch. Returns whether the message is sent.
-    ///
-    /// # Errors
-    /// As [`Proxy::takes_ready`] and [`Proxy::tell`].
     pub(crate) fn advance(&mut self, pid: u32) -> Result<bool, Error> {
         self.is_ready = self.is_ready || self.takes_ready()?;
         if !self.is_ready {
@@ -181,9 +175,6 @@ impl Proxy {
     }
 
     /// Reads one message, if there is one. Returns whether it says that the container is ready.
-    ///
-    /// # Errors
-    /// The message cannot be read.
     fn takes_ready(&self) -> Result<bool, Error> {
         let mut message = [0; LONGEST];
         match socket::receive(self.container.as_fd(), &mut message) {

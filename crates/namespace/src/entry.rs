@@ -334,9 +334,6 @@ impl Entry {
 
     /// Carries out one hop that needs no answer of the runtime. The index of a failure is that of
     /// the hop.
-    ///
-    /// # Errors
-    /// The kernel's answer.
     pub fn hop(
         &self,
         index: usize,

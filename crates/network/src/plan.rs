@@ -55,9 +55,6 @@ impl Device {
 
 impl Plan {
     /// Decides. `None`: no device moves.
-    ///
-    /// # Errors
-    /// [`Error::Privilege`].
     pub fn lower(container: &Container, caller: &Caller) -> Result<Option<Self>, Error> {
         if container.net_devices.is_empty() {
             return Ok(None);
@@ -102,9 +99,6 @@ impl Plan {
 
     /// Moves the devices into the network namespace that `socket` was made in, with the addresses
     /// that they keep, and brings them up. If one cannot be moved, all come back.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
     pub fn move_to(&self, handles: Handles, socket: &OwnedFd) -> Result<Moved, Error> {
         let there = There::reach(socket)?;
         let mut taken = there.links()?;
@@ -256,9 +250,6 @@ impl Moved {
 
     /// Moves the devices back, for a container that is not made after all. All are tried,
     /// and for each as much as the kernel accepts.
-    ///
-    /// # Errors
-    /// The first that the kernel refuses.
     pub fn give_back(self) -> Result<(), Error> {
         let failed = |errno| Error::Netlink {
             step: "find the runtime's network namespace",

@@ -36,9 +36,6 @@ impl Route {
     }
 
     /// Asks for a change or for one object. Returns the objects of the answer.
-    ///
-    /// # Errors
-    /// The kernel's answer.
     pub(crate) fn ask(&self, message: Message) -> Result<Vec<Message>, Errno> {
         self.talk(message, NLM_F_REQUEST | NLM_F_ACK)
     }

@@ -41,9 +41,6 @@ impl Location {
     }
 
     /// Removes the groups that the creation has made, if they still are those.
-    ///
-    /// # Errors
-    /// The kernel's answer.
     pub fn remove(&self) -> Result<Left, Error> {
         match Tree::open() {
             Ok(tree) => self.remove_from(&tree),
@@ -139,9 +136,6 @@ pub struct Groups {
 
 impl Groups {
     /// Adds the process. Its children follow.
-    ///
-    /// # Errors
-    /// The kernel's answer.
     pub fn admit(&self, pid: i32) -> Result<(), Error> {
         // The control group comes first: a process enters only monitoring groups of its own one.
         let groups = [Some(&self.location.group), self.location.monitor.as_ref()];
@@ -155,9 +149,6 @@ impl Groups {
 
     /// Removes what was made and restores what was changed, for a container that is not made after
     /// all. Both are tried.
-    ///
-    /// # Errors
-    /// The kernel's first refusal.
     pub fn remove(&self) -> Result<(), Error> {
         if !self.made {
             return Ok(());

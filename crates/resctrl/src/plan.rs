@@ -50,9 +50,6 @@ impl Lines {
 
 impl Plan {
     /// Decides, for the container `id`.
-    ///
-    /// # Errors
-    /// [`Error::NotMounted`].
     pub fn lower(asked: &IntelRdt, id: &str, facts: Option<Facts>) -> Result<Self, Error> {
         if !facts.is_some_and(|facts| facts.mounted) {
             return Err(Error::NotMounted);
@@ -84,9 +81,6 @@ impl Plan {
     }
 
     /// Opens the file system, and chooses the mark of the groups that will be made.
-    ///
-    /// # Errors
-    /// [`Error::NotMounted`].
     pub fn open(&self) -> Result<Handles, Error> {
         let tree = Tree::open().map_err(|_other| Error::NotMounted)?;
         self.with(tree)

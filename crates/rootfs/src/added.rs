@@ -111,9 +111,6 @@ impl Plan {
 
     /// Attaches the sources where the kernel will lock them. This process is in a mount namespace
     /// of its own, a copy of the host's.
-    ///
-    /// # Errors
-    /// What failed.
     pub fn stage_added(&self, handles: &mut Handles) -> Result<(), Failure> {
         self.stage(handles).map_err(Failure::at(List::Attach, 0))
     }
@@ -133,9 +130,6 @@ impl Plan {
 
     /// Takes the sources that are staged, and opens those that the runtime may not open. This
     /// process is in a copy of the host's mount namespace, in the container's user namespace.
-    ///
-    /// # Errors
-    /// What failed.
     pub fn take_added(&self, handles: &mut Handles) -> Result<(), Failure> {
         if self.opener == Opener::Staged {
             let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
@@ -153,9 +147,6 @@ impl Plan {
 
     /// Attaches the mounts below the container's root, and returns their numbers. This process is
     /// in the container's mount namespace. After a failure none of them is left.
-    ///
-    /// # Errors
-    /// What failed.
     pub fn add(
         &self,
         handles: &mut Handles,
@@ -295,9 +286,6 @@ impl Descriptors {
     }
 
     /// Whether the mount namespace that this process is in belongs to its user namespace.
-    ///
-    /// # Errors
-    /// The kernel's answer.
     pub fn owns_mounts(&self) -> Result<bool, Errno> {
         let open = |name| {
             let flags = OpenFlags::empty();
@@ -374,9 +362,6 @@ fn name(fd: BorrowedFd<'_>) -> Result<CString, Errno> {
 }
 
 /// The root of the mount namespace that this process is in.
-///
-/// # Errors
-/// The kernel's answer.
 pub fn root_of_this_process() -> Result<RootFd, Errno> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let slash: &CStr = c"/";

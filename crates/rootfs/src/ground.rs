@@ -98,9 +98,6 @@ pub struct Own {
 
 impl Own {
     /// Notes where this process is.
-    ///
-    /// # Errors
-    /// What failed.
     pub fn note() -> Result<Self, Failed> {
         let open = |from: BorrowedFd<'_>, path, flags| {
             openat2(from, path, flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))
@@ -122,9 +119,6 @@ impl Own {
     }
 
     /// Goes back there.
-    ///
-    /// # Errors
-    /// What failed.
     pub fn back(&self) -> Result<(), Failed> {
         setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Failed::of(Call::Setns))?;
         fchdir(self.root.as_fd()).map_err(Failed::of(Call::Chdir))?;

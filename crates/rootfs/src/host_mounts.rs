@@ -24,9 +24,6 @@ use std::path::{Path, PathBuf};
 pub type HostMount = (u64, PathBuf);
 
 /// All mounts of this mount namespace below the directory `root`, in the order of their making.
-///
-/// # Errors
-/// `root` or /proc/self/mountinfo cannot be read.
 pub fn mounts_below(root: &Path) -> Result<Vec<HostMount>, Errno> {
     let root = fs::canonicalize(root).map_err(|error| errno_of(&error))?;
     let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;

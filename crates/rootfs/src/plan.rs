@@ -132,9 +132,6 @@ impl Plan {
     }
 
     /// Makes all mounts, device nodes and links below the root.
-    ///
-    /// # Errors
-    /// As for [`Plan::attach`].
     pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failure> {
         let mask = umask(Mode::empty());
         let done = self.mount_all(handles, root);
@@ -163,17 +160,11 @@ impl Plan {
     /// Makes the private procfs, at the first call and if the runtime has not opened its own: in
     /// init, when it is in its PID namespace and nothing is masked yet. The container's own /proc
     /// may be covered, or be something else.
-    ///
-    /// # Errors
-    /// As for [`Plan::attach`].
     pub fn make_procfs(&self, handles: &mut Handles) -> Result<(), Failure> {
         handles.make_procfs().map_err(Failure::at(List::Procfs, 0))
     }
 
     /// Makes the root `/` and unmounts the host's files. The working directory is then `/`.
-    ///
-    /// # Errors
-    /// As for [`Plan::attach`].
     pub fn pivot(&self, handles: &Handles, root: &RootFd) -> Result<(), Failure> {
         self.way
             .pivot(handles, root)
@@ -181,9 +172,6 @@ impl Plan {
     }
 
     /// Makes paths read-only, masks paths, and writes the sysctls.
-    ///
-    /// # Errors
-    /// As for [`Plan::attach`].
     pub fn seal(&self, handles: &Handles, root: &RootFd) -> Result<(), Failure> {
         for (index, path) in self.readonly_paths.iter().enumerate() {
             mask::seal(root, path).map_err(Failure::at(List::ReadOnlyPath, index))?;

@@ -93,9 +93,6 @@ pub fn is_wanted<'w>(words: impl IntoIterator<Item = &'w OsStr>) -> bool {
 
 /// Executes this program again from a file that cannot be written. Returns if it already runs from
 /// such a file.
-///
-/// # Errors
-/// None of the three ways works.
 pub fn reexec() -> Result<Origin, Unsealed> {
     // Use the descriptor, not the name: the name may now lead to another file, or to one below a
     // mount.

@@ -130,9 +130,6 @@ impl Report {
     /// errors. The last line is complete on its own, since engines show only that line: it is the
     /// only error, or it gives the number of errors and the first of them. Every line begins with
     /// `file`; in the last line `subject` follows.
-    ///
-    /// # Errors
-    /// The errors of `out`.
     pub(crate) fn write(
         &self,
         out: &mut impl fmt::Write,

@@ -98,9 +98,6 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
 }
 
 /// Checks a document that was read before. `bundle` is absolute.
-///
-/// # Errors
-/// Everything that is wrong with it.
 pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> {
     judge(bytes.to_owned(), bundle, host)
 }
@@ -108,9 +105,6 @@ pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> 
 /// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at
 /// this document. Properties that confine `first`, the container's own process, also apply to this
 /// one if they are absent here: capabilities, profile and label, as in runc.
-///
-/// # Errors
-/// Everything that is wrong with it.
 pub fn parse_process(
     bytes: &[u8],
     first: Option<&Process>,
@@ -130,9 +124,6 @@ pub fn parse_process(
 }
 
 /// Reads and checks the file at `path` as [`parse_process`] does.
-///
-/// # Errors
-/// As [`load`].
 pub fn load_process(
     path: &Path,
     first: Option<&Process>,
@@ -142,9 +133,6 @@ pub fn load_process(
 
 /// Checks a document that is only the list `mounts`, as for `mounts add`. Pointers are those of a
 /// whole configuration. Relative sources count from `bundle`.
-///
-/// # Errors
-/// Everything that is wrong with it.
 pub(crate) fn parse_mounts(
     bytes: &[u8],
     bundle: &Path,
@@ -158,34 +146,22 @@ pub(crate) fn parse_mounts(
 }
 
 /// Reads and checks the file at `path` as [`parse_mounts`] does.
-///
-/// # Errors
-/// As [`load`].
 pub fn load_mounts(path: &Path, bundle: &Path) -> Result<(Vec<Mount>, Vec<Diagnostic>), LoadError> {
     load_by(path, |bytes| parse_mounts(bytes, bundle))
 }
 
 /// Checks a document that is only the `linux.resources` section, as for `update --resources`.
 /// Pointers start at this document.
-///
-/// # Errors
-/// Everything that is wrong with it.
 pub fn parse_resources(bytes: &[u8]) -> Result<(Resources, Vec<Diagnostic>), Report> {
     examine(bytes, |document| Some(validate::resources::read(document)))
 }
 
 /// Reads and checks the file at `path` as [`parse_resources`] does.
-///
-/// # Errors
-/// As [`load`].
 pub fn load_resources(path: &Path) -> Result<(Resources, Vec<Diagnostic>), LoadError> {
     load_by(path, parse_resources)
 }
 
 /// Reads and checks a stream as [`parse_resources`] does. `name` stands for it in messages.
-///
-/// # Errors
-/// As [`load`].
 pub fn read_resources(
     stream: impl Read,
     name: &Path,
@@ -220,9 +196,6 @@ pub fn parse_seccomp(bytes: &[u8]) -> Result<LoadedSeccomp, Report> {
 }
 
 /// Reads and checks the file at `path` as [`parse_seccomp`] does.
-///
-/// # Errors
-/// As [`load`].
 pub fn load_seccomp(path: &Path) -> Result<LoadedSeccomp, LoadError> {
     load_by(path, parse_seccomp)
 }

@@ -425,9 +425,6 @@ pub(crate) enum Wrong {
 }
 
 /// Parses the words after the program's name.
-///
-/// # Errors
-/// [`Misuse`], which the caller prints.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let words: Vec<_> = words.into_iter().collect();
     // Never freed: this process ends soon, and the tree has thousands of allocations.

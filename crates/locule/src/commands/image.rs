@@ -323,9 +323,6 @@ pub(super) fn require(
 }
 
 /// Whether CRIU can make such a container, confined as it is now.
-///
-/// # Errors
-/// [`Error::Unrestorable`]: it cannot.
 pub(super) fn can_be_restored(container: &Container) -> Result<(), Error> {
     let seccomp = container.seccomp.as_ref();
     let is_notified = seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some());

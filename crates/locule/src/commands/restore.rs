@@ -117,9 +117,6 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
 
 /// Whether an image with these mounts can be restored with the configuration. `location` are the
 /// groups of the container.
-///
-/// # Errors
-/// [`Error::ImageMount`]: it cannot.
 pub(super) fn mounts_can_be_restored(
     container: &Container,
     entries: &[MountEntry],

@@ -215,9 +215,6 @@ impl Entry {
     }
 
     /// What was recorded before the first side effect.
-    ///
-    /// # Errors
-    /// As [`Entry::record`].
     pub(crate) fn journal(&self) -> Result<Record, Error> {
         self.read(files::JOURNAL)?.ok_or_else(|| Error::Unrecorded {
             id: self.id.clone(),

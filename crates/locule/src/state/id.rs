@@ -9,9 +9,6 @@ pub(crate) struct ContainerId(String);
 
 impl ContainerId {
     /// Checks a name.
-    ///
-    /// # Errors
-    /// [`Error::Id`] with what is wrong.
     pub(crate) fn new(id: &str) -> Result<Self, Error> {
         let permitted = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
         let reason = if id.is_empty() {

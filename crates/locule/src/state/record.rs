@@ -230,9 +230,6 @@ impl Record {
     }
 
     /// Notes that the container's first process lives, and may be in the groups.
-    ///
-    /// # Errors
-    /// The list of its groups cannot be read.
     pub(crate) fn hold_groups(&mut self, first: i32) -> Result<(), cgroup::Error> {
         match &mut self.cgroup {
             Some(cgroup) => cgroup.hold(first),

@@ -28,9 +28,6 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Finds them. They must not run yet.
-    ///
-    /// # Errors
-    /// /proc or the cgroup cannot be read.
     pub(super) fn of(
         first: i32,
         criu: i32,
@@ -55,9 +52,6 @@ impl Tree {
     }
 
     /// Checks that they are in the container's cgroup.
-    ///
-    /// # Errors
-    /// [`Error::Restored`]: one is not.
     pub(super) fn all_in_group(&self) -> Result<(), Error> {
         let is_outside = |pid: &i32| {
             let group = self.group.as_ref();

@@ -108,9 +108,6 @@ pub(super) fn check(volumes: &[Volume<'_>], root: &Root, pid: i32) -> Result<(),
 
 /// Checks that each masked path of process `pid` that exists is covered, and that each read-only
 /// path is read-only. A container that may mount can have changed that itself.
-///
-/// # Errors
-/// [`Error::Restored`]: one is not.
 pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
     let process = container.process.as_ref();
     if process.is_some_and(|process| process.capabilities.bounding.0 & SYS_ADMIN != 0) {
