@@ -4,6 +4,9 @@
 //! public: there are no builders and no getters. Lists keep the order of the document, so the index
 //! of an element is the index in its JSON pointer. Paths of the host are absolute; paths in the
 //! container are as written, and the code that uses them resolves them below the root.
+//! A field without a comment has the name of its property.
+
+#![allow(missing_docs, reason = "a field has the name of its property")]
 
 mod namespaces;
 mod process;
@@ -39,7 +42,6 @@ pub struct Container {
     pub bundle: PathBuf,
     /// `ociVersion`, as written.
     pub version: String,
-    /// `root`.
     pub root: Root,
     /// `hostname`; at most 64 bytes.
     pub hostname: Option<String>,
@@ -49,49 +51,36 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// `process`; a container without one can be created but not started.
     pub process: Option<Process>,
-    /// `linux.namespaces`.
     pub namespaces: Namespaces,
     /// `linux.uidMappings`; not empty only if the runtime makes a user namespace (or joins one with
     /// maps).
     pub uid_mappings: Vec<IdMapping>,
-    /// `linux.gidMappings`.
     pub gid_mappings: Vec<IdMapping>,
     /// `linux.timeOffsets`; both zero when absent.
     pub time_offsets: TimeOffsets,
-    /// `linux.devices`.
     pub devices: Vec<Device>,
     /// `linux.netDevices`, in order; not empty only with a network namespace of the container's
     /// own.
     pub net_devices: Vec<NetDevice>,
-    /// `linux.cgroupsPath`.
     pub cgroups_path: Option<String>,
-    /// `linux.resources`.
     pub resources: Resources,
-    /// `linux.rootfsPropagation`.
     pub rootfs_propagation: Option<Propagation>,
-    /// `linux.maskedPaths`.
     pub masked_paths: Vec<PathBuf>,
-    /// `linux.readonlyPaths`.
     pub readonly_paths: Vec<PathBuf>,
     /// `linux.sysctl`, keys in dotted form ("net.ipv4.ip_forward"), each namespaced and permitted.
     /// A `/` in a key is a dot within a name: "net.ipv4.conf.eth0/1.mtu" is the file
     /// net/ipv4/conf/eth0.1/mtu. No component of that file name is empty, "." or "..".
     pub sysctl: Vec<(String, String)>,
-    /// `linux.seccomp`.
     pub seccomp: Option<Seccomp>,
     /// The annotation `dev.locule.landlock`.
     pub landlock: Option<Landlock>,
-    /// `linux.mountLabel`.
     pub mount_label: Option<String>,
     /// `linux.personality.domain`.
     pub personality: Option<Personality>,
-    /// `linux.memoryPolicy`.
     pub memory_policy: Option<MemoryPolicy>,
     /// `linux.intelRdt`; present even if it is empty.
     pub intel_rdt: Option<IntelRdt>,
-    /// `hooks`.
     pub hooks: Hooks,
-    /// `annotations`.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -115,7 +104,6 @@ impl Container {
 pub struct Root {
     /// Absolute.
     pub path: PathBuf,
-    /// `root.readonly`.
     pub readonly: bool,
 }
 
@@ -132,7 +120,6 @@ pub struct Mount {
     pub options: Vec<String>,
     /// `uidMappings`; empty if and only if `gidMappings` is.
     pub uid_mappings: Vec<IdMapping>,
-    /// `gidMappings`.
     pub gid_mappings: Vec<IdMapping>,
 }
 

@@ -14,7 +14,6 @@ pub use oci_spec::runtime::{
 /// `process`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// `terminal`.
     pub terminal: bool,
     /// `consoleSize` as (height, width) in characters.
     pub console_size: Option<(u16, u16)>,
@@ -26,21 +25,15 @@ pub struct Process {
     pub args: Vec<String>,
     /// `rlimits`: every resource at most once, soft <= hard.
     pub rlimits: Vec<Rlimit>,
-    /// `user`.
     pub user: User,
     /// `capabilities`; absent means five empty sets.
     pub capabilities: Capabilities,
-    /// `noNewPrivileges`.
     pub no_new_privileges: bool,
-    /// `apparmorProfile`.
     pub apparmor_profile: Option<String>,
-    /// `selinuxLabel`.
     pub selinux_label: Option<String>,
     /// `oomScoreAdj`: -1000 to 1000; absent leaves the inherited value.
     pub oom_score_adj: Option<i16>,
-    /// `scheduler`.
     pub scheduler: Option<Scheduler>,
-    /// `ioPriority`.
     pub io_priority: Option<IoPriority>,
     /// `execCPUAffinity`: only for a further process, never for the first one.
     pub exec_cpu_affinity: ExecCpuAffinity,
@@ -49,7 +42,6 @@ pub struct Process {
 /// `process.scheduler`. See sched(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scheduler {
-    /// `policy`.
     pub policy: SchedulerPolicy,
     /// `nice`: -20 to 19.
     pub nice: i32,
@@ -90,7 +82,6 @@ pub enum SchedulerPolicy {
 /// `process.ioPriority`. See ioprio_set(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoPriority {
-    /// `class`.
     pub class: IoClass,
     /// `priority`: 0 to 7, 0 is the highest.
     pub priority: u8,
@@ -108,39 +99,29 @@ pub struct ExecCpuAffinity {
 /// `linux.memoryPolicy`. See set_mempolicy(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPolicy {
-    /// `mode`.
     pub mode: MemoryMode,
     /// `nodes`: empty if the mode takes none.
     pub nodes: NumberSet,
-    /// `flags`.
     pub flags: Vec<MemoryFlag>,
 }
 
 /// `process.user`, ids as seen in the container. No id is 2^32-1, which would mean "no change".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// `uid`.
     pub uid: u32,
-    /// `gid`.
     pub gid: u32,
     /// `umask`: at most 0o777; 0o022 when absent.
     pub umask: u32,
-    /// `additionalGids`.
     pub additional_gids: Vec<u32>,
 }
 
 /// The five lists of `process.capabilities`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// `bounding`.
     pub bounding: CapSet,
-    /// `effective`.
     pub effective: CapSet,
-    /// `inheritable`.
     pub inheritable: CapSet,
-    /// `permitted`.
     pub permitted: CapSet,
-    /// `ambient`.
     pub ambient: CapSet,
 }
 
@@ -151,6 +132,5 @@ pub struct Rlimit {
     pub resource: u32,
     /// `soft`; `u64::MAX` is no limit.
     pub soft: u64,
-    /// `hard`.
     pub hard: u64,
 }

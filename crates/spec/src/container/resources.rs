@@ -14,17 +14,13 @@ use std::collections::BTreeMap;
 pub struct Resources {
     /// `devices`, in order.
     pub devices: Vec<DeviceRule>,
-    /// `memory`.
     pub memory: Memory,
-    /// `cpu`.
     pub cpu: Cpu,
     /// `pids.limit`: -1 is no limit.
     pub pids_limit: Option<i64>,
-    /// `blockIO`.
     pub block_io: BlockIo,
     /// `hugepageLimits` as (page size, bytes): ("2MB", 209715200).
     pub hugepage_limits: Vec<(String, u64)>,
-    /// `network`.
     pub network: Network,
     /// `rdma`, by device name.
     pub rdma: BTreeMap<String, Rdma>,
@@ -35,7 +31,6 @@ pub struct Resources {
 /// One element of `resources.devices`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
-    /// `allow`.
     pub allow: bool,
     /// `type`; `None` is `a`, every type.
     pub kind: Option<DeviceKind>,
@@ -55,23 +50,16 @@ pub struct DeviceRule {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// `limit`.
     pub limit: Option<i64>,
-    /// `reservation`.
     pub reservation: Option<i64>,
     /// `swap`: memory and swap together.
     pub swap: Option<i64>,
-    /// `kernel`.
     pub kernel: Option<i64>,
-    /// `kernelTCP`.
     pub kernel_tcp: Option<i64>,
     /// `swappiness`: 0 to 100.
     pub swappiness: Option<u64>,
-    /// `disableOOMKiller`.
     pub disable_oom_killer: Option<bool>,
-    /// `useHierarchy`.
     pub use_hierarchy: Option<bool>,
-    /// `checkBeforeUpdate`.
     pub check_before_update: Option<bool>,
 }
 
@@ -79,7 +67,6 @@ pub struct Memory {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cpu {
-    /// `shares`.
     pub shares: Option<u64>,
     /// `quota`, microseconds per period; negative is no limit.
     pub quota: Option<i64>,
@@ -107,7 +94,6 @@ pub struct BlockIo {
     pub weight: Option<u16>,
     /// `leafWeight`: 10 to 1000.
     pub leaf_weight: Option<u16>,
-    /// `weightDevice`.
     pub weight_device: Vec<WeightDevice>,
     /// `throttleReadBpsDevice`.
     pub throttle_read_bps: Vec<ThrottleDevice>,
@@ -122,22 +108,16 @@ pub struct BlockIo {
 /// One element of `blockIO.weightDevice`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightDevice {
-    /// `major`.
     pub major: u32,
-    /// `minor`.
     pub minor: u32,
-    /// `weight`.
     pub weight: Option<u16>,
-    /// `leafWeight`.
     pub leaf_weight: Option<u16>,
 }
 
 /// One element of a `blockIO.throttle*` list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleDevice {
-    /// `major`.
     pub major: u32,
-    /// `minor`.
     pub minor: u32,
     /// `rate`: bytes or operations per second.
     pub rate: u64,
@@ -147,7 +127,6 @@ pub struct ThrottleDevice {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
-    /// `classID`.
     pub class_id: Option<u32>,
     /// `priorities` as (interface, priority).
     pub priorities: Vec<(String, u32)>,
@@ -157,9 +136,7 @@ pub struct Network {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rdma {
-    /// `hcaHandles`.
     pub hca_handles: Option<u32>,
-    /// `hcaObjects`.
     pub hca_objects: Option<u32>,
 }
 
@@ -169,7 +146,6 @@ pub struct IntelRdt {
     /// `closID`: the name of a group, or "/" for the root group. Absent: a group with the
     /// container's id.
     pub clos_id: Option<String>,
-    /// `l3CacheSchema`.
     pub l3_cache_schema: Option<String>,
     /// `memBwSchema`: begins with "MB:".
     pub mem_bw_schema: Option<String>,

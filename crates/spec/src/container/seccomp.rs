@@ -19,7 +19,6 @@ pub struct Seccomp {
     pub flags: Option<Vec<SeccompFlag>>,
     /// `listenerPath`, absolute.
     pub listener_path: Option<PathBuf>,
-    /// `listenerMetadata`.
     pub listener_metadata: Option<String>,
     /// `syscalls`, in order.
     pub syscalls: Vec<SeccompRule>,
@@ -62,7 +61,6 @@ pub struct SeccompRule {
 pub struct SeccompArg {
     /// `index`: 0 to 5.
     pub index: u8,
-    /// `op`.
     pub op: SeccompOp,
     /// `value`; the mask of MASKED_EQ.
     pub value: u64,
