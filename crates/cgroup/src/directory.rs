@@ -6,13 +6,14 @@
 
 use kernel::Errno;
 use kernel::attribute::{attribute, set_attribute};
+use kernel::fs::read_whole;
 use nix::NixPath;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::sys::uio::pread;
-use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, read, unlinkat, write};
+use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, faccessat, fchownat, unlinkat, write};
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -158,17 +159,7 @@ impl Directory {
     /// The whole content of `file`.
     pub(crate) fn read(&self, file: &str) -> Result<String, Errno> {
         let fd = open(self.fd(), file, OFlag::O_RDONLY, beneath())?;
-        let mut content = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            match read(&fd, &mut buffer) {
-                Ok(0) => break,
-                Ok(count) => content.extend_from_slice(&buffer[..count]),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(String::from_utf8_lossy(&content).into_owned())
+        Ok(String::from_utf8_lossy(&read_whole(fd.as_fd())?).into_owned())
     }
 
     /// Writes `value` to `file` in one call.

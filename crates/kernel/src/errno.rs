@@ -77,6 +77,16 @@ pub(crate) fn ret(value: libc::c_long) -> Result<(), Errno> {
     }
 }
 
+/// Repeats a call that a signal has interrupted.
+pub(crate) fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// Decodes a count or an id.
 pub(crate) fn ret_number(value: libc::c_long) -> Result<u64, Errno> {
     u64::try_from(value).map_err(|_negative| Errno::last())

@@ -1,7 +1,7 @@
 //! Files below a directory descriptor, reads and writes: the calls that nix lacks, allocates for,
 //! or does not repeat after a signal.
 
-use crate::errno::{Errno, ret};
+use crate::errno::{Errno, again, ret};
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{self, Mode, SFlag, fstatat, mknodat};
 use nix::sys::statfs::fstatfs;
@@ -203,16 +203,6 @@ pub fn set_times_at(
     )
 }
 
-/// Repeats a call that a signal has interrupted.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
-}
-
 /// Reads at most `buffer.len()` bytes; 0 is the end. Tries again on EINTR.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     again(|| unistd::read(fd, buffer))
@@ -228,10 +218,15 @@ pub fn read_proc(name: &str) -> Result<Vec<u8>, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     // open(2) of musl makes a second call for O_CLOEXEC, openat(2) does not.
     let file = again(|| openat(AT_FDCWD, path.as_str(), flags, Mode::empty()))?;
+    read_whole(file.as_fd())
+}
+
+/// The rest of a file, in reads of 4096 bytes. Allocates: not for init.
+pub fn read_whole(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     let mut content = Vec::new();
     let mut buffer = [0; 4096];
     loop {
-        let count = read(file.as_fd(), &mut buffer)?;
+        let count = read(file, &mut buffer)?;
         if count == 0 {
             return Ok(content);
         }

@@ -5,7 +5,7 @@
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
-use crate::errno::Errno;
+use crate::errno::{Errno, again};
 use nix::sys::socket::{
     self, AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, sockopt,
 };
@@ -56,16 +56,6 @@ fn send_with(socket: BorrowedFd<'_>, frame: &[u8], flags: MsgFlags) -> Result<()
 /// ECONNRESET: the other end was closed with frames unread.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     again(|| socket::recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC))
-}
-
-/// Repeats a call that a signal has interrupted.
-fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            answer => return answer,
-        }
-    }
 }
 
 /// Receives one frame as [`receive`] does, and the descriptor that came with it, if one did;

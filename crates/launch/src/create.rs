@@ -382,10 +382,7 @@ fn undo_groups(
 ) -> Error {
     let error = match take_back(moved, shares) {
         Ok(()) => error,
-        Err(left) => Error::Undo {
-            error: Box::new(error),
-            left: chain(&left),
-        },
+        Err(left) => undo_failed(error, &left),
     };
     undo_group(group, error)
 }
@@ -401,11 +398,13 @@ fn take_back(moved: Option<network::Moved>, shares: Option<resctrl::Groups>) -> 
 fn undo_group(group: &cgroup::Group, error: Error) -> Error {
     match group.end(CLEAN_UP) {
         Ok(()) => error,
-        Err(left) => Error::Undo {
-            error: Box::new(error),
-            left: chain(&left),
-        },
+        Err(left) => undo_failed(error, &left),
     }
+}
+
+fn undo_failed(error: Error, left: &dyn std::error::Error) -> Error {
+    let (error, left) = (Box::new(error), chain(left));
+    Error::Undo { error, left }
 }
 
 /// Kills init and waits until it has ended. A killed process in a frozen group of cgroup v1 ends

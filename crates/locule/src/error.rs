@@ -261,8 +261,8 @@ pub(crate) enum Error {
         #[source]
         source: rootfs::IdMapError,
     },
-    #[error("the restored process {what}; refused to go on")]
-    Restored { what: String },
+    #[error("the restored process {0}; refused to go on")]
+    Restored(String),
     #[error("criu failed: type RESTORE: there is no restored process")]
     NotRestored,
     #[error("`init` is an internal command; make a container with `locule create` or `locule run`")]
@@ -311,7 +311,7 @@ impl Error {
             | Self::ImageMount { .. }
             | Self::Stage { .. }
             | Self::StageIdMap { .. }
-            | Self::Restored { .. }
+            | Self::Restored(_)
             | Self::External(_)
             | Self::ImageDirectory { .. }
             | Self::Look(_) => "image",

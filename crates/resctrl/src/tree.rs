@@ -6,7 +6,7 @@ use kernel::{Errno, fs};
 use nix::dir::Dir;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
+use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -74,16 +74,8 @@ impl Tree {
     /// The content of a file.
     pub(crate) fn read(&self, path: &str) -> Result<String, Errno> {
         let file = self.look_up(path, OFlag::O_RDONLY)?;
-        let mut content = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            match read(&file, &mut buffer) {
-                Ok(0) => return Ok(String::from_utf8_lossy(&content).into_owned()),
-                Ok(count) => content.extend_from_slice(&buffer[..count]),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        let content = fs::read_whole(file.as_fd())?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
     }
 
     /// Writes to a file in one call, as these files require.

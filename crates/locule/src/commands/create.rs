@@ -4,7 +4,7 @@
 //! down what they will make, and then make it. A failure leaves nothing behind.
 
 use super::told::{Role, Told};
-use super::{Env, delete, hooks, plan};
+use super::{Env, delete, hooks, plan, warn};
 use crate::args;
 use crate::error::Error;
 use crate::notify::{self, Proxy};
@@ -68,9 +68,7 @@ impl Made {
             .as_deref()
             .unwrap_or(Path::new(spec::load::CONFIG));
         let mut loaded = spec::load::load(&args.bundle, config)?;
-        for warning in &loaded.warnings {
-            tracing::warn!(code = warning.code.as_str(), "{warning}");
-        }
+        warn(&loaded.warnings);
         if start == Start::ByRuntime && loaded.container.process.is_none() {
             return Err(Error::NoProcess);
         }

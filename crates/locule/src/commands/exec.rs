@@ -7,7 +7,7 @@
 use super::create::INTERRUPTS;
 use super::run::{exit_code, until_end};
 use super::told::{Role, Told};
-use super::{Env, kept_container, plan};
+use super::{Env, kept_container, plan, signals_to_pass, warn};
 use crate::args;
 use crate::error::Error;
 use crate::face::Face;
@@ -15,7 +15,7 @@ use crate::process::Process as First;
 use crate::state::{ContainerId, Lock, Record};
 use crate::status::{Action, Refusal};
 use crate::terminal::{console_socket, ready};
-use kernel::signal::{SignalFd, catchable};
+use kernel::signal::SignalFd;
 use launch::exec::{Request, Target, lower, open, reduce};
 use launch::terminal::ConsoleSocket;
 use launch::{Facts, Keyring, Plan, Start, Started};
@@ -53,11 +53,7 @@ pub(crate) fn plan(args: &args::Exec, env: &Env) -> Result<(Box<Plan>, Vec<Strin
 fn exec(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let (way, container) = Way::find(args, env)?;
-    // Before the process exists whose end they report.
-    let signals = match args.detach {
-        true => None,
-        false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
-    };
+    let signals = signals_to_pass(args.detach)?;
     let entered = way.enter(container, &interrupts);
     let mut started = entered.map_err(|error| match way.first.is_ending() {
         true => Error::EndedMeanwhile {
@@ -146,9 +142,7 @@ impl<'a> Way<'a> {
         interrupts: &SignalFd,
     ) -> Result<Started, Error> {
         let (process, warnings) = self.process(container.process.take())?;
-        for warning in warnings {
-            tracing::warn!(code = warning.code.as_str(), "{warning}");
-        }
+        warn(&warnings);
         let told = Told::of(
             self.args.pid_file.as_deref(),
             self.args.pidfd_socket.as_deref(),

@@ -32,8 +32,9 @@ use crate::error::Error;
 use crate::face::Face;
 use crate::state::{Access, ContainerId, Entry, Lock, Record, Store, is_host_root};
 use crate::status::{Action, Observed, observe, permit};
-use spec::Container;
+use kernel::signal::{SignalFd, catchable};
 use spec::load::Host;
+use spec::{Container, Diagnostic};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -136,6 +137,23 @@ pub(crate) fn own_group<'r>(
         id: id.clone(),
         action,
     })
+}
+
+/// Logs the warnings about a document.
+fn warn(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        tracing::warn!(code = warning.code.as_str(), "{warning}");
+    }
+}
+
+/// What an attached command passes on to the container, or notices. To be called before the process
+/// exists whose end the signals report.
+fn signals_to_pass(is_detached: bool) -> Result<Option<SignalFd>, Error> {
+    if is_detached {
+        return Ok(None);
+    }
+    let signals = SignalFd::block(&catchable().collect::<Vec<_>>());
+    signals.map(Some).map_err(Error::Harden)
 }
 
 /// The configuration that was saved when the container was made.

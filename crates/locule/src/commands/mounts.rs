@@ -4,7 +4,7 @@
 //! configuration, and not one that the container has made.
 
 use super::create::INTERRUPTS;
-use super::{Env, kept_container};
+use super::{Env, kept_container, warn};
 use crate::args;
 use crate::error::{Error, print};
 use crate::process::Process;
@@ -45,9 +45,7 @@ pub(crate) fn run(args: &args::Mounts, env: &Env) -> Result<ExitCode, Error> {
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let mut table = MountTable::find(args.id(), env, interrupts)?;
     let (mounts, warnings) = spec::load::load_mounts(file, &table.record.bundle)?;
-    for warning in warnings {
-        tracing::warn!(code = warning.code.as_str(), "{warning}");
-    }
+    warn(&warnings);
     change(&mut table, mounts)?;
     Ok(ExitCode::SUCCESS)
 }

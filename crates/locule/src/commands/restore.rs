@@ -19,7 +19,7 @@ use super::create::{INTERRUPTS, give_back};
 use super::image::{self, DESCRIPTORS, Directories};
 use super::run::{attend, delete_failed, exit_code};
 use super::told::Told;
-use super::{Env, hooks, start};
+use super::{Env, hooks, signals_to_pass, start, warn};
 use crate::args;
 use crate::descriptors::{Preserved, mark_leaked};
 use crate::error::Error;
@@ -33,7 +33,7 @@ use kernel::clone::{pidfd_open, pidfd_send_signal};
 use kernel::errno::chain;
 use kernel::keyring::{self, KeyPermissions};
 use kernel::process::SIGKILL;
-use kernel::signal::{SignalFd, catchable};
+use kernel::signal::SignalFd;
 use launch::Started;
 use launch::terminal::ConsoleSocket;
 use namespace::join::Joined;
@@ -54,18 +54,12 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     if !args.detach && !args.no_subreaper {
         set_child_subreaper(true).map_err(Error::Harden)?;
     }
-    // Before the process exists whose end they report.
-    let signals = match args.detach {
-        true => None,
-        false => Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?),
-    };
+    let signals = signals_to_pass(args.detach)?;
     let interrupts = SignalFd::block(&INTERRUPTS).map_err(Error::Harden)?;
     let id = ContainerId::new(args.id())?;
     let told = Told::of(args.pid_file.as_deref(), None)?;
     let loaded = spec::load::load(&args.bundle, spec::load::CONFIG)?;
-    for warning in &loaded.warnings {
-        tracing::warn!(code = warning.code.as_str(), "{warning}");
-    }
+    warn(&loaded.warnings);
     image::can_be_restored(&loaded.container)?;
     let process = loaded.container.process.as_ref();
     let console = console_socket(
@@ -100,8 +94,7 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
     };
     // From here on other commands may signal, pause or delete the container.
     let entry = reservation.into_entry().release()?;
-    let config = || entry.config().unwrap_or_default();
-    if let Err(error) = start::after_start(config, &record) {
+    if let Err(error) = start::after_start(&entry, &record) {
         delete_failed(entry.id(), env)?;
         return Err(error);
     }
@@ -238,9 +231,9 @@ impl Restoring<'_> {
         explained?;
         match progress.is_checked {
             true => Ok(progress),
-            false => Err(Error::Restored {
-                what: "was not checked: criu did not say when it would run".to_owned(),
-            }),
+            false => Err(restored::refused(
+                "was not checked: criu did not say when it would run",
+            )),
         }
     }
 

@@ -4,7 +4,7 @@
 //! and as a subreaper it reaps the orphans of the container's processes.
 
 use super::create::{Made, Terminal};
-use super::{Env, delete, start};
+use super::{Env, delete, signals_to_pass, start};
 use crate::args;
 use crate::error::Error;
 use crate::notify::Proxy;
@@ -13,7 +13,7 @@ use crate::terminal::{Relay, ready};
 use kernel::Errno;
 use kernel::clone::{self, Block, Exit, Target};
 use kernel::process::{poll, poll_in};
-use kernel::signal::{SignalFd, catchable};
+use kernel::signal::SignalFd;
 use launch::{Start, Started};
 use nix::sys::prctl::set_child_subreaper;
 use std::os::fd::{AsFd, AsRawFd};
@@ -31,18 +31,12 @@ pub(crate) fn run(args: &args::Run, env: &Env) -> Result<ExitCode, Error> {
         true => Terminal::Sent,
         false => Terminal::Kept,
     };
-    // Before anything exists that these errors would leave behind.
-    let signals = if args.detach {
-        None
-    } else {
-        Some(SignalFd::block(&catchable().collect::<Vec<_>>()).map_err(Error::Harden)?)
-    };
+    let signals = signals_to_pass(args.detach)?;
     let mut made = Made::make(&args.create, env, Start::ByRuntime, terminal)?;
     made.master().into_iter().for_each(ready);
     let proxy = made.proxy.take();
     let (mut started, entry, record) = made.release()?.until_started()?;
-    let config = || entry.config().unwrap_or_default();
-    if let Err(error) = start::after_start(config, &record) {
+    if let Err(error) = start::after_start(&entry, &record) {
         delete_failed(entry.id(), env)?;
         return Err(error);
     }

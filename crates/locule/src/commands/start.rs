@@ -36,7 +36,7 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
         end(&record);
     }
     started?;
-    after_start(|| entry.config().unwrap_or_default(), &record)?;
+    after_start(&entry, &record)?;
     if let Some(proxy) = proxy
         && let Ok(Some(process)) = Process::of(&record)
     {
@@ -60,7 +60,8 @@ fn proxy(entry: &Entry) -> Result<Option<Proxy>, Error> {
 }
 
 /// Runs the poststart hooks; one that fails ends the container (runtime.md#lifecycle).
-pub(crate) fn after_start(config: impl FnOnce() -> Vec<u8>, record: &Record) -> Result<(), Error> {
+pub(crate) fn after_start(entry: &Entry, record: &Record) -> Result<(), Error> {
+    let config = || entry.config().unwrap_or_default();
     hooks::poststart(config, record).inspect_err(|_failed| end(record))
 }
 

@@ -4,7 +4,7 @@
 //! like the one in a configuration. The room `cgroup` merges it into the current limits and writes
 //! all or nothing. The result is recorded for the next update.
 
-use super::{Env, kept_container, own_group};
+use super::{Env, kept_container, own_group, warn};
 use crate::args::{self, Kind, Limit, Limits};
 use crate::error::Error;
 use crate::state::{Lock, Record};
@@ -57,9 +57,7 @@ pub(crate) fn run(args: &args::Update, env: &Env) -> Result<ExitCode, Error> {
         Some(path) if path == Path::new("-") => read(io::stdin().lock())?,
         Some(path) => load_resources(path)?,
     };
-    for warning in &warnings {
-        tracing::warn!(code = warning.code.as_str(), "{warning}");
-    }
+    warn(&warnings);
     let stored = match &record.resources {
         Some(resources) => resources.clone(),
         None => kept_container(&entry.config()?, &record)?.resources,

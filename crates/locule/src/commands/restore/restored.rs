@@ -151,6 +151,6 @@ fn read(path: &Path) -> String {
     text.trim_end_matches(['\0', '\n']).to_owned()
 }
 
-fn refused(what: impl Into<String>) -> Error {
-    Error::Restored { what: what.into() }
+pub(super) fn refused(what: impl Into<String>) -> Error {
+    Error::Restored(what.into())
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the host's /proc")]
 
+use super::restored::refused;
 use crate::error::Error;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
 use kernel::process::SIGKILL;
@@ -59,9 +60,7 @@ impl Tree {
         };
         match self.living().find(is_outside) {
             None => Ok(()),
-            Some(_) => Err(Error::Restored {
-                what: "is not in the container's cgroup".to_owned(),
-            }),
+            Some(_) => Err(refused("is not in the container's cgroup")),
         }
     }
 

@@ -61,9 +61,10 @@ pub(super) fn note<'a>(bound: &[Bound<'a>]) -> Result<Vec<Volume<'a>>, Error> {
                 file,
                 has_id_map,
             }),
-            Err(error) => Err(Error::Restored {
-                what: format!("cannot have the volume {path:?}: {error}"),
-            }),
+            Err(error) => {
+                let what = format!("cannot have the volume {path:?}: {error}");
+                Err(Error::Restored(what))
+            }
         })
     };
     bound.iter().filter_map(note).collect()
@@ -182,7 +183,5 @@ fn restricted(
 }
 
 fn refused(point: &Path, why: &str) -> Error {
-    Error::Restored {
-        what: format!("has a mount at {point:?} that {why}"),
-    }
+    Error::Restored(format!("has a mount at {point:?} that {why}"))
 }
