@@ -12,20 +12,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum FileKind {
-    /// A regular file.
     Regular,
-    /// A directory.
     Directory,
-    /// A symbolic link.
     Symlink,
-    /// A character device.
     Char,
-    /// A block device.
     Block,
-    /// A FIFO.
     Fifo,
-    /// A socket.
     Socket,
 }
 

@@ -33,7 +33,6 @@ impl Preserved {
 
 /// Descriptors that cannot be preserved. The first words are runc's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Unpreserved {
     #[error(
         "unable to stat preserved-fd {index} (of {count}): the caller has not opened descriptor {number}; open it or give --preserve-fds a smaller number"

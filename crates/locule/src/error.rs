@@ -15,7 +15,6 @@ use std::process::ExitStatus;
 /// Every error that ends a command. The messages name the action and the object; sources are
 /// chained.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Error {
     #[error(transparent)]
     State(#[from] state::Error),

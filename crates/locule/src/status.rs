@@ -138,7 +138,6 @@ pub(crate) enum Action {
 
 /// A command that the status forbids.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Refusal {
     #[error("cannot start an already running container: {id}")]
     AlreadyRunning { id: ContainerId },

@@ -32,7 +32,7 @@ pub struct Stats {
     /// Cache and memory bandwidth; empty without resctrl.
     pub intel_rdt: IntelRdt,
     /// `null`: this crate does not read network namespaces.
-    pub network_interfaces: Option<Vec<NetworkInterface>>,
+    pub network_interfaces: (),
 }
 
 /// One line of a pressure file: the share of lost time in percent, for several periods.
@@ -266,25 +266,6 @@ pub struct MemoryTraffic {
 pub struct CacheUse {
     /// Bytes of the cache.
     pub llc_occupancy: u64,
-}
-
-/// One interface's counters, named as engines know them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(
-    missing_docs,
-    reason = "each is a file of /sys/class/net/NAME/statistics"
-)]
-pub struct NetworkInterface {
-    pub name: String,
-    pub rx_bytes: u64,
-    pub rx_packets: u64,
-    pub rx_errors: u64,
-    pub rx_dropped: u64,
-    pub tx_bytes: u64,
-    pub tx_packets: u64,
-    pub tx_errors: u64,
-    pub tx_dropped: u64,
 }
 
 impl Location {

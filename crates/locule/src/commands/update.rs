@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 /// An option whose value is not a valid limit.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Misgiven {
     #[error("{option} {word:?}: expected {expected}")]
     Word {

@@ -22,7 +22,6 @@ use std::path::PathBuf;
 
 /// The state directory, or what is in it, does not permit the command.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages say it")]
 pub(crate) enum Error {
     #[error("invalid container id {id:?}: {reason}")]
     Id { id: String, reason: &'static str },
