@@ -40,38 +40,25 @@ pub(crate) enum Ground {
 }
 
 /// Why the base is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Why {
-    /// The container has no new mount namespace.
+    #[error("the container makes no mount namespace")]
     NotNew,
-    /// The caller may not enter mount namespaces.
+    #[error("the runtime lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT over its mount namespace")]
     Unprivileged,
     /// The caller does not want one, or is in a user namespace.
+    #[error("the runtime is not root of the initial user namespace")]
     NoBase,
-    /// Hooks may enter the namespace before the pivot and want the host's files.
+    #[error("hooks run before the pivot and may want the host's files")]
     Hooks,
-    /// `--no-pivot`.
+    #[error("the root is moved instead of pivoted")]
     NoPivot,
-    /// A cgroup is bound that exists only when init exists.
+    /// It exists only when init exists.
+    #[error("a cgroup is bound that does not exist yet")]
     Group,
-    /// A file system is made from files or devices of the host, which init names by path.
+    /// Init names them by path.
+    #[error("a file system is made from files or devices of the host")]
     FileSystem,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotNew => "the container makes no mount namespace",
-            Self::Unprivileged => {
-                "the runtime lacks CAP_SYS_ADMIN or CAP_SYS_CHROOT over its mount namespace"
-            }
-            Self::NoBase => "the runtime is not root of the initial user namespace",
-            Self::Hooks => "hooks run before the pivot and may want the host's files",
-            Self::NoPivot => "the root is moved instead of pivoted",
-            Self::Group => "a cgroup is bound that does not exist yet",
-            Self::FileSystem => "a file system is made from files or devices of the host",
-        })
-    }
 }
 
 impl fmt::Display for Ground {

@@ -59,16 +59,8 @@ pub use root::RootFd;
 
 use kernel::Errno;
 use kernel::errno::words;
-use std::fmt;
 
 /// An errno as messages show it: `EPERM: operation not permitted`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{:?}: {}", .0, words(*.0))]
 pub struct Reason(pub Errno);
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0, words(self.0))
-    }
-}
-
-impl std::error::Error for Reason {}

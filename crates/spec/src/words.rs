@@ -13,16 +13,9 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer};
 use crate::container::{Propagation, PropagationKind, SchedulerPolicy};
 
 /// The text is not a word of its type; contains the words that are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {}", .0.join(", "))]
 pub struct Unknown(pub &'static [&'static str]);
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}", self.0.join(", "))
-    }
-}
-
-impl std::error::Error for Unknown {}
 
 impl de::Error for Unknown {
     fn custom<T: fmt::Display>(_: T) -> Self {
