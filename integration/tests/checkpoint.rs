@@ -557,3 +557,30 @@ fn a_first_process_in_another_root_is_named() {
         container.remove();
     });
 }
+
+/// CRIU needs root. An ordinary user is told so before anything else that is missing, and nothing
+/// is made.
+#[test]
+fn an_ordinary_user_is_told_that_criu_needs_root() {
+    sandbox::user(|s| {
+        let mut bundle = s.bundle();
+        bundle.args(&["sleep", "1000"]);
+        let container = s.started(&bundle);
+        let image = s.dir.join("image");
+        let given = ["--image-path", image.to_str().expect("UTF-8")];
+        let refused = |arguments: &[&str]| {
+            let outcome = s.runtime(&[&arguments[..1], &given, &arguments[1..]].concat());
+            outcome.fails_with(&["CRIU needs the rights of the host's root", "as root"]);
+            assert!(!image.exists());
+        };
+        for options in [&["--pre-dump"][..], &["--leave-running"], &[]] {
+            refused(&[&["checkpoint"], options, &[&container.id]].concat());
+        }
+        let id = s.id();
+        let path = bundle.path.to_str().expect("UTF-8");
+        refused(&["restore", "--detach", "--bundle", path, &id]);
+        s.runtime(&["state", &id]).fails_with(&["does not exist"]);
+        container.exec(&[], &["true"]).ok();
+        s.runtime(&["delete", "--force", &container.id]).ok();
+    });
+}

@@ -36,6 +36,7 @@ const POST_DUMP: &str = "post-dump";
 
 /// Saves one container.
 pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error> {
+    image::needs_root()?;
     // Before this process opens a descriptor, which could get the number.
     let mut status = args.status_fd.map(status_fd).transpose()?;
     mark_leaked(env.preserved).map_err(Error::Harden)?;

@@ -70,6 +70,17 @@ const NETWORK: u32 = 0x4000_0000;
 /// Namespaces that CRIU does not make, and the names that they have in images.
 const EXTERNAL: [(Kind, &str); 2] = [(Kind::Network, "extRootNetNS"), (Kind::Pid, "extRootPidNS")];
 
+/// Refuses anyone but root of the host, before the command asks for anything else that CRIU needs.
+///
+/// # Errors
+/// [`Error::CriuNeedsRoot`].
+pub(super) fn needs_root() -> Result<(), Error> {
+    match is_host_root() {
+        true => Ok(()),
+        false => Err(Error::CriuNeedsRoot),
+    }
+}
+
 /// The open directories of one image.
 #[derive(Debug)]
 pub(super) struct Directories {
@@ -83,14 +94,12 @@ pub(super) struct Directories {
 impl Directories {
     /// Opens them, and makes what is missing with mode 0700: memory can have secrets.
     pub(super) fn make(args: &Images, log_name: &'static str) -> Result<Self, Error> {
-        needs_root()?;
         make(&args.image_path, "--image-path")?;
         Self::open(args, log_name)
     }
 
     /// Opens those of an image that exists.
     pub(super) fn open(args: &Images, log_name: &'static str) -> Result<Self, Error> {
-        needs_root()?;
         let images = open(&args.image_path, "--image-path")?;
         let work = args.work_path.as_deref();
         let log = work.unwrap_or(&args.image_path).join(log_name);
@@ -224,13 +233,6 @@ fn open_to_all(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     fsconfig_create(overlay.as_fd())?;
     let overlay = fsmount(overlay.as_fd(), MountAttr::NOSUID | MountAttr::NODEV)?;
     move_mount(overlay.as_fd(), tmpfs.as_fd())
-}
-
-fn needs_root() -> Result<(), Error> {
-    match is_host_root() {
-        true => Ok(()),
-        false => Err(Error::CriuNeedsRoot),
-    }
 }
 
 fn make(path: &Path, option: &'static str) -> Result<(), Error> {

@@ -50,6 +50,7 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// Restores one container.
 pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
+    image::needs_root()?;
     mark_leaked(Preserved::default()).map_err(Error::Harden)?;
     if !args.detach && !args.no_subreaper {
         set_child_subreaper(true).map_err(Error::Harden)?;
