@@ -146,6 +146,9 @@ life() {
     fact 'a pod with the RuntimeClass runs' 0 'condition met' wait_for life condition=Ready
     fact 'it is the runtime that runs it' 0 '"status": ?"running"' \
         "$runtime" --root "$state" "${manager_option[@]}" state "$(id_of life)"
+    wait_for other condition=Ready > /dev/null
+    fact 'a pod without a RuntimeClass has the default runtime' 0 '"status": ?"running"' \
+        runc --root "$state" "${manager_option[@]}" state "$(id_of other)"
     fact 'logs' 0 '^hello$' k logs life
     fact 'exec prints what the program writes' 0 '^42$' k exec life -- sh -c 'echo $((40 + 2))'
     fact 'exec takes the standard input' 0 '^HELLO$' sh -c 'echo hello | kubectl exec -i life -- tr a-z A-Z'
