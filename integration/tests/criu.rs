@@ -365,15 +365,24 @@ fn processes_survive() {
                 "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]
             });
             bundle.set("/linux/seccomp", filter);
+            // busybox may have no `flock`.
+            for (source, at) in [("/usr", "/usr"), ("/lib", "/lib"), ("/lib64", "/lib64")] {
+                bundle.bind(Path::new(source), at, &["ro"]);
+            }
             bundle.shell(&format!(
-                "exec 9> /data/gone; rm /data/gone; exec 8> /count/lock; flock 8; sleep 1000 & (sleep 1000 | cat) & \
+                "exec 9> /data/gone; rm /data/gone; /usr/bin/flock /data/lock sleep 1000 & (sleep 1000 | cat) & \
                  setsid sleep 1000 & sh -c 'true & exec sleep 1000' & {COUNT}"
             ));
         });
         let sleepers = || counter.sees("ps -o args | grep -c '^sleep 1000'");
         assert!(eventually(|| sleepers() == "4\n"));
+        let refused = counter.checkpoint(&[]).fails();
+        let line = refused.last_line();
+        assert!(line.contains("--file-locks"), "{}", refused.stderr);
         counter.survives(&["--file-locks"]);
         assert_eq!(sleepers(), "4\n");
+        let free = counter.sees("/usr/bin/flock -n /data/lock echo free");
+        assert_eq!(free, "", "the lock is held again");
         counter.remove();
     });
 }
