@@ -33,8 +33,8 @@ pub fn has_criu(s: &Sandbox, feature: &[&str]) -> bool {
     is_new
 }
 
-/// The first two numbers of its version.
-fn version() -> [u32; 2] {
+/// The first two numbers of CRIU's version.
+pub fn version() -> [u32; 2] {
     let output = Command::new("criu").arg("--version").output();
     let text = String::from_utf8(output.expect("criu").stdout).expect("UTF-8");
     let version = text.lines().find_map(|line| line.strip_prefix("Version: "));

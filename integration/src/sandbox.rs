@@ -472,14 +472,16 @@ impl Sandbox {
         lacks
     }
 
+    /// Whether the kernel is this version of Linux or a newer one.
+    pub fn has_linux(&self, version: (u32, u32)) -> bool {
+        numbers(&release()) >= version
+    }
+
     /// Whether the kernel is older than this version of Linux, with which `feature` came. Then it
     /// prints that the test cannot run.
     pub fn lacks_linux(&self, version: (u32, u32), feature: &str) -> bool {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
-        let mut numbers = release
-            .split(['.', '-'])
-            .map_while(|word| word.parse().ok());
-        let lacks = (numbers.next(), numbers.next()) < (Some(version.0), Some(version.1));
+        let release = release();
+        let lacks = numbers(&release) < version;
         if lacks {
             let (major, minor) = version;
             self.skip(&format!(
@@ -569,4 +571,17 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
         thread::sleep(Duration::from_millis(2));
     }
     condition()
+}
+
+/// The kernel's release, such as 6.12.1-amd64.
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease")
+}
+
+/// The first two numbers of a release.
+fn numbers(release: &str) -> (u32, u32) {
+    let words = release.split(['.', '-']);
+    let mut numbers = words.map_while(|word| word.parse().ok());
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next())
 }
