@@ -51,7 +51,37 @@ life() {
     fact 'kill of a task that has ended is an error' 1 'not found|already finished' c task kill main
     fact 'a task that has ended is deleted' 0 '' sh -c "ctr -n $parent task rm main; ctr -n $parent container rm main"
     fact 'a running task is deleted by force' 0 'forced|^$' forced
-    skip 'checkpoint and restore' 'criu is not installed'
+}
+
+checkpoints() {
+    if ! criu check > /dev/null 2>&1; then
+        skip 'checkpoint and restore' 'no CRIU, or it cannot work here'
+        return
+    fi
+    # It writes again and again what only its memory has.
+    background $image frozen sh -c 'word=$(cat /proc/sys/kernel/random/uuid)
+        while sleep 0.1; do echo $word > /data/new; mv /data/new /data/word; done'
+    fact 'checkpoint and restore of a task' 0 '^same process$' saved
+    fact 'checkpoint --exit ends the task' 0 'frozen +[0-9]+ +STOPPED' ended
+    remove frozen
+}
+
+saved() {
+    local before
+    before=$(word_of frozen)
+    c container checkpoint --task --rw --image frozen checkpoint/frozen && remove frozen > /dev/null &&
+        c container restore --live --rw frozen checkpoint/frozen &&
+        [ -n "$before" ] && [ "$before" = "$(word_of frozen)" ] && echo same process
+}
+
+word_of() {
+    c task exec --exec-id removes "$1" rm -f /data/word
+    until_true c task exec --exec-id looks "$1" test -e /data/word && c task exec --exec-id reads "$1" cat /data/word
+}
+
+ended() {
+    c task checkpoint --exit --image-path /run/dump frozen
+    until_true sh -c "ctr -n $parent task list | grep STOPPED" && c task list
 }
 
 # ctr 1.6 does not pass the end of its input on.
@@ -119,6 +149,7 @@ make_root /run/image
 make_archive /run/image /run/image.tar
 c image import /run/image.tar > /dev/null || exit 1
 life
+checkpoints
 settings
 fact 'a container outlives the daemon' 0 'alive' daemon_restart
 fact 'no task is left' 0 '^TASK +PID +STATUS *$' c task list
