@@ -5,10 +5,6 @@
 //! from sets that were filled in). This crate does not decide user ids. See capabilities(7).
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 pub mod plan;
 

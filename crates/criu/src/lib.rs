@@ -6,10 +6,6 @@
 //! <https://criu.org/RPC>.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 mod error; // what can go wrong
 mod image; // the mounts of an image

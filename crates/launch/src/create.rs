@@ -322,7 +322,7 @@ impl Starting {
     /// [`Error::InitGone`]; [`Error::StartSocket`].
     pub fn reach(directory: BorrowedFd<'_>) -> Result<Self, Error> {
         match socket::connect_at(directory, START_SOCKET) {
-            Ok(socket) => Ok(Self(Link::to_created(socket))),
+            Ok(socket) => Ok(Self(Link::over(socket))),
             Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Error::InitGone),
             Err(errno) => Err(Error::StartSocket { why: words(errno) }),
         }

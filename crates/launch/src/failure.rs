@@ -65,6 +65,11 @@ impl Failure {
         }
     }
 
+    /// The same in one step: `.map_err(Failure::of(Phase::Process, Call::Prctl))`.
+    pub fn of(phase: Phase, call: Call) -> impl Fn(Errno) -> Self {
+        move |errno| Self::at(phase)(Failed::of(call)(errno))
+    }
+
     /// A failed hook.
     pub fn of_hook(phase: Phase) -> impl Fn(HookFailed) -> Self {
         move |failed| Self {

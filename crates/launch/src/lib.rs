@@ -7,10 +7,6 @@
 //! turns into a sentence.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 pub mod added;
 mod attributes;

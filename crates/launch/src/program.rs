@@ -100,7 +100,7 @@ impl Program {
     ) -> Failure {
         let candidate = found.and_then(|found| Some((found, self.candidates.get(found.index)?)));
         let Some((found, path)) = candidate else {
-            return Failure::at(Phase::Exec)(Failed::of(Call::Lookup)(Errno::ENOENT));
+            return Failure::of(Phase::Exec, Call::Lookup)(Errno::ENOENT);
         };
         let errno = process::execve(path, args, env);
         Failure {

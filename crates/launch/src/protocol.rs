@@ -101,16 +101,15 @@ const FAILURE: u8 = 2;
 /// Both ends.
 pub(crate) fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
     let (runtime, init) = socket::pair()?;
-    Ok((
-        Link {
-            socket: runtime,
-            side: PhantomData,
-        },
-        Link {
-            socket: init,
-            side: PhantomData,
-        },
-    ))
+    Ok((Link::over(runtime), Link::over(init)))
+}
+
+impl<Side> Link<Side> {
+    /// An end of this connection, also of the one that `start` makes to a created container.
+    pub(crate) fn over(socket: OwnedFd) -> Self {
+        let side = PhantomData;
+        Self { socket, side }
+    }
 }
 
 /// The other side has ended.
@@ -118,14 +117,6 @@ pub(crate) fn pair() -> Result<(Link<Runtime>, Link<Init>), Errno> {
 pub(crate) struct Lost;
 
 impl Link<Init> {
-    /// Init's end of a connection from `start`.
-    pub(crate) fn from_start(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            side: PhantomData,
-        }
-    }
-
     /// Sends the request and waits for the answer.
     pub(crate) fn ask(&self, request: Request) -> Result<(), Lost> {
         self.ask_and(request, || ())
@@ -199,14 +190,6 @@ impl Link<Init> {
 }
 
 impl Link<Runtime> {
-    /// The runtime's end of a connection to a created container.
-    pub(crate) fn to_created(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            side: PhantomData,
-        }
-    }
-
     /// Waits for the next message.
     ///
     /// # Errors

@@ -8,10 +8,6 @@
 //! config-linux.md#mount-label.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 mod apparmor;
 mod attribute;

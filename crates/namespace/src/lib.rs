@@ -6,10 +6,6 @@
 //! runtime-spec config-linux.md#namespaces.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 pub mod entry;
 mod facts;

@@ -6,10 +6,6 @@
 //! people. Source: the OCI runtime specification, config-linux.md#seccomp.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 pub mod bpf;
 mod compile;

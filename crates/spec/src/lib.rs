@@ -6,10 +6,6 @@
 //! specification, config.md and config-linux.md.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests make their own files")
-)]
 
 mod capability;
 pub mod container;

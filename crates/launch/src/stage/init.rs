@@ -89,10 +89,7 @@ fn story(
     let joined = plan.lsm.join_keyring(handles.files.procfs());
     joined.map_err(Failure::at(Phase::Label))?;
     if plan.loopback == Loopback::ByInit {
-        let failed = Failed::of(Call::Netlink);
-        network::loopback_up()
-            .map_err(failed)
-            .map_err(Failure::at(Phase::Process))?;
+        network::loopback_up().map_err(Failure::of(Phase::Process, Call::Netlink))?;
     }
     if plan.network.is_some() {
         let socket = network::route_socket().map_err(Failed::at(Call::Netlink, 1));
@@ -145,7 +142,7 @@ fn story(
     };
 
     if let Start::ByCommand(listener) = &start {
-        *link = Link::from_start(wait_for_start(listener.as_fd())?);
+        *link = Link::over(wait_for_start(listener.as_fd())?);
         link.wait_for_go()?;
     }
     let env = handles.process.as_ref().map(|its| &its.env);
@@ -178,7 +175,7 @@ fn leave_caller(plan: &Plan) -> Result<(), Failure> {
 
 /// Gives each signal its default action.
 fn reset_signals() -> Result<(), Failure> {
-    signal::reset_actions().map_err(at_exec(Call::Prctl))
+    signal::reset_actions().map_err(Failure::of(Phase::Exec, Call::Prctl))
 }
 
 /// Makes the tree, runs the hooks of the creation, and makes the tree's root `/`.
@@ -225,7 +222,7 @@ fn make_terminal(plan: &Plan, root: &RootFd, link: &Link<Init>) -> Result<(), En
 /// Takes the root directory of the container that was entered. `root` is set if it is not the root
 /// of the mount namespace.
 fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
-    let at = |call| move |errno| Failure::at(Phase::Rootfs)(Failed::of(call)(errno));
+    let at = |call| Failure::of(Phase::Rootfs, call);
     if let Some(root) = root {
         fchdir(root.as_fd()).map_err(at(Call::Chdir))?;
         fs::chroot_here().map_err(at(Call::Chroot))?;
@@ -358,23 +355,18 @@ fn set_oom_score(plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     };
     pipe::write_file(c"/proc/self/oom_score_adj", score.as_bytes())
-        .map_err(Failed::of(Call::OomScore))
-        .map_err(Failure::at(Phase::Process))
+        .map_err(Failure::of(Phase::Process, Call::OomScore))
 }
 
 /// Makes this process not dumpable. From here on only a process with capabilities over the
 /// runtime's own user namespace can trace it or look into its /proc entry. A clone inherits this.
 fn hide() -> Result<(), Failure> {
-    set_dumpable(false)
-        .map_err(Failed::of(Call::Prctl))
-        .map_err(Failure::at(Phase::Process))
+    set_dumpable(false).map_err(Failure::of(Phase::Process, Call::Prctl))
 }
 
 /// Whether init is to be killed when the runtime ends.
 fn die_with_runtime(signal: Option<Signal>) -> Result<(), Failure> {
-    set_pdeathsig(signal)
-        .map_err(Failed::of(Call::Prctl))
-        .map_err(Failure::at(Phase::Process))
+    set_pdeathsig(signal).map_err(Failure::of(Phase::Process, Call::Prctl))
 }
 
 /// They run in the container's root, since the mapped root may have no access to the bundle. ADR 9.
@@ -444,13 +436,8 @@ fn verify(
 /// The container is created: it waits without the runtime until a command starts it, or a signal
 /// asks it to stop.
 fn wait_for_start(listener: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    signal::end_when_asked()
-        .map_err(Failed::of(Call::Prctl))
-        .map_err(Failure::at(Phase::Process))?;
-    let failed = Failed::of(Call::Receive);
-    socket::accept(listener)
-        .map_err(failed)
-        .map_err(Failure::at(Phase::Process))
+    signal::end_when_asked().map_err(Failure::of(Phase::Process, Call::Prctl))?;
+    socket::accept(listener).map_err(Failure::of(Phase::Process, Call::Receive))
 }
 
 /// Closes every descriptor except those of the container, those that the start needs (which the
@@ -462,7 +449,7 @@ fn close_all_but(
     start: &Start<OwnedFd>,
     root: RootFd,
 ) -> Result<RootFd, Failure> {
-    let failed = |errno| Failure::at(Phase::Process)(Failed::of(Call::CloseRange)(errno));
+    let failed = |errno| Failure::of(Phase::Process, Call::CloseRange)(errno);
     let handle = root
         .as_fd()
         .try_clone_to_owned()
@@ -488,19 +475,15 @@ fn close_all_but(
     Ok(RootFd::new(handle))
 }
 
-fn at_exec(call: Call) -> impl Fn(Errno) -> Failure {
-    move |errno| Failure::at(Phase::Exec)(Failed::of(call)(errno))
-}
-
 fn become_program(
     plan: &Plan,
     handles: &Handles,
     mut locks: Locks<'_>,
     link: &Link<Init>,
 ) -> Result<Infallible, End> {
-    signal::unblock_signals().map_err(at_exec(Call::Prctl))?;
+    signal::unblock_signals().map_err(Failure::of(Phase::Exec, Call::Prctl))?;
     let (Some(process), Some(its)) = (&plan.process, &handles.process) else {
-        return Err(at_exec(Call::Exec)(Errno::EINVAL).into());
+        return Err(Failure::of(Phase::Exec, Call::Exec)(Errno::EINVAL).into());
     };
     locks
         .shut_before(Before::Exec, link)
