@@ -4,9 +4,9 @@
 //! public: there are no builders and no getters. Lists keep the order of the document, so the index
 //! of an element is the index in its JSON pointer. Paths of the host are absolute; paths in the
 //! container are as written, and the code that uses them resolves them below the root.
-//! A field without a comment has the name of its property.
+//! A field or variant without a comment has the name of its property or word.
 
-#![allow(missing_docs, reason = "a field has the name of its property")]
+#![allow(missing_docs, reason = "the names are those of the specification")]
 
 mod namespaces;
 mod process;
@@ -175,13 +175,9 @@ pub struct Propagation {
 /// A propagation type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PropagationKind {
-    /// MS_PRIVATE.
     Private,
-    /// MS_SHARED.
     Shared,
-    /// MS_SLAVE.
     Slave,
-    /// MS_UNBINDABLE.
     Unbindable,
 }
 

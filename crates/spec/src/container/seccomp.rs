@@ -27,21 +27,16 @@ pub struct Seccomp {
 /// The answer of a filter to a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SeccompAction {
-    /// SCMP_ACT_KILL_PROCESS.
     KillProcess,
     /// SCMP_ACT_KILL and SCMP_ACT_KILL_THREAD.
     KillThread,
-    /// SCMP_ACT_TRAP.
     Trap,
     /// SCMP_ACT_ERRNO with its number, EPERM when absent.
     Errno(u16),
     /// SCMP_ACT_TRACE with its number, EPERM when absent.
     Trace(u16),
-    /// SCMP_ACT_LOG.
     Log,
-    /// SCMP_ACT_ALLOW.
     Allow,
-    /// SCMP_ACT_NOTIFY.
     Notify,
 }
 
