@@ -167,3 +167,53 @@ fn the_program_holds_no_regular_expressions() {
         .collect();
     assert!(found.is_empty(), "{found:#?}");
 }
+
+/// The names of a row of the map at the beginning of each entry: "`a`, `b/*` what they decide".
+fn mapped(row: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for entry in row.split(';') {
+        let mut rest = entry.trim();
+        while let Some((name, after)) = rest.strip_prefix('`').and_then(|r| r.split_once('`')) {
+            names.insert(name.trim_end_matches("/*").to_owned());
+            rest = after.strip_prefix(", ").unwrap_or_default();
+        }
+    }
+    names
+}
+
+/// The modules directly below the root of a crate.
+fn modules(package: &str) -> BTreeSet<String> {
+    // The sentence below the map is about `error`; the last two are for tests.
+    let others = ["lib", "error", "samples", "testing"];
+    let folder = format!("../crates/{package}/src");
+    let entries = std::fs::read_dir(folder).expect("sources");
+    let names = entries.map(|entry| entry.expect("entry").path());
+    let stems = names.map(|path| {
+        path.file_stem()
+            .expect("name")
+            .to_string_lossy()
+            .into_owned()
+    });
+    stems.filter(|name| !others.contains(&&**name)).collect()
+}
+
+/// The map of docs/architecture.md has every module of every crate, and no other.
+#[test]
+fn the_map_names_every_module() {
+    let text = include_str!("../../docs/architecture.md");
+    for (package, _lower) in LAYERS {
+        if ["integration", "bench", "caller"].contains(&package) {
+            continue; // the first two are no crates of the map, and the last has no modules
+        }
+        let start = format!("| `{package}` | ");
+        let row = text.lines().find_map(|line| line.strip_prefix(&start));
+        let row = row.unwrap_or_else(|| panic!("{package} is not in the map"));
+        let (mapped, modules) = (mapped(row.trim_end_matches(" |")), modules(package));
+        let missing: Vec<_> = modules.difference(&mapped).collect();
+        let strange: Vec<_> = mapped.difference(&modules).collect();
+        assert!(
+            missing.is_empty() && strange.is_empty(),
+            "{package}: not in the map: {missing:?}; no module: {strange:?}"
+        );
+    }
+}
