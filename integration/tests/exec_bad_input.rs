@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::thread;
 
 use integration::{Container, Outcome, Sandbox, sandbox};
 use serde_json::{Value, json};
@@ -124,16 +123,26 @@ fn a_console_socket_that_closes_early_leaves_no_process() {
         let before = count(&container);
         let path = s.dir.join("hasty");
         let hasty = UnixListener::bind(&path).expect("bind");
-        let closing = thread::spawn(move || drop(hasty.accept().expect("accept")));
         let socket = path.to_str().expect("UTF-8");
-        container
-            .exec(
-                &["--tty", "--detach", "--console-socket", socket],
-                &["sleep", "900"],
-            )
+        // The connection comes first. The process of a paused container makes the terminal later.
+        let options = ["--ignore-paused", "--tty", "--detach", "--console-socket"];
+        let options = [&options[..], &[socket]].concat();
+        container.command(&["pause"]).ok();
+        let running = s.spawn(container.exec_command(&options, &["sleep", "900"]), None);
+        drop(hasty.accept().expect("accept"));
+        container.command(&["resume"]).ok();
+        running
+            .wait()
             .exits(255)
             .fails_with(&["--console-socket", "hasty", "pipe"]);
-        closing.join().expect("join");
+        assert!(sandbox::eventually(|| count(&container) == before));
+        // One that never takes the connection, nor reads: the kernel keeps what is sent.
+        let path = s.dir.join("silent");
+        let silent = UnixListener::bind(&path).expect("bind");
+        let socket = path.to_str().expect("UTF-8");
+        let options = ["--tty", "--detach", "--console-socket", socket];
+        container.exec(&options, &["true"]).ok();
+        drop(silent);
         assert!(sandbox::eventually(|| count(&container) == before));
         container.remove();
     });

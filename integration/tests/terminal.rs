@@ -506,15 +506,22 @@ fn bad_console_sockets_are_errors() {
         .ok();
         s.runtime(&["delete", "--force", &id]).ok();
         drop(silent);
-        // One that closes the connection before the terminal is sent.
+        // One that closes the connection before the terminal is sent: a hook waits for that.
         let hasty = UnixListener::bind(place("hasty")).expect("bind");
-        let closing = thread::spawn(move || drop(hasty.accept().expect("accept")));
-        create_at(s, &place("hasty")).exits(1).fails_with(&[
-            "--console-socket",
-            "hasty",
-            "send the terminal",
-            "pipe",
-        ]);
+        let closed = place("closed");
+        let script = format!("until test -e {}; do sleep 0.01; done", closed.display());
+        let closing = thread::spawn(move || {
+            drop(hasty.accept().expect("accept"));
+            File::create(closed).expect("a file");
+        });
+        let mut bundle = s.bundle_with_terminal("true");
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+        bundle.set("/hooks/createRuntime/-", hook);
+        let hasty = place("hasty");
+        let options = ["--console-socket", hasty.to_str().expect("UTF-8")];
+        s.try_create(&bundle, &s.id(), &options)
+            .exits(1)
+            .fails_with(&["--console-socket", "hasty", "send the terminal", "pipe"]);
         closing.join().expect("join");
         assert_eq!(s.runtime(&["list", "-q"]).ok().stdout, "");
     });
