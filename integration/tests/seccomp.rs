@@ -620,7 +620,10 @@ fn cve_2026_123876_lint_warns_of_upper_bits() {
         let lint = |default: &str, action: &str, arg: Value| {
             let profile = json!({
                 "defaultAction": default,
-                "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+                "architectures": [
+                    "SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32",
+                    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM",
+                ],
                 "syscalls": [{ "names": ["setns"], "action": action, "args": [arg] }],
             });
             fs::write(&file, profile.to_string()).expect("profile");

@@ -161,7 +161,6 @@ fn capabilities_open_the_way_to_the_program_under_a_filter() {
                     "/linux/seccomp",
                     json!({
                         "defaultAction": "SCMP_ACT_ALLOW",
-                        "architectures": ["SCMP_ARCH_X86_64"],
                         "syscalls": [{ "names": ["faccessat2", "openat2"], "action": action }]
                     }),
                 )
