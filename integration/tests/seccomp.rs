@@ -258,6 +258,22 @@ fn a_filter_that_forbids_the_start_is_named() {
     });
 }
 
+/// A filter that is there before the capabilities are dropped can forbid umask(2), which never fails
+/// without one.
+#[test]
+fn a_filter_that_forbids_umask_is_an_error() {
+    sandbox::host(|s| {
+        if s.is_control("the words are locule's") {
+            return;
+        }
+        let rule = json!({ "names": ["umask"], "action": "SCMP_ACT_ERRNO" });
+        let mut bundle = bundle(s, &json!([rule]));
+        bundle.set("/process/noNewPrivileges", json!(false));
+        s.run(&bundle)
+            .fails_with(&["umask", "operation not permitted"]);
+    });
+}
+
 /// Without the property, or with null, there is no filter.
 #[test]
 fn a_container_without_a_profile_has_no_filter() {

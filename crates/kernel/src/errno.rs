@@ -148,7 +148,7 @@ calls! {
     OpenTree "open_tree", MoveMount "move_mount", MountSetattr "mount_setattr", Mount "mount",
     Umount "umount2", PivotRoot "pivot_root", Chroot "chroot", Chdir "chdir", Getcwd "getcwd",
     Clone "clone3", Unshare "unshare", Setns "setns", Setsid "setsid", Sethostname "sethostname",
-    Setdomainname "setdomainname", Setgroups "setgroups", Setgid "setresgid", Setuid "setresuid",
+    Setdomainname "setdomainname", Umask "umask", Setgroups "setgroups", Setgid "setresgid", Setuid "setresuid",
     Prctl "prctl", Capget "capget", Capset "capset", BoundingDrop "prctl(PR_CAPBSET_DROP)",
     AmbientRaise "prctl(PR_CAP_AMBIENT_RAISE)", NoNewPrivs "prctl(PR_SET_NO_NEW_PRIVS)",
     Personality "personality", Prlimit "prlimit", Seccomp "seccomp", Keyctl "keyctl(KEYCTL_JOIN_SESSION_KEYRING)",

@@ -18,7 +18,7 @@ use kernel::{Call, Errno, Failed, ids, pipe, schedule};
 use namespace::Kind;
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl::{get_no_new_privs, set_dumpable, set_no_new_privs};
-use nix::sys::stat::{Mode, SFlag, fstat, umask};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Uid, fchdir, fchown, sethostname, setsid};
 use rootfs::RootFd;
 use spec::Container;
@@ -591,7 +591,7 @@ impl User {
     }
 
     fn apply(&self, handles: &mut Handles) -> Result<(), Failed> {
-        umask(Mode::from_bits_retain(self.umask));
+        process::set_umask(self.umask).map_err(Failed::of(Call::Umask))?;
         if let Some(groups) = &self.groups {
             match ids::setgroups(groups) {
                 Err(Errno::EPERM) if self.denial == Denial::OfNamespace => {
