@@ -1,11 +1,12 @@
 #!/bin/bash
 # Container engines with systemd as the manager of control groups: engines.sh [--with RUNTIME]
-# [--newer] [ENGINE...]. Each engine (podman, containerd, cri) has a machine of vm.sh of its own,
-# and the facts are those of integration/engines.
+# [--newer] [ENGINE...]. Each engine (podman, containerd, cri, kubernetes) has a machine of vm.sh of
+# its own, and the facts are those of integration/engines.
 #
 # RUNTIME is a name in the machine (runc, crun) in the place of locule. VM_SUITE chooses the Debian
 # release: trixie has Podman 5.4 and containerd 1.7, sid the newest ones. --newer takes containerd
-# as newer.sh builds it. Fails when a fact is not true, or an engine states none.
+# as newer.sh builds it; kubernetes needs that, and is built too. Fails when a fact is not true, or
+# an engine states none.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export VM_CACHE=target/vm/engines
@@ -32,6 +33,10 @@ mkdir "$stage/newer"
 if [ -n "$newer" ]; then
     integration/newer.sh containerd
     cp target/newer/containerd/* "$stage/newer"
+fi
+if [[ " $* " == *' kubernetes '* ]]; then
+    integration/newer.sh etcd kubernetes
+    cp target/newer/{etcd,kubernetes}/* "$stage/newer"
 fi
 cat > "$stage/run" << 'GUEST'
 export LOCULE_MANAGER=systemd LOCULE_PATIENCE=400 LOCULE_NEWER=/mnt/share/newer
