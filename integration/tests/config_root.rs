@@ -201,8 +201,8 @@ fn the_root_is_private_unless_the_configuration_says_otherwise() {
     });
 }
 
-/// The same sentence. "rshared" is mount(8)'s form for a mount and all below it; Kubernetes asks for
-/// it with a volume that propagates both ways.
+/// The same sentence. "rshared" is mount(8)'s form for a mount and all below it; Kubernetes asks
+/// for it with a volume that propagates both ways.
 #[test]
 fn rshared_is_for_all_mounts_below_the_root_too() {
     sandbox::host(|s| {

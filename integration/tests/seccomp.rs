@@ -258,8 +258,8 @@ fn a_filter_that_forbids_the_start_is_named() {
     });
 }
 
-/// A filter that is there before the capabilities are dropped can forbid umask(2), which never fails
-/// without one.
+/// A filter that is there before the capabilities are dropped can forbid umask(2), which never
+/// fails without one.
 #[test]
 fn a_filter_that_forbids_umask_is_an_error() {
     sandbox::host(|s| {

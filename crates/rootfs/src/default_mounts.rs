@@ -360,8 +360,8 @@ fn group_bind(
     })
 }
 
-/// A tmpfs with one directory per hierarchy and one link per controller of a joint one. Whatever the
-/// options say, nothing in it is a device or a program, as with runc.
+/// A tmpfs with one directory per hierarchy and one link per controller of a joint one. Whatever
+/// the options say, nothing in it is a device or a program, as with runc.
 fn cgroup_v1(
     context: &mut MountContext<'_>,
     element: &Element<'_>,

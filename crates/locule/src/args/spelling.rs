@@ -1,18 +1,17 @@
 //! Spellings that come from Go programs.
 //!
 //! `-root x` means `--root x`, `--debug=true` means `--debug`, and `--debug=false` is left out; the
-//! same with the short names of switches: `-f=true`. An option of [`OPTIONAL`] with an empty value is
-//! left out.
-//! Only option names that the command has are changed. The value of another option, the words after
-//! `--` and the words of a command to run stay as they are.
+//! same with the short names of switches: `-f=true`. An option of [`OPTIONAL`] with an empty value
+//! is left out. Only option names that the command has are changed. The value of another option,
+//! the words after `--` and the words of a command to run stay as they are.
 
 use clap::{Arg, ArgAction, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-/// The options whose empty value means that there is none, as with runc: scripts pass variables that
-/// may be empty. `--root`, `--bundle` and `--user` are not among them: runc then takes the working
-/// directory, or the container's user, who may be root.
+/// The options whose empty value means that there is none, as with runc: scripts pass variables
+/// that may be empty. `--root`, `--bundle` and `--user` are not among them: runc then takes the
+/// working directory, or the container's user, who may be root.
 const OPTIONAL: &[&str] = &[
     "apparmor",
     "console-socket",

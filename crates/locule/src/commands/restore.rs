@@ -239,8 +239,8 @@ impl Restoring<'_> {
     }
 
     /// Makes a group that CRIU binds, which must exist before CRIU starts: that of a container
-    /// without a cgroup namespace. systemd makes a group only around a process: one more CRIU, which
-    /// gets no request.
+    /// without a cgroup namespace. systemd makes a group only around a process: one more CRIU,
+    /// which gets no request.
     fn holder(
         &self,
         group: &mut cgroup::Group,
