@@ -14,6 +14,7 @@ pub mod counter;
 pub mod criu;
 pub mod faults;
 pub mod group;
+pub mod label;
 pub mod landlock;
 pub mod leak;
 pub mod mount_table;

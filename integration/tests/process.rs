@@ -561,3 +561,46 @@ fn the_program_leads_a_session() {
         s.run(&bundle).prints("1 1 1");
     });
 }
+
+/// Nobody outside sees the container's session keyring, not even of the same user; inside it is the
+/// program's own to use.
+#[test]
+fn the_session_keyring_is_closed_to_others() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1.5 lets the same user see and read it") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/maskedPaths", json!([]))
+            .shell("grep 'keyring *_ses' /proc/keys; sleep 600");
+        let container = s.started(&bundle);
+        // proc_keys(5): serial, flags, usage, expiry, permissions of possessor, owner, group and
+        // others.
+        container.wait_output("3f000000");
+        let output = container.output();
+        let line = output.lines().find(|line| line.contains("3f000000"));
+        let serial = line
+            .and_then(|line| line.split(' ').next())
+            .expect("a serial");
+        let keys = fs::read_to_string("/proc/keys").expect("keys");
+        assert!(!keys.contains(serial), "{serial} is seen outside: {keys}");
+        container.remove();
+    });
+}
+
+/// `--no-new-keyring`: the caller's stays, with all that is in it.
+#[test]
+fn the_callers_session_keyring_stays_when_asked() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle
+            .set("/linux/maskedPaths", json!([]))
+            .shell("cut -d' ' -f5- /proc/keys | grep -c 3f000000");
+        let outcome = s.run_with(&bundle, &["--no-new-keyring"]).exits(1);
+        assert_eq!(outcome.text(), "0");
+        if s.subject.is_locule() {
+            s.run(&bundle).prints("1");
+        }
+    });
+}

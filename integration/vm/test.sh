@@ -98,14 +98,14 @@ cp integration/vm/selinux.conf "$stage"
 cat > "$stage/selinux" <<'GUEST'
 cd /mnt/share
 export LOCULE_RUNTIME=/mnt/share/locule
-echo '     Running tests/labels.rs'
-tests/labels a_label_without_a_policy 2>&1 | tee /tmp/bare
+echo '     Running tests/selinux.rs'
+tests/selinux a_label_without_a_policy 2>&1 | tee /tmp/bare
 grep -q '1 passed' /tmp/bare && ! grep skipped: /tmp/bare || exit 1
 checkpolicy -M -U allow -c "$(cat /sys/fs/selinux/policyvers)" -o /tmp/policy selinux.conf || exit 1
 # The kernel takes a policy in one write.
 dd status=none bs=1M if=/tmp/policy of=/sys/fs/selinux/load || exit 1
 setenforce 1 || exit 1
-find tests -type f ! -name labels -delete
+find tests -type f ! -name selinux -delete
 exec bash run "$@"
 GUEST
 
