@@ -1,6 +1,8 @@
 //! The layers of docs/architecture.md: which crate may depend on which.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -144,7 +146,7 @@ fn only_two_crates_may_be_unsafe() {
         }
         let targets = package["targets"].as_array().expect("targets");
         let root = targets[0]["src_path"].as_str().expect("path");
-        let text = std::fs::read_to_string(root).expect("source");
+        let text = fs::read_to_string(root).expect("source");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{root}");
     }
 }
@@ -216,4 +218,34 @@ fn the_map_names_every_module() {
             "{package}: not in the map: {missing:?}; no module: {strange:?}"
         );
     }
+}
+
+/// CONTRIBUTING.md says "`NAME` in `FILE`" of the places that a new thing needs. A path begins
+/// below the root of the repository or below `crates`.
+#[test]
+fn the_places_of_a_new_thing_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
+    let (_, text) = text
+        .split_once("## Adding a thing")
+        .expect("the list of places");
+    // Every second part is between backticks.
+    let parts: Vec<_> = text.split('`').collect();
+    let mut files = 0;
+    for at in (1..parts.len()).step_by(2) {
+        let path = parts[at];
+        if !path.contains('/') || !path.ends_with(".rs") {
+            continue;
+        }
+        let found = [root.join(path), root.join("crates").join(path)];
+        let found = found.iter().find_map(|path| fs::read_to_string(path).ok());
+        let found = found.unwrap_or_else(|| panic!("{path} does not exist"));
+        files += 1;
+        // `locule plan` is no name of the source.
+        if parts[at - 1] == " in " && at > 1 && !parts[at - 2].contains(' ') {
+            let name = parts[at - 2].trim_end_matches('*');
+            assert!(found.contains(name), "{name} is not in {path}");
+        }
+    }
+    assert!(files > 30, "{files} files");
 }

@@ -1,6 +1,7 @@
 //! Each property as the limits of both interfaces, with the specification's own examples.
 
 use super::*;
+use serde_json::json;
 use spec::container::{Rdma, ThrottleDevice, WeightDevice};
 
 fn v2() -> Controllers {
@@ -533,5 +534,46 @@ fn a_line_of_a_user_is_typed_and_written_with_the_same_meaning() {
             panic!("{file} {line}: {values:?}");
         };
         assert_eq!(value.to_string(), written, "{file} {line}");
+    }
+}
+
+/// The pointers of everything that is no object, or an empty one.
+fn leaves(pointer: &str, value: &serde_json::Value) -> Vec<String> {
+    match value.as_object().filter(|object| !object.is_empty()) {
+        None => vec![pointer.to_owned()],
+        Some(object) => object
+            .iter()
+            .flat_map(|(key, value)| leaves(&format!("{pointer}/{key}"), value))
+            .collect(),
+    }
+}
+
+/// A limit without a row would be accepted and never set.
+#[test]
+fn every_field_has_a_row() {
+    let samples = json!([
+        7,
+        true,
+        "7",
+        [["2MB", 7]],
+        [{"major": 8, "minor": 0, "rate": 7}],
+        [{"major": 8, "minor": 0, "weight": 70, "leaf_weight": 70}],
+        {"mlx5_1": {"hca_handles": 7, "hca_objects": 7}},
+    ]);
+    // Other files of the crate read these.
+    let elsewhere = ["/devices", "/memory/check_before_update", "/unified"];
+    let empty = serde_json::to_value(Resources::default()).unwrap();
+    for pointer in leaves("", &empty) {
+        let mut set = samples.as_array().unwrap().iter().filter_map(|sample| {
+            let mut document = empty.clone();
+            *document.pointer_mut(&pointer)? = sample.clone();
+            serde_json::from_value::<Resources>(document).ok()
+        });
+        let has_row = |resources: Resources| {
+            let mut rows = table::ROWS.iter();
+            rows.any(|row| !(row.of)(&resources, Version::V1).is_empty())
+        };
+        let found = set.any(has_row);
+        assert!(found != elsewhere.contains(&&*pointer), "{pointer}");
     }
 }

@@ -1,3 +1,4 @@
+use super::update::Limits;
 use super::*;
 use std::path::Path;
 
@@ -257,6 +258,18 @@ fn limits_keep_their_words() {
             ("--pids-limit", "7k"),
         ]
     );
+}
+
+/// A limit without a row would be accepted and never set.
+#[test]
+fn every_limit_has_a_row() {
+    let defined = Limits::augment_args(clap::Command::new("update"));
+    let defined = defined.get_arguments().filter_map(clap::Arg::get_long);
+    let mut defined: Vec<_> = defined.map(|name| format!("--{name}")).collect();
+    defined.sort_unstable();
+    let mut rows: Vec<_> = Limits::default().each().map(|row| row.option).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, defined);
 }
 
 #[test]

@@ -180,19 +180,16 @@ impl Record {
     pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {
         self.pid = Some(pid);
         self.start_time = Some(start_time);
-        self.namespace_paths = [
-            ("NEWCGROUP", "cgroup"),
-            ("NEWIPC", "ipc"),
-            ("NEWNET", "net"),
-            ("NEWNS", "mnt"),
-            ("NEWPID", "pid"),
-            ("NEWTIME", "time"),
-            ("NEWUSER", "user"),
-            ("NEWUTS", "uts"),
-        ]
-        .into_iter()
-        .map(|(name, file)| (name.to_owned(), format!("/proc/{pid}/ns/{file}").into()))
-        .collect();
+        let paths = NamespaceKind::ALL.map(|kind| {
+            // The flags of clone(2) have the names of the files below /proc/PID/ns, but for one.
+            let flag = if kind == NamespaceKind::Mount {
+                "NEWNS".to_owned()
+            } else {
+                format!("NEW{}", kind.file().to_uppercase())
+            };
+            (flag, format!("/proc/{pid}/ns/{}", kind.file()).into())
+        });
+        self.namespace_paths = paths.into();
     }
 
     /// Records which mounts the container has made in the runtime's mount namespace.
