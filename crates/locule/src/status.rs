@@ -7,41 +7,7 @@
 use crate::error::Error;
 use crate::process::Process;
 use crate::state::{ContainerId, Entry, Record};
-use std::fmt;
-
-/// The states of runtime.md#state, and paused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// It is being created.
-    Creating,
-    /// Its program waits for `start`.
-    Created,
-    /// Its program runs.
-    Running,
-    /// Its cgroup is frozen.
-    Paused,
-    /// Its first process has ended.
-    Stopped,
-}
-
-impl Status {
-    /// As state prints it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub(crate) use spec::state::Status;
 
 /// What is known of the first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,20 +4,24 @@
 //! Decides the bytes of that one JSON object. It is made before the clone, in two pieces around the
 //! pid, because init must not allocate and does not know its pid earlier. Source: runtime.md#state.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::container::Container;
 
-/// `status`.
+/// `status`: the states of runtime.md#state, and paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// For the hooks of create.
+    /// The container is being created: the hooks of create run.
     Creating,
-    /// For startContainer.
+    /// Its program waits for `start`. The startContainer hooks run.
     Created,
-    /// For poststart.
+    /// Its program runs. The poststart hooks run.
     Running,
-    /// For poststop; the pid is 0.
+    /// Its cgroup is frozen. No hook runs then.
+    Paused,
+    /// Its first process has ended. For the poststop hooks the pid is 0.
     Stopped,
 }
 
@@ -28,8 +32,15 @@ impl Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -117,27 +117,29 @@ fn is_on(value: &str) -> Option<bool> {
 /// The switch of `-f=true`, if the command has it, and whether it is on.
 fn short_switch<'a>(command: &Command, word: &'a str) -> Option<(&'a str, bool)> {
     let (switch, value) = word.split_once('=')?;
-    let mut letters = switch.strip_prefix('-')?.chars();
-    let letter = letters.next().filter(|_| letters.next().is_none())?;
-    let mut options = command.get_arguments();
-    let is_switch = options.any(|option| {
-        option.get_short() == Some(letter)
-            && !matches!(option.get_action(), ArgAction::Set | ArgAction::Append)
-    });
-    is_switch
-        .then(|| is_on(value))?
-        .map(|is_on| (switch, is_on))
+    by_letter(command, switch).filter(|option| takes(option) == Takes::Nothing)?;
+    is_on(value).map(|is_on| (switch, is_on))
 }
 
 /// The long name of the option `-p`, if the command has it and its value is the next word.
 fn short_option<'a>(command: &'a Command, word: &str) -> Option<&'a str> {
+    let option = by_letter(command, word).filter(|option| takes(option) == Takes::Value);
+    option?.get_long()
+}
+
+/// The option with this single letter after its dash.
+fn by_letter<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let mut letters = word.strip_prefix('-')?.chars();
     let letter = letters.next().filter(|_| letters.next().is_none())?;
     let mut options = command.get_arguments();
-    let option = options.find(|option| option.get_short() == Some(letter))?;
-    matches!(option.get_action(), ArgAction::Set | ArgAction::Append)
-        .then(|| option.get_long())
-        .flatten()
+    options.find(|option| option.get_short() == Some(letter))
+}
+
+fn takes(option: &Arg) -> Takes {
+    match option.get_action() {
+        ArgAction::Set | ArgAction::Append => Takes::Value,
+        _ => Takes::Nothing,
+    }
 }
 
 /// What follows one or two dashes, if it is longer than a cluster's single letter.
@@ -147,12 +149,7 @@ fn option_name(word: &str) -> Option<&str> {
 }
 
 fn long_names(command: &Command) -> HashMap<&str, Takes> {
-    let options = command.get_arguments().filter_map(|option| {
-        let takes = match option.get_action() {
-            ArgAction::Set | ArgAction::Append => Takes::Value,
-            _ => Takes::Nothing,
-        };
-        Some((option.get_long()?, takes))
-    });
-    options.collect()
+    let options = command.get_arguments();
+    let named = options.filter_map(|option| Some((option.get_long()?, takes(option))));
+    named.collect()
 }

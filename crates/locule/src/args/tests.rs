@@ -260,9 +260,9 @@ fn limits_keep_their_words() {
     );
 }
 
-/// A limit without a row would be accepted and never set.
+/// Messages name a limit by the option of its row.
 #[test]
-fn every_limit_has_a_row() {
+fn the_options_of_limits_are_those_that_the_parser_knows() {
     let defined = Limits::augment_args(clap::Command::new("update"));
     let defined = defined.get_arguments().filter_map(clap::Arg::get_long);
     let mut defined: Vec<_> = defined.map(|name| format!("--{name}")).collect();

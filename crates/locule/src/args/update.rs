@@ -38,61 +38,6 @@ pub(crate) struct Update {
     pub(super) ids: Vec<String>,
 }
 
-/// The limits, one option each.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub(crate) struct Limits {
-    /// Share of the block devices' time, 10 to 1000 [default: unchanged]
-    #[arg(long, value_name = "WEIGHT")]
-    pub(crate) blkio_weight: Option<String>,
-    /// Length of the period that the quota is counted in, microseconds [default: unchanged]
-    #[arg(long, value_name = "USEC")]
-    pub(crate) cpu_period: Option<String>,
-    /// Processor time in each period, microseconds; -1 is no limit [default: unchanged]
-    #[arg(long, value_name = "USEC")]
-    pub(crate) cpu_quota: Option<String>,
-    /// Unused quota that may be saved up, microseconds; 0 is none [default: unchanged]
-    #[arg(long, value_name = "USEC")]
-    pub(crate) cpu_burst: Option<String>,
-    /// Share of the processors, relative to other groups; 1024 is usual [default: unchanged]
-    #[arg(long, value_name = "SHARES")]
-    pub(crate) cpu_share: Option<String>,
-    /// Length of the period for real-time processes, microseconds; cgroup v1 only [default:
-    /// unchanged]
-    #[arg(long, value_name = "USEC")]
-    pub(crate) cpu_rt_period: Option<String>,
-    /// Time of real-time processes in each of their periods, microseconds; cgroup v1 only
-    /// [default: unchanged]
-    #[arg(long, value_name = "USEC")]
-    pub(crate) cpu_rt_runtime: Option<String>,
-    /// The processors to run on, such as 0-3,7 [default: unchanged]
-    #[arg(long, value_name = "LIST")]
-    pub(crate) cpuset_cpus: Option<String>,
-    /// The memory nodes to take memory from, such as 0,1 [default: unchanged]
-    #[arg(long, value_name = "LIST")]
-    pub(crate) cpuset_mems: Option<String>,
-    /// 1 to run only when no other process wants to, 0 to run as usual [default: unchanged]
-    #[arg(long, value_name = "0|1")]
-    pub(crate) cpu_idle: Option<String>,
-    /// Memory; -1 alone unlimits swap as well [default: unchanged]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// Memory that the group keeps when memory gets short [default: unchanged]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory_reservation: Option<String>,
-    /// Memory and swap together [default: unchanged]
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory_swap: Option<String>,
-    /// Memory of the kernel; newer kernels do not have this limit
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub(crate) kernel_memory: Option<String>,
-    /// Memory of the kernel for TCP; newer kernels do not have this limit
-    #[arg(long, value_name = "SIZE", hide = true)]
-    pub(crate) kernel_memory_tcp: Option<String>,
-    /// Processes and threads; -1 is no limit [default: unchanged]
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) pids_limit: Option<String>,
-}
-
 /// What a word stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -117,64 +62,64 @@ pub(crate) struct Limit<'a> {
     pub(crate) word: Option<&'a str>,
 }
 
-impl Limits {
-    /// All limits, typed or not.
-    pub(crate) fn each(&self) -> impl Iterator<Item = Limit<'_>> {
-        use Kind::{Number, Size, Text};
-        let rows = [
-            (
-                "--blkio-weight",
-                ("blockIO", "weight"),
-                Number,
-                &self.blkio_weight,
-            ),
-            ("--cpu-period", ("cpu", "period"), Number, &self.cpu_period),
-            ("--cpu-quota", ("cpu", "quota"), Number, &self.cpu_quota),
-            ("--cpu-burst", ("cpu", "burst"), Number, &self.cpu_burst),
-            ("--cpu-share", ("cpu", "shares"), Number, &self.cpu_share),
-            (
-                "--cpu-rt-period",
-                ("cpu", "realtimePeriod"),
-                Number,
-                &self.cpu_rt_period,
-            ),
-            (
-                "--cpu-rt-runtime",
-                ("cpu", "realtimeRuntime"),
-                Number,
-                &self.cpu_rt_runtime,
-            ),
-            ("--cpuset-cpus", ("cpu", "cpus"), Text, &self.cpuset_cpus),
-            ("--cpuset-mems", ("cpu", "mems"), Text, &self.cpuset_mems),
-            ("--cpu-idle", ("cpu", "idle"), Number, &self.cpu_idle),
-            ("--memory", ("memory", "limit"), Size, &self.memory),
-            (
-                "--memory-reservation",
-                ("memory", "reservation"),
-                Size,
-                &self.memory_reservation,
-            ),
-            ("--memory-swap", ("memory", "swap"), Size, &self.memory_swap),
-            (
-                "--kernel-memory",
-                ("memory", "kernel"),
-                Size,
-                &self.kernel_memory,
-            ),
-            (
-                "--kernel-memory-tcp",
-                ("memory", "kernelTCP"),
-                Size,
-                &self.kernel_memory_tcp,
-            ),
-            ("--pids-limit", ("pids", "limit"), Number, &self.pids_limit),
-        ];
-        rows.into_iter()
-            .map(|(option, property, kind, word)| Limit {
-                option,
-                property,
-                kind,
-                word: word.as_deref(),
-            })
-    }
+macro_rules! limits {
+    ($($field:ident $option:literal $value:literal $object:literal $key:literal $kind:ident
+        $help:literal $(hide = $hide:literal)?;)*) => {
+        /// The limits, one option each.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+        pub(crate) struct Limits {
+            $(#[arg(long, value_name = $value, help = $help $(, hide = $hide)?)]
+            pub(crate) $field: Option<String>),*
+        }
+
+        impl Limits {
+            /// All limits, typed or not.
+            pub(crate) fn each(&self) -> impl Iterator<Item = Limit<'_>> {
+                let all = [$(Limit {
+                    option: $option,
+                    property: ($object, $key),
+                    kind: Kind::$kind,
+                    word: self.$field.as_deref(),
+                }),*];
+                all.into_iter()
+            }
+        }
+    };
+}
+
+// The option and its value, the object and the key of the property, how the value is understood,
+// and the help.
+limits! {
+    blkio_weight "--blkio-weight" "WEIGHT" "blockIO" "weight" Number
+        "Share of the block devices' time, 10 to 1000 [default: unchanged]";
+    cpu_period "--cpu-period" "USEC" "cpu" "period" Number
+        "Length of the period that the quota is counted in, microseconds [default: unchanged]";
+    cpu_quota "--cpu-quota" "USEC" "cpu" "quota" Number
+        "Processor time in each period, microseconds; -1 is no limit [default: unchanged]";
+    cpu_burst "--cpu-burst" "USEC" "cpu" "burst" Number
+        "Unused quota that may be saved up, microseconds; 0 is none [default: unchanged]";
+    cpu_share "--cpu-share" "SHARES" "cpu" "shares" Number
+        "Share of the processors, relative to other groups; 1024 is usual [default: unchanged]";
+    cpu_rt_period "--cpu-rt-period" "USEC" "cpu" "realtimePeriod" Number
+        "Length of the period for real-time processes, microseconds; cgroup v1 only [default: unchanged]";
+    cpu_rt_runtime "--cpu-rt-runtime" "USEC" "cpu" "realtimeRuntime" Number
+        "Time of real-time processes in each of their periods, microseconds; cgroup v1 only [default: unchanged]";
+    cpuset_cpus "--cpuset-cpus" "LIST" "cpu" "cpus" Text
+        "The processors to run on, such as 0-3,7 [default: unchanged]";
+    cpuset_mems "--cpuset-mems" "LIST" "cpu" "mems" Text
+        "The memory nodes to take memory from, such as 0,1 [default: unchanged]";
+    cpu_idle "--cpu-idle" "0|1" "cpu" "idle" Number
+        "1 to run only when no other process wants to, 0 to run as usual [default: unchanged]";
+    memory "--memory" "SIZE" "memory" "limit" Size
+        "Memory; -1 alone unlimits swap as well [default: unchanged]";
+    memory_reservation "--memory-reservation" "SIZE" "memory" "reservation" Size
+        "Memory that the group keeps when memory gets short [default: unchanged]";
+    memory_swap "--memory-swap" "SIZE" "memory" "swap" Size
+        "Memory and swap together [default: unchanged]";
+    kernel_memory "--kernel-memory" "SIZE" "memory" "kernel" Size
+        "Memory of the kernel; newer kernels do not have this limit" hide = true;
+    kernel_memory_tcp "--kernel-memory-tcp" "SIZE" "memory" "kernelTCP" Size
+        "Memory of the kernel for TCP; newer kernels do not have this limit" hide = true;
+    pids_limit "--pids-limit" "COUNT" "pids" "limit" Number
+        "Processes and threads; -1 is no limit [default: unchanged]";
 }
