@@ -259,18 +259,25 @@ fn a_filter_that_forbids_the_start_is_named() {
 }
 
 /// A filter that is there before the capabilities are dropped can forbid umask(2), which never
-/// fails without one.
+/// fails without one. The error names the filter.
 #[test]
-fn a_filter_that_forbids_umask_is_an_error() {
+fn a_filter_that_forbids_a_call_of_the_set_up_is_named() {
     sandbox::host(|s| {
         if s.is_control("the words are locule's") {
             return;
         }
-        let rule = json!({ "names": ["umask"], "action": "SCMP_ACT_ERRNO" });
-        let mut bundle = bundle(s, &json!([rule]));
-        bundle.set("/process/noNewPrivileges", json!(false));
-        s.run(&bundle)
-            .fails_with(&["umask", "operation not permitted"]);
+        for call in ["umask", "setgroups", "setresuid", "capset", "prctl"] {
+            let rule = json!({ "names": [call], "action": "SCMP_ACT_ERRNO" });
+            let mut bundle = bundle(s, &json!([rule]));
+            bundle.set("/process/noNewPrivileges", json!(false));
+            let words = [
+                call,
+                "operation not permitted",
+                "/linux/seccomp",
+                "allow the call",
+            ];
+            s.run(&bundle).fails_with(&words);
+        }
     });
 }
 

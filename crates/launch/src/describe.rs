@@ -94,6 +94,9 @@ fn missing_interpreter(failure: &Failure) -> String {
     }
 }
 
+/// A hint for a call that a filter forbids before the program is looked up.
+pub(crate) const EARLY_FILTER: &str = "; the filter of /linux/seccomp answers this call with that error: it is in force before the program starts, since /process/noNewPrivileges is not true; allow the call, or set noNewPrivileges";
+
 /// The sentence for a limit that cannot be set.
 pub(crate) fn limit(index: usize, why: &str) -> String {
     format!("/process/rlimits/{index}: {why}; raising a hard limit needs CAP_SYS_RESOURCE")

@@ -343,6 +343,27 @@ impl Plan {
 
     /// The sentence for a failure of init.
     pub(crate) fn describe(&self, failure: &Failure) -> String {
+        let hint = match self.is_refused_by_filter(failure) {
+            true => describe::EARLY_FILTER,
+            false => "",
+        };
+        format!("{}{hint}", self.describe_cause(failure))
+    }
+
+    /// Whether a filter that is in force before the program is looked up has answered the call.
+    fn is_refused_by_filter(&self, failure: &Failure) -> bool {
+        let name = match failure.call {
+            Call::Umask | Call::Setgroups | Call::Setgid | Call::Setuid => failure.call.name(),
+            Call::Capget | Call::Capset | Call::Personality => failure.call.name(),
+            Call::Prctl | Call::BoundingDrop | Call::AmbientRaise => Call::Prctl.name(),
+            Call::Prlimit => "prlimit64",
+            _ => return false,
+        };
+        let filter = self.seccomp.as_ref();
+        self.locks.precede_look_up() && filter.is_some_and(|it| it.refuses(name, failure.errno()))
+    }
+
+    fn describe_cause(&self, failure: &Failure) -> String {
         let call = failure.call.name();
         let why = words(failure.errno());
         if failure.call == Call::LandlockRestrict {

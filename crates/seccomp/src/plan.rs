@@ -10,7 +10,7 @@ use crate::compile::{self, Filter};
 use crate::notify::Listener;
 use crate::syscalls::{Arch, Syscall};
 use kernel::seccomp::{FilterFlags, Instruction};
-use kernel::{Call, Failed};
+use kernel::{Call, Errno, Failed};
 use serde::{Deserialize, Serialize};
 use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag};
 use spec::state::{StateText, Status};
@@ -156,11 +156,21 @@ impl Plan {
     /// Whether the filter allows this call of this program's architecture, without a question to a
     /// listener.
     pub fn allows(&self, name: &str, args: [u64; 6]) -> bool {
-        let number = Syscall::named(name).and_then(|call| call.number(Arch::NATIVE));
-        let answer =
-            number.and_then(|number| bpf::answer(&self.program, Arch::NATIVE, number, &args));
         let allowed = [SeccompAction::Allow, SeccompAction::Log].map(compile::return_value);
+        let answer = self.answer(name, args);
         answer.is_some_and(|answer| allowed.contains(&answer))
+    }
+
+    /// Whether the filter answers this call, with zeros for its arguments, with this errno.
+    pub fn refuses(&self, name: &str, errno: Errno) -> bool {
+        let refusal = u16::try_from(errno as i32).map(SeccompAction::Errno);
+        let refusal = refusal.map(compile::return_value).ok();
+        refusal.is_some() && self.answer(name, [0; 6]) == refusal
+    }
+
+    fn answer(&self, name: &str, args: [u64; 6]) -> Option<u32> {
+        let number = Syscall::named(name).and_then(|call| call.number(Arch::NATIVE))?;
+        bpf::answer(&self.program, Arch::NATIVE, number, &args)
     }
 
     /// Loads the filter for this process, in init. Returns the listener's descriptor if there is
