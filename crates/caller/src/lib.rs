@@ -11,13 +11,14 @@
 )]
 
 use kernel::Errno;
-use kernel::clone::namespace_owner;
+use kernel::clone::{NamespaceFlags, namespace_of, namespace_owner, pidfd_open};
 use kernel::ids;
 use kernel::process::{DESCRIPTORS, rlimit};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, getpid};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -158,10 +159,24 @@ pub fn is_in_initial_user_namespace() -> bool {
 }
 
 /// Asked once: this program never enters another one without a clone.
-#[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
 fn own_user_namespace() -> u64 {
     static INODE: OnceLock<u64> = OnceLock::new();
-    *INODE.get_or_init(|| fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino()))
+    *INODE.get_or_init(|| {
+        let own = own_namespace(NamespaceFlags::USER, "/proc/self/ns/user");
+        own.and_then(|file| file.metadata())
+            .map_or(0, |file| file.ino())
+    })
+}
+
+/// The namespace of one type that this process is in. `path`: where it is in /proc, for a kernel
+/// older than Linux 6.11. A look-up in /proc costs several times as much.
+#[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
+fn own_namespace(kind: NamespaceFlags, path: &str) -> io::Result<File> {
+    let own = pidfd_open(getpid().as_raw());
+    match own.and_then(|own| namespace_of(own.as_fd(), kind)) {
+        Ok(found) => Ok(found.into()),
+        Err(_unknown) => File::open(path),
+    }
 }
 
 impl UserNamespace {
@@ -205,8 +220,7 @@ pub fn extents(text: &[u8]) -> Vec<[u32; 3]> {
 
 /// The inode of the user namespace that this process' mount namespace belongs to.
 fn mounts_owner() -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "the process' own /proc")]
-    let mounts = File::open("/proc/self/ns/mnt").ok()?;
+    let mounts = own_namespace(NamespaceFlags::MOUNT, "/proc/self/ns/mnt").ok()?;
     let owner = File::from(namespace_owner(mounts.as_fd()).ok()?);
     Some(owner.metadata().ok()?.ino())
 }

@@ -222,6 +222,30 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errn
     ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
 }
 
+/// The namespace of type `kind`, one flag, that the process behind `pidfd` is in; close-on-exec. See
+/// PIDFD_GET_*_NAMESPACE of [ioctl_pidfd(2)]; Linux 6.11.
+///
+/// [ioctl_pidfd(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
+///
+/// # Errors
+/// ENOTTY, EINVAL: the kernel does not know this request. EACCES: this process may not look.
+/// ESRCH: the process has ended.
+pub fn namespace_of(pidfd: BorrowedFd<'_>, kind: NamespaceFlags) -> Result<OwnedFd, Errno> {
+    let request: libc::Ioctl = match kind {
+        NamespaceFlags::CGROUP => 0xff01,
+        NamespaceFlags::IPC => 0xff02,
+        NamespaceFlags::MOUNT => 0xff03,
+        NamespaceFlags::NETWORK => 0xff04,
+        NamespaceFlags::PID => 0xff05,
+        NamespaceFlags::TIME => 0xff07,
+        NamespaceFlags::USER => 0xff09,
+        NamespaceFlags::UTS => 0xff0a,
+        _ => return Err(Errno::EINVAL),
+    };
+    // SAFETY: these requests take the argument 0.
+    ret_fd(unsafe { libc::ioctl(pidfd.as_raw_fd(), request, 0) }.into())
+}
+
 /// Sends `signal` (0 only checks) to the process behind `pidfd`. See pidfd_send_signal(2).
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     // SAFETY: for a null siginfo the kernel fills one in.

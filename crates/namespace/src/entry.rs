@@ -16,7 +16,7 @@ use crate::join::Joined;
 use crate::running::{self, Running};
 use crate::{Error, Facts, IdMaps, Kind, kind, timens};
 use caller::Caller;
-use kernel::clone::NamespaceFlags;
+use kernel::clone::{Child, NamespaceFlags};
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::{Call, Errno, Failed, clone, fs, ids};
 use nix::sys::prctl::set_dumpable;
@@ -401,13 +401,13 @@ impl Entry {
         Ok(())
     }
 
-    /// Compares the namespaces of process `pid` with the plan: a joined one must be the planned
+    /// Compares the namespaces of `child` with the plan: a joined one must be the planned
     /// one, a new one must not be the runtime's. The error is the kind that differs.
     ///
     /// # Errors
     /// That kind.
-    pub fn verify(&self, handles: &Handles, pid: i32) -> Result<(), Kind> {
-        let pid = pid.to_string();
+    pub fn verify(&self, handles: &Handles, child: &Child) -> Result<(), Kind> {
+        let pid = child.pid.to_string();
         for kind in Kind::ALL {
             let joined = handles.get(kind).map(|joined| joined.inode);
             let expected = joined.or_else(|| self.running.inode(kind));
@@ -415,7 +415,7 @@ impl Entry {
             if expected.is_none() && !is_new {
                 continue;
             }
-            let actual = match crate::join::inode_of(&pid, kind) {
+            let actual = match crate::join::inode_behind(child.pidfd.as_fd(), &pid, kind) {
                 // Init is not dumpable, so its own user may not look. Only the runtime of an
                 // ordinary user is refused.
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => continue,

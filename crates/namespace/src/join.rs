@@ -1,13 +1,15 @@
 //! Namespaces given by path: opened once, checked on the handle, joined by the handle.
 
 use crate::{Error, Kind, kind};
-use kernel::clone::namespace_type;
+use kernel::clone::{namespace_of, namespace_type, pidfd_open};
 use kernel::errno::errno_of;
+use nix::unistd::getpid;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A namespace that will be joined; its type has been checked.
 #[derive(Debug)]
@@ -68,9 +70,31 @@ impl Joined {
 }
 
 /// The identity of the namespace of `kind` that this process is in; `None` if the kernel does not
-/// have this kind.
+/// have this kind. Asked once: this program leaves its own namespaces only for a moment, or after a
+/// clone.
 pub fn own_inode(kind: Kind) -> Option<u64> {
-    inode_of("self", kind).ok()
+    static OWN: OnceLock<Vec<(Kind, u64)>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let own = pidfd_open(getpid().as_raw());
+        let inode = |kind| match &own {
+            Ok(own) => inode_behind(own.as_fd(), "self", kind),
+            Err(_no_descriptors) => inode_of("self", kind),
+        };
+        let known = |kind| Some((kind, inode(kind).ok()?));
+        Kind::ALL.into_iter().filter_map(known).collect()
+    });
+    let found = own.iter().find(|(other, _)| *other == kind);
+    found.map(|(_, inode)| *inode)
+}
+
+/// The identity of the namespace of `kind` that the process behind `pidfd` is in. `pid`: its number
+/// in /proc, where a kernel before Linux 6.11 is asked. For a process that is new in /proc, this
+/// look-up costs several times as much.
+pub(crate) fn inode_behind(pidfd: BorrowedFd<'_>, pid: &str, kind: Kind) -> io::Result<u64> {
+    match namespace_of(pidfd, kind::flag(kind)) {
+        Ok(found) => Ok(File::from(found).metadata()?.ino()),
+        Err(_unknown) => inode_of(pid, kind),
+    }
 }
 
 /// The identity of the namespace of `kind` that process `pid` is in, from the host's /proc.
@@ -98,6 +122,7 @@ mod tests {
             let path = format!("/proc/self/ns/{}", kind.file());
             let joined = Joined::open(kind, Path::new(&path)).unwrap();
             assert_eq!(own_inode(kind), Some(joined.inode), "{kind:?}");
+            assert_eq!(inode_of("self", kind).unwrap(), joined.inode, "{kind:?}");
         }
     }
 

@@ -372,7 +372,7 @@ impl Stage<'_> {
     fn verify_place(&self) -> Result<(), Error> {
         self.plan
             .entry
-            .verify(&self.opened.namespaces, self.child.pid)
+            .verify(&self.opened.namespaces, &self.child)
             .map_err(|kind| Error::WrongNamespace { kind: kind.name() })?;
         Ok(self.group.verify(self.child.pid)?)
     }
