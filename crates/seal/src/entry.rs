@@ -12,6 +12,7 @@
 //! takes for `strlen` or `memcmp` (hence the volatile reads).
 
 mod machine; // what differs between processors
+mod pages; // the pages that every start writes
 
 use machine::call;
 use std::ptr;
@@ -42,15 +43,13 @@ fn starts_with<const N: usize>(word: *const u8, start: &[u8; N]) -> bool {
 /// addresses, a null, the environment, a null, pairs of auxiliary values.
 extern "C" fn before_start(stack: *const usize) {
     let arguments = stack.wrapping_add(1);
-    if !is_wanted(arguments) {
-        return;
-    }
     // SAFETY: the kernel has put the number of arguments there.
     let count = unsafe { ptr::read_volatile(stack) };
     let environment = arguments.wrapping_add(count).wrapping_add(1);
-    if !was_executed_by_descriptor(environment) {
+    if is_wanted(arguments) && !was_executed_by_descriptor(environment) {
         execute_clone(arguments, environment);
     }
+    pages::fill(environment);
 }
 
 fn is_wanted(arguments: *const usize) -> bool {
@@ -77,6 +76,12 @@ fn is_wanted(arguments: *const usize) -> bool {
 
 /// As [`crate::executed_by_descriptor`], which needs the C library.
 fn was_executed_by_descriptor(environment: *const usize) -> bool {
+    let name = auxiliary(environment, libc::AT_EXECFN);
+    name != 0 && starts_with(ptr::with_exposed_provenance(name), b"/dev/fd/")
+}
+
+/// An auxiliary value, or 0. See getauxval(3).
+fn auxiliary(environment: *const usize, wanted: u64) -> usize {
     let mut at = environment;
     // SAFETY: there was no null before this place.
     while unsafe { ptr::read_volatile(at) } != 0 {
@@ -90,10 +95,8 @@ fn was_executed_by_descriptor(environment: *const usize) -> bool {
         // SAFETY: every key has a value.
         let value = unsafe { ptr::read_volatile(at) };
         match key as u64 {
-            libc::AT_NULL => return false,
-            libc::AT_EXECFN => {
-                return starts_with(ptr::with_exposed_provenance(value), b"/dev/fd/");
-            }
+            libc::AT_NULL => return 0,
+            key if key == wanted => return value,
             _ => {}
         }
     }
