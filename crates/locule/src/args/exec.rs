@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// `exec`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(
     override_usage = "locule exec [OPTIONS] ID COMMAND [ARG...]\n       locule exec [OPTIONS] --process FILE ID",
     after_help = "Examples:\n  locule exec box1 ps\n  locule exec --user 1000:1000 --env LANG=C box1 sh -c id\n  \
@@ -100,10 +100,22 @@ impl Exec {
             _ => words,
         }
     }
+
+    /// Whether it has one of the options that `--process` excludes.
+    pub(super) fn changes_the_process(&self) -> bool {
+        self.cwd.is_some()
+            || !self.env.is_empty()
+            || self.user.is_some()
+            || !self.additional_gids.is_empty()
+            || self.process_label.is_some()
+            || self.apparmor.is_some()
+            || self.no_new_privs
+            || !self.cap.is_empty()
+    }
 }
 
 /// A user or group id. The largest number means "no change" to the kernel, so it is not an id.
-fn id(text: &str) -> Result<u32, String> {
+pub(super) fn id(text: &str) -> Result<u32, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(id) if is_number && id != u32::MAX => Ok(id),
@@ -111,7 +123,7 @@ fn id(text: &str) -> Result<u32, String> {
     }
 }
 
-fn user(text: &str) -> Result<(u32, Option<u32>), String> {
+pub(super) fn user(text: &str) -> Result<(u32, Option<u32>), String> {
     match text.split_once(':') {
         None => Ok((id(text)?, None)),
         Some((uid, gid)) => Ok((id(uid)?, Some(id(gid)?))),
@@ -119,7 +131,7 @@ fn user(text: &str) -> Result<(u32, Option<u32>), String> {
 }
 
 /// The number of a capability.
-fn capability(text: &str) -> Result<u8, String> {
+pub(super) fn capability(text: &str) -> Result<u8, String> {
     let name = text.to_ascii_uppercase();
     let name = match name.starts_with("CAP_") {
         true => name,

@@ -12,6 +12,7 @@ mod group;
 mod mounts;
 #[cfg(test)]
 mod pages;
+mod plain;
 mod plan;
 mod refusal;
 mod restore;
@@ -427,6 +428,15 @@ pub(crate) enum Wrong {
 /// Parses the words after the program's name.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, Misuse> {
     let words: Vec<_> = words.into_iter().collect();
+    match plain::read(&words) {
+        Some((globals, command)) => Ok(Invocation::Command(globals, command)),
+        None => parse_any(words),
+    }
+}
+
+/// The answer of clap. It has a stack frame of its own, which a plain line does not touch.
+#[inline(never)]
+fn parse_any(words: Vec<OsString>) -> Result<Invocation, Misuse> {
     // Never freed: this process ends soon, and the tree has thousands of allocations.
     let definition = Box::leak(Box::new(definition::of_named(&words)));
     match understand(definition, words.clone()) {

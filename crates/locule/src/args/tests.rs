@@ -495,7 +495,7 @@ fn commands_on_filters_are_explained_and_refuse_other_words() {
     }
 }
 
-/// A line means what the whole definition makes of it.
+/// A line means what the whole definition makes of it, also if it is plain.
 fn alike(words: &[String]) {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     assert_eq!(parse(words.clone()), explain(words.clone()), "{words:?}");
@@ -517,6 +517,70 @@ fn a_command_is_read_as_if_all_were_defined() {
     }
 }
 
+#[test]
+fn plain_lines_are_read_without_the_definition() {
+    let is_plain = |line: &str| {
+        let words = line.split_ascii_whitespace().map(str::to_owned);
+        let words: Vec<_> = words.collect();
+        alike(&words);
+        plain::read(&words.iter().map(OsString::from).collect::<Vec<_>>()).is_some()
+    };
+    let count = CALLS.iter().filter(|line| is_plain(line)).count();
+    assert!(count > 20, "{count} of {}", CALLS.len());
+    for line in [
+        "--root=/r --log file:/l --log-level warn --debug --systemd-cgroup --cgroup-manager systemd --rootless 1 state I",
+        "create --config /c --pidfd-socket=/s --preserve-fds 3 I --bundle /b",
+        "run --detach --keep --no-subreaper --config=c I",
+        "kill I --all KILL",
+        "kill --regex ^I TERM",
+        "delete I --force --regex",
+        "--root create run I",
+        "exec I ps",
+        "exec I sh -c a",
+        "exec I ps -d --debug --help",
+        "exec --process /f --detach --tty --pid-file /p --console-socket /c --pidfd-socket /s I",
+        "exec --cwd=/ --env A=B --env=C=D=E --user 1:2 --additional-gids 3 --additional-gids=4 I ps",
+        "exec --process-label l --apparmor a --no-new-privs --cap chown --cap CAP_KILL I ps",
+        "exec --preserve-fds 1 --cgroup cpu:/a --cgroup b --ignore-paused I ps",
+        "exec --process /f I ps",
+    ] {
+        assert!(is_plain(line), "{line}");
+    }
+    for line in [
+        "",
+        "create",
+        "create A B",
+        "create -b /b I",
+        "state -- I",
+        "--version state I",
+        "--compat crun state I",
+        "start --help",
+        "list",
+        "--root",
+        "--root --debug state I",
+        "--debug=true state I",
+        "kill I -9",
+        "kill I TERM KILL",
+        "create --preserve-fds x I",
+        "--log journald:x state I",
+        "--log-level loud state I",
+        "run --bundle= I",
+        "state --force I",
+        "exec",
+        "exec --tty",
+        "exec -d I ps",
+        "exec I -- ps",
+        "exec --cwd= I ps",
+        "exec --user root I ps",
+        "exec --user -1 I ps",
+        "exec --cap fly I ps",
+        "exec --process /f --env A=B I",
+        "exec --no-new-privs --process /f I",
+    ] {
+        assert!(!is_plain(line), "{line}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_line_is_read_as_if_all_commands_were_defined(
@@ -527,7 +591,10 @@ proptest::proptest! {
                 "create", "run", "start", "state", "kill", "delete", "list", "help", "--help", "-h", "--", "-", "", "I", "a=b",
                 "--bundle", "--bundle=/b", "--config", "--console-socket", "--pidfd-socket", "--pid-file", "--no-pivot",
                 "--no-new-keyring", "--preserve-fds", "--preserve-fds=+3", "7", "-1", "--detach", "--keep", "--no-subreaper",
-                "--all", "--force", "-b", "-f", "-d", "-root", "KILL", "9", "--nothing", "4294967296",
+                "--all", "--force", "--regex", "-b", "-f", "-d", "-root", "KILL", "9", "--nothing", "4294967296",
+                "exec", "--process", "--process=/f", "--tty", "--cwd", "--cwd=/", "--env", "--env=A=B", "--user", "--user=1:2",
+                "--additional-gids=3", "--process-label=l", "--apparmor", "--no-new-privs", "--cap", "chown", "--cgroup=c",
+                "--ignore-paused",
             ][..]),
             0..8,
         )
@@ -537,8 +604,11 @@ proptest::proptest! {
         // Most lines of this form are mistakes; this one is valid.
         let mut words = words;
         words.retain(|word| word.starts_with("--"));
-        words.insert(0, "create".to_owned());
         words.push("I".to_owned());
-        alike(&words);
+        for command in ["create", "exec"] {
+            let mut words = words.clone();
+            words.insert(0, command.to_owned());
+            alike(&words);
+        }
     }
 }
