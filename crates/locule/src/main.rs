@@ -14,6 +14,7 @@ mod args;
 mod commands;
 mod descriptors;
 mod error;
+mod exit;
 mod face;
 mod host_file;
 mod log;
@@ -31,6 +32,7 @@ use args::{Command, Globals, Invocation, Wrong};
 use commands::Env;
 use descriptors::Preserved;
 use error::{Error, print};
+use exit::ExitCode;
 use face::Face;
 use kernel::heap::Heap;
 use kernel::signal::{ignore_file_size_signal, notice_children};
@@ -38,12 +40,15 @@ use nix::sys::prctl::set_dumpable;
 use seal::{Origin, Unsealed};
 use std::env;
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-fn main() -> ExitCode {
+fn main() -> ! {
+    run().exit()
+}
+
+fn run() -> ExitCode {
     // The standard library has already opened /dev/null for a missing descriptor 0, 1 or 2.
     let words: Vec<_> = env::args_os().skip(1).collect();
     let origin = if seal::is_wanted(words.iter().map(OsString::as_os_str)) {

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::commands::{self, Env};
 use crate::error::Error;
+use crate::exit::ExitCode;
 use clap::{Arg, ArgMatches, Args, FromArgMatches};
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
-use std::process::ExitCode;
 
 /// One command.
 struct Row {

@@ -10,6 +10,7 @@ use super::{Env, delete, kept_container, own_group, restore};
 use crate::args;
 use crate::descriptors::{mark_leaked, take};
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::host_file::HostFile;
 use crate::state::{ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, Status};
@@ -26,7 +27,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The notice that memory can be asked for.
 const STATUS_READY: &str = "status-ready";

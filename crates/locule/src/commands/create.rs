@@ -7,6 +7,7 @@ use super::told::{Role, Told};
 use super::{Env, delete, hooks, plan, warn};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::notify::{self, Proxy};
 use crate::process::start_time;
 use crate::state::{self, Access, ContainerId, Entry, Record, Reservation, Store};
@@ -18,7 +19,6 @@ use spec::Container;
 use spec::container::PIDFD_RECEIVER;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The signals that ask a command to stop: SIGHUP, SIGINT, SIGQUIT, SIGTERM.
 pub(crate) const INTERRUPTS: [i32; 4] = [1, 2, 3, 15];

@@ -8,6 +8,7 @@
 use super::{Env, hooks, kill, matching};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::process::Process;
 use crate::signal;
 use crate::state::{self, Access, ContainerId, Entry, Lock, Record};
@@ -15,7 +16,6 @@ use crate::status::{Action, Observed, Status, observe, permit};
 use kernel::Errno;
 use spec::load::Host;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long killed processes may take to end.

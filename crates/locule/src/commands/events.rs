@@ -7,6 +7,7 @@
 use super::{Env, own_group};
 use crate::args;
 use crate::error::{Error, Reader, print_part};
+use crate::exit::ExitCode;
 use crate::process::Process;
 use crate::state::Lock;
 use crate::status::Action;
@@ -16,7 +17,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// How often it checks for remaining processes. Nothing reports their end.

@@ -10,6 +10,7 @@ use super::told::{Role, Told};
 use super::{Env, kept_container, plan, signals_to_pass, warn};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::face::Face;
 use crate::process::Process as First;
 use crate::state::{ContainerId, Lock, Record};
@@ -24,7 +25,6 @@ use spec::container::{CapSet, Process};
 use spec::{Container, Diagnostic};
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Runs one command.
 pub(crate) fn run(args: &args::Exec, env: &Env) -> Result<ExitCode, Error> {

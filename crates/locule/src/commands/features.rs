@@ -6,11 +6,11 @@
 use super::Env;
 use crate::args;
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use caps::Capability;
 use seccomp::syscalls::Arch;
 use spec::container::{SeccompArch, SeccompFlag};
 use spec::features::Build;
-use std::process::ExitCode;
 
 /// Prints the features.
 pub(crate) fn run(_: &args::Features, _: &Env) -> Result<ExitCode, Error> {

@@ -8,11 +8,11 @@ use super::delete::has_ended;
 use super::{Env, matching};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::signal;
 use crate::state::{self, ContainerId, Lock, Record};
 use crate::status::{Action, Observed, Refusal, Status, permit};
 use kernel::Errno;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a frozen cgroup may take to thaw.

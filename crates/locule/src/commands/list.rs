@@ -12,6 +12,7 @@ use super::Env;
 use super::state::Report;
 use crate::args::{self, ListFormat};
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use crate::face::{Array, Face};
 use crate::state::{self, Access, ContainerId, Lock, Record, Store};
 use crate::status::{Status, observe};
@@ -19,7 +20,6 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
-use std::process::ExitCode;
 
 /// One line of the list.
 #[derive(Debug)]

@@ -5,9 +5,9 @@
 
 use super::Env;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::state::{Access, ContainerId};
 use regex_lite::Regex;
-use std::process::ExitCode;
 
 /// Does `act` to each container whose name matches `pattern`, in the order of the names.
 ///

@@ -29,6 +29,7 @@ pub(crate) mod update;
 use crate::args::{self, CgroupManager, Globals, Rootless};
 use crate::descriptors::Preserved;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::face::Face;
 use crate::state::{Access, ContainerId, Entry, Lock, Record, Store, is_host_root};
 use crate::status::{Action, Observed, observe, permit};
@@ -36,7 +37,6 @@ use kernel::signal::{SignalFd, catchable};
 use spec::load::Host;
 use spec::{Container, Diagnostic};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// `init`, an internal command that refuses to run.
 pub(crate) fn init(_: &args::Init, _: &Env) -> Result<ExitCode, Error> {

@@ -7,6 +7,7 @@ use super::create::INTERRUPTS;
 use super::{Env, kept_container, warn};
 use crate::args;
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use crate::process::Process;
 use crate::state::{Access, AddedMount, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, Refusal};
@@ -16,7 +17,6 @@ use launch::exec::Target;
 use namespace::{Kind, Running};
 use spec::container::{Mount, Namespace, clean};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// Adds, removes or lists.

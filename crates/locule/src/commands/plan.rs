@@ -9,13 +9,13 @@
 use super::{Env, exec};
 use crate::args::{self, PlanFormat, Rootless};
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use launch::{Facts, Keyring, Plan, Request};
 use serde_json::{Value, json};
 use spec::load::{self, Host, Loaded};
 use std::fs;
 use std::io;
 use std::path::{self, Path};
-use std::process::ExitCode;
 
 /// Prints the plan.
 pub(crate) fn run(args: &args::Plan, env: &Env) -> Result<ExitCode, Error> {

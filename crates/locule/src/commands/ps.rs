@@ -7,10 +7,11 @@ use super::list::array;
 use super::{Env, own_group};
 use crate::args::{self, ListFormat};
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use crate::face::Processes;
 use crate::state::Lock;
 use std::ffi::OsStr;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 /// Prints the processes of one container.
 pub(crate) fn run(args: &args::Ps, env: &Env) -> Result<ExitCode, Error> {

@@ -23,6 +23,7 @@ use super::{Env, hooks, signals_to_pass, start, warn};
 use crate::args;
 use crate::descriptors::{Preserved, mark_leaked};
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::process::start_time;
 use crate::state::{Access, ContainerId, Record, Reservation};
 use crate::terminal::{console_socket, ready};
@@ -42,7 +43,6 @@ use spec::Container;
 use spec::container::{Namespace, NamespaceKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the removal of the cgroup of a failed restore may take.

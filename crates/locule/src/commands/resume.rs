@@ -3,9 +3,9 @@
 use super::{Env, own_group};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::state::Lock;
 use crate::status::Action;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long the processes may take to wake up.

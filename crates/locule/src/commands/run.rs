@@ -7,6 +7,7 @@ use super::create::{Made, Terminal};
 use super::{Env, delete, signals_to_pass, start};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::notify::Proxy;
 use crate::state::{self, Entry, Record};
 use crate::terminal::{Relay, ready};
@@ -17,7 +18,6 @@ use kernel::signal::SignalFd;
 use launch::{Start, Started};
 use nix::sys::prctl::set_child_subreaper;
 use std::os::fd::{AsFd, AsRawFd};
-use std::process::ExitCode;
 
 /// SIGCHLD, SIGURG, SIGWINCH: they concern the receiver, not the container.
 const OWN: [i32; 3] = [17, 23, 28];

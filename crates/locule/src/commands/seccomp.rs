@@ -8,6 +8,7 @@ mod words;
 use super::Env;
 use crate::args::{self, ProgramFormat, SeccompCommand};
 use crate::error::{Error, print, print_bytes};
+use crate::exit::ExitCode;
 use seccomp::bpf::{Disassembly, Instruction, LENGTH_MAX};
 use seccomp::inspect::{self, Difference, Inspector};
 use seccomp::syscalls::{Arch, Endian, Syscall};
@@ -16,7 +17,6 @@ use spec::container::Seccomp;
 use spec::load::LoadedSeccomp;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Runs one subcommand.
 pub(crate) fn run(args: &args::Seccomp, _: &Env) -> Result<ExitCode, Error> {

@@ -3,6 +3,7 @@
 use super::{Env, hooks};
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::notify::{Host, Proxy};
 use crate::process::Process;
 use crate::signal;
@@ -11,7 +12,6 @@ use crate::status::Action;
 use launch::create::{Starting, patience};
 use launch::describe;
 use spec::Container;
-use std::process::ExitCode;
 
 /// Starts one container.
 pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {

@@ -4,13 +4,13 @@ use super::Env;
 use super::list::Users;
 use crate::args;
 use crate::error::{Error, print};
+use crate::exit::ExitCode;
 use crate::face::{Owner, PidOfStopped, Scope, State};
 use crate::state::{Lock, Record};
 use crate::status::{Observed, Status};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The object that `state` prints and `list` prints many of: runtime.md#state, and what engines
 /// expect beyond it.

@@ -8,13 +8,13 @@
 use super::Env;
 use crate::args;
 use crate::error::Error;
+use crate::exit::ExitCode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::{getegid, geteuid};
 use spec::template::{Caller, Cgroups, Options, template};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// Writes config.json into the bundle; never overwrites an existing one.
 pub(crate) fn run(args: &args::Spec, _: &Env) -> Result<ExitCode, Error> {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::args::{Command as Parsed, Invocation, Rootless};
+use crate::exit::ExitCode;
 use crate::process::Process;
 use crate::state::{ContainerId, Lock, Record};
 use crate::testing::{self, Directory};
@@ -13,7 +14,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A state directory of the test's own.

@@ -7,6 +7,7 @@
 use super::{Env, kept_container, own_group, warn};
 use crate::args::{self, Kind, Limit, Limits};
 use crate::error::Error;
+use crate::exit::ExitCode;
 use crate::state::{Lock, Record};
 use crate::status::Action;
 use serde_json::{Map, Number, Value, json};
@@ -15,7 +16,6 @@ use spec::load::{LoadError, load_resources, parse_resources, read_resources};
 use spec::{Diagnostic, Report};
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::ExitCode;
 
 /// An option whose value is not a valid limit.
 #[derive(Debug, thiserror::Error)]
