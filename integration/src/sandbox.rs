@@ -535,6 +535,12 @@ impl Sandbox {
         );
         stdout
     }
+
+    /// The bytes of a page of memory.
+    pub fn page_size(&self) -> usize {
+        let text = self.tool("getconf", &["PAGESIZE"]);
+        text.trim().parse().expect("number")
+    }
 }
 
 /// The security modules that the kernel runs, separated by commas. securityfs need not be mounted.

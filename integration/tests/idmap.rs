@@ -75,6 +75,28 @@ fn ranges_are_mapped() {
     });
 }
 
+/// The kernel takes a map of less than a page. A longer one is refused before anything is made.
+#[test]
+fn a_map_of_many_extents_fills_at_most_a_page() {
+    sandbox::host(|s| {
+        let maps: Vec<_> = (0..340).map(|n| (n, 100_000 + 2 * n, 1)).collect();
+        let length: usize = maps
+            .iter()
+            .map(|(c, h, n)| format!("{c} {h} {n}\n").len())
+            .sum();
+        let mut bundle = mapped(s, &maps, 100_000);
+        bundle.shell("grep -c . /proc/self/uid_map");
+        let outcome = s.run(&bundle);
+        if length < s.page_size() {
+            outcome.prints("340");
+        } else if s.subject.is_locule() {
+            outcome.fails_with(&["/linux/uidMappings", "340 extents", "less than 4096"]);
+        } else {
+            outcome.fails();
+        }
+    });
+}
+
 /// Row S12: the identity map of all ids, which is a user namespace of its own all the same.
 #[test]
 fn the_identity_is_a_map_too() {

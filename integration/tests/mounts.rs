@@ -195,14 +195,14 @@ fn a_long_overlay_is_mounted() {
                 fs::remove_file(new).expect("rm");
             }
         }
-        let mut bundle = s.bundle();
+        let (mut bundle, page) = (s.bundle(), s.page_size());
         bundle.mount(
             json!({ "destination": "/mnt", "type": "overlay", "source": "overlay",
-                             "options": [format!("lowerdir={}", "/y".repeat(2100))] }),
+                             "options": [format!("lowerdir={}", "/y".repeat(page / 2))] }),
         );
         let outcome = s.run(&bundle);
         if s.subject.is_locule() {
-            outcome.fails_with(&["/mounts/7/options", "4095"]);
+            outcome.fails_with(&["/mounts/7/options", &(page - 1).to_string()]);
         } else {
             outcome.fails();
         }

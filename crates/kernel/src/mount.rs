@@ -173,7 +173,7 @@ pub fn fsmount(context: BorrowedFd<'_>, attributes: MountAttr) -> Result<OwnedFd
 }
 
 /// Makes a file system and mounts it on the name `target`, which no other process may be able to
-/// change. `data` has at most 4095 bytes. Use it for parameters that are too long for
+/// change. `data` is shorter than a page. Use it for parameters that are too long for
 /// [`fsconfig_string`]. See mount(2).
 ///
 /// # Errors

@@ -12,6 +12,14 @@ use std::time::Duration;
 /// The number of CPUs in a mask: more than any kernel supports (CONFIG_NR_CPUS, at most 8192).
 const CPUS: usize = 8192;
 
+/// The bytes of a page of memory: 4096, or on some processors 16384 or 65536. Several limits of the
+/// kernel are a page.
+pub fn page_size() -> usize {
+    // SAFETY: it reads a number that the kernel gave the program at its start.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
 /// Removes a CPU mask of sched_setaffinity(2): this process may then run on every CPU of its
 /// cpuset, now and after changes of the cpuset. Call it when the process is in its cgroups.
 ///

@@ -10,8 +10,8 @@ use kernel::{Call, Errno, Failed, fs};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// The longest value that the kernel accepts in one write: it would cut a longer one. See
-/// proc_pid_attr_write() of fs/proc/base.c.
+/// The longest value that every kernel accepts in one write: the smallest page. It would cut a
+/// longer one. See proc_pid_attr_write() of fs/proc/base.c.
 pub(crate) const LIMIT: usize = 4096;
 
 /// An attribute that is written.

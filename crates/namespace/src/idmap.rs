@@ -17,8 +17,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The kernel accepts a map in one write of less than a page.
-const PAGE: usize = 4096;
 /// CAP_SETGID and CAP_SETUID.
 const SET_IDS: [u8; 2] = [6, 7];
 
@@ -72,8 +70,10 @@ impl IdMaps {
             container.uid_mappings.clone(),
             container.gid_mappings.clone(),
         );
+        // The kernel accepts a map in one write of less than a page.
+        let limit = kernel::process::page_size();
         for (pointer, maps) in [("/linux/uidMappings", &uid), ("/linux/gidMappings", &gid)] {
-            let (length, limit) = (text(maps).len(), PAGE);
+            let length = text(maps).len();
             if length >= limit {
                 return Err(Error::MapTooLong {
                     pointer,

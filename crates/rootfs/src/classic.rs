@@ -13,6 +13,7 @@ use crate::options::Param;
 use crate::root::RootFd;
 use kernel::mount::{self, Depth, Follow, MountAttr, SuperblockFlags};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::process::page_size;
 use kernel::{Call, Failed};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
@@ -22,9 +23,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// The longest key or value of fsconfig(2), in bytes.
 const LONGEST: usize = 255;
-
-/// The longest text of all parameters that mount(2) accepts: a page with its NUL.
-const PAGE: usize = 4095;
 
 /// The name of the mount point in our tmpfs.
 const POINT: &CStr = c"mount";
@@ -72,9 +70,11 @@ impl Classic {
             }
         }
         let data = words.join(&b',');
-        if data.len() > PAGE {
+        // mount(2) reads a page, with the NUL at the end.
+        let limit = page_size() - 1;
+        if data.len() > limit {
             let message = format!(
-                "are {} bytes together for the file system, and the kernel accepts {PAGE}",
+                "are {} bytes together for the file system, and the kernel accepts {limit}",
                 data.len()
             );
             return Err(element.problem(Code::Range, "options", message));
