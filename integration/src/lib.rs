@@ -22,6 +22,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod scope;
 pub mod subject;
+pub mod tracer;
 
 pub use bundle::Bundle;
 pub use group::{Group, Limit};

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use integration::canary::Canary;
 use integration::faults::{self, Point};
+use integration::tracer::tracer;
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::json;
 
@@ -143,23 +144,6 @@ fn a_further_process_holds_nothing_of_the_host() {
         assert!(!keyring.stdout.contains("LOCULE"), "{}", keyring.stdout);
         container.remove();
     });
-}
-
-/// The tracer's source.
-const TRACER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tracer.c");
-
-/// A container with CAP_SYS_PTRACE that goes for whatever comes into its namespaces.
-fn tracer(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    bundle
-        .capabilities(&["bounding", "effective", "permitted"], &["CAP_SYS_PTRACE"])
-        .args(&["/tracer", "/end"]);
-    let program = bundle.file("/tracer", "", 0o755);
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-static", "-o"]).arg(&program);
-    let output = compiler.arg(TRACER).output().expect("cc");
-    assert!(output.status.success(), "{output:?}");
-    bundle
 }
 
 fn catches_nothing(s: &Sandbox, bundle: &Bundle, times: usize) {

@@ -2,30 +2,12 @@
 //! checking".
 
 use std::fs;
-use std::process::Command;
 
+use integration::tracer::tracer;
 use integration::{Bundle, Sandbox, sandbox};
-
-/// The tracer's source.
-const TRACER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tracer.c");
 
 /// How many containers come into the tracer's namespaces.
 const JOINS: usize = 200;
-
-/// A container that traces whatever comes into its PID namespace.
-fn tracer(s: &Sandbox) -> Bundle {
-    let mut bundle = s.bundle();
-    let sets = ["bounding", "effective", "permitted"];
-    bundle
-        .capabilities(&sets, &["CAP_SYS_PTRACE"])
-        .args(&["/tracer", "/end"]);
-    let program = bundle.file("/tracer", "", 0o755);
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-static", "-o"]).arg(&program);
-    let output = compiler.arg(TRACER).output().expect("cc");
-    assert!(output.status.success(), "{output:?}");
-    bundle
-}
 
 /// What joins the PID and user namespaces of a process, and ends.
 fn joining(s: &Sandbox, pid: i64) -> Bundle {

@@ -48,19 +48,20 @@ fi
 stage=target/vm/stage
 rm -rf "$stage"
 mkdir -p "$stage/tests" "$stage/names"
-target=() built=target strip=strip native=$(dpkg --print-architecture)
+target=() built=target strip=strip compiler=cc native=$(dpkg --print-architecture)
 case ${VM_ARCH:-$native} in
     "$native") ;;
     arm64)
         target=(--target aarch64-unknown-linux-musl) built=target/aarch64-unknown-linux-musl
-        strip=aarch64-linux-gnu-strip
+        strip=aarch64-linux-gnu-strip compiler=aarch64-linux-gnu-gcc
         command -v $strip > /dev/null || { say "the package gcc-aarch64-linux-gnu is missing"; exit 2; }
         rustup --quiet target add "${target[1]}"
-        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc ;;
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=$compiler ;;
     *) say "VM_ARCH is $VM_ARCH, and can be $native or arm64"; exit 2 ;;
 esac
 cargo build --quiet --package locule "${target[@]}"
 $strip -g -o "$stage/locule" "$built/debug/locule"
+$compiler -O1 -static -o "$stage/tracer" integration/src/tracer.c
 targets=()
 for chapter in "${chapters[@]}"; do
     targets+=(--test "$chapter")
@@ -75,6 +76,7 @@ done < <(grep Executable "$stage/build")
 
 cat > "$stage/run" <<'GUEST'
 export LOCULE_RUNTIME=/mnt/share/locule LOCULE_ENVIRONMENT=host LOCULE_TIMEOUT=600 LOCULE_PATIENCE=60
+export LOCULE_TRACER=/mnt/share/tracer
 # The kernel rewrites its own code when the first quota comes and the last one goes. The emulated
 # processors now and then execute what was there before, and panic; while this group is there, no
 # test is the first or the last.
