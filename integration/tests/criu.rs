@@ -472,7 +472,7 @@ fn what_cannot_be_restored_is_refused_with_a_reason() {
         };
         refused(
             &|bundle| {
-                let rules = json!({"pathBeneath": [{"paths": ["/"], "allowedAccess": ["read", "execute", "write"]}]});
+                let rules = json!({"handledAccessFs": ["make_dir"]});
                 let annotation = json!({"dev.locule.landlock": rules.to_string()});
                 bundle.set("/annotations", annotation);
             },

@@ -175,9 +175,9 @@ fn landlock_restricts_it_too() {
             return;
         }
         let mut bundle = s.bundle_that_waits();
-        let rules = json!({ "pathBeneath": [
-            { "paths": ["/bin", "/proc"], "allowedAccess": ["read", "execute"] },
-            { "paths": ["/dev/null"], "allowedAccess": ["read", "write"] },
+        let access = ["read", "execute"];
+        let rules = json!({ "handledAccessFs": access, "pathBeneath": [
+            { "paths": ["/bin", "/proc", "/dev/null"], "allowedAccess": access },
         ] });
         bundle.set("/annotations/dev.locule.landlock", json!(rules.to_string()));
         let container = s.started(&bundle);
