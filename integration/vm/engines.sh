@@ -25,8 +25,9 @@ done
 stage=$VM_CACHE/stage
 rm -rf "$stage"
 mkdir -p "$stage/integration"
-cargo build --quiet --package locule
-strip -g -o "$stage/locule" target/debug/locule
+. integration/vm/target.sh
+cargo build --quiet --package locule "${target[@]}"
+$strip -g -o "$stage/locule" "$built/debug/locule"
 cp -r integration/engines "$stage/integration"
 cp -r contrib "$stage"
 mkdir "$stage/newer"

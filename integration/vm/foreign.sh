@@ -1,22 +1,44 @@
 #!/bin/bash
-# foreign.sh ARCHITECTURE COMMAND...: runs a command as root of a user namespace in which programs
-# of that Debian architecture run too, by qemu-user. Nothing changes for other processes. Needs
-# Linux 6.7 and qemu-user-static.
+# foreign.sh TREE KERNEL...: what the packages of another architecture do when they are installed, as far as vm.sh
+# needs it, without their programs: TREE has the extracted packages. KERNEL is the end of a kernel's file name.
 set -euo pipefail
-declare -A name=([amd64]=x86_64 [arm64]=aarch64 [riscv64]=riscv64)
-rule=/usr/lib/binfmt.d/qemu-${name[$1]:-$1}.conf
-test -r "$rule" || { echo "foreign.sh: no $rule: install qemu-user-static" >&2; exit 125; }
+tree=$1
 shift
 
-# Every id is itself in the new namespace. Only a process outside may write such a map.
-unshare --user bash -c '
-    until grep -q . /proc/self/uid_map && grep -q . /proc/self/gid_map; do sleep 0.1; done
-    rule=$1
-    shift
-    exec unshare --mount --pid --fork --kill-child --mount-proc bash -c "
-        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc &&
-            cat \"\$1\" > /proc/sys/fs/binfmt_misc/register && shift && exec \"\$@\"" bash "$rule" "$@"
-' bash "$rule" "$@" &
-until test "$(readlink /proc/$!/ns/user)" != "$(readlink /proc/self/ns/user)"; do sleep 0.1; done
-for kind in uid gid; do echo '0 0 4294967295' > /proc/$!/${kind}_map; done
-wait $!
+cp "$tree/usr/share/base-passwd/passwd.master" "$tree/etc/passwd"
+cp "$tree/usr/share/base-passwd/group.master" "$tree/etc/group"
+# "u!" is a word of newer releases: an account that is locked.
+cat "$tree"/usr/lib/sysusers.d/*.conf | sed 's/^u!/u/' | systemd-sysusers --root="$tree" - 2> /dev/null
+sed 's/:.*/:*:20000:0:99999:7:::/' "$tree/etc/passwd" > "$tree/etc/shadow"
+for kind in account auth password session session-noninteractive; do
+    echo "${kind%-*} required pam_permit.so" > "$tree/etc/pam.d/common-$kind"
+done
+find "$tree/usr/share" -name nsswitch.conf -exec cp {} "$tree/etc" \;
+ln -s mawk "$tree/usr/bin/awk"
+for name in iptables ip6tables; do ln -s xtables-nft-multi "$tree/usr/sbin/$name"; done
+
+for kernel; do
+    version=$(basename "$tree"/boot/vmlinuz-*"$kernel")
+    version=${version#vmlinuz-}
+    depmod -b "$tree" "$version"
+    first=$(mktemp -d)
+    mkdir "$first"/{bin,dev,modules,root}
+    cp "$tree/usr/bin/busybox" "$first/bin"
+    modprobe -d "$tree" -S "$version" --show-depends --all virtio_blk ext4 | awk '$1 == "insmod" { print $2 }' |
+        while read -r file; do
+            xz --decompress --stdout --force "$file" > "$first/modules/$(basename "${file%.xz}")"
+            echo "busybox insmod /modules/$(basename "${file%.xz}")"
+        done > "$first/modules/all"
+    cat > "$first/init" << 'INIT'
+#!/bin/busybox sh
+busybox mount -t devtmpfs devtmpfs /dev
+. /modules/all
+until busybox test -b /dev/vda; do busybox sleep 0.1; done
+busybox mount -t ext4 /dev/vda /root
+busybox mount --move /dev /root/dev
+exec busybox switch_root /root /sbin/init
+INIT
+    chmod 755 "$first/init"
+    (cd "$first" && find . | cpio --quiet -o -H newc | gzip -1) > "$tree/boot/initrd.img-$version"
+    rm -rf "$first"
+done

@@ -48,17 +48,7 @@ fi
 stage=target/vm/stage
 rm -rf "$stage"
 mkdir -p "$stage/tests" "$stage/names"
-target=() built=target strip=strip compiler=cc native=$(dpkg --print-architecture)
-case ${VM_ARCH:-$native} in
-    "$native") ;;
-    arm64)
-        target=(--target aarch64-unknown-linux-musl) built=target/aarch64-unknown-linux-musl
-        strip=aarch64-linux-gnu-strip compiler=aarch64-linux-gnu-gcc
-        command -v $strip > /dev/null || { say "the package gcc-aarch64-linux-gnu is missing"; exit 2; }
-        rustup --quiet target add "${target[1]}"
-        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=$compiler ;;
-    *) say "VM_ARCH is $VM_ARCH, and can be $native or arm64"; exit 2 ;;
-esac
+. integration/vm/target.sh
 cargo build --quiet --package locule "${target[@]}"
 $strip -g -o "$stage/locule" "$built/debug/locule"
 $compiler -O1 -static -o "$stage/tracer" integration/src/tracer.c

@@ -14,15 +14,17 @@
 # The command's outputs come out as they are written and its status is ours. 124: out of time; 125: no status came back,
 # the console's end is on stderr.
 # VM_SUITE is the Debian release inside (trixie), VM_ARCH its architecture (amd64 or arm64; that of this machine),
-# VM_PACKAGES what it has besides, VM_MIRROR its source (that of this machine's apt), VM_CACHE the folder for images (target/vm).
+# VM_PAGES the KiB of a page (4; with arm64 also 16), VM_PACKAGES what it has besides, VM_MIRROR its source (that of this
+# machine's apt), VM_CACHE the folder for images (target/vm).
 # VM_BOOT_TIME is the limit of a boot in seconds (120): more where other programs use the processors.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 suite=${VM_SUITE:-trixie}
 arch=${VM_ARCH:-$(dpkg --print-architecture)}
+kernels=(cloud-$arch) # a page of the first has 4 KiB
 packages=(
-    linux-image-cloud-$arch systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
+    systemd systemd-sysv udev kmod dbus dbus-user-session libpam-systemd
     iproute2 iptables procps busybox-static uidmap sudo strace jq
     apparmor selinux-utils policycoreutils checkpolicy crun runc criu ${VM_PACKAGES:-}
 )
@@ -49,11 +51,21 @@ cache=$cache/$suite
 # later. Newer processor models cost time.
 case $arch in
     amd64) emulator=(qemu-system-x86_64 -M q35 -cpu Nehalem,-cx16) console=ttyS0 ;;
-    arm64) emulator=(qemu-system-aarch64 -M virt -cpu neoverse-n1) console=ttyAMA0 cache+=-arm64 ;;
+    arm64)
+        emulator=(qemu-system-aarch64 -M virt -cpu neoverse-n1) console=ttyAMA0 cache+=-arm64
+        if test "$suite" != bookworm; then kernels+=(arm64-16k); fi ;;
     *) die "VM_ARCH is $arch, and can be amd64 or arm64" ;;
 esac
-mkdir -p "$cache"
+case ${VM_PAGES:-4} in
+    4) kernel=${kernels[0]} ;;
+    16) kernel=${kernels[1]:-} ;;
+    *) kernel= ;;
+esac
+test -n "$kernel" || die "VM_PAGES is ${VM_PAGES:-}, and can be 4, or 16 with VM_ARCH=arm64 on Debian 13 and later"
+packages+=("${kernels[@]/#/linux-image-}")
+mkdir -p "$cache/$kernel"
 cache=$(cd "$cache" && pwd)
+saved=$cache/$kernel # the booted machine
 work=$(mktemp -d "$cache/run.XXXXXX")
 qemu=
 finish() {
@@ -73,34 +85,43 @@ mirror() {
 recipe() {
     {
         echo "$suite $arch $memory ${packages[*]} ${masked[*]}"
-        declare -f make_image disk start save_machine
-        cd "$here" && find guest -type f -print0 | sort -z | xargs -0 cat
+        declare -f make_image guest disk start save_machine
+        cd "$here" && find guest foreign.sh -type f -print0 | sort -z | xargs -0 cat
     } | sha256sum
 }
 
-# Whether the file of this name says that what is there was made like this.
-is_made() { test "$(cat "$cache/$1" 2> /dev/null)" = "$(recipe)"; }
+# Whether this file says that what is there was made like this.
+is_made() { test "$(cat "$1" 2> /dev/null)" = "$(recipe)"; }
 
 make_image() {
-    local tree=$work/tree foreign=()
-    if test "$arch" != "$(dpkg --print-architecture)"; then foreign=("$here/foreign.sh" "$arch"); fi
-    "${foreign[@]}" mmdebstrap --architectures="$arch" --skip=check/qemu --variant=minbase --quiet \
-        --aptopt='Acquire::Check-Valid-Until "false"' \
-        --include="$(IFS=,; echo "${packages[*]}")" \
-        --customize-hook="sync-in $here/guest /" \
-        --customize-hook='chroot "$1" useradd --uid 42042 --no-create-home --home-dir / --shell /bin/sh locule-test' \
-        --customize-hook='chroot "$1" sed -i "/^locule-test:/d" /etc/subuid /etc/subgid' \
-        --customize-hook='echo locule-test:4200000:65536 | tee -a "$1/etc/subuid" >> "$1/etc/subgid"' \
-        --customize-hook='mkdir -p "$1/var/lib/systemd/linger" "$1/mnt/share"' \
-        --customize-hook='touch "$1/var/lib/systemd/linger/locule-test"' \
-        --customize-hook='echo 0123456789abcdef0123456789abcdef > "$1/etc/machine-id"; echo vm > "$1/etc/hostname"' \
-        --customize-hook="chroot \"\$1\" systemctl --quiet mask ${masked[*]}" \
-        --customize-hook='chroot "$1" systemctl --quiet enable vm-agent.service' \
-        "$suite" "$tree" "${VM_MIRROR:-$(mirror)}" >&2
-    cp "$tree"/boot/vmlinuz-* "$cache/kernel"
-    cp "$tree"/boot/initrd.img-* "$cache/initrd"
+    local kernel tree=$work/tree variant=minbase include=("${packages[@]}")
+    if test "$arch" != "$(dpkg --print-architecture)"; then variant=extract include+=('?essential'); fi
+    mmdebstrap --architectures="$arch" --variant=$variant --quiet --aptopt='Acquire::Check-Valid-Until "false"' \
+        --include="$(IFS=,; echo "${include[*]}")" "$suite" "$tree" "${VM_MIRROR:-$(mirror)}" >&2
+    test $variant = minbase || "$here/foreign.sh" "$tree" "${kernels[@]}"
+    guest "$tree"
+    for kernel in "${kernels[@]}"; do
+        cp "$tree"/boot/vmlinuz-*"$kernel" "$cache/$kernel.kernel"
+        cp "$tree"/boot/initrd.img-*"$kernel" "$cache/$kernel.initrd"
+    done
     disk "$cache/disk" "$tree" 2048
     rm -rf "$tree"
+}
+
+# What the tests want of the installed system in this folder; runs no program of it.
+guest() {
+    local etc=$1/etc unit
+    cp -r "$here/guest/." "$1"
+    echo 'locule-test:x:42042:42042::/:/bin/sh' >> "$etc/passwd"
+    echo 'locule-test:!:20000:0:99999:7:::' >> "$etc/shadow"
+    echo 'locule-test:x:42042:' >> "$etc/group"
+    echo locule-test:4200000:65536 | tee -a "$etc/subuid" >> "$etc/subgid"
+    mkdir -p "$1/var/lib/systemd/linger" "$1/mnt/share" "$etc/systemd/system/multi-user.target.wants"
+    touch "$1/var/lib/systemd/linger/locule-test"
+    echo 0123456789abcdef0123456789abcdef > "$etc/machine-id"
+    echo vm > "$etc/hostname"
+    for unit in "${masked[@]}"; do ln -sf /dev/null "$etc/systemd/system/$unit"; done
+    ln -s ../vm-agent.service "$etc/systemd/system/multi-user.target.wants"
 }
 
 # disk FILE FOLDER MIB: a file system with the folder's content and that much free space
@@ -120,7 +141,7 @@ start() {
     : > "$work/console"
     timeout -k 5 "$limit" "${emulator[@]}" -nodefaults -no-user-config -display none -no-reboot -m "$memory" -smp 2 \
         -accel tcg,thread=multi,tb-size=1024 \
-        -kernel "$cache/kernel" -initrd "$cache/initrd" \
+        -kernel "$cache/$kernel.kernel" -initrd "$cache/$kernel.initrd" \
         -append "root=/dev/vda rw console=$console quiet panic=-1 mitigations=off nokaslr nowatchdog \
             cryptomgr.notests random.trust_cpu=on systemd.show_status=0 $arguments" \
         -serial "file:$work/console" -device virtio-rng-pci -device virtio-serial-pci "${ports[@]}" \
@@ -159,32 +180,34 @@ save_machine() {
     truncate -s 4G "$work/job" "$work/share"
     mkfifo "$work/monitor"
     for ((try = 1; ; try++)); do
-        rm -f "$cache/written"
-        qemu-img create -q -f qcow2 -F raw -b disk "$cache/written"
+        rm -f "$saved/written"
+        qemu-img create -q -f qcow2 -F raw -b ../disk "$saved/written"
         exec 3<> "$work/monitor"
-        start -drive "file=$cache/written,format=qcow2,if=none,id=root,cache=unsafe" -monitor stdio <&3
+        start -drive "file=$saved/written,format=qcow2,if=none,id=root,cache=unsafe" -monitor stdio <&3
         if says up "$boot_limit"; then break; fi
         stop
         test $try -lt $tries || give_up "the machine did not come up"
     done
     sleep 2 # what is still starting
-    printf '%s\n' 'migrate_set_parameter max-bandwidth 16g' "migrate \"exec:cat > $cache/saved.new\"" 'quit' >&3
+    printf '%s\n' 'migrate_set_parameter max-bandwidth 16g' "migrate \"exec:cat > $saved/saved.new\"" 'quit' >&3
     wait "$qemu" || give_up "the machine was not saved"
     qemu=
-    mv "$cache/saved.new" "$cache/saved"
+    mv "$saved/saved.new" "$saved/saved"
 }
 
 make_all() {
     local program
-    for program in "${emulator[0]}" qemu-img mmdebstrap mke2fs; do
+    local programs=("${emulator[0]}" qemu-img mmdebstrap mke2fs)
+    if test "$arch" != "$(dpkg --print-architecture)"; then programs+=(cpio depmod); fi
+    for program in "${programs[@]}"; do
         command -v $program > /dev/null || die "$program is missing: ./bootstrap installs it"
     done
     exec 9> "$cache/lock"
     flock 9
-    if ! is_made recipe; then
-        rm -f "$cache/recipe"
+    if ! is_made "$saved/recipe"; then
+        rm -f "$saved/recipe"
         SECONDS=0
-        if ! is_made image; then
+        if ! is_made "$cache/image"; then
             rm -f "$cache/image"
             make_image
             echo "vm.sh: image of $suite made in $SECONDS s" >&2
@@ -192,7 +215,7 @@ make_all() {
         fi
         save_machine 9>&-
         echo "vm.sh: machine booted and saved after $SECONDS s" >&2
-        recipe > "$cache/recipe"
+        recipe > "$saved/recipe"
     fi
     exec 9>&-
 }
@@ -214,7 +237,7 @@ run() {
     { printf 'job %s %s\n' "$(date +%s)" "${#command}" | dd bs=4096 conv=sync status=none; printf '%s' "$command"; } > "$work/job"
     test -z "$share" || disk "$work/share" "$share" 512
     truncate -s 4G "$work/job" "$work/share"
-    root=$cache/written,format=qcow2 from=(-incoming "exec:cat $cache/saved")
+    root=$saved/written,format=qcow2 from=(-incoming "exec:cat $saved/saved")
     test -z "$arguments" || root=$cache/disk,format=raw from=()
     for ((try = 1; ; try++)); do
         start -drive "file=$root,if=none,id=root,cache=unsafe,snapshot=on" "${from[@]}" < /dev/null
