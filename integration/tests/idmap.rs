@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
@@ -25,6 +25,16 @@ fn mapped(s: &Sandbox, maps: &[(u32, u32, u32)], owner: u32) -> Bundle {
         ],
     );
     bundle
+}
+
+/// A directory whose mounts take id maps: a tmpfs does since Linux 6.3, disks did before.
+fn volume(s: &Sandbox) -> PathBuf {
+    let path = match s.has_linux((6, 3)) {
+        true => s.dir.join("volume"),
+        false => Path::new("/var/tmp").join(s.id()),
+    };
+    fs::create_dir(&path).expect("mkdir");
+    path
 }
 
 fn words(text: &str) -> Vec<Vec<&str>> {
@@ -255,8 +265,7 @@ fn uids_and_gids_are_mapped_apart() {
 #[test]
 fn an_idmapped_mount_translates_owners() {
     sandbox::host_unless(is_other, |s| {
-        let volume = s.dir.join("volume");
-        fs::create_dir(&volume).expect("mkdir");
+        let volume = volume(s);
         fs::write(volume.join("file"), "").expect("write");
         chown(volume.join("file"), Some(5), Some(6)).expect("chown");
         let mut bundle = mapped(s, &[(0, 100_000, 65536)], 100_000);
@@ -265,6 +274,7 @@ fn an_idmapped_mount_translates_owners() {
         s.run(&bundle).prints("5 6");
         let made = fs::metadata(volume.join("made")).expect("stat");
         assert_eq!((made.uid(), made.gid()), (0, 0));
+        fs::remove_dir_all(volume).expect("rm");
     });
 }
 
@@ -276,8 +286,7 @@ fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
         if s.is_control("runc wants the mappings in the configuration") {
             return;
         }
-        let volume = s.dir.join("volume");
-        fs::create_dir(&volume).expect("mkdir");
+        let volume = volume(s);
         chown(&volume, Some(5), Some(6)).expect("chown");
         let mut bundle = mapped(s, &[(0, 100_000, 65536)], 100_000);
         bundle.args(&["sleep", "1000"]);
@@ -293,6 +302,7 @@ fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
         second.args(&["stat", "-c", "%u %g", "/mnt0", "/mnt1"]);
         s.run(&second).prints("5 6\n5 6");
         first.remove();
+        fs::remove_dir_all(volume).expect("rm");
     });
 }
 
@@ -300,8 +310,7 @@ fn an_idmapped_mount_takes_the_map_of_a_joined_namespace() {
 #[test]
 fn a_mount_may_have_a_map_of_its_own() {
     sandbox::host_unless(is_other, |s| {
-        let volume = s.dir.join("volume");
-        fs::create_dir(&volume).expect("mkdir");
+        let volume = volume(s);
         fs::write(volume.join("file"), "").expect("write");
         chown(volume.join("file"), Some(5), Some(5)).expect("chown");
         let map = json!([{ "containerID": 0, "hostID": 1000, "size": 100 }]);
@@ -310,13 +319,15 @@ fn a_mount_may_have_a_map_of_its_own() {
                              "uidMappings": map, "gidMappings": map }));
         bundle.args(&["stat", "-c", "%u %g", "/mnt/file"]);
         s.run(&bundle).prints("1005 1005");
+        fs::remove_dir_all(volume).expect("rm");
     });
 }
 
 /// `ridmap` reaches the mounts below.
 #[test]
 fn a_recursive_idmap_reaches_the_mounts_below() {
-    sandbox::host_unless(is_other, |s| {
+    let skips = |s: &Sandbox| is_other(s) || s.lacks_linux((6, 3), "id maps on tmpfs");
+    sandbox::host_unless(skips, |s| {
         let volume = s.dir.join("volume");
         fs::create_dir_all(&volume).expect("mkdir");
         let place = |path: &Path| path.to_str().expect("UTF-8").to_owned();
