@@ -3,6 +3,7 @@
 
 use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
+use kernel::process::SIGKILL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -15,8 +16,6 @@ use crate::location::Owner;
 use crate::systemd::Remover;
 use crate::tour::{Step, Tour, is_gone};
 use crate::{Error, Location, Place, Version};
-
-const SIGKILL: i32 = 9;
 
 /// The number of processes that are signalled at once, each by an open descriptor.
 const AT_ONCE: usize = 64;
@@ -188,14 +187,19 @@ impl Freezer {
         }
     }
 
-    /// Whether the freezer has reached the requested state.
-    fn has_reached(&self, frozen: bool) -> Result<bool, Error> {
+    /// The file and the line that ask for a state, and those that say that it is reached.
+    fn lines(&self, frozen: bool) -> [(&'static str, &'static str); 2] {
         match (self.version, frozen) {
-            (Version::V2, true) => self.flag("cgroup.events", "frozen 1"),
-            (Version::V2, false) => self.flag("cgroup.events", "frozen 0"),
-            (Version::V1, true) => self.flag("freezer.state", "FROZEN"),
-            (Version::V1, false) => self.flag("freezer.state", "THAWED"),
+            (Version::V2, true) => [("cgroup.freeze", "1"), ("cgroup.events", "frozen 1")],
+            (Version::V2, false) => [("cgroup.freeze", "0"), ("cgroup.events", "frozen 0")],
+            (Version::V1, true) => [("freezer.state", "FROZEN"); 2],
+            (Version::V1, false) => [("freezer.state", "THAWED"); 2],
         }
+    }
+
+    fn has_reached(&self, frozen: bool) -> Result<bool, Error> {
+        let [_, (file, line)] = self.lines(frozen);
+        self.flag(file, line)
     }
 
     fn flag(&self, file: &str, line: &str) -> Result<bool, Error> {
@@ -207,12 +211,8 @@ impl Freezer {
     }
 
     fn ask(&self, frozen: bool) -> Result<(), Error> {
-        match (self.version, frozen) {
-            (Version::V2, true) => self.directory.write_named("cgroup.freeze", "1"),
-            (Version::V2, false) => self.directory.write_named("cgroup.freeze", "0"),
-            (Version::V1, true) => self.directory.write_named("freezer.state", "FROZEN"),
-            (Version::V1, false) => self.directory.write_named("freezer.state", "THAWED"),
-        }
+        let [(file, line), _] = self.lines(frozen);
+        self.directory.write_named(file, line)
     }
 
     fn set(&self, frozen: bool, deadline: Duration) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use crate::errno::{Errno, ret, ret_fd};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 bitflags::bitflags! {
     /// The namespaces that a new process does not share with its parent. See clone(2),
@@ -110,15 +110,7 @@ pub fn clone(_: &SingleThread, options: CloneOptions<'_>) -> Result<Side, Errno>
     // SAFETY: without CLONE_VM this is a fork; `SingleThread` proves that no lock is held by
     // another thread; `args` and `pidfd` outlive the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    match pid {
-        -1 => Err(Errno::last()),
-        0 => Ok(Side::Child(SingleThread::of_a_clone())),
-        pid => Ok(Side::Parent(Child {
-            pid: i32::try_from(pid).map_err(|_too_large| Errno::ERANGE)?,
-            // SAFETY: CLONE_PIDFD has stored a new descriptor here.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })),
-    }
+    side(pid, pidfd)
 }
 
 /// Makes a child that is a copy of this process, with the old call. System call filters that answer
@@ -129,13 +121,17 @@ pub fn fork(_: &SingleThread) -> Result<Side, Errno> {
     // SAFETY: without CLONE_VM and with no stack given this is a fork; `SingleThread` proves that
     // no lock is held by another thread; `pidfd` outlives the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    side(pid, pidfd)
+}
+
+/// Decodes the answer of a clone with CLONE_PIDFD, which has stored a new descriptor in `pidfd`.
+fn side(pid: libc::c_long, pidfd: RawFd) -> Result<Side, Errno> {
     match pid {
         -1 => Err(Errno::last()),
         0 => Ok(Side::Child(SingleThread::of_a_clone())),
         pid => Ok(Side::Parent(Child {
             pid: i32::try_from(pid).map_err(|_too_large| Errno::ERANGE)?,
-            // SAFETY: CLONE_PIDFD has stored a new descriptor here.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+            pidfd: ret_fd(pidfd.into())?,
         })),
     }
 }

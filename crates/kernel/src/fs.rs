@@ -119,32 +119,24 @@ pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
     fstatfs(fd).map(|stat| stat.filesystem_type().0 as _)
 }
 
-/// The type of node that [`mknod_at`] makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeKind {
-    /// A character device.
-    Char,
-    /// A block device.
-    Block,
-    /// A FIFO: the numbers are ignored.
-    Fifo,
-}
-
 /// Makes a device node or a FIFO; never follows a link. The umask reduces `mode`.
 ///
 /// # Errors
-/// EEXIST: the name exists. EPERM: no CAP_MKNOD in the initial user namespace.
+/// EEXIST: the name exists. EPERM: no CAP_MKNOD in the initial user namespace. EINVAL: another type.
 pub fn mknod_at(
     directory: BorrowedFd<'_>,
     name: &CStr,
-    kind: NodeKind,
+    kind: FileKind,
     (major, minor): (u32, u32),
     mode: u32,
 ) -> Result<(), Errno> {
     let (kind, device) = match kind {
-        NodeKind::Char => (SFlag::S_IFCHR, libc::makedev(major, minor)),
-        NodeKind::Block => (SFlag::S_IFBLK, libc::makedev(major, minor)),
-        NodeKind::Fifo => (SFlag::S_IFIFO, 0),
+        FileKind::Char => (SFlag::S_IFCHR, libc::makedev(major, minor)),
+        FileKind::Block => (SFlag::S_IFBLK, libc::makedev(major, minor)),
+        FileKind::Fifo => (SFlag::S_IFIFO, 0),
+        FileKind::Regular | FileKind::Directory | FileKind::Symlink | FileKind::Socket => {
+            return Err(Errno::EINVAL);
+        }
     };
     mknodat(
         directory,

@@ -93,16 +93,7 @@ pub fn allow_beneath(
         allowed,
         parent: parent.as_raw_fd(),
     };
-    // SAFETY: both descriptors are open for the call, and the kernel only reads the structure.
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            RULE_PATH_BENEATH,
-            &raw const rule,
-            0_u32,
-        )
-    })
+    add_rule(ruleset, RULE_PATH_BENEATH, &rule)
 }
 
 /// Allows `allowed` (LANDLOCK_ACCESS_NET_*) for one port. Linux 6.7.
@@ -114,16 +105,13 @@ pub fn allow_port(ruleset: BorrowedFd<'_>, port: u16, allowed: u64) -> Result<()
         allowed,
         port: port.into(),
     };
-    // SAFETY: the descriptor is open for the call, and the kernel only reads the structure.
-    ret(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            ruleset.as_raw_fd(),
-            RULE_NET_PORT,
-            &raw const rule,
-            0_u32,
-        )
-    })
+    add_rule(ruleset, RULE_NET_PORT, &rule)
+}
+
+fn add_rule<T>(ruleset: BorrowedFd<'_>, kind: u32, rule: &T) -> Result<(), Errno> {
+    let number = libc::SYS_landlock_add_rule;
+    // SAFETY: both callers give the structure of their kind, which the kernel only reads.
+    ret(unsafe { libc::syscall(number, ruleset.as_raw_fd(), kind, &raw const *rule, 0_u32) })
 }
 
 /// Restricts this thread and its future children to the ruleset. This cannot be undone. Linux 5.13.

@@ -295,19 +295,16 @@ impl Prepared {
         around: Surroundings<'_>,
     ) -> Result<(), HookFailed> {
         let mut tail = Tail::of(&[]);
-        match self.watch(thread, state, around, &mut tail) {
-            Ok(Exit::Code(0)) => Ok(()),
-            Ok(exit) => Err(HookFailed {
-                index: 0,
-                cause: Cause::Exit(exit),
-                tail,
-            }),
-            Err(cause) => Err(HookFailed {
-                index: 0,
-                cause,
-                tail,
-            }),
-        }
+        let cause = match self.watch(thread, state, around, &mut tail) {
+            Ok(Exit::Code(0)) => return Ok(()),
+            Ok(exit) => Cause::Exit(exit),
+            Err(cause) => cause,
+        };
+        Err(HookFailed {
+            index: 0,
+            cause,
+            tail,
+        })
     }
 
     fn watch(

@@ -38,21 +38,6 @@ enum Writer {
     Helpers { uid: PathBuf, gid: PathBuf },
 }
 
-/// The outside id that `id` of the container is, by `maps`.
-pub(crate) fn to_host(maps: &[IdMapping], id: u32) -> Option<u32> {
-    maps.iter().find_map(|map| {
-        let offset = id.checked_sub(map.container)?;
-        (offset < map.size).then(|| map.host.checked_add(offset))?
-    })
-}
-
-/// The text of a map, as uid_map and gid_map expect it.
-pub(crate) fn text(maps: &[IdMapping]) -> String {
-    maps.iter()
-        .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
-        .collect()
-}
-
 impl IdMaps {
     /// The maps of the container's new user namespace; `None` where it makes none.
     ///
@@ -73,7 +58,7 @@ impl IdMaps {
         // The kernel accepts a map in one write of less than a page.
         let limit = kernel::process::page_size();
         for (pointer, maps) in [("/linux/uidMappings", &uid), ("/linux/gidMappings", &gid)] {
-            let length = text(maps).len();
+            let length = IdMapping::text(maps).len();
             if length >= limit {
                 return Err(Error::MapTooLong {
                     pointer,
@@ -95,7 +80,7 @@ impl IdMaps {
     /// The id to become inside, before anything is made there: the container's root, or the first
     /// mapped id if 0 is not mapped.
     pub fn root(&self) -> (u32, u32) {
-        let first = |maps: &[IdMapping]| match to_host(maps, 0) {
+        let first = |maps: &[IdMapping]| match IdMapping::host_id(maps, 0) {
             Some(_) => 0,
             None => maps.first().map_or(0, |map| map.container),
         };
@@ -104,7 +89,7 @@ impl IdMaps {
 
     /// The user id on the host of this user of the container.
     pub fn host_uid(&self, uid: u32) -> Option<u32> {
-        to_host(&self.uid, uid)
+        IdMapping::host_id(&self.uid, uid)
     }
 
     /// Writes the maps of process `pid`, which is in its new user namespace and waits.
@@ -117,8 +102,8 @@ impl IdMaps {
                 return run_helper(gid, pid, &self.gid, &GID);
             }
         }
-        write_file(pid, "uid_map", UID.pointer, &text(&self.uid))?;
-        write_file(pid, "gid_map", GID.pointer, &text(&self.gid))
+        write_file(pid, "uid_map", UID.pointer, &IdMapping::text(&self.uid))?;
+        write_file(pid, "gid_map", GID.pointer, &IdMapping::text(&self.gid))
     }
 }
 
@@ -128,7 +113,7 @@ impl fmt::Display for IdMaps {
             writeln!(
                 f,
                 "{name} map {}",
-                text(maps).trim_end().replace('\n', ", ")
+                IdMapping::text(maps).trim_end().replace('\n', ", ")
             )?;
         }
         match &self.writer {
@@ -341,7 +326,7 @@ pub(crate) mod tests {
     #[test]
     fn text_is_one_extent_a_line() {
         assert_eq!(
-            text(&[map(0, 1000, 1), map(1, 100_000, 65536)]),
+            IdMapping::text(&[map(0, 1000, 1), map(1, 100_000, 65536)]),
             "0 1000 1\n1 100000 65536\n"
         );
     }
@@ -383,7 +368,7 @@ pub(crate) mod tests {
                 inside += size;
                 outside += size;
             }
-            match to_host(&maps, id) {
+            match IdMapping::host_id(&maps, id) {
                 Some(host) => prop_assert_eq!(to_container(&maps, host), Some(id)),
                 None => prop_assert!(maps.iter().all(|m| id < m.container || id - m.container >= m.size)),
             }
@@ -391,7 +376,7 @@ pub(crate) mod tests {
 
         #[test]
         fn extreme_extents_never_overflow(a: u32, b: u32, size: u32, id: u32) {
-            let _any = to_host(&[map(a, b, size)], id);
+            let _any = IdMapping::host_id(&[map(a, b, size)], id);
         }
     }
 }

@@ -5,7 +5,7 @@
 //! which is mounted on the container's root for the time of the call and which no other process can
 //! enter. The result is a detached mount like any other.
 
-use crate::ground::tmpfs_with;
+use crate::ground::detached;
 use crate::label;
 use crate::lower_mount::Element;
 use crate::mount::Change;
@@ -150,7 +150,7 @@ fn word(param: &Param) -> Vec<u8> {
 fn ground() -> Result<OwnedFd, Failed> {
     let params = [(c"size", c"4096"), (c"nr_inodes", c"8"), (c"mode", c"0700")];
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
-    let ground = tmpfs_with(params, attributes)?;
+    let ground = detached(c"tmpfs", params, attributes)?;
     mkdirat(ground.as_fd(), POINT, Mode::from_bits_truncate(0o700))
         .map_err(Failed::of(Call::Mkdir))?;
     Ok(ground)

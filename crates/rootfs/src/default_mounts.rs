@@ -265,10 +265,7 @@ fn has_group(param: &Param, map: Option<&[IdMapping]>) -> bool {
     let Some(gid) = value.and_then(|value| value.parse::<u32>().ok()) else {
         return true;
     };
-    map.iter().any(|extent| {
-        gid.checked_sub(extent.container)
-            .is_some_and(|at| at < extent.size)
-    })
+    IdMapping::host_id(map, gid).is_some()
 }
 
 fn no_cgroups(element: &Element<'_>) -> Diagnostic {

@@ -9,7 +9,7 @@ use crate::handles::Handles;
 use crate::mount::Base;
 use crate::root::{self, Form, LINKS_INSIDE, RootFd};
 use crate::tree::{Shown, Source};
-use kernel::fs::{self, FileKind, NodeKind};
+use kernel::fs::{self, FileKind};
 use kernel::mount;
 use kernel::path::{OpenFlags, Resolve};
 use kernel::{Call, Errno, Failed};
@@ -56,7 +56,7 @@ pub(crate) struct Spot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) spot: Spot,
-    pub(crate) kind: NodeKind,
+    pub(crate) kind: FileKind,
     pub(crate) numbers: (u32, u32),
     pub(crate) mode: u32,
     /// Owner and group, where they are not those of a new file.
@@ -120,14 +120,6 @@ pub(crate) fn give(fd: BorrowedFd<'_>, name: &CStr, (uid, gid): (u32, u32)) -> R
     fchownat(fd, name, Some(uid), Some(gid), flags)
 }
 
-fn file_kind(kind: NodeKind) -> FileKind {
-    match kind {
-        NodeKind::Char => FileKind::Char,
-        NodeKind::Block => FileKind::Block,
-        NodeKind::Fifo => FileKind::Fifo,
-    }
-}
-
 impl Node {
     /// Makes the node. The umask must be 0.
     pub(crate) fn apply(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failed> {
@@ -153,7 +145,7 @@ impl Node {
             },
             Err(Errno::EEXIST) => {
                 let stat = fs::stat_at(parent, name).map_err(Failed::of(Call::Stat))?;
-                if (stat.kind, stat.node) == (file_kind(self.kind), self.numbers) {
+                if (stat.kind, stat.node) == (self.kind, self.numbers) {
                     Ok(())
                 } else {
                     Err(Failed::of(Call::Mknod)(Errno::EEXIST))
@@ -173,7 +165,7 @@ impl Node {
     fn give_to(&self, parent: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), Failed> {
         let node = self.open(parent)?;
         let stat = fs::stat(node.as_fd()).map_err(Failed::of(Call::Stat))?;
-        if (stat.kind, stat.node) != (file_kind(self.kind), self.numbers) {
+        if (stat.kind, stat.node) != (self.kind, self.numbers) {
             return Err(Failed::of(Call::Verify)(Errno::ENXIO));
         }
         give(node.as_fd(), c"", (uid, gid)).map_err(Failed::of(Call::Chown))

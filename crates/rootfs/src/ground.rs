@@ -242,15 +242,20 @@ pub(crate) fn attach(
 
 /// A detached, empty tmpfs of mode 0755.
 pub(crate) fn tmpfs(attributes: MountAttr) -> Result<OwnedFd, Failed> {
-    tmpfs_with([(c"size", c"4096"), (c"mode", c"0755")], attributes)
+    detached(
+        c"tmpfs",
+        [(c"size", c"4096"), (c"mode", c"0755")],
+        attributes,
+    )
 }
 
-/// A detached, empty tmpfs with these parameters.
-pub(crate) fn tmpfs_with<'a>(
+/// A detached, new file system with these parameters.
+pub(crate) fn detached<'a>(
+    kind: &CStr,
     params: impl IntoIterator<Item = (&'a CStr, &'a CStr)>,
     attributes: MountAttr,
 ) -> Result<OwnedFd, Failed> {
-    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
+    let context = mount::fsopen(kind).map_err(Failed::of(Call::Fsopen))?;
     for (key, value) in params {
         mount::fsconfig_string(context.as_fd(), key, value)
             .map_err(Failed::of(Call::FsconfigSet))?;

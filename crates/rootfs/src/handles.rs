@@ -16,7 +16,7 @@ use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
 use kernel::errno::errno_of;
-use kernel::fs::{FileKind, NodeKind, mknod_at, stat};
+use kernel::fs::{FileKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno, Failed};
@@ -255,7 +255,7 @@ impl Handles {
             let name = name.as_c_str()?;
             match stat(fd.as_fd()).map_err(Failed::of(Call::Stat))?.kind {
                 FileKind::Directory => mkdirat(stage, name, Mode::from_bits_truncate(0o755)),
-                _ => mknod_at(stage, name, NodeKind::Fifo, (0, 0), 0o600),
+                _ => mknod_at(stage, name, FileKind::Fifo, (0, 0), 0o600),
             }
             .map_err(Failed::of(Call::Mknod))?;
             attach(fd.as_fd(), stage, name)?;
@@ -367,15 +367,11 @@ fn make_node(
     let Role::Node(kind, numbers, _) = &tree.role else {
         return Err(Failed::of(Call::Verify)(Errno::EBADF));
     };
-    let kind = match kind {
-        FileKind::Block => NodeKind::Block,
-        _ => NodeKind::Char,
-    };
     mkdirat(stage, place, Mode::from_bits_truncate(0o700)).map_err(Failed::of(Call::Mkdir))?;
     let files = tmpfs(MountAttr::NOSUID | MountAttr::NOEXEC)?;
     attach(files.as_fd(), stage, place)?;
     let (files, name) = (files.as_fd(), c"node");
-    mknod_at(files, name, kind, *numbers, form.mode).map_err(Failed::of(Call::Mknod))?;
+    mknod_at(files, name, *kind, *numbers, form.mode).map_err(Failed::of(Call::Mknod))?;
     give(files, name, form.owner).map_err(Failed::of(Call::Chown))?;
     clone_tree(files, name, Depth::Top, Follow::No).map_err(Failed::of(Call::OpenTree))
 }

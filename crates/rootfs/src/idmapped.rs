@@ -16,7 +16,6 @@ use kernel::clone::{self, Block, CloneOptions, NamespaceFlags, Side, SingleThrea
 use kernel::{process, socket};
 use spec::Container;
 use spec::container::{IdMapping, Mount, Namespace, NamespaceKind};
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -125,15 +124,7 @@ fn user_namespace(uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, IdM
 
 fn fill(pid: i32, uids: &[IdMapping], gids: &[IdMapping]) -> Result<OwnedFd, IdMapError> {
     for (file, mappings) in [("uid_map", uids), ("gid_map", gids)] {
-        let mut map = String::new();
-        for IdMapping {
-            container,
-            host,
-            size,
-        } in mappings
-        {
-            let _ = writeln!(map, "{container} {host} {size}");
-        }
+        let map = IdMapping::text(mappings);
         fs::write(format!("/proc/{pid}/{file}"), &map).map_err(|source| IdMapError::Map {
             file,
             map: map.trim_end().replace('\n', ", "),

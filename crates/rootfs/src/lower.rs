@@ -12,7 +12,7 @@ use crate::pivot::{Attached, Pivot, Way};
 use crate::plan::{Opener, Plan};
 use crate::procfs::{Sysctl, path_of};
 use crate::tree::{NodeForm, Role, Source, Tree};
-use kernel::fs::{FileKind, NodeKind};
+use kernel::fs::FileKind;
 use kernel::mount::{Depth, Follow, Propagation};
 use spec::container::{
     Container, Device, DeviceKind, IdMapping, Namespace, NamespaceKind, PropagationKind, clean,
@@ -491,14 +491,6 @@ fn host_node(
     })
 }
 
-/// The id outside of a user namespace with this map.
-fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
-    map.iter().find_map(|extent| {
-        let offset = id.checked_sub(extent.container)?;
-        (offset < extent.size).then(|| extent.host.checked_add(offset))?
-    })
-}
-
 struct Devices<'a> {
     request: &'a Request<'a>,
     dev: Dev,
@@ -548,7 +540,7 @@ impl Devices<'_> {
             let numbers = (major, minor);
             nodes.push(Node {
                 spot: self.spot(&path, "/linux/devices")?,
-                kind: NodeKind::Char,
+                kind: FileKind::Char,
                 numbers,
                 mode: 0o666,
                 owner: None,
@@ -573,8 +565,8 @@ impl Devices<'_> {
             return None;
         }
         let owner = (
-            host_id(&container.uid_mappings, device.uid)?,
-            host_id(&container.gid_mappings, device.gid)?,
+            IdMapping::host_id(&container.uid_mappings, device.uid)?,
+            IdMapping::host_id(&container.gid_mappings, device.gid)?,
         );
         let mode = device.mode & 0o777;
         Some(NodeForm { mode, owner })
@@ -590,10 +582,10 @@ impl Devices<'_> {
                 continue;
             }
             let pointer = format!("/linux/devices/{index}/path");
-            let (kind, file_kind) = match device.kind {
-                DeviceKind::Char => (NodeKind::Char, FileKind::Char),
-                DeviceKind::Block => (NodeKind::Block, FileKind::Block),
-                DeviceKind::Fifo => (NodeKind::Fifo, FileKind::Fifo),
+            let kind = match device.kind {
+                DeviceKind::Char => FileKind::Char,
+                DeviceKind::Block => FileKind::Block,
+                DeviceKind::Fifo => FileKind::Fifo,
             };
             let numbers = (device.major, device.minor);
             nodes.push(Node {
@@ -602,10 +594,10 @@ impl Devices<'_> {
                 numbers,
                 mode: device.mode & 0o777,
                 owner: ((device.uid, device.gid) != (0, 0)).then_some((device.uid, device.gid)),
-                bind: match self.bind && kind != NodeKind::Fifo {
+                bind: match self.bind && kind != FileKind::Fifo {
                     true => {
                         let form = self.form(device);
-                        let node = host_node(&device.path, file_kind, numbers, form)?;
+                        let node = host_node(&device.path, kind, numbers, form)?;
                         Some(self.taken.take(node))
                     }
                     false => None,

@@ -7,12 +7,12 @@
 //! failure is fatal, since a missing mask is a security hole. Source: runtime-spec
 //! config-linux.md#masked-paths.
 
-use crate::ground::tmpfs_with;
+use crate::ground::detached;
 use crate::handles::Handles;
 use crate::mount::{Change, Names};
 use crate::root::{LINKS_INSIDE, RootFd, look_up};
 use crate::tree::{Shown, Source};
-use kernel::fs::{self, FileKind, NodeKind};
+use kernel::fs::{self, FileKind};
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::OpenFlags;
 use kernel::{Call, Errno, Failed};
@@ -51,11 +51,11 @@ impl Covers {
         let params = [(c"nr_inodes", c"8"), (c"size", c"4096"), (c"mode", c"0755")];
         let label = self.label.as_deref().map(|label| (c"context", label));
         let attributes = MountAttr::NOSUID | MountAttr::NOEXEC;
-        let ground = tmpfs_with(params.into_iter().chain(label), attributes)?;
+        let ground = detached(c"tmpfs", params.into_iter().chain(label), attributes)?;
         mkdirat(ground.as_fd(), c"empty", Mode::from_bits_truncate(0o555))
             .map_err(Failed::of(Call::Mkdir))?;
         if self.null.is_none() {
-            fs::mknod_at(ground.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)
+            fs::mknod_at(ground.as_fd(), c"null", FileKind::Char, (1, 3), 0o666)
                 .map_err(Failed::of(Call::Mknod))?;
         }
         Change::set(Depth::Top, MountAttr::RDONLY).apply(ground.as_fd())?;

@@ -5,7 +5,7 @@
 //! possible (the host's root is an initramfs), the root is moved over the old one. A container
 //! without a mount namespace of its own only gets a chroot.
 
-use crate::ground::BASE_ROOT;
+use crate::ground::{BASE_ROOT, tmpfs};
 use crate::handles::Handles;
 use crate::mask::Covers;
 use crate::mount::Change;
@@ -178,12 +178,7 @@ fn hide(path: &CStr) -> Result<(), Failed> {
     }
     let place = openat2(CWD, path, OpenFlags::PATH, 0, Resolve::empty())
         .map_err(Failed::of(Call::Openat2))?;
-    let context = mount::fsopen(c"tmpfs").map_err(Failed::of(Call::Fsopen))?;
-    mount::fsconfig_string(context.as_fd(), c"size", c"4096")
-        .map_err(Failed::of(Call::FsconfigSet))?;
-    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
-    let cover = mount::fsmount(context.as_fd(), mount::MountAttr::RDONLY)
-        .map_err(Failed::of(Call::Fsmount))?;
+    let cover = tmpfs(mount::MountAttr::RDONLY)?;
     mount::move_mount(cover.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))
 }
 

@@ -6,8 +6,9 @@
 //! a complete one is visible, so it is made before anything is masked. It gives none for a PID
 //! namespace of another user namespace: then the runtime opens its own /proc before the clone.
 
+use crate::ground::detached;
 use kernel::fs;
-use kernel::mount::{self, MountAttr};
+use kernel::mount::MountAttr;
 use kernel::path::{self, OpenFlags, Resolve};
 use kernel::{Call, Errno, Failed};
 use std::ffi::{CStr, CString};
@@ -15,10 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Makes the private instance.
 pub(crate) fn make() -> Result<OwnedFd, Failed> {
-    let context = mount::fsopen(c"proc").map_err(Failed::of(Call::Fsopen))?;
-    mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
     let attributes = MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC;
-    mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))
+    detached(c"proc", [], attributes)
 }
 
 /// Opens this process' own /proc, which the container cannot reach. A process in any PID namespace

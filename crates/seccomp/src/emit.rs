@@ -84,24 +84,19 @@ impl Emitter {
 
     /// Continues at `next` with the word at `offset` of `seccomp_data` in the accumulator.
     pub(crate) fn load(&mut self, offset: u32, next: Label) -> Label {
-        let next = if self.is_next(next) {
-            next
-        } else {
-            self.bridge(next)
-        };
-        debug_assert!(self.is_next(next));
-        self.push(op::LOAD, 0, 0, offset)
+        self.before(next, op::LOAD, offset)
     }
 
     /// Continues at `next` with the accumulator masked.
     pub(crate) fn mask(&mut self, mask: u32, next: Label) -> Label {
-        let next = if self.is_next(next) {
-            next
-        } else {
-            self.bridge(next)
-        };
-        debug_assert!(self.is_next(next));
-        self.push(op::AND, 0, 0, mask)
+        self.before(next, op::AND, mask)
+    }
+
+    fn before(&mut self, next: Label, code: u16, k: u32) -> Label {
+        if !self.is_next(next) {
+            self.bridge(next);
+        }
+        self.push(code, 0, 0, k)
     }
 
     /// The program, first instruction first. It starts at the label that was written last.

@@ -2,9 +2,8 @@
 
 use kernel::Errno;
 use spec::{Code, Diagnostic};
-use std::ops::RangeInclusive;
 
-use super::{Limit, Missing};
+use super::{Limit, Missing, list};
 use crate::directory::Directory;
 use crate::name::levels;
 use crate::{Error, Place};
@@ -95,24 +94,11 @@ fn is_in_effect(directory: &Directory, file: &str, value: &str) -> bool {
 
 /// Whether all of the list `effective` is in the list `value`, as far as they are understood.
 fn is_within(effective: &str, value: &str) -> bool {
-    let (Some(effective), Some(wanted)) = (numbers(effective), numbers(value)) else {
+    let (Some(effective), Some(wanted)) = (list(effective), list(value)) else {
         return true;
     };
     let is_wanted = |number| wanted.iter().any(|range| range.contains(&number));
     effective.into_iter().flatten().all(is_wanted)
-}
-
-/// The ranges of a list such as "0-3,7", as the kernel prints it; for a stride ("0-31:2/4") only
-/// its range, which is enough to see whether something else is in use. `None`: a word such as
-/// "all" or "N", which means the host's last one.
-fn numbers(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
-    let parts = list.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
-    let ranges = parts.filter(|part| !part.is_empty()).map(|part| {
-        let part = part.split(':').next().unwrap_or_default();
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    });
-    ranges.collect()
 }
 
 /// Whether `content` has the written value; in files with a line for each device, on one of the
@@ -284,11 +270,11 @@ mod tests {
 
     #[test]
     fn a_list_is_read_as_the_kernel_prints_it() {
-        assert_eq!(numbers("0-3,7\n"), Some(vec![0..=3, 7..=7]));
-        assert_eq!(numbers("0-31:2/4"), Some(vec![0..=31]));
-        assert_eq!(numbers("\n"), Some(Vec::new()));
-        for list in ["all", "0-N", "0,N", "all:1/2"] {
-            assert_eq!(numbers(list), None, "{list}");
+        assert_eq!(list("0-3,7\n"), Some(vec![0..=3, 7..=7]));
+        assert_eq!(list("0-31:2/4"), Some(vec![0..=31]));
+        assert_eq!(list("\n"), Some(Vec::new()));
+        for text in ["all", "0-N", "0,N", "all:1/2"] {
+            assert_eq!(list(text), None, "{text}");
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) use merge::{companions, merge};
 pub(crate) use table::Told;
 #[cfg(test)]
 pub(crate) use unified::limits;
-pub(crate) use value::Value;
+pub(crate) use value::{Value, list};
 
 use spec::container::{Memory, Resources};
 use spec::{Code, Diagnostic};

@@ -1,6 +1,7 @@
 //! The value of a limit, typed. This file says how the kernel's files write it and read it.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::Version;
 
@@ -81,6 +82,19 @@ impl Value {
         };
         typed.unwrap_or_else(|| vec![Self::Text(line.to_owned())])
     }
+}
+
+/// The ranges of a list such as "0-3,7", as the kernel prints it; for a stride ("0-31:2/4") only
+/// its range, which is enough to see whether something else is in use. `None`: a word such as
+/// "all" or "N", which means the host's last one.
+pub(crate) fn list(text: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let parts = text.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
+    let ranges = parts.filter(|part| !part.is_empty()).map(|part| {
+        let part = part.split(':').next().unwrap_or_default();
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    ranges.collect()
 }
 
 /// A number as the kernel reads it: in files of memory it may have a unit (a power of 1024).

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{BlkioEntry, Pids, Pressure, PressureData};
 use crate::directory::Directory;
+use crate::resources::list;
 
 /// A file with one number; "max" is `u64::MAX`, an absent file 0.
 pub(super) fn number(group: &Directory, file: &str) -> u64 {
@@ -44,16 +45,11 @@ pub(super) fn numbers(text: &str) -> Vec<u64> {
         .collect()
 }
 
-/// A list such as "0-3,7".
+/// The numbers of a list such as "0-3,7".
 pub(super) fn ranges(text: &str) -> Vec<u16> {
-    let mut all = Vec::new();
-    for range in text.trim_end().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        if let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) {
-            all.extend(first..=last);
-        }
-    }
-    all
+    let ranges = list(text).unwrap_or_default();
+    let numbers = ranges.into_iter().flatten();
+    numbers.map_while(|number| number.try_into().ok()).collect()
 }
 
 /// A pressure file; `None` if it does not exist or the kernel does not count pressure.

@@ -120,20 +120,21 @@ fn each_second(quota: Option<u64>, period: u64) -> Option<Value> {
 /// A list as "0-3,7", as bits: the first is the lowest of the first byte.
 fn bits(list: &str) -> Option<Value> {
     /// More CPUs than a kernel can have.
-    const MOST: usize = 1 << 16;
+    const MOST: u32 = 1 << 16;
+    let ranges = resources::list(list).filter(|_| !list.contains(':'))?;
     let mut bytes: Vec<u8> = Vec::new();
-    for part in list.split(',').map(str::trim) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last >= MOST {
+    for range in ranges {
+        if range.is_empty() || *range.end() >= MOST {
             return None;
         }
-        bytes.resize(bytes.len().max(last / 8 + 1), 0);
-        for bit in first..=last {
-            bytes[bit / 8] |= 1 << (bit % 8);
+        for bit in range {
+            let (byte, bit) = (bit as usize / 8, bit % 8);
+            bytes.resize(bytes.len().max(byte + 1), 0);
+            bytes[byte] |= 1 << bit;
         }
     }
-    Some(Value::bytes(&bytes))
+    // An empty list would remove the property.
+    (!bytes.is_empty()).then(|| Value::bytes(&bytes))
 }
 
 #[cfg(test)]
@@ -307,6 +308,7 @@ mod tests {
             ("cpu.max", "5 0"),
             ("cpuset.cpus", "0-15:2"),
             ("cpuset.cpus", "9-1"),
+            ("cpuset.cpus", " "),
             ("cpuset.cpus", "99999999"),
             ("io.max", "x rbps=5"),
         ] {

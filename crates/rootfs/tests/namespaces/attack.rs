@@ -5,7 +5,7 @@ use crate::Fact;
 use crate::stage::{
     container, default_mounts, mount, mount_at, request, scratch, template, try_start,
 };
-use kernel::fs::{NodeKind, mknod_at};
+use kernel::fs::{FileKind, mknod_at};
 use kernel::path::CWD;
 use rootfs::CgroupView;
 use std::fs;
@@ -196,9 +196,9 @@ fn planted_null() {
         };
         match kind {
             0 => symlink("/proc/sys/kernel/core_pattern", &null).unwrap(),
-            1 => node(NodeKind::Fifo, (0, 0)),
+            1 => node(FileKind::Fifo, (0, 0)),
             2 => fs::write(&null, "content").unwrap(),
-            3 => node(NodeKind::Char, (1, 5)),
+            3 => node(FileKind::Char, (1, 5)),
             4 => fs::create_dir(&null).unwrap(),
             _ => {}
         }

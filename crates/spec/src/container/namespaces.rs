@@ -99,6 +99,29 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// The id outside of a user namespace with this map for `id` inside.
+    pub fn host_id(map: &[Self], id: u32) -> Option<u32> {
+        map.iter().find_map(|extent| {
+            let offset = id.checked_sub(extent.container)?;
+            (offset < extent.size).then(|| extent.host.checked_add(offset))?
+        })
+    }
+
+    /// The text of a map, as uid_map and gid_map expect it.
+    pub fn text(map: &[Self]) -> String {
+        let line = |extent: &Self| {
+            let Self {
+                container,
+                host,
+                size,
+            } = extent;
+            format!("{container} {host} {size}\n")
+        };
+        map.iter().map(line).collect()
+    }
+}
+
 /// `linux.timeOffsets`. Seconds and nanoseconds (0 to 999,999,999), as the kernel takes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TimeOffsets {

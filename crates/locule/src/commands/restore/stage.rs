@@ -13,7 +13,7 @@ use super::check::Bound;
 use crate::error::Error;
 use kernel::Errno;
 use kernel::clone::{NamespaceFlags, unshare};
-use kernel::fs::{self, FileKind, NodeKind};
+use kernel::fs::{self, FileKind};
 use kernel::mount::{
     self, AttrChange, Depth, Follow, MountAttr, Propagation, clone_tree, mount_setattr, move_mount,
 };
@@ -143,7 +143,7 @@ impl Making<'_> {
         mkdirat(cover.as_fd(), &*name, Mode::S_IRWXU)?;
         let tmpfs = tmpfs_at(&self.path)?;
         mkdirat(tmpfs.as_fd(), c"empty", Mode::from_bits_truncate(0o555))?;
-        fs::mknod_at(tmpfs.as_fd(), c"null", NodeKind::Char, (1, 3), 0o666)?;
+        fs::mknod_at(tmpfs.as_fd(), c"null", FileKind::Char, (1, 3), 0o666)?;
         Ok(tmpfs)
     }
 
@@ -187,7 +187,7 @@ impl Making<'_> {
                 FileKind::Directory => {
                     mkdirat(tmpfs.as_fd(), name, Mode::from_bits_truncate(0o755))?
                 }
-                _ => fs::mknod_at(tmpfs.as_fd(), name, NodeKind::Fifo, (0, 0), 0o600)?,
+                _ => fs::mknod_at(tmpfs.as_fd(), name, FileKind::Fifo, (0, 0), 0o600)?,
             }
             let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
             let place = openat2(tmpfs.as_fd(), name, flags, 0, Resolve::BENEATH)?;
