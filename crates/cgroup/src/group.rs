@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::directory::Directory;
-use crate::hierarchy::{membership, not_opened, read_proc};
+use crate::hierarchy::{not_opened, path_in, read_proc};
 use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, OutOfMemory, Place, Version};
@@ -182,11 +182,7 @@ impl Group {
         }
         let text = read_proc(&format!("{pid}/cgroup"))?;
         for (place, directory) in self.each() {
-            let found = text
-                .lines()
-                .filter_map(membership)
-                .find(|(controllers, _path)| *controllers == place.controllers)
-                .map_or("", |(_controllers, path)| path);
+            let found = path_in(&text, &place.controllers).unwrap_or_default();
             // If the mount's root is not the hierarchy's root (a container in a shared cgroup
             // namespace), the names differ, and the group's own list decides.
             let sub_group = self.location.unit.as_ref();

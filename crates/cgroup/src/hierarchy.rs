@@ -73,6 +73,13 @@ pub(crate) fn membership(line: &str) -> Option<(&str, &str)> {
     rest.split_once(':')
 }
 
+/// The path of a process in the hierarchy with these controllers; `text` is its /proc/PID/cgroup.
+pub(crate) fn path_in<'t>(text: &'t str, controllers: &str) -> Option<&'t str> {
+    let mut memberships = text.lines().filter_map(membership);
+    let found = memberships.find(|(own, _path)| *own == controllers);
+    found.map(|(_own, path)| path)
+}
+
 /// The content of /proc/`name`.
 pub(crate) fn read_proc(name: &str) -> Result<String, Error> {
     let bytes = kernel::fs::read_proc(name).map_err(|source| Error::Read {

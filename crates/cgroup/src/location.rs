@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::{Author, Directory};
-use crate::hierarchy::{Hierarchy, MOUNT, membership, not_opened, open_root, read_proc};
+use crate::hierarchy::{Hierarchy, MOUNT, not_opened, open_root, path_in, read_proc};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 use spec::Diagnostic;
@@ -213,12 +213,9 @@ impl Location {
             answer => answer?,
         };
         for place in &mut self.groups {
-            let mut memberships = text.lines().filter_map(membership);
-            place.held = memberships.any(|(controllers, path)| {
-                let below = path.strip_prefix(&*place.path);
-                controllers == place.controllers
-                    && below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
-            });
+            let path = path_in(&text, &place.controllers);
+            let below = path.and_then(|path| path.strip_prefix(&*place.path));
+            place.held = below.is_some_and(|below| below.is_empty() || below.starts_with('/'));
         }
         Ok(())
     }
@@ -309,11 +306,7 @@ impl Location {
         let text = read_proc(&format!("{pid}/cgroup"))?;
         let mut location = self.clone();
         for place in &mut location.groups {
-            let line = text
-                .lines()
-                .filter_map(membership)
-                .find(|(controllers, _path)| *controllers == place.controllers);
-            let Some((_controllers, path)) = line else {
+            let Some(path) = path_in(&text, &place.controllers) else {
                 continue;
             };
             let below = path.strip_prefix(&*place.path).unwrap_or_default();

@@ -54,22 +54,14 @@ pub(crate) enum Unpreserved {
 pub(crate) fn preserved(asked: u32) -> Result<Preserved, Unpreserved> {
     let pid = env::var_os("LISTEN_PID");
     let count = env::var_os("LISTEN_FDS");
-    let preserved = Preserved {
-        listening: listening(std::process::id(), pid.as_deref(), count.as_deref())?,
-        asked,
-    };
-    check(preserved, is_open)?;
-    Ok(preserved)
+    let listening = listening(std::process::id(), pid.as_deref(), count.as_deref())?;
+    check(Preserved { listening, asked }, is_open)
 }
 
 /// The descriptors that --preserve-fds alone asks for. Call it before anything is opened.
 pub(crate) fn asked(asked: u32) -> Result<Preserved, Unpreserved> {
-    let preserved = Preserved {
-        listening: 0,
-        asked,
-    };
-    check(preserved, is_open)?;
-    Ok(preserved)
+    let listening = 0;
+    check(Preserved { listening, asked }, is_open)
 }
 
 /// How many descriptors the caller has passed to the process `own`: sd_listen_fds(3). If LISTEN_PID
@@ -101,7 +93,7 @@ pub(crate) fn take(number: u32) -> Result<OwnedFd, Errno> {
     Ok(own)
 }
 
-fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpreserved> {
+fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<Preserved, Unpreserved> {
     for index in 0..preserved.count() {
         let number = FIRST.saturating_add(index);
         if is_open(number) {
@@ -119,7 +111,7 @@ fn check(preserved: Preserved, is_open: impl Fn(u32) -> bool) -> Result<(), Unpr
             },
         });
     }
-    Ok(())
+    Ok(preserved)
 }
 
 /// Marks every descriptor after the preserved ones close-on-exec.
@@ -154,7 +146,7 @@ mod tests {
     fn the_first_descriptor_that_is_not_open_is_named() {
         let open = |number| number < 6;
         let check = |listening, asked| check(Preserved { listening, asked }, open);
-        assert_eq!(check(1, 2), Ok(()));
+        assert_eq!(check(1, 2).map(Preserved::count), Ok(3));
         let (index, count, number) = (2, 3, 6);
         let missing = Unpreserved::Asked {
             index,

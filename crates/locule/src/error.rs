@@ -347,24 +347,18 @@ pub(crate) enum Reader {
 
 /// Prints an answer on stdout. It is no error if the reader has closed the pipe
 /// (`locule list | head -1`).
-pub(crate) fn print(text: &str) -> Result<(), Error> {
-    print_bytes(text.as_bytes())
-}
-
-/// The same for an answer that is not text.
-pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
-    print_part_of(bytes).map(|_reader| ())
+pub(crate) fn print<T: AsRef<[u8]> + ?Sized>(answer: &T) -> Result<(), Error> {
+    print_part(answer).map(|_reader| ())
 }
 
 /// Prints a part of an answer on stdout.
-pub(crate) fn print_part(text: &str) -> Result<Reader, Error> {
-    print_part_of(text.as_bytes())
-}
-
-fn print_part_of(bytes: &[u8]) -> Result<Reader, Error> {
+pub(crate) fn print_part<T: AsRef<[u8]> + ?Sized>(part: &T) -> Result<Reader, Error> {
     use io::Write;
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(part.as_ref())
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Ok(Reader::Present),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
         Err(error) => Err(Error::Print(error)),

@@ -162,6 +162,26 @@ impl Shared {
         self.sources.push(tree);
         Source(self.sources.len() - 1)
     }
+
+    /// Notes a device node that is taken from the host, where `wanted`.
+    fn take_node(
+        &mut self,
+        wanted: bool,
+        path: &Path,
+        kind: FileKind,
+        numbers: (u32, u32),
+        form: Option<NodeForm>,
+    ) -> Result<Option<Source>, Error> {
+        if !wanted {
+            return Ok(None);
+        }
+        Ok(Some(self.take(Tree {
+            path: absolute(path, "/linux/devices")?,
+            depth: Depth::Top,
+            follow: Follow::Yes,
+            role: Role::Node(kind, numbers, form),
+        })))
+    }
 }
 
 /// What is known about /dev.
@@ -427,15 +447,13 @@ fn lower_root(
     } else {
         let label = container.mount_label.as_deref().map(CString::new);
         Some(Covers {
-            null: match bind_nodes {
-                true => Some(taken.take(host_node(
-                    Path::new("/dev/null"),
-                    FileKind::Char,
-                    (1, 3),
-                    None,
-                )?)),
-                false => None,
-            },
+            null: taken.take_node(
+                bind_nodes,
+                Path::new("/dev/null"),
+                FileKind::Char,
+                (1, 3),
+                None,
+            )?,
             label: label.transpose().map_err(|_nul| nul("/linux/mountLabel"))?,
         })
     };
@@ -475,20 +493,6 @@ pub(crate) fn inherited_propagation(kind: Option<PropagationKind>) -> Propagatio
         // An unbindable mount could not be a source.
         Some(PropagationKind::Private | PropagationKind::Unbindable) => Propagation::Private,
     }
-}
-
-fn host_node(
-    path: &Path,
-    kind: FileKind,
-    numbers: (u32, u32),
-    form: Option<NodeForm>,
-) -> Result<Tree, Error> {
-    Ok(Tree {
-        path: absolute(path, "/linux/devices")?,
-        depth: Depth::Top,
-        follow: Follow::Yes,
-        role: Role::Node(kind, numbers, form),
-    })
 }
 
 struct Devices<'a> {
@@ -544,13 +548,9 @@ impl Devices<'_> {
                 numbers,
                 mode: 0o666,
                 owner: None,
-                bind: match self.bind {
-                    true => Some(
-                        self.taken
-                            .take(host_node(&path, FileKind::Char, numbers, None)?),
-                    ),
-                    false => None,
-                },
+                bind: self
+                    .taken
+                    .take_node(self.bind, &path, FileKind::Char, numbers, None)?,
             });
         }
         nodes.extend(self.configured()?);
@@ -588,20 +588,17 @@ impl Devices<'_> {
                 DeviceKind::Fifo => FileKind::Fifo,
             };
             let numbers = (device.major, device.minor);
+            let binds = self.bind && kind != FileKind::Fifo;
+            let form = self.form(device);
             nodes.push(Node {
                 spot: self.spot(&device.path, &pointer)?,
                 kind,
                 numbers,
                 mode: device.mode & 0o777,
                 owner: ((device.uid, device.gid) != (0, 0)).then_some((device.uid, device.gid)),
-                bind: match self.bind && kind != FileKind::Fifo {
-                    true => {
-                        let form = self.form(device);
-                        let node = host_node(&device.path, kind, numbers, form)?;
-                        Some(self.taken.take(node))
-                    }
-                    false => None,
-                },
+                bind: self
+                    .taken
+                    .take_node(binds, &device.path, kind, numbers, form)?,
             });
         }
         Ok(nodes)

@@ -7,7 +7,7 @@ mod words;
 
 use super::Env;
 use crate::args::{self, ProgramFormat, SeccompCommand};
-use crate::error::{Error, print, print_bytes};
+use crate::error::{Error, print};
 use crate::exit::ExitCode;
 use seccomp::bpf::{Disassembly, Instruction, LENGTH_MAX};
 use seccomp::inspect::{self, Difference, Inspector};
@@ -46,7 +46,7 @@ fn compile(args: &args::Compile) -> Result<ExitCode, Error> {
         tracing::warn!("{pointer}/syscalls/{rule}/names: {name:?} is unknown, it is skipped");
     }
     match args.format {
-        ProgramFormat::Raw => print_bytes(&raw(&program, native.endian()))?,
+        ProgramFormat::Raw => print(&raw(&program, native.endian()))?,
         ProgramFormat::Text => {
             let names = names(&architectures(&loaded.seccomp, native));
             let count = program.len();
