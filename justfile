@@ -12,7 +12,7 @@ target := arch() + "-unknown-linux-musl"
 
 # Chapters that `just test` runs once: cgroups do not matter to them, or they choose their
 # environments themselves.
-once := "apparmor|attack_program|attributes|bad_input|capabilities|checkpoint|cli|config_root|console|criu|differential|examples|exec_attack|exec_bad_input|exec_confinement|faces|idmap|landlock|landlock_document|layers|mount_flags|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|restore|restore_faults|restore_mounts|rows|running_mounts|sandbox|seccomp|seccomp_listener|selinux|sysctl|systemd|systemd_bus|terminal|tmpcopyup|tracing|tutorial|user|verify"
+once := "apparmor|attack_program|attributes|bad_input|capabilities|checkpoint|cli|config_root|console|criu|criu_options|differential|examples|exec_attack|exec_bad_input|exec_confinement|faces|idmap|landlock|landlock_document|layers|mount_flags|mount_locks|mutants|network|notify|phrases|pidfd_socket|plan|process|races|resctrl|restore|restore_faults|restore_mounts|rows|running_mounts|sandbox|seccomp|seccomp_listener|selinux|sysctl|systemd|systemd_bus|terminal|tmpcopyup|tracing|tutorial|user|verify"
 
 # list the tasks
 default:

@@ -2,15 +2,26 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::json;
 
 use crate::bundle::Bundle;
 use crate::runtime::Outcome;
-use crate::sandbox::{Sandbox, eventually};
+use crate::sandbox::{self, Sandbox, eventually};
 
 /// Writes a number into the tmpfs /count, again and again.
 pub const COUNT: &str = "i=0; while sleep 0.05; do i=$((i + 1)); echo $i > /count/new; mv /count/new /count/count; done";
+
+/// One test at a time: CRIU takes options of the host's cgroup v2 away while it works, and a test
+/// compares those before with those after.
+pub static ONE: Mutex<()> = Mutex::new(());
+
+/// Runs a test on this machine as it is.
+pub fn host(body: impl FnOnce(&Sandbox)) {
+    let _alone = ONE.lock();
+    sandbox::host(body);
+}
 
 /// Whether the installed CRIU can be used; else the test is skipped.
 pub fn has_criu(s: &Sandbox, feature: &[&str]) -> bool {

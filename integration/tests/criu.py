@@ -22,7 +22,7 @@ NAMES = {
     14: "parent_images", 15: "track_memory", 16: "auto_dedup", 17: "work_dir", 18: "link_remap", 23: "external_mounts",
     24: "manage_cgroups", 25: "cgroup_roots", 26: "restore_sibling", 27: "inherited", 34: "cgroup_mode", 37: "external",
     38: "empty_namespaces", 39: "join_namespaces", 44: "freeze_cgroup", 46: "tcp_skip_in_flight", 48: "lazy_pages",
-    50: "orphan_pts_master", 51: "config_file", 53: "lsm_profile", 63: "lsm_mount_context",
+    50: "orphan_pts_master", 51: "config_file", 52: "tcp_close", 53: "lsm_profile", 63: "lsm_mount_context",
 }
 MESSAGES = {11, 23, 25, 27, 39}
 LISTS = {23, 25, 27, 37, 39}
@@ -222,7 +222,8 @@ elif kind == "FEATURE_CHECK":
 elif MODE == "fails":
     work = entry["options"].get("work_dir", entry["options"]["images_dir"])
     with open("/proc/%d/fd/%d/%s" % (os.getppid(), work, entry["options"]["log_file"]), "w") as file:
-        file.write("(0.1) Working\n(0.2) Error (criu/a.c:7): no such thing\n(0.3) Bye\n")
+        said = os.environ.get("CRIU_ERROR", "no such thing")
+        file.write(f"(0.1) Working\n(0.2) Error (criu/a.c:7): {said}\n(0.3) Bye\n")
     answer(NUMBERS[kind], encode(7, 95), success=False)
     sys.exit(1)
 elif kind in ("DUMP", "PRE_DUMP"):

@@ -4,22 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 
-use integration::counter::{COUNT, Counter, forget, has_criu, version};
+use integration::counter::{COUNT, Counter, ONE, forget, has_criu, host, version};
 use integration::sandbox::eventually;
 use integration::scope::Scope;
 use integration::{Bundle, Group, Limit, Sandbox, sandbox};
 use serde_json::json;
-
-/// One test at a time: CRIU takes options of the host's cgroup v2 away while it works, and a test
-/// compares those before with those after.
-static ONE: Mutex<()> = Mutex::new(());
-
-fn host(body: impl FnOnce(&Sandbox)) {
-    let _alone = ONE.lock();
-    sandbox::host(body);
-}
 
 /// Starts a container, has it survive, and removes it.
 fn survives(s: &Sandbox, configure: impl FnOnce(&mut Bundle)) {

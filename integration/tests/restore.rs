@@ -25,6 +25,7 @@ fn a_restored_container_runs() {
             "work",
             "--no-pivot",
             "--tcp-established",
+            "--tcp-close",
             "--ext-unix-sk",
             "--shell-job",
             "--file-locks",
@@ -52,9 +53,9 @@ fn a_restored_container_runs() {
         for flag in [
             "restore_sibling",
             "evasive_devices",
-            "orphan_pts_master",
             "notify_scripts",
             "tcp_established",
+            "tcp_close",
             "ext_unix_sk",
             "shell_job",
             "file_locks",
@@ -115,6 +116,8 @@ fn a_restored_terminal_is_served() {
         let mut command = given.command(&criu, "terminal", &[], &s.id());
         command.env("CRIU_PROGRAM", "exit 0");
         s.finish(command, Some(&given.bundle)).contains("restored");
+        let options = &criu.request("RESTORE")["options"];
+        assert_eq!(options["orphan_pts_master"], 1);
         given
             .restore(s, &criu, "", &["--detach"])
             .fails_with(&["setting console socket"]);

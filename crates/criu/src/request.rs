@@ -97,6 +97,7 @@ pub struct Options {
     pub ext_unix_sk: bool,
     pub tcp_established: bool,
     pub tcp_skip_in_flight: bool,
+    pub tcp_close: bool,
     pub evasive_devices: bool,
     pub shell_job: bool,
     pub file_locks: bool,
@@ -156,6 +157,7 @@ impl Options {
             (46, self.tcp_skip_in_flight),
             (48, self.lazy_pages),
             (50, self.orphan_pts_master),
+            (52, self.tcp_close),
         ] {
             if flag {
                 writer.flag(field, true);

@@ -30,6 +30,9 @@ pub(crate) struct Restore {
     /// File that the process id is written to, replaced as a whole [default: none]
     #[arg(long, value_name = "PATH")]
     pub(crate) pid_file: Option<PathBuf>,
+    /// Restore TCP connections as closed ones, which the programs must make again [default: off]
+    #[arg(long)]
+    pub(crate) tcp_close: bool,
     /// Do not adopt the container's orphans while waiting [default: off]
     #[arg(long)]
     pub(crate) no_subreaper: bool,

@@ -20,9 +20,11 @@ use kernel::errno::chain;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Errno, fs};
 use namespace::join::inode_of;
+use nix::sys::stat::major;
 use spec::Container;
 use std::ffi::CString;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +35,9 @@ const STATUS_READY: &str = "status-ready";
 
 /// The notice that the image is complete. The processes still exist; a refusal lets them run on.
 const POST_DUMP: &str = "post-dump";
+
+/// Major numbers of pts(4), see Documentation/admin-guide/devices.txt of Linux.
+const TERMINALS: RangeInclusive<u64> = 136..=143;
 
 /// Saves one container.
 pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error> {
@@ -195,9 +200,10 @@ fn describe(options: &mut Options, container: &Container, pid: i32) -> Result<()
 
 /// Names the standard streams: pipes by themselves, files and devices that the container has no
 /// mount of by mount and inode. A restore gives the process its own streams for these names.
+/// Terminals of the host have their path: with --shell-job CRIU takes that of the restore itself.
 fn streams(options: &mut Options, pid: i32) -> Result<Vec<String>, Error> {
     let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
-    let name = |number| {
+    let mut name = |number| {
         let path = format!("/proc/{pid}/fd/{number}");
         let Ok(target) = std::fs::read_link(&path) else {
             return String::new();
@@ -205,19 +211,19 @@ fn streams(options: &mut Options, pid: i32) -> Result<Vec<String>, Error> {
         if !target.is_absolute() {
             return target.to_string_lossy().into_owned();
         }
-        match outside(&table, pid, number) {
-            Some((mount, inode)) => format!("file[{mount:x}:{inode:x}]"),
-            None => target.to_string_lossy().into_owned(),
-        }
+        let target = target.to_string_lossy().into_owned();
+        let Some((name, is_terminal)) = outside(&table, pid, number) else {
+            return target;
+        };
+        options.external.push(name.clone());
+        if is_terminal { target } else { name }
     };
-    let names: Vec<String> = (0..3).map(name).collect();
-    let files = names.iter().filter(|name| name.starts_with("file["));
-    options.external.extend(files.cloned());
-    Ok(names)
+    Ok((0..3).map(&mut name).collect())
 }
 
-/// The mount and the inode of an open file, if the mount is not in this table.
-fn outside(table: &str, pid: i32, number: i32) -> Option<(u64, u64)> {
+/// The name of an open file, by mount and inode, if the mount is not in this table; and whether it
+/// is a terminal.
+fn outside(table: &str, pid: i32, number: i32) -> Option<(String, bool)> {
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
     let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
     let mount = mount.trim();
@@ -225,8 +231,9 @@ fn outside(table: &str, pid: i32, number: i32) -> Option<(u64, u64)> {
     if table.lines().any(is_own) {
         return None;
     }
-    let inode = std::fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
-    Some((mount.parse().ok()?, inode.ino()))
+    let found = std::fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
+    let name = format!("file[{:x}:{:x}]", mount.parse::<u64>().ok()?, found.ino());
+    Some((name, TERMINALS.contains(&major(found.rdev()))))
 }
 
 /// Saves the names of the standard streams with the image.

@@ -42,7 +42,7 @@ const CONFIG_DIRECTORY: &str = "/etc/criu";
 const DEFAULT_CONFIG: &str = "/etc/criu/runc.conf";
 
 /// What to do about errors of CRIU, by words of them.
-const HINTS: [(&str, &str); 4] = [
+const HINTS: [(&str, &str); 7] = [
     (
         "unreachable sharing",
         "only mounts of the configuration can be saved: remove this one, or configure it as a volume of its own",
@@ -58,6 +58,19 @@ const HINTS: [(&str, &str); 4] = [
     (
         "Can't get rlimit",
         "CRIU needs CAP_SYS_RESOURCE to save processes of other users",
+    ),
+    (
+        "without correspond master peer",
+        "the container uses a terminal of the host: use --shell-job with checkpoint and restore",
+    ),
+    (
+        "without peer",
+        "the other end of a Unix socket is in another network namespace: close the socket before",
+    ),
+    // CRIU does not look whether its pipe of 3.2 MiB could be made.
+    (
+        "page-pipe: ",
+        "with --lazy-pages CRIU needs CAP_SYS_RESOURCE, or 4194304 in /proc/sys/fs/pipe-max-size",
     ),
 ];
 
@@ -174,7 +187,8 @@ impl Directories {
             file_locks: args.file_locks,
             auto_dedup: args.auto_dedup,
             lazy_pages: args.lazy_pages,
-            orphan_pts_master: true,
+            // Else a terminal is that of a shell outside, for which there is --shell-job.
+            orphan_pts_master: container.process.as_ref().is_some_and(|p| p.terminal),
             cgroup_mode: args.cgroup_mode(),
             empty_namespaces: NETWORK,
             config_file: config_file(container)?,

@@ -261,6 +261,7 @@ impl Restoring<'_> {
             .options(&self.args.images, self.container)?;
         options.evasive_devices = true;
         options.restore_sibling = true;
+        options.tcp_close = self.args.tcp_close;
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options
             .lsm_mount_context
