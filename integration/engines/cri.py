@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client of CRI for cri.sh: cri.py CALL [ARGUMENT...], at the socket /run/containerd/containerd.sock.
+"""A client of CRI for cri.sh and crio.sh: cri.py CALL [ARGUMENT...], at the socket LOCULE_CRI, or containerd's.
 
 CRI is gRPC. Messages are written here by the numbers of their fields in runtime.v1 (k8s.io/cri-api), so that no
 generated code is needed: a dict is a message, text and numbers are what they are.
@@ -11,6 +11,7 @@ import grpc
 
 # Seconds that a call may take.
 PATIENCE = int(os.environ.get("LOCULE_PATIENCE", 60))
+SOCKET = os.environ.get("LOCULE_CRI", "/run/containerd/containerd.sock")
 
 
 def varint(number):
@@ -62,7 +63,7 @@ def decode(data):
 
 
 def call(method, message):
-    with grpc.insecure_channel("unix:///run/containerd/containerd.sock") as channel:
+    with grpc.insecure_channel("unix://" + SOCKET) as channel:
         send = channel.unary_unary(f"/runtime.v1.RuntimeService/{method}", encode, decode)
         return send(message, timeout=PATIENCE)
 

@@ -27,7 +27,7 @@ facts() {
     fact 'a container runs' 0 '^running 0' cri status "$first"
     run second user=1000 sleep 100000 && local second=$id
     fact 'containers of a pod share /dev/shm' 0 '^77$' cri exec "$second" cat /dev/shm/x
-    fact 'containers of a pod share the pid namespace' 0 '1 root +sleep 100000' cri exec "$second" ps
+    fact 'containers of a pod share the pid namespace' 0 '1 root +(sleep 100000|.*pause)' cri exec "$second" ps
     fact 'the user of the container' 0 '^1000$' cri exec "$second" id -u
     fact 'exec passes the status on' 9 '^$' cri exec "$second" sh -c 'exit 9'
     fact 'exec of a program that does not exist is an error' 1 'no such file or directory' cri exec "$second" /nothing
@@ -48,6 +48,8 @@ facts() {
     fact 'the sandbox is stopped and removed with what runs in it' 0 '^$' end_sandbox "$sandbox"
 }
 
+default_profile=cri-containerd.apparmor.d
+
 security_modules() {
     if [ "$(cat /sys/module/apparmor/parameters/enabled 2> /dev/null)" != Y ]; then
         skip 'profiles of AppArmor' 'this kernel has no AppArmor'
@@ -55,18 +57,18 @@ security_modules() {
     fi
     printf 'profile locule-engines flags=(attach_disconnected) { file, capability, signal, deny /etc/text r, }\n' |
         apparmor_parser --add --skip-cache
-    fact 'the default profile of AppArmor' 0 '^cri-containerd.apparmor.d' in_container apparmor=default cat /proc/self/attr/current
+    fact 'the default profile of AppArmor' 0 "^$default_profile" in_container apparmor=default cat /proc/self/attr/current
     fact 'no profile of AppArmor' 0 '^unconfined' in_container apparmor=unconfined cat /proc/self/attr/current
     fact 'a profile of AppArmor by its name' 0 '^locule-engines' in_container apparmor=locule-engines cat /proc/self/attr/current
     fact 'what the profile forbids' 1 'Permission denied' in_container apparmor=locule-engines,readonly cat /etc/text
     fact 'a profile of AppArmor that is not loaded is an error' 1 'apparmor|AppArmor' run unknown apparmor=nothing sleep 100000
 }
 
+is_too_old_for_user_namespaces() { [[ $(containerd --version) == *' 1.'[0-6].* ]]; }
+
 user_namespace() {
     local words='a pod with a user namespace' remapped
-    case $(containerd --version) in
-        *' 1.'[0-6].*) skip "$words" 'containerd before 1.7 has none' && return ;;
-    esac
+    ! is_too_old_for_user_namespaces || { skip "$words" 'containerd before 1.7 has none' && return; }
     remapped=$(cri pod remapped "$parent_option" tested 1000000)
     fact "$words" 0 '^[0-9a-f]{64}$' echo "$remapped"
     id=$(cri create "$remapped" "$parent_option" remapped inside userns=1000000 sleep 100000) && cri start "$id"

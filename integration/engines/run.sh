@@ -26,6 +26,7 @@ done
 test -z "$newer" || integration/newer.sh containerd || exit 1
 [ $# -gt 0 ] || set -- podman podman-as-crun bad rootless containerd cri docker
 [[ " $* " != *' buildkit '* ]] || integration/newer.sh buildkit || exit 1
+[[ " $* " != *' crio'* ]] || integration/newer.sh crio || exit 1
 [[ " $* " != *' kubernetes '* ]] || integration/newer.sh etcd kubernetes || exit 1
 
 # Runs the facts of engine $1 with runtime $2 into the file $3: a line `VERDICT<tab>FACT` each.
