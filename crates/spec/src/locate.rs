@@ -20,26 +20,19 @@ pub(crate) fn position(bytes: &[u8], pointer: &str) -> Option<(usize, usize)> {
         .collect();
     let mut input = serde_json::Deserializer::from_slice(bytes);
     let error = Walk { steps: &steps }.deserialize(&mut input).err()?;
+    let (line, column) = (error.line(), error.column());
+    let found = format!("{FOUND} at line {line} column {column}");
     error
         .to_string()
-        .starts_with(FOUND)
-        .then(|| (error.line(), error.column()))
+        .ends_with(&found)
+        .then_some((line, column))
 }
 
 const FOUND: &str = "the value is here";
 
+/// Every other value than a list or an object is an error, whose text says what was expected.
 struct Walk<'s> {
     steps: &'s [String],
-}
-
-impl Walk<'_> {
-    fn arrive<E: Error>(&self) -> Result<(), E> {
-        if self.steps.is_empty() {
-            Err(E::custom(FOUND))
-        } else {
-            Ok(())
-        }
-    }
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
@@ -54,35 +47,13 @@ impl<'de> Visitor<'de> for Walk<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.arrive()
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.arrive()
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.arrive()
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.arrive()
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.arrive()
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.arrive()
+        f.write_str(match self.steps {
+            [] => FOUND,
+            _ => "a list or an object",
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        self.arrive()?;
         let (step, rest) = self
             .steps
             .split_first()
@@ -102,7 +73,6 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        self.arrive()?;
         let (step, rest) = self
             .steps
             .split_first()

@@ -255,7 +255,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let inner = self.deeper();
         let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
         let mut seen = HashSet::new();
-        while let Some(key) = entries.next_key_seed(Key)? {
+        while let Some(Key(key)) = entries.next_key()? {
             let again = if object.len() < FEW {
                 object.iter().any(|(other, _)| *other == key)
             } else {
@@ -280,32 +280,10 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 }
 
-/// An object's key.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Cow<'de, str>, D::Error> {
-        input.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Key {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(value.to_owned()))
-    }
-}
+/// An object's key, borrowed if it contains no escape.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
