@@ -15,7 +15,6 @@ make_bundle() {
     mkdir -p "$bundle"/rootfs/{bin,dev,proc,sys,etc}
     cp "$(command -v busybox)" "$bundle/rootfs/bin/busybox"
     ln -s busybox "$bundle/rootfs/bin/sleep"
-    ln -s busybox "$bundle/rootfs/bin/true"
     /run/copy spec --bundle "$bundle"
     python3 - "$bundle/config.json" "$2" << 'END'
 import json, sys
@@ -29,8 +28,10 @@ END
 
 locule() { "$LOCULE" --root /run/state "$@" > /dev/null; }
 
-# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first container: a copy is
-# not traced, so the functions of `start`, `state`, `kill`, `delete` and `list` come first.
+# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first two containers: a copy
+# is not traced, so the functions of `start`, `state`, `kill`, `delete` and `list` come first, and
+# those of `exec`, which engines call most often, before those of `create`. `exec` and `run` wait for
+# a second: a traced process is so slow that /bin/true would end before it looks.
 live() {
     local id=order-$$
     "$2" --root /run/state create --bundle "/run/$1" "$id" > /dev/null
@@ -39,11 +40,15 @@ live() {
     locule kill "$id" KILL
     locule delete --force "$id"
     locule list
+    "$2" --root /run/state create --bundle "/run/$1" "$id" > /dev/null
+    "$2" --root /run/state start "$id"
+    locule exec "$id" /bin/sleep 1
+    "$2" --root /run/state delete --force "$id"
     locule create --bundle "/run/$1" --pid-file /run/pid "$id"
     locule start "$id"
-    locule exec "$id" /bin/true
+    locule exec "$id" /bin/sleep 1
     locule delete --force "$id"
-    sed -i 's|"/bin/sleep", "1000"|"/bin/true"|' "/run/$1/config.json"
+    sed -i 's|"1000"|"1"|' "/run/$1/config.json"
     locule run --bundle "/run/$1" "$id"
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn first_calls(
                 assert_eq!(status, 0, "{script:?}");
             }
             Ok(status) => tracer.go_on(status),
-            Err(Errno::ECHILD) => return tracer.order,
+            Err(Errno::ECHILD) => return tracer.arranged(),
             Err(errno) => panic!("waitpid: {errno}"),
         }
     }
@@ -66,6 +66,12 @@ struct Tracer {
     text: Vec<u8>,
     met: HashSet<u64>,
     order: Vec<u64>,
+    /// The processes that have not executed a file: init, and what becomes it.
+    forked: HashSet<Pid>,
+    /// The functions that they call, in order.
+    init: Vec<u64>,
+    /// How many functions were met before the first of these.
+    before: usize,
 }
 
 impl Tracer {
@@ -81,14 +87,41 @@ impl Tracer {
             text: vec![0; length],
             met: HashSet::new(),
             order: Vec::new(),
+            forked: HashSet::new(),
+            init: Vec::new(),
+            before: 0,
         }
+    }
+
+    /// The functions in the order of their first calls, except those of init. A new process has no
+    /// page of the text, so it has a fault for each piece that it touches. So what init calls lies
+    /// side by side: together with what the short commands call too at the front, the rest behind
+    /// the short commands.
+    fn arranged(&self) -> Vec<u64> {
+        let of_init: HashSet<u64> = self.init.iter().copied().collect();
+        let (early, late) = self.order.split_at(self.before);
+        let is_early: HashSet<u64> = early.iter().copied().collect();
+        let shared = early.iter().filter(|f| of_init.contains(f));
+        let short = early.iter().filter(|f| !of_init.contains(f));
+        let init = self.init.iter().filter(|f| !is_early.contains(f));
+        let rest = late.iter().filter(|f| !of_init.contains(f));
+        shared
+            .chain(short)
+            .chain(init)
+            .chain(rest)
+            .copied()
+            .collect()
     }
 
     fn go_on(&mut self, status: WaitStatus) {
         let (pid, signal) = match status {
             WaitStatus::PtraceEvent(pid, _, event) => {
                 if event == ptrace::Event::PTRACE_EVENT_EXEC as i32 {
-                    self.set_breakpoints(pid);
+                    self.forked.remove(&pid);
+                    self.set_breakpoints(pid, true);
+                } else if event == ptrace::Event::PTRACE_EVENT_STOP as i32 {
+                    self.forked.insert(pid);
+                    self.set_breakpoints(pid, false);
                 }
                 (pid, None)
             }
@@ -103,8 +136,9 @@ impl Tracer {
         }
     }
 
-    /// In a process that has executed a file, if that is the program.
-    fn set_breakpoints(&mut self, pid: Pid) {
+    /// In a process that has executed a file, if that is the program, and in one that was forked by
+    /// it, where some are gone. The text of the first is the original.
+    fn set_breakpoints(&mut self, pid: Pid, is_original: bool) {
         let Ok(found) = fs::metadata(format!("/proc/{pid}/exe")) else {
             return;
         };
@@ -113,7 +147,9 @@ impl Tracer {
         }
         let at = base(pid) + self.start;
         let memory = memory(pid);
-        memory.read_exact_at(&mut self.text, at).expect("the text");
+        if is_original {
+            memory.read_exact_at(&mut self.text, at).expect("the text");
+        }
         let mut text = self.text.clone();
         for function in &self.functions {
             text[self.offset(*function)] = BREAKPOINT;
@@ -130,6 +166,12 @@ impl Tracer {
         let function = at.wrapping_sub(base(pid));
         if !self.functions.contains(&function) {
             return false;
+        }
+        if self.forked.contains(&pid) && !self.init.contains(&function) {
+            if self.init.is_empty() {
+                self.before = self.order.len();
+            }
+            self.init.push(function);
         }
         if self.met.insert(function) {
             self.order.push(function);
