@@ -259,6 +259,27 @@ fn a_failure_of_criu_is_explained() {
     });
 }
 
+/// On cgroup v1 CRIU waits forever for a process that is stopped and frozen: it stops the processes
+/// one by one then.
+#[test]
+fn a_stopped_process_is_not_frozen_too() {
+    sandbox::host(|s| {
+        if s.lacks_v1(&["freezer"]) {
+            return;
+        }
+        let criu = Criu::make(s);
+        let container = s.started(&waiting(s));
+        let is_frozen = || {
+            criu.checkpoint("", &container, &["--leave-running"]).ok();
+            criu.request("DUMP")["options"]["freeze_cgroup"].is_string()
+        };
+        assert!(is_frozen());
+        container.exec_shell(&[], "sleep 1000 & kill -STOP $!").ok();
+        assert!(eventually(|| !is_frozen()));
+        container.remove();
+    });
+}
+
 /// CRIU that dies has left the container frozen: it is thawed.
 #[test]
 fn a_container_is_not_left_frozen() {

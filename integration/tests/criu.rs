@@ -377,6 +377,24 @@ fn processes_survive() {
     });
 }
 
+/// A process that a signal has stopped is stopped afterwards too.
+#[test]
+fn a_stopped_process_stays_stopped() {
+    host(|s| {
+        if !has_criu(s, &[]) {
+            return;
+        }
+        let counter = Counter::start(s, |bundle| {
+            bundle.shell(&format!("sleep 1000 & kill -STOP $!; {COUNT}"));
+        });
+        let stopped = || counter.sees("ps -o stat,args | grep -c '^T.*sleep 1000'");
+        assert_eq!(stopped(), "1\n");
+        counter.survives(&[]);
+        assert_eq!(stopped(), "1\n");
+        counter.remove();
+    });
+}
+
 /// A process of another user, with fewer capabilities and connections within the container.
 #[test]
 fn an_ordinary_user_and_connections_survive() {

@@ -109,14 +109,25 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, Errno> {
     }
 }
 
-/// A number of /proc/PID/stat, from its third field on. Field 2 is the program's name in
+/// Whether a signal such as SIGSTOP has stopped the process.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let stat = read_proc(&format!("{pid}/stat")).unwrap_or_default();
+    word_of(&stat, 3) == Some("T")
+}
+
+/// A number of /proc/PID/stat, from its fourth field on.
+fn field_of(stat: &[u8], number: usize) -> Option<u64> {
+    word_of(stat, number)?.parse().ok()
+}
+
+/// A word of /proc/PID/stat, from its third field on. Field 2 is the program's name in
 /// parentheses and can contain any byte. Only this field can contain a parenthesis, so fields are
 /// counted from the last one.
-fn field_of(stat: &[u8], number: usize) -> Option<u64> {
+fn word_of(stat: &[u8], number: usize) -> Option<&str> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = str::from_utf8(stat.get(end + 1..)?).ok()?;
     let index = number.checked_sub(3)?;
-    rest.split_ascii_whitespace().nth(index)?.parse().ok()
+    rest.split_ascii_whitespace().nth(index)
 }
 
 /// The id of this boot; `None` if /proc does not have it.
@@ -140,6 +151,7 @@ mod tests {
         let stat =
             b"7 (a) S 1 (\xff) 1) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 815 20 21\n";
         assert_eq!(field_of(stat, 22), Some(815));
+        assert_eq!(word_of(stat, 3), Some("R"));
         assert_eq!(field_of(b"7 (a) R 1 2", 22), None);
         assert_eq!(field_of(b"", 22), None);
     }

@@ -12,6 +12,7 @@ use crate::descriptors::{mark_leaked, take};
 use crate::error::Error;
 use crate::exit::ExitCode;
 use crate::host_file::HostFile;
+use crate::process::is_stopped;
 use crate::state::{ContainerId, Lock, Record};
 use crate::status::{Action, Refusal, Status};
 use cgroup::SharedOptions;
@@ -175,13 +176,22 @@ fn parent_path(path: &Path, directories: &Directories) -> Result<String, Error> 
     Ok(text.to_owned())
 }
 
-/// The group whose processes CRIU freezes. Without one it stops them one by one.
+/// The group whose processes CRIU freezes. Without one it stops them one by one. That is so with
+/// cgroup v1 if a signal has stopped a process: while it is frozen too, CRIU waits forever for it.
 fn freezer(record: &Record) -> Option<String> {
-    let groups = &record.groups()?.groups;
+    let own = record.groups()?;
+    let groups = &own.groups;
     let has_freezer = |place: &&cgroup::Place| place.controllers.split(',').any(|c| c == "freezer");
     let unified = |place: &&cgroup::Place| place.version == cgroup::Version::V2;
     let group = groups.iter().find(has_freezer);
     let group = group.or_else(|| groups.iter().find(unified))?;
+    let has_stopped = || {
+        own.pids()
+            .is_ok_and(|pids| pids.into_iter().any(is_stopped))
+    };
+    if !unified(&group) && has_stopped() {
+        return None;
+    }
     Some(group.host_path().to_string_lossy().into_owned())
 }
 
