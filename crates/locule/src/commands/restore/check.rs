@@ -15,7 +15,7 @@ use kernel::mount::MountAttr;
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use rootfs::{External, ExternalSource, RootFd};
 use spec::Container;
-use spec::container::NamespaceKind;
+use spec::container::{NamespaceKind, clean};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
@@ -336,15 +336,7 @@ fn is_one_of(one: &MountEntry, other: &MountEntry) -> bool {
 
 /// An absolute path without `.`, `..` and empty components.
 fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => normal.push(name),
-            Component::ParentDir => drop(normal.pop()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    normal
+    Path::new("/").join(clean(path))
 }
 
 /// Absolute, without `.`, `..` and empty components.
