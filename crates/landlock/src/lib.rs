@@ -11,4 +11,4 @@ pub mod abi;
 mod plan;
 
 pub use abi::Abi;
-pub use plan::{Error, Plan, Ruleset, describe_restriction};
+pub use plan::{Plan, Ruleset, describe_restriction};

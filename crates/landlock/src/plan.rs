@@ -17,14 +17,6 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-/// Why a container's ruleset is not possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The annotation asks for something that is not possible.
-    #[error(transparent)]
-    Config(#[from] Diagnostic),
-}
-
 /// The ruleset that init makes and enforces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -69,7 +61,7 @@ impl Plan {
     /// # Errors
     /// A [`Diagnostic`] with the pointer of a right that the kernel does not know, unless the mode
     /// is best effort; or for more paths than a failure can distinguish.
-    pub fn lower(landlock: &Landlock, abi: Abi) -> Result<(Option<Self>, Vec<String>), Error> {
+    pub fn lower(landlock: &Landlock, abi: Abi) -> Result<(Option<Self>, Vec<String>), Diagnostic> {
         let (known, unknown): (Vec<_>, Vec<_>) = asked(landlock)
             .into_iter()
             .partition(|right| right.since() <= abi);
@@ -77,7 +69,7 @@ impl Plan {
         if !unknown.is_empty() {
             let found = lacking(&unknown, abi);
             match landlock.mode {
-                Mode::Strict => return Err(found.hint(ADVICE).into()),
+                Mode::Strict => return Err(found.hint(ADVICE)),
                 Mode::BestEffort => warnings.push(format!("{found}; left out")),
             }
         }
@@ -88,7 +80,11 @@ impl Plan {
         let rules = rules(&landlock.path_beneath, handled.fs);
         if rules.len() > PATHS {
             let message = format!("{} paths, more than {PATHS}", rules.len());
-            return Err(Diagnostic::new(Code::Range, pointer("/pathBeneath"), message).into());
+            return Err(Diagnostic::new(
+                Code::Range,
+                pointer("/pathBeneath"),
+                message,
+            ));
         }
         let plan = Self {
             handled,

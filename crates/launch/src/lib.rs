@@ -66,10 +66,6 @@ pub enum Error {
     Process(#[from] process::Error),
     #[error(transparent)]
     Config(#[from] spec::Diagnostic),
-    #[error(transparent)]
-    Seccomp(#[from] seccomp::Error),
-    #[error(transparent)]
-    Landlock(#[from] landlock::Error),
     #[error("/linux/seccomp/listenerPath: {0}")]
     Listener(String),
     #[error(

@@ -136,8 +136,9 @@ impl fmt::Display for Plan {
 
 fn conflict(message: &str, hint: &str) -> Error {
     let place = spec::landlock::pointer("");
-    let found = Diagnostic::new(Code::Conflict, place, message).hint(hint);
-    landlock::Error::Config(found).into()
+    Diagnostic::new(Code::Conflict, place, message)
+        .hint(hint)
+        .into()
 }
 
 /// The locks of a container, in init, until they are applied.

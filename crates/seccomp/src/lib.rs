@@ -21,4 +21,4 @@ mod width; // arguments of which the kernel reads 32 bits
 pub use compile::{
     Error as CompileError, Filter, answers_newer, architectures, compile, compile_for, return_value,
 };
-pub use plan::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request, asks};
+pub use plan::{FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request, asks};

@@ -21,14 +21,6 @@ use std::os::fd::OwnedFd;
 /// The annotation that makes an unknown system call name an error ("1"): crun's.
 pub const FAIL_UNKNOWN_ANNOTATION: &str = "run.oci.seccomp_fail_unknown_syscall";
 
-/// Why a container's filter is not possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The profile asks for something that is not possible.
-    #[error(transparent)]
-    Config(#[from] Diagnostic),
-}
-
 /// The input of lowering.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -103,7 +95,7 @@ impl Plan {
     /// # Errors
     /// A [`Diagnostic`] with a JSON pointer: NOTIFY without a listener; a program that is too long;
     /// an unknown name if an annotation forbids it; a flag that this kernel does not have.
-    pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Error> {
+    pub fn lower(request: &Request<'_>) -> Result<Option<Self>, Diagnostic> {
         let container = request.container;
         let Some(profile) = &container.seccomp else {
             return Ok(None);
@@ -119,18 +111,14 @@ impl Plan {
         if let (Some("1"), Some((pointer, name))) = (strict.map(String::as_str), unknown.first()) {
             let message = format!("system call {name:?} is unknown on every architecture");
             let hint = format!("remove the annotation {FAIL_UNKNOWN_ANNOTATION}");
-            return Err(Diagnostic::new(Code::UnknownValue, pointer, message)
-                .hint(hint)
-                .into());
+            return Err(Diagnostic::new(Code::UnknownValue, pointer, message).hint(hint));
         }
         let flags = flags(profile, listener.is_some());
         if flags.contains(FilterFlags::WAIT_KILLABLE_RECV) && !request.facts.wait_killable_recv {
             let pointer = format!("{SECCOMP}/flags");
             let message = format!("this kernel does not know all of the flags {flags:?}");
             let hint = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19";
-            return Err(Diagnostic::new(Code::Host, pointer, message)
-                .hint(hint)
-                .into());
+            return Err(Diagnostic::new(Code::Host, pointer, message).hint(hint));
         }
         let no_new_privileges = container
             .process
@@ -239,14 +227,14 @@ fn asks_about(profile: &Seccomp, call: &str) -> bool {
 }
 
 /// The crate `spec` decides which calls may go to a listener.
-fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>, Error> {
+fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>, Diagnostic> {
     let container = request.container;
     if !asks(profile) {
         return Ok(None);
     }
     let Some(path) = profile.listener_path.clone() else {
         let message = "SCMP_ACT_NOTIFY needs `listenerPath`";
-        return Err(Diagnostic::new(Code::Conflict, SECCOMP, message).into());
+        return Err(Diagnostic::new(Code::Conflict, SECCOMP, message));
     };
     let metadata = profile.listener_metadata.as_deref();
     let state = StateText::new(container, request.id, request.status);
@@ -254,7 +242,7 @@ fn listener(request: &Request<'_>, profile: &Seccomp) -> Result<Option<Listener>
         Ok(listener) => Ok(Some(listener)),
         Err(problem) => {
             let pointer = format!("{SECCOMP}/listenerPath");
-            Err(Diagnostic::new(Code::Path, pointer, problem).into())
+            Err(Diagnostic::new(Code::Path, pointer, problem))
         }
     }
 }

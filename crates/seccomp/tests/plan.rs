@@ -7,7 +7,7 @@ mod common;
 
 use common::{DOCKER, profile, read, rule};
 use kernel::seccomp::FilterFlags;
-use seccomp::{Error, FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
+use seccomp::{FAIL_UNKNOWN_ANNOTATION, Facts, HandOver, Moment, Plan, Request};
 use spec::container::{Container, Seccomp, SeccompAction, SeccompFlag, SeccompOp};
 use spec::state::Status;
 use spec::{Host, parse};
@@ -26,7 +26,7 @@ fn container(seccomp: Option<Seccomp>) -> Container {
     }
 }
 
-fn lower(container: &Container) -> Result<Option<Plan>, Error> {
+fn lower(container: &Container) -> Result<Option<Plan>, spec::Diagnostic> {
     Plan::lower(&Request {
         container,
         id: "box",
@@ -43,7 +43,7 @@ fn plan(profile: Seccomp) -> Plan {
 
 /// The pointer and the message of an error of lowering.
 fn refused(container: &Container) -> (String, String) {
-    let Error::Config(problem) = lower(container).unwrap_err();
+    let problem = lower(container).unwrap_err();
     (problem.pointer, problem.message)
 }
 
