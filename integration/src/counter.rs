@@ -56,6 +56,16 @@ pub fn version() -> [u32; 2] {
     })
 }
 
+/// Whether this process, and so CRIU, has CAP_SYS_RESOURCE.
+pub fn has_sys_resource() -> bool {
+    /// capability.h
+    const CAP_SYS_RESOURCE: u64 = 24;
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = u64::from_str_radix(set.expect("CapEff").trim(), 16);
+    set.expect("a set") & (1 << CAP_SYS_RESOURCE) != 0
+}
+
 /// CRIU keeps there what it knows of the kernel.
 pub fn forget() {
     let _absent = fs::remove_file("/run/criu.kdat");

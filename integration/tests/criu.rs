@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use integration::counter::{COUNT, Counter, ONE, forget, has_criu, host, version};
+use integration::counter::{
+    COUNT, Counter, ONE, forget, has_criu, has_sys_resource, host, version,
+};
 use integration::sandbox::eventually;
 use integration::scope::Scope;
 use integration::{Bundle, Group, Limit, Sandbox, sandbox};
@@ -405,6 +407,10 @@ fn an_ordinary_user_and_connections_survive() {
         // Linux 6.16 refuses SO_PASSCRED for TCP, which CRIU 4.1 asks for.
         if s.has_linux((6, 16)) && version() < [4, 2] {
             s.skip("CRIU 4.1 cannot save TCP sockets on this kernel; covered by just vm-test");
+            return;
+        }
+        if !has_sys_resource() {
+            s.skip("CRIU needs CAP_SYS_RESOURCE for other users; covered by just vm-test");
             return;
         }
         let counter = Counter::start(s, |bundle| {

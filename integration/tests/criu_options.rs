@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use integration::bundle::busybox;
-use integration::counter::{COUNT, Counter, forget, has_criu, host, version};
+use integration::counter::{COUNT, Counter, forget, has_criu, has_sys_resource, host, version};
 use integration::runtime::Running;
 use integration::sandbox::eventually;
 use integration::{Bundle, Sandbox};
@@ -55,17 +55,11 @@ fn listens(port: u16) -> bool {
     })
 }
 
-/// capability.h
-const CAP_SYS_RESOURCE: u64 = 24;
-
 /// Whether CRIU can have the pipe that it wants for memory on demand.
 fn has_large_pipes() -> bool {
     let limit = fs::read_to_string("/proc/sys/fs/pipe-max-size").expect("limit");
     let limit: u64 = limit.trim().parse().expect("number");
-    let status = fs::read_to_string("/proc/self/status").expect("status");
-    let sets = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = u64::from_str_radix(sets.expect("CapEff").trim(), 16).expect("set");
-    limit >= 4 << 20 || set & (1 << CAP_SYS_RESOURCE) != 0
+    limit >= 4 << 20 || has_sys_resource()
 }
 
 /// Memory is sent when the restored processes want it, and the saved container ends then.
