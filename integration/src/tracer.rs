@@ -1,6 +1,7 @@
 //! A container that traces what comes into its namespaces.
 
 use crate::{Bundle, Sandbox};
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 /// The tracer's source.
@@ -21,4 +22,11 @@ pub fn tracer(s: &Sandbox) -> Bundle {
         s.tool("cc", &["-O1", "-static", "-o", program, SOURCE]);
     }
     bundle
+}
+
+/// Counts to `times`, for a minute at most: beside a tracer that never rests, a process takes long
+/// to start in an emulated machine.
+pub fn times(times: usize) -> impl Iterator<Item = usize> {
+    let end = Instant::now() + Duration::from_secs(60);
+    (0..times).take_while(move |_| Instant::now() < end)
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use integration::canary::Canary;
 use integration::faults::{self, Point};
-use integration::tracer::tracer;
+use integration::tracer::{self, tracer};
 use integration::{Bundle, Container, Outcome, Sandbox, leak, sandbox};
 use serde_json::json;
 
@@ -149,7 +149,7 @@ fn a_further_process_holds_nothing_of_the_host() {
 fn catches_nothing(s: &Sandbox, bundle: &Bundle, times: usize) {
     let end = bundle.root().join("end");
     let container = s.started(bundle);
-    for _ in 0..times {
+    for _ in tracer::times(times) {
         container.exec(&[], &["true"]).ok();
     }
     fs::write(end, "").expect("the end");

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use integration::tracer::tracer;
+use integration::tracer::{self, tracer};
 use integration::{Bundle, Sandbox, sandbox};
 
 /// How many containers come into the tracer's namespaces.
@@ -30,7 +30,7 @@ fn catches_nothing(s: &Sandbox, bundle: &Bundle) {
     let container = s.started(bundle);
     let bundle = joining(s, container.pid());
     bundle.write();
-    for _ in 0..JOINS {
+    for _ in tracer::times(JOINS) {
         s.run(&bundle).ok();
     }
     fs::write(end, "").expect("the end");
