@@ -13,6 +13,7 @@ sed 's/:.*/:*:20000:0:99999:7:::/' "$tree/etc/passwd" > "$tree/etc/shadow"
 for kind in account auth password session session-noninteractive; do
     echo "${kind%-*} required pam_permit.so" > "$tree/etc/pam.d/common-$kind"
 done
+mkdir -p "$tree/usr/local/bin"
 find "$tree/usr/share" -name nsswitch.conf -exec cp {} "$tree/etc" \;
 ln -s mawk "$tree/usr/bin/awk"
 for name in iptables ip6tables; do ln -s xtables-nft-multi "$tree/usr/sbin/$name"; done
