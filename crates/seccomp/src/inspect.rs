@@ -295,7 +295,7 @@ pub fn lint(profile: &Seccomp, native: Arch) -> Vec<Finding> {
         if crate::rule::has_argument_twice(&rule.args) {
             findings.push(Finding::ArgumentTwice { rule: index });
         }
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         for name in &rule.names {
             let name = || name.clone();
             let Some(syscall) = Syscall::named(&name()) else {

@@ -20,7 +20,7 @@ use crate::bpf::LENGTH_MAX;
 use crate::order::order;
 use crate::syscalls::{Arch, Multiplexing, Syscall, Width};
 use spec::container::{Seccomp, SeccompAction, SeccompArg, SeccompOp};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// One prepared comparison: of a whole argument or, on 32-bit architectures, of its low word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -284,7 +284,7 @@ impl<'a> Rules<'a> {
         }
         if clauses.len() > LENGTH_MAX {
             // Later rules with the same conditions are never reached.
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             clauses.retain(|clause| seen.insert(clause.conditions.clone()));
         }
         (!clauses.is_empty()).then(|| Verdict::First(order(clauses, width)))

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str;
 
@@ -23,7 +23,7 @@ pub(crate) const DEPTH: usize = 64;
 const DEEPEST: usize = 10_000;
 /// How many values a document may hold: a tree of this many takes about 10 MiB.
 pub(crate) const NODES: usize = 262_144;
-/// In objects with more keys than this, repetitions are found by hash.
+/// In objects with more keys than this, repetitions are found in a sorted set.
 const FEW: usize = 24;
 
 /// One JSON value.
@@ -254,7 +254,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node<'de>, A::Error> {
         let inner = self.deeper();
         let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(Key(key)) = entries.next_key()? {
             let again = if object.len() < FEW {
                 object.iter().any(|(other, _)| *other == key)

@@ -6,7 +6,7 @@
 //! the words after `--` and the words of a command to run stay as they are.
 
 use clap::{Arg, ArgAction, Command};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 /// The options whose empty value means that there is none, as with runc: scripts pass variables
@@ -148,7 +148,7 @@ fn option_name(word: &str) -> Option<&str> {
     (name.len() > 1).then_some(name)
 }
 
-fn long_names(command: &Command) -> HashMap<&str, Takes> {
+fn long_names(command: &Command) -> BTreeMap<&str, Takes> {
     let options = command.get_arguments();
     let named = options.filter_map(|option| Some((option.get_long()?, takes(option))));
     named.collect()

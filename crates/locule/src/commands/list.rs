@@ -17,7 +17,7 @@ use crate::face::{Array, Face};
 use crate::state::{self, Access, ContainerId, Lock, Record, Store};
 use crate::status::{Status, observe};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
@@ -83,7 +83,7 @@ fn look(store: &Store, id: &ContainerId) -> Result<(Record, Status), Error> {
 
 /// User names by id, as /etc/passwd has them; the first line of an id counts.
 #[derive(Debug)]
-pub(super) struct Users(HashMap<u32, String>);
+pub(super) struct Users(BTreeMap<u32, String>);
 
 impl Users {
     /// Those of this host.
@@ -92,7 +92,7 @@ impl Users {
     }
 
     fn of(passwd: &str) -> Self {
-        let mut users = HashMap::new();
+        let mut users = BTreeMap::new();
         for line in passwd.lines() {
             let mut fields = line.split(':');
             if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse)) {

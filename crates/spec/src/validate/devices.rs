@@ -4,7 +4,7 @@ use crate::container::{Device, DeviceKind, DeviceRule};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The kernel has 12 bits for a major number, see linux/kdev_t.h.
 const MAJOR: u32 = (1 << 12) - 1;
@@ -38,7 +38,7 @@ pub(crate) fn numbers(o: &Object<'_>) -> (Option<u32>, Option<u32>) {
 
 /// Reads `linux.devices`. Engines repeat entries, but one path cannot be two devices.
 pub(crate) fn nodes(o: &Object<'_>) -> Vec<Device> {
-    let mut seen = HashMap::new();
+    let mut seen = BTreeMap::new();
     let mut index = 0;
     o.list("devices", |item| {
         let here = index;

@@ -1,7 +1,7 @@
 //! `mounts`: destinations, sources, id maps. The crate that makes the mounts decides what the
 //! options mean. Source: config.md#mounts.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::container::{Mount, clean};
@@ -12,13 +12,13 @@ use crate::validate::ids;
 
 /// Reads `mounts`; relative bind sources are made absolute below `bundle`.
 pub(crate) fn read(o: &Object<'_>, bundle: &Path) -> Vec<Mount> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     o.list("mounts", |item| {
         item.object(|o| mount(o, bundle, &mut seen))?
     })
 }
 
-fn mount(o: &Object<'_>, bundle: &Path, seen: &mut HashSet<PathBuf>) -> Option<Mount> {
+fn mount(o: &Object<'_>, bundle: &Path, seen: &mut BTreeSet<PathBuf>) -> Option<Mount> {
     let destination = o
         .required("destination")
         .and_then(|v| destination(&v, seen));
@@ -64,7 +64,7 @@ fn warn_of_data(o: &Object<'_>, options: &[String]) {
     }
 }
 
-fn destination(value: &Value<'_>, seen: &mut HashSet<PathBuf>) -> Option<PathBuf> {
+fn destination(value: &Value<'_>, seen: &mut BTreeSet<PathBuf>) -> Option<PathBuf> {
     let text = value.filled()?;
     let path = Path::new(text);
     if path.is_relative() {

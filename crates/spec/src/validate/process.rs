@@ -1,7 +1,7 @@
 //! `process`: user, program, capabilities, limits. Source: config.md#process.
 
 use caps::Capability;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::container::{CapSet, Capabilities, Process, Rlimit, User};
 use crate::diagnostic::Code;
@@ -90,7 +90,7 @@ pub(crate) fn environment(o: &Object<'_>) -> Vec<String> {
         }
         Some(text.to_owned())
     });
-    let mut names = HashSet::new();
+    let mut names = BTreeSet::new();
     entries.reverse();
     entries.retain(|entry| names.insert(name(entry).to_owned()));
     entries.reverse();
@@ -127,7 +127,7 @@ fn user(value: &Value<'_>) -> Option<User> {
 }
 
 fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     o.list("rlimits", |item| {
         item.object(|o| {
             let resource = o.required("type").and_then(|v| {

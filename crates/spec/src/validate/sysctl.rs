@@ -5,7 +5,7 @@
 //! separator decides, and the other character is then a dot within a name:
 //! `net.ipv4.conf.eth0/1.mtu` is `net/ipv4/conf/eth0.1/mtu`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::container::{NamespaceKind, Namespaces};
 use crate::diagnostic::Code;
@@ -29,7 +29,7 @@ pub(crate) fn read(o: &Object<'_>, namespaces: &Namespaces) -> Vec<(String, Stri
     let Some(value) = o.get("sysctl") else {
         return Vec::new();
     };
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     value.map(|key, value| {
         let setting = value.text();
         let Some(name) = dotted(key) else {
