@@ -1,6 +1,53 @@
 //! A set of capabilities as one number.
 
+use caps::Capability::{self, *};
 use std::fmt;
+
+/// All that have names, each at the place of its number. `caps::all` makes a hashed set, which asks
+/// the kernel for random numbers.
+pub(crate) const NAMED: [Capability; 41] = [
+    CAP_CHOWN,
+    CAP_DAC_OVERRIDE,
+    CAP_DAC_READ_SEARCH,
+    CAP_FOWNER,
+    CAP_FSETID,
+    CAP_KILL,
+    CAP_SETGID,
+    CAP_SETUID,
+    CAP_SETPCAP,
+    CAP_LINUX_IMMUTABLE,
+    CAP_NET_BIND_SERVICE,
+    CAP_NET_BROADCAST,
+    CAP_NET_ADMIN,
+    CAP_NET_RAW,
+    CAP_IPC_LOCK,
+    CAP_IPC_OWNER,
+    CAP_SYS_MODULE,
+    CAP_SYS_RAWIO,
+    CAP_SYS_CHROOT,
+    CAP_SYS_PTRACE,
+    CAP_SYS_PACCT,
+    CAP_SYS_ADMIN,
+    CAP_SYS_BOOT,
+    CAP_SYS_NICE,
+    CAP_SYS_RESOURCE,
+    CAP_SYS_TIME,
+    CAP_SYS_TTY_CONFIG,
+    CAP_MKNOD,
+    CAP_LEASE,
+    CAP_AUDIT_WRITE,
+    CAP_AUDIT_CONTROL,
+    CAP_SETFCAP,
+    CAP_MAC_OVERRIDE,
+    CAP_MAC_ADMIN,
+    CAP_SYSLOG,
+    CAP_WAKE_ALARM,
+    CAP_BLOCK_SUSPEND,
+    CAP_AUDIT_READ,
+    CAP_PERFMON,
+    CAP_BPF,
+    CAP_CHECKPOINT_RESTORE,
+];
 
 /// A set: bit n is capability number n of linux/capability.h.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -43,13 +90,10 @@ impl CapSet {
 
 /// The name of capability `number` ("CAP_CHOWN"), or its number if it has no name yet.
 fn name(number: u8) -> String {
-    caps::all()
-        .into_iter()
-        .find(|capability| capability.index() == number)
-        .map_or_else(
-            || format!("capability {number}"),
-            |capability| capability.to_string(),
-        )
+    match NAMED.get(usize::from(number)) {
+        Some(capability) => capability.to_string(),
+        None => format!("capability {number}"),
+    }
 }
 
 impl fmt::Display for CapSet {
@@ -70,6 +114,15 @@ impl fmt::Debug for CapSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_capability_is_at_the_place_of_its_number() {
+        let listed: std::collections::HashSet<_> = NAMED.into_iter().collect();
+        assert_eq!(listed, caps::all());
+        for (number, capability) in NAMED.into_iter().enumerate() {
+            assert_eq!(usize::from(capability.index()), number);
+        }
+    }
 
     #[test]
     fn a_set_holds_the_numbers_of_its_bits() {

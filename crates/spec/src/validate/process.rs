@@ -1,5 +1,6 @@
 //! `process`: user, program, capabilities, limits. Source: config.md#process.
 
+use crate::capability::NAMED;
 use caps::Capability;
 use std::collections::BTreeSet;
 
@@ -174,7 +175,7 @@ fn capability_set(o: &Object<'_>, key: &'static str) -> CapSet {
             Err(_unknown) => {
                 let quoted = quote(name);
                 let message = format!("the capability {quoted} does not exist and is ignored");
-                let known = caps::all().iter().map(Capability::to_string).collect();
+                let known = NAMED.iter().map(Capability::to_string).collect();
                 item.warn_word(&message, name, known);
             }
         }
