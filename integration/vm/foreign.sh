@@ -14,9 +14,10 @@ for kind in account auth password session session-noninteractive; do
     echo "${kind%-*} required pam_permit.so" > "$tree/etc/pam.d/common-$kind"
 done
 mkdir -p "$tree/usr/local/bin"
+echo 127.0.0.1 localhost > "$tree/etc/hosts"
 find "$tree/usr/share" -name nsswitch.conf -exec cp {} "$tree/etc" \;
 ln -s mawk "$tree/usr/bin/awk"
-for name in iptables ip6tables; do ln -s xtables-nft-multi "$tree/usr/sbin/$name"; done
+for name in {iptables,ip6tables}{,-restore,-save}; do ln -s xtables-nft-multi "$tree/usr/sbin/$name"; done
 
 for kernel; do
     version=$(basename "$tree"/boot/vmlinuz-*"$kernel")
