@@ -54,7 +54,8 @@ hide_directories() {
     cp "$program" "/mnt/$name"
     mount --bind /mnt "${runtime%/*}"
     umount /mnt
-    for directory in /run /var/tmp /tmp /var/lib/containers /var/lib/containerd /var/lib/docker; do
+    for directory in /run /var/tmp /tmp /var/lib/containers /var/lib/containerd /var/lib/docker \
+        /var/lib/cni; do
         test ! -d "$directory" || mount -t tmpfs -o mode="$(stat -c %a "$directory")" tmpfs "$directory"
     done
     mkdir -p /run/lock
@@ -187,6 +188,6 @@ until_true() {
 }
 
 prepare || exit 1
+trap remove_control_groups EXIT # an engine that does not start ends this script
 # shellcheck source=/dev/null
 . "$here/${engine%-as-*}.sh"
-remove_control_groups
