@@ -166,7 +166,8 @@ fn has_python(s: &Sandbox) -> bool {
     has
 }
 
-/// Has a program of Python run in a container, with the programs of the host, beside the one that counts.
+/// Has a program of Python run in a container, with the programs of the host, beside the one that
+/// counts.
 fn python(bundle: &mut Bundle, script: &str) {
     for (source, at) in [("/usr", "/usr"), ("/lib", "/lib"), ("/lib64", "/lib64")] {
         bundle.bind(Path::new(source), at, &["ro"]);

@@ -218,10 +218,8 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: RawFd) -> Result<OwnedFd, Errn
     ret_fd(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
 }
 
-/// The namespace of type `kind`, one flag, that the process behind `pidfd` is in; close-on-exec. See
-/// PIDFD_GET_*_NAMESPACE of [ioctl_pidfd(2)]; Linux 6.11.
-///
-/// [ioctl_pidfd(2)]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
+/// The namespace of type `kind`, one flag, that the process behind `pidfd` is in; close-on-exec.
+/// See PIDFD_GET_*_NAMESPACE in `linux/pidfd.h`; Linux 6.11.
 ///
 /// # Errors
 /// ENOTTY, EINVAL: the kernel does not know this request. EACCES: this process may not look.

@@ -122,7 +122,8 @@ pub fn filesystem_magic(fd: BorrowedFd<'_>) -> Result<i64, Errno> {
 /// Makes a device node or a FIFO; never follows a link. The umask reduces `mode`.
 ///
 /// # Errors
-/// EEXIST: the name exists. EPERM: no CAP_MKNOD in the initial user namespace. EINVAL: another type.
+/// EEXIST: the name exists. EPERM: no CAP_MKNOD in the initial user namespace. EINVAL: `kind` is
+/// another type.
 pub fn mknod_at(
     directory: BorrowedFd<'_>,
     name: &CStr,

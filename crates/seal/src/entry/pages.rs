@@ -1,7 +1,8 @@
 //! The pages of the program's data, filled by one call instead of by one page fault for each.
 //!
 //! Every start writes all of them, since all have relocations. Filling changes no content, so a
-//! failure does not matter. The heap and the stack are not filled: a command uses few pages of them.
+//! failure does not matter. The heap and the stack are not filled: a command uses few pages of
+//! them.
 
 use super::{auxiliary, call};
 use std::ptr;
