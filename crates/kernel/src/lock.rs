@@ -1,7 +1,8 @@
 //! Locks on files. See flock(2).
 
 use crate::errno::{Errno, ret};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Who else may have the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +34,17 @@ impl Locked {
         }
     }
 
-    /// Releases the lock and keeps the file.
-    ///
-    /// # Errors
-    /// EMFILE: no descriptor is left.
-    pub fn release(self) -> Result<OwnedFd, Errno> {
-        self.0.try_clone().map_err(|_full| Errno::EMFILE)
+    /// Releases the lock and keeps the file. It needs no further descriptor, so it cannot fail where
+    /// the caller has already done what the lock was for.
+    pub fn release(self) -> OwnedFd {
+        let locked = ManuallyDrop::new(self);
+        locked.unlock();
+        // SAFETY: `locked` is never dropped, so the descriptor has no other owner.
+        unsafe { OwnedFd::from_raw_fd(locked.0.as_raw_fd()) }
+    }
+
+    fn unlock(&self) {
+        let _released_by_close = flock(self.0.as_fd(), libc::LOCK_UN);
     }
 }
 
@@ -50,7 +56,7 @@ impl AsFd for Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        let _released_by_close = flock(self.0.as_fd(), libc::LOCK_UN);
+        self.unlock();
     }
 }
 
@@ -77,7 +83,8 @@ mod tests {
         // A copy of the descriptor does not keep the lock.
         let _copy = first.0.try_clone().unwrap();
         drop(first);
-        let _kept = second.release().unwrap();
+        let kept = second.release();
+        kept.try_clone().unwrap();
         Locked::take(file, Sharing::Exclusive).unwrap();
     }
 }

@@ -141,7 +141,7 @@ impl Made {
         }
         Ok(Released {
             // From here on other commands may start, signal, pause or even delete the container.
-            entry: entry.release()?,
+            entry: entry.release(),
             record,
             created,
             told,

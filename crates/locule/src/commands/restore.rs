@@ -94,7 +94,7 @@ pub(crate) fn run(args: &args::Restore, env: &Env) -> Result<ExitCode, Error> {
         }
     };
     // From here on other commands may signal, pause or delete the container.
-    let entry = reservation.into_entry().release()?;
+    let entry = reservation.into_entry().release();
     if let Err(error) = start::after_start(&entry, &record) {
         delete_failed(entry.id(), env)?;
         return Err(error);

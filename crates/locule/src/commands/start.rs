@@ -26,7 +26,7 @@ pub(crate) fn run(args: &args::Start, env: &Env) -> Result<ExitCode, Error> {
     entry.remove_start_socket()?;
     starting.go()?;
     // The container runs. A hook may look at it, and a hook that hangs must not block a `delete`.
-    let entry = entry.release()?;
+    let entry = entry.release();
     let container = || kept(&entry, &record);
     let started = starting.until_started(
         |failure| describe::start(failure, program, container().as_deref()),

@@ -301,17 +301,15 @@ impl Entry {
 
     /// Releases the lock but keeps the entry, so that other commands can use the container during a
     /// long wait.
-    pub(crate) fn release(self) -> Result<Self, Error> {
+    pub(crate) fn release(self) -> Self {
         let directory = match self.directory {
-            Handle::Locked(directory) => directory
-                .release()
-                .map_err(|source| failed(&self.id, "unlock", "its directory", source))?,
+            Handle::Locked(directory) => directory.release(),
             Handle::Free(directory) => directory,
         };
-        Ok(Self {
+        Self {
             directory: Handle::Free(directory),
             ..self
-        })
+        }
     }
 
     /// Takes the lock again.

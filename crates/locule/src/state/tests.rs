@@ -123,7 +123,7 @@ fn the_lock_excludes_others_until_it_is_dropped() {
     assert!(watcher.is_held());
     let entry = reservation.into_entry();
     assert!(watcher.is_held());
-    let entry = entry.release().unwrap();
+    let entry = entry.release();
     assert!(!watcher.is_held());
     drop(entry);
     let entry = store.container(&id("box"), Lock::Exclusive).unwrap();
@@ -345,7 +345,7 @@ fn a_removal_without_the_lock_takes_it_first() {
     let directory = Directory::new();
     let store = store(&directory);
     let reservation = store.reserve(&id("box")).unwrap();
-    let entry = reservation.into_entry().release().unwrap();
+    let entry = reservation.into_entry().release();
     let other = store.container(&id("box"), Lock::Exclusive).unwrap();
     let removal = std::thread::spawn(move || entry.remove());
     std::thread::sleep(std::time::Duration::from_millis(100));
