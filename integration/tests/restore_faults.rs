@@ -160,7 +160,9 @@ fn sweep(
     let first = s.id();
     let points = points(s, &command(&first), Some(bundle));
     delete(&first, "");
-    for point in faults::sample(points, usual) {
+    // A sample may miss umask(2), and the way back to the host's mount namespace.
+    let always = [("umask", 1), ("setns", 2)].map(|(call, number)| (call.to_owned(), number));
+    for point in faults::sample(points, usual).into_iter().chain(always) {
         for fault in faults {
             let id = s.id();
             let Some((at, faulty)) = with_fault(&command(&id), fault, &point) else {

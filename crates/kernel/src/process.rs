@@ -261,8 +261,24 @@ pub fn execve(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
 /// # Errors
 /// A filter forbids the call. nix's function would panic.
 pub fn set_umask(mask: u32) -> Result<(), Errno> {
+    umask(mask).map(drop)
+}
+
+/// Does `act` while new files get the modes that they are made with.
+///
+/// # Errors
+/// A filter forbids umask(2).
+pub fn without_umask<T>(act: impl FnOnce() -> T) -> Result<T, Errno> {
+    let own = umask(0)?;
+    let done = act();
+    umask(own)?;
+    Ok(done)
+}
+
+fn umask(mask: u32) -> Result<u32, Errno> {
     // SAFETY: takes a number.
-    ret_number(unsafe { libc::syscall(libc::SYS_umask, libc::c_long::from(mask)) }).map(drop)
+    let own = ret_number(unsafe { libc::syscall(libc::SYS_umask, libc::c_long::from(mask)) })?;
+    u32::try_from(own).map_err(|_negative| Errno::ERANGE)
 }
 
 /// Ends this process at once: no destructors, no exit handlers, no flushing. Where a filter forbids

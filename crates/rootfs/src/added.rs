@@ -19,8 +19,8 @@ use kernel::clone::namespace_owner;
 use kernel::fs;
 use kernel::mount::{Depth, MountAttr, Propagation, detach, move_mount};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::fchdir;
 use spec::container::{Container, NamespaceKind, clean};
 use spec::{Code, Diagnostic};
@@ -155,13 +155,15 @@ impl Plan {
     ) -> Result<Vec<u64>, Failure> {
         let ready = handles.refuse_peers(own).map_err(Failed::of(Call::Dup));
         ready.map_err(Failure::at(List::Mount, 0))?;
-        let mask = umask(Mode::empty());
-        let added = (0..self.steps.len()).try_fold(Vec::new(), |mut numbers, index| {
-            let number = self.add_one(index, handles, root, own);
-            numbers.push(number.map_err(Failure::at(List::Mount, index))?);
-            Ok(numbers)
+        let added = without_umask(|| {
+            (0..self.steps.len()).try_fold(Vec::new(), |mut numbers, index| {
+                let number = self.add_one(index, handles, root, own);
+                numbers.push(number.map_err(Failure::at(List::Mount, index))?);
+                Ok(numbers)
+            })
         });
-        umask(mask);
+        let added = added.map_err(Failed::of(Call::Umask));
+        let added = added.map_err(Failure::at(List::Mount, 0)).flatten();
         let failure = match added {
             Ok(numbers) => return Ok(numbers),
             Err(place) => place,

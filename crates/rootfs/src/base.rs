@@ -25,9 +25,10 @@ use kernel::errno::errno_of;
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::stat::{Mode, mkdirat, umask};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Pid, fchdir};
 use std::ffi::{CStr, CString};
 use std::fs::{DirBuilder, File, TryLockError};
@@ -88,10 +89,7 @@ fn open_or_make(directory: &Path) -> Result<OwnedFd, Failed> {
     if let Some(base) = look(&path)? {
         return Ok(base);
     }
-    let mask = umask(Mode::empty());
-    let base = make(&path);
-    umask(mask);
-    base
+    without_umask(|| make(&path)).map_err(Failed::of(Call::Umask))?
 }
 
 /// The base, if it exists. `None`: it must be made.

@@ -22,8 +22,8 @@ use kernel::clone::{NamespaceFlags, setns, unshare};
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
-use nix::sys::stat::{Mode, umask};
 use nix::unistd::fchdir;
 use std::ffi::CStr;
 use std::fmt;
@@ -105,8 +105,12 @@ impl Own {
             .map_err(Failed::of(Call::Openat2))
     }
 
-    /// Goes back there.
+    /// Goes back there. It tries twice, since this process can clean up only from there.
     pub fn back(&self) -> Result<(), Failed> {
+        self.enter().or_else(|_first| self.enter())
+    }
+
+    fn enter(&self) -> Result<(), Failed> {
         setns(self.mounts.as_fd(), NamespaceFlags::MOUNT).map_err(Failed::of(Call::Setns))?;
         fchdir(self.root.as_fd()).map_err(Failed::of(Call::Chdir))?;
         fs::chroot_here().map_err(Failed::of(Call::Chroot))?;
@@ -153,10 +157,12 @@ impl Plan {
         if handles.base().is_some() {
             handles.open_groups(&self.sources).map_err(error)?;
         }
-        let mask = umask(Mode::empty());
-        let gone = self.go(way, handles, &own);
-        umask(mask);
-        match gone {
+        let gone = without_umask(|| self.go(way, handles, &own));
+        match gone
+            .map_err(Failed::of(Call::Umask))
+            .map_err(error)
+            .flatten()
+        {
             Ok(()) => Ok(Some(Away(own))),
             Err(first) => {
                 own.back().map_err(error)?;

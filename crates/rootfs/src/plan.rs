@@ -11,9 +11,9 @@ use crate::pivot::Way;
 use crate::procfs::Sysctl;
 use crate::root::RootFd;
 use crate::tree::Tree;
-use kernel::Failed;
 use kernel::mount::{Depth, MountAttr, Propagation};
-use nix::sys::stat::{Mode, umask};
+use kernel::process::without_umask;
+use kernel::{Call, Failed};
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::AsFd;
@@ -125,18 +125,16 @@ impl Plan {
         handles
             .open_rest(&self.sources)
             .map_err(|(index, failed)| Failure::at(List::Source, index)(failed))?;
-        let mask = umask(Mode::empty());
-        let root = self.way.attach(&self.sources, handles);
-        umask(mask);
+        let root = without_umask(|| self.way.attach(&self.sources, handles));
+        let root = root.map_err(Failed::of(Call::Umask)).flatten();
         root.map_err(Failure::at(List::Attach, 0))
     }
 
     /// Makes all mounts, device nodes and links below the root.
     pub fn mount(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failure> {
-        let mask = umask(Mode::empty());
-        let done = self.mount_all(handles, root);
-        umask(mask);
-        done
+        let done = without_umask(|| self.mount_all(handles, root));
+        done.map_err(Failed::of(Call::Umask))
+            .map_err(Failure::at(List::Attach, 0))?
     }
 
     fn mount_all(&self, handles: &mut Handles, root: &RootFd) -> Result<(), Failure> {
