@@ -549,6 +549,27 @@ fn without_a_mount_namespace_the_callers_has_the_mounts() {
     });
 }
 
+/// Without pivot_root each procfs of the host is hidden, also one that the mapped root cannot reach.
+#[test]
+fn a_procfs_of_the_host_in_a_closed_directory_is_no_obstacle() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 leaves what it cannot unmount") {
+            return;
+        }
+        let closed = s.dir.join("closed");
+        let inside = closed.join("inside");
+        fs::create_dir_all(&inside).expect("mkdir");
+        let place = inside.to_str().expect("UTF-8");
+        s.tool("mount", &["-t", "proc", "proc", place]);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("chmod");
+        let mut bundle = s.bundle();
+        bundle.user_namespace(&[(0, 100_000, 65_536)]);
+        bundle.shell("id -u");
+        s.run_with(&bundle, &["--no-pivot"]).prints("0");
+        s.tool("umount", &[place]);
+    });
+}
+
 /// A bundle that nobody but the host's root may enter, with the root file system inside: the mapped
 /// root finds it by a handle that was opened before: from the base of mounts, from a copy of the
 /// host's, and where the root is moved.

@@ -169,17 +169,36 @@ impl Attached {
     }
 }
 
-/// Unmounts a mount of the host, or covers it if it is locked.
+/// Unmounts a mount of the host, or covers it if it is locked. A directory on the way that this
+/// process may not enter, although another user of the container may, is covered instead.
 fn hide(path: &CStr) -> Result<(), Failed> {
     match mount::detach(path) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::EINVAL | Errno::EPERM) => {}
+        Err(Errno::EINVAL | Errno::EPERM | Errno::EACCES) => {}
         Err(errno) => return Err(Failed::of(Call::Umount)(errno)),
     }
-    let place = openat2(CWD, path, OpenFlags::PATH, 0, Resolve::empty())
-        .map_err(Failed::of(Call::Openat2))?;
+    let place = reach(path).map_err(Failed::of(Call::Openat2))?;
     let cover = tmpfs(mount::MountAttr::RDONLY)?;
     mount::move_mount(cover.as_fd(), place.as_fd()).map_err(Failed::of(Call::MoveMount))
+}
+
+/// Opens `path`, or as much of it as this process may see.
+fn reach(path: &CStr) -> Result<OwnedFd, Errno> {
+    let mut text = [0; 4096];
+    let whole = path.to_bytes_with_nul();
+    let room = text.get_mut(..whole.len()).ok_or(Errno::ENAMETOOLONG)?;
+    room.copy_from_slice(whole);
+    loop {
+        let part = CStr::from_bytes_until_nul(&text).map_err(|_no_nul| Errno::EINVAL)?;
+        let length = part.to_bytes().iter().rposition(|byte| *byte == b'/');
+        match openat2(CWD, part, OpenFlags::PATH, 0, Resolve::empty()) {
+            Err(Errno::EACCES) => {}
+            opened => return opened,
+        }
+        // The root itself is never closed.
+        let end = length.filter(|length| *length > 0).ok_or(Errno::EACCES)?;
+        text[end] = 0;
+    }
 }
 
 impl Way {
