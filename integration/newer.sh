@@ -1,5 +1,6 @@
 #!/bin/bash
-# Programs that Debian does not have, or not this new: `newer.sh [containerd] [buildkit] [crio] [etcd]
+# Programs that Debian does not have, or not this new:
+# `newer.sh [containerd] [buildkit] [crio] [etcd]
 # [kubernetes]` builds each into target/newer/NAME, once. Needs go, which fetches them as modules.
 # CRI-O also needs a C compiler and libseccomp-dev.
 set -euo pipefail

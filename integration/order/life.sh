@@ -28,10 +28,10 @@ END
 
 locule() { "$LOCULE" --root /run/state "$@" > /dev/null; }
 
-# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first two containers: a copy
-# is not traced, so the functions of `start`, `state`, `kill`, `delete` and `list` come first, and
-# those of `exec`, which engines call most often, before those of `create`. `exec` and `run` wait for
-# a second: a traced process is so slow that /bin/true would end before it looks.
+# live BUNDLE PROGRAM: what an engine does, and a run. PROGRAM makes the first two containers: a
+# copy is not traced, so the functions of `start`, `state`, `kill`, `delete` and `list` come first,
+# and those of `exec`, which engines call most often, before those of `create`. `exec` and `run`
+# wait for a second: a traced process is so slow that /bin/true would end before it looks.
 live() {
     local id=order-$$
     "$2" --root /run/state create --bundle "/run/$1" "$id" > /dev/null

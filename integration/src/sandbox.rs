@@ -536,6 +536,20 @@ impl Sandbox {
         stdout
     }
 
+    /// Where the Debian package `name` has put that program, to compare locule with it. `None`: the
+    /// test is skipped.
+    pub fn package(&self, name: &str) -> Option<PathBuf> {
+        if self.is_control("it compares locule with the control") {
+            return None;
+        }
+        let places = ["/usr/bin", "/usr/sbin"].map(|place| Path::new(place).join(name));
+        let found = places.into_iter().find(|path| path.exists());
+        if found.is_none() {
+            self.skip(&format!("the package {name} is not installed"));
+        }
+        found
+    }
+
     /// The bytes of a page of memory.
     pub fn page_size(&self) -> usize {
         let text = self.tool("getconf", &["PAGESIZE"]);

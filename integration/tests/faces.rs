@@ -26,19 +26,6 @@ struct Asked<'s> {
     answers: Answers,
 }
 
-/// Where the package has put `name`. `None`: the test is skipped.
-fn installed(s: &Sandbox, name: &str) -> Option<PathBuf> {
-    if s.is_control("it compares locule with the control") {
-        return None;
-    }
-    let places = ["/usr/bin", "/usr/sbin"].map(|place| Path::new(place).join(name));
-    let found = places.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        s.skip(&format!("the package {name} is not installed"));
-    }
-    found
-}
-
 /// The program under test by another name.
 fn link(s: &Sandbox, name: &str) -> PathBuf {
     let link = s.dir.join(name);
@@ -246,7 +233,7 @@ fn keys(value: &Value) -> Vec<String> {
 
 /// Asks both and compares, but for `known` differences.
 fn compare(s: &Sandbox, name: &str, known: &[&str]) {
-    let Some(reference) = installed(s, name) else {
+    let Some(reference) = s.package(name) else {
         return;
     };
     let bundle = s.bundle_that_waits();

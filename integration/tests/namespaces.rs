@@ -549,7 +549,8 @@ fn without_a_mount_namespace_the_callers_has_the_mounts() {
     });
 }
 
-/// Without pivot_root each procfs of the host is hidden, also one that the mapped root cannot reach.
+/// Without pivot_root each procfs of the host is hidden, also one that the mapped root cannot
+/// reach.
 #[test]
 fn a_procfs_of_the_host_in_a_closed_directory_is_no_obstacle() {
     sandbox::host(|s| {

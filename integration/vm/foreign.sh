@@ -1,6 +1,7 @@
 #!/bin/bash
-# foreign.sh TREE KERNEL...: what the packages of another architecture do when they are installed, as far as vm.sh
-# needs it, without their programs: TREE has the extracted packages. KERNEL is the end of a kernel's file name.
+# foreign.sh TREE KERNEL...: does what the packages of another architecture do when they are
+# installed, as far as vm.sh needs it, without their programs. TREE has the extracted packages.
+# KERNEL is the end of a kernel's file name.
 set -euo pipefail
 tree=$1
 shift

@@ -1,6 +1,6 @@
 # What compiles for the machine of vm.sh, for scripts that source this: the arguments of cargo in
-# `target`, the folder that it writes in `built`, and the tools `strip` and `compiler`. VM_ARCH is the
-# machine's architecture; gcc-aarch64-linux-gnu links for arm64.
+# `target`, the folder that it writes in `built`, and the tools `strip` and `compiler`. VM_ARCH is
+# the machine's architecture; gcc-aarch64-linux-gnu links for arm64.
 
 target=() built=target strip=strip compiler=cc native=$(dpkg --print-architecture)
 case ${VM_ARCH:-$native} in

@@ -34,8 +34,8 @@ impl Locked {
         }
     }
 
-    /// Releases the lock and keeps the file. It needs no further descriptor, so it cannot fail where
-    /// the caller has already done what the lock was for.
+    /// Releases the lock and keeps the file. It needs no further descriptor, so it cannot fail
+    /// where the caller has already done what the lock was for.
     pub fn release(self) -> OwnedFd {
         let locked = ManuallyDrop::new(self);
         locked.unlock();
@@ -83,7 +83,9 @@ mod tests {
         // A copy of the descriptor does not keep the lock.
         let _copy = first.0.try_clone().unwrap();
         drop(first);
+        let number = second.as_fd().as_raw_fd();
         let kept = second.release();
+        assert_eq!(kept.as_raw_fd(), number, "no further descriptor");
         kept.try_clone().unwrap();
         Locked::take(file, Sharing::Exclusive).unwrap();
     }

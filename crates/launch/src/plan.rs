@@ -354,7 +354,7 @@ impl Plan {
     fn is_refused_by_filter(&self, failure: &Failure) -> bool {
         let name = match failure.call {
             Call::Umask | Call::Setgroups | Call::Setgid | Call::Setuid => failure.call.name(),
-            Call::Capget | Call::Capset | Call::Personality => failure.call.name(),
+            Call::Capget | Call::Capset => failure.call.name(),
             Call::Prctl | Call::BoundingDrop | Call::AmbientRaise => Call::Prctl.name(),
             Call::Prlimit => "prlimit64",
             _ => return false,

@@ -190,14 +190,14 @@ fn reach(path: &CStr) -> Result<OwnedFd, Errno> {
     room.copy_from_slice(whole);
     loop {
         let part = CStr::from_bytes_until_nul(&text).map_err(|_no_nul| Errno::EINVAL)?;
-        let length = part.to_bytes().iter().rposition(|byte| *byte == b'/');
+        let slash = part.to_bytes().iter().rposition(|byte| *byte == b'/');
         match openat2(CWD, part, OpenFlags::PATH, 0, Resolve::empty()) {
             Err(Errno::EACCES) => {}
             opened => return opened,
         }
         // The root itself is never closed.
-        let end = length.filter(|length| *length > 0).ok_or(Errno::EACCES)?;
-        text[end] = 0;
+        let slash = slash.filter(|slash| *slash > 0).ok_or(Errno::EACCES)?;
+        text[slash] = 0;
     }
 }
 

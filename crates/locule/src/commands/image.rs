@@ -65,7 +65,7 @@ const HINTS: [(&str, &str); 7] = [
     ),
     (
         "without peer",
-        "the other end of a Unix socket is in another network namespace: close the socket before",
+        "the other end of a Unix socket is in another network namespace: close the socket before the checkpoint",
     ),
     // CRIU does not look whether its pipe of 3.2 MiB could be made.
     (
