@@ -283,8 +283,7 @@ fn the_first_container_of_the_readme_works() {
         if s.is_control("the README is locule's own") {
             return;
         }
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        let readme = fs::read_to_string(readme).expect("README.md");
+        let readme = include_str!("../../README.md");
         let section = readme
             .split("\n## ")
             .find(|text| text.starts_with("A first container"));
