@@ -75,11 +75,7 @@ pub(crate) struct Exec {
     #[arg(long, hide = true)]
     no_subreaper: bool,
     /// The container's name in the state directory, and the command
-    #[arg(
-        value_name = "ID [COMMAND [ARG...]]",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "ID [COMMAND [ARG...]]", trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
 }
 

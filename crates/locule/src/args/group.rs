@@ -46,11 +46,7 @@ pub(crate) struct Ps {
     #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = list_format)]
     pub(crate) format: ListFormat,
     /// The container's name in the state directory, and options for the host's `ps`
-    #[arg(
-        value_name = "ID [PS OPTIONS]",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "ID [PS OPTIONS]", trailing_var_arg = true)]
     words: Vec<OsString>,
 }
 

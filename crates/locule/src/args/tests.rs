@@ -100,6 +100,17 @@ fn switches_take_the_values_of_go_programs() {
 }
 
 #[test]
+fn short_options_of_exec_may_be_joined() {
+    let (_, Command::Exec(exec)) = command("exec -dt -u5:6 -eA=1 -cKILL I ls -u7 --help") else {
+        panic!("another command");
+    };
+    assert!(exec.detach && exec.tty);
+    assert_eq!((exec.user, exec.id()), (Some((5, Some(6))), "I".to_owned()));
+    assert_eq!((exec.env, exec.cap), (vec!["A=1".to_owned()], vec![5]));
+    assert_eq!(exec.words[1..], ["ls", "-u7", "--help"]);
+}
+
+#[test]
 fn options_reach_their_fields() {
     let (globals, command) = command(
         "--root /r --log file:/l --log-format json --cgroup-manager systemd --rootless=true create \
@@ -325,6 +336,14 @@ fn unknown_words_are_named_and_unknown_commands_have_their_own_status() {
         ("create --pid-file", "--pid-file", Wrong::Words),
         ("events --interval 0s I", "greater than 0", Wrong::Words),
         ("events --interval 5x I", "whole seconds", Wrong::Words),
+        ("exec -it I sh", "unexpected argument '-i'", Wrong::Words),
+        (
+            "exec --frob I sh",
+            "unexpected argument '--frob'",
+            Wrong::Words,
+        ),
+        ("ps -ef I", "unexpected argument '-e'", Wrong::Words),
+        ("plan --exec --frob I sh", "'--frob'", Wrong::Words),
     ] {
         let misuse = misuse(line);
         assert!(misuse.text.contains(named), "{}", misuse.text);
