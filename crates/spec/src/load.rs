@@ -51,6 +51,11 @@ pub enum LoadError {
     Absent { path: PathBuf },
     #[error("open {path:?}")]
     Open { path: PathBuf, source: io::Error },
+    /// The state is JSON, whose strings are UTF-8.
+    #[error(
+        "the bundle {path:?} has a path that is not UTF-8, so that no state can name it; rename the directory"
+    )]
+    NotText { path: PathBuf },
     #[error("{path:?} is a {kind}, expected a regular file")]
     NotRegular { path: PathBuf, kind: &'static str },
     /// The file has more than [`LARGEST`] bytes.
@@ -86,13 +91,16 @@ pub enum Host {
 /// `bundle`.
 ///
 /// # Errors
-/// The file cannot be read, or everything that is wrong with it.
+/// The bundle's path is not UTF-8, the file cannot be read, or everything that is wrong with it.
 pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> {
     let path = bundle.join(name);
     let bundle = path::absolute(bundle).map_err(|source| LoadError::Open {
         path: bundle.to_owned(),
         source,
     })?;
+    if bundle.to_str().is_none() {
+        return Err(LoadError::NotText { path: bundle });
+    }
     judge(read(&path)?, &bundle, Host::Inspect)
         .map_err(|report| LoadError::Invalid { path, report })
 }

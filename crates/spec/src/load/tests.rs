@@ -1,8 +1,10 @@
 //! The files that a bundle may have, and the message for each.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::{self, Command};
@@ -86,6 +88,16 @@ fn a_relative_bundle_becomes_absolute() {
             .bundle
             .is_absolute()
     );
+}
+
+#[test]
+fn a_bundle_whose_path_is_not_text_is_refused() {
+    let bundle = Bundle::with(SOUND);
+    let odd = bundle.0.join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&odd).unwrap();
+    fs::copy(bundle.config(), odd.join(CONFIG)).unwrap();
+    let error = load(&odd, CONFIG).expect_err("not UTF-8");
+    assert!(matches!(error, LoadError::NotText { .. }), "{error}");
 }
 
 #[test]
