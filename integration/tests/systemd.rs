@@ -420,6 +420,8 @@ fn malformed_annotations_and_paths_are_refused() {
             ("KillSignal", "fifteen", "is not a value"),
             ("TimeoutStopSec", "'15'", "not a number of seconds"),
             ("PIDs", "@au [1]", "the runtime's own"),
+            ("SuccessAction", "'poweroff-force'", "acts on other units"),
+            ("Conflicts", "['ssh.service']", "acts on other units"),
             ("No_Name", "1", "not the name of a property"),
         ] {
             let (mut bundle, id) = bundle(s, "system.slice");

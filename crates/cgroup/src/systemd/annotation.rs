@@ -16,6 +16,47 @@ const SUB_GROUP: &str = "run.oci.systemd.subgroup";
 /// Properties that would put other processes into the container, or move the container elsewhere.
 const RESERVED: &[&str] = &["PIDs", "PIDFDs", "Slice", "Delegate"];
 
+/// Properties that start or stop other units, or change the host: see [systemd.unit(5)]. The other
+/// dependencies are about the order, or about an end of the scope itself. `RefuseManualStop` would
+/// keep `delete` from stopping the scope.
+///
+/// [systemd.unit(5)]: https://man7.org/linux/man-pages/man5/systemd.unit.5.html
+const OUTSIDE: &[&str] = &[
+    "BindsTo",
+    "BoundBy",
+    "ConflictedBy",
+    "Conflicts",
+    "ConsistsOf",
+    "JoinsNamespaceOf",
+    "NFTSet",
+    "OnFailure",
+    "OnFailureOf",
+    "OnSuccess",
+    "OnSuccessOf",
+    "PropagatesReloadTo",
+    "PropagatesStopTo",
+    "RebootArgument",
+    "RefuseManualStop",
+    "RequiredBy",
+    "Requires",
+    "RequiresMountsFor",
+    "RequiresOverridable",
+    "RequisiteOf",
+    "TriggeredBy",
+    "Triggers",
+    "UpheldBy",
+    "Upholds",
+    "WantedBy",
+    "Wants",
+    "WantsMountsFor",
+];
+
+/// Whether a property acts on more than the scope. Those whose names end with `Action` can end the
+/// host: `SuccessAction`, `JobTimeoutAction`.
+fn acts_outside(name: &str) -> bool {
+    OUTSIDE.contains(&name) || name.ends_with("Action")
+}
+
 fn pointer(key: &str) -> String {
     format!("/annotations/{}", escape(key))
 }
@@ -51,6 +92,13 @@ fn property(key: &str, name: &str, text: &str) -> Result<Property, Diagnostic> {
     if RESERVED.contains(&name) {
         let message = format!("the property {name} is the runtime's own");
         return Err(problem(Code::Conflict, key, message));
+    }
+    if acts_outside(name) {
+        let message = format!(
+            "the property {name} acts on other units or on the host; an annotation can only change the container's scope"
+        );
+        return Err(problem(Code::Unsupported, key, message)
+            .hint("give it to a unit of your own, or to the slice in linux.cgroupsPath"));
     }
     let value = gvariant::parse(text).map_err(|why| {
         let message = format!("{text:?} is not a value: {why}");
@@ -226,6 +274,13 @@ mod tests {
             ("", "1", "not the name of a property"),
             ("PIDs", "@au [1]", "the runtime's own"),
             ("Slice", "'a.slice'", "the runtime's own"),
+            ("SuccessAction", "'poweroff-force'", "acts on other units"),
+            ("JobTimeoutAction", "'reboot'", "acts on other units"),
+            ("Conflicts", "['ssh.service']", "acts on other units"),
+            ("Wants", "['poweroff.target']", "acts on other units"),
+            ("ConsistsOf", "['ssh.service']", "acts on other units"),
+            ("PropagatesStopTo", "['ssh.service']", "acts on other units"),
+            ("RefuseManualStop", "true", "acts on other units"),
         ] {
             let error = one(name, text).unwrap_err();
             assert_eq!(error.pointer, format!("/annotations/{PREFIX}{name}"));
