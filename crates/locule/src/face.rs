@@ -326,7 +326,7 @@ impl Face {
             .replace("{commit}", commit)
             .replace(
                 "{rundir}",
-                &crate::log::visible(&rundir.display().to_string()),
+                &spec::quote::visible(&rundir.display().to_string()),
             )
     }
 }

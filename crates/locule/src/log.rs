@@ -12,6 +12,7 @@ use crate::moment;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
+use spec::quote::visible;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -144,20 +145,6 @@ fn bounded(text: &str) -> Cow<'_, str> {
     let tail = &text[text.ceil_char_boundary(text.len() - END)..];
     let left_out = text.len() - head.len() - tail.len();
     Cow::Owned(format!("{head}... ({left_out} bytes left out) ...{tail}"))
-}
-
-/// `text` with its control characters escaped, since they could control the terminal. A line break
-/// is escaped too.
-pub(crate) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Writes all of `text`, or as much as a reader accepts in time. A failure cannot be reported

@@ -16,7 +16,7 @@ pub mod load;
 mod locate;
 mod node;
 mod numbers;
-mod quote;
+pub mod quote;
 mod reader;
 #[cfg(test)]
 mod samples;

@@ -3,8 +3,6 @@
 //! Text from outside must not break a line or send commands to a terminal, so control bytes are
 //! escaped. A very long text explains nothing, so it is cut.
 
-use std::borrow::Cow;
-
 /// How many characters of a string a message shows.
 const SHOWN: usize = 80;
 
@@ -21,23 +19,25 @@ const POINTER_SHOWN: usize = 400;
 
 /// `text` without quotes, its control characters escaped, at most [`POINTER_SHOWN`] characters of
 /// it.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let cut = text.char_indices().nth(POINTER_SHOWN);
-    if cut.is_none() && !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
+pub(crate) fn printable(text: &str) -> String {
+    match text.char_indices().nth(POINTER_SHOWN) {
+        Some((cut, _)) => format!("{}... ({} bytes)", visible(&text[..cut]), text.len()),
+        None => visible(text),
     }
-    let mut shown = String::new();
-    for character in text.chars().take(POINTER_SHOWN) {
+}
+
+/// `text` with its control characters escaped, since they could control the terminal. A line break
+/// is escaped too.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
         if character.is_control() {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
-    if cut.is_some() {
-        shown.push_str(&format!("... ({} bytes)", text.len()));
-    }
-    Cow::Owned(shown)
+    shown
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn long_pointers_are_cut() {
-        let shown = printable(&"é".repeat(1000)).into_owned();
+        let shown = printable(&"é".repeat(1000));
         assert!(shown.ends_with("é... (2000 bytes)"), "{shown}");
         assert_eq!(shown.matches('é').count(), 400);
     }

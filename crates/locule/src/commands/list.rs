@@ -142,7 +142,7 @@ fn table(listed: &[Listed], face: &Face) -> String {
             report.id.to_owned(),
             report.pid.map_or_else(String::new, |pid| pid.to_string()),
             report.status.to_owned(),
-            crate::log::visible(&report.bundle.display().to_string()),
+            spec::quote::visible(&report.bundle.display().to_string()),
             report.created.to_owned(),
             one.owner.clone(),
         ]

@@ -42,7 +42,7 @@ fn listing(options: &[&OsStr]) -> Result<String, Error> {
         .map_err(Error::Ps)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        let text = crate::log::visible(text.lines().next().unwrap_or("no message"));
+        let text = spec::quote::visible(text.lines().next().unwrap_or("no message"));
         let status = output.status;
         return Err(Error::PsFailed { status, text });
     }
