@@ -226,7 +226,7 @@ fn check(action: &Action, element: &Element<'_>) -> Result<(), Diagnostic> {
                 "tmpcopyup would copy files while the running container changes them; leave it out",
             ),
         },
-        Action::Bind { link: None, .. } | Action::BindInside { .. } if element.is_bind() => {
+        Action::Bind { link: None, .. } | Action::BindInside { .. } if element.mount.is_bind() => {
             return Ok(());
         }
         Action::Remount(_) => ("options", "a mount that exists cannot be changed"),

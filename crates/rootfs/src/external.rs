@@ -127,7 +127,7 @@ impl Names {
 
     fn of_mounts(&mut self, container: &Container) -> Result<(), ExternalError> {
         for (index, mount) in container.mounts.iter().enumerate() {
-            if is_bind(mount) {
+            if mount.is_bind() {
                 self.bind(index, mount, bind_name(container, index, mount))?;
             }
         }
@@ -228,17 +228,11 @@ impl Names {
     }
 }
 
-/// Whether a mount binds something of the host.
-pub fn is_bind(mount: &Mount) -> bool {
-    let binds = |word: &String| word == "bind" || word == "rbind";
-    mount.kind.as_deref() == Some("bind") || mount.options.iter().any(binds)
-}
-
 /// By the destination, not by the index: Podman writes the mounts of an imported checkpoint in
 /// another order. A further mount at the same destination has its number.
 fn bind_name(container: &Container, index: usize, mount: &Mount) -> String {
     let name = format!("mount-{}", word(&mount.destination));
-    let is_same = |other: &&Mount| is_bind(other) && other.destination == mount.destination;
+    let is_same = |other: &&Mount| other.is_bind() && other.destination == mount.destination;
     match container.mounts.iter().take(index).filter(is_same).count() {
         0 => name,
         earlier => format!("{name}#{earlier}"),
@@ -318,18 +312,20 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
     let none = MountAttr::empty();
     let host = |path: &Path| ExternalSource::Host(path.to_owned(), Depth::Top);
     let binds = container.mounts.iter().enumerate();
-    let binds = binds.filter(|(_, mount)| is_bind(mount)).map(|(i, mount)| {
-        let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
-        External {
-            id_map: id_map(container, mount),
-            ..external(
-                bind_name(container, i, mount),
-                source,
-                restrictions(mount),
-                &mount.destination,
-            )
-        }
-    });
+    let binds = binds
+        .filter(|(_, mount)| mount.is_bind())
+        .map(|(i, mount)| {
+            let source = host(mount.source.as_deref().unwrap_or(Path::new("")));
+            External {
+                id_map: id_map(container, mount),
+                ..external(
+                    bind_name(container, i, mount),
+                    source,
+                    restrictions(mount),
+                    &mount.destination,
+                )
+            }
+        });
     let masks = container.masked_paths.iter().flat_map(|path| {
         let name = |is_directory| mask_name(path, is_directory);
         [
@@ -342,8 +338,7 @@ pub fn externals(container: &Container, cgroups: &[(String, PathBuf)]) -> Vec<Ex
         .iter()
         .map(|path| external(device_name(path), host(path), none, path));
     // A cgroup namespace has mounts of its own. Without a mount of the configuration there is none.
-    let is_cgroup = |mount: &&Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
-    let mount = container.mounts.iter().find(is_cgroup);
+    let mount = container.mounts.iter().find(|mount| mount.is_cgroup());
     let mount = mount.filter(|_| !container.namespaces[NamespaceKind::Cgroup].is_own());
     let cgroups = mount.into_iter().flat_map(|mount| {
         cgroups.iter().map(|(directory, group)| {

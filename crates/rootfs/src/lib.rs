@@ -42,8 +42,7 @@ mod tree; // what is taken from the host
 pub use added::{Added, Descriptors, root_of_this_process};
 pub use base::{BASE, Refused};
 pub use external::{
-    External, ExternalError, ExternalSource, external_mounts, externals, id_map, is_bind,
-    restrictions,
+    External, ExternalError, ExternalSource, external_mounts, externals, id_map, restrictions,
 };
 pub use failure::{Failure, List};
 pub use ground::{Away, Own};

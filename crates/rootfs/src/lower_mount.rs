@@ -82,11 +82,6 @@ impl Element<'_> {
     pub(crate) fn problem(&self, code: Code, property: &str, message: String) -> Diagnostic {
         Diagnostic::new(code, format!("{}/{property}", self.pointer), message)
     }
-
-    /// Whether it binds.
-    pub(crate) fn is_bind(&self) -> bool {
-        self.options.bind.is_some() || self.mount.kind.as_deref() == Some("bind")
-    }
 }
 
 impl<'a> MountContext<'a> {
@@ -126,7 +121,7 @@ impl<'a> MountContext<'a> {
             changes.extend(self.propagation(&element.options, Depth::Tree));
             return Ok(self.push(element, Action::Remount(changes), None)?);
         }
-        if element.is_bind() {
+        if element.mount.is_bind() {
             return self.lower_bind(element);
         }
         default_mounts::lower(self, element)
@@ -185,7 +180,7 @@ impl<'a> MountContext<'a> {
         if is_dev {
             self.dev = match (&action, keep) {
                 (_, true) => Dev::Fresh(step),
-                (Action::Bind { .. }, false) if element.is_bind() => Dev::Bound,
+                (Action::Bind { .. }, false) if element.mount.is_bind() => Dev::Bound,
                 (Action::Remount(_), false) => self.dev,
                 (_, false) => Dev::Old,
             };
@@ -444,7 +439,7 @@ fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
     if let Ok(below) = destination.strip_prefix("proc") {
         let is_proc = element.mount.kind.as_deref() == Some("proc");
         let allowed = match below.to_str() {
-            Some("") => is_proc || element.is_bind() || element.options.remount,
+            Some("") => is_proc || element.mount.is_bind() || element.options.remount,
             Some(below) => PROC_ALLOWED.contains(&below),
             None => false,
         };
@@ -455,7 +450,7 @@ fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
             ));
         }
     }
-    let takes_no_data = element.is_bind() || element.options.remount;
+    let takes_no_data = element.mount.is_bind() || element.options.remount;
     for (index, param) in &element.options.data {
         let word = element.mount.options.get(*index).map_or("", String::as_str);
         let property = format!("options/{index}");
@@ -465,7 +460,7 @@ fn check(element: &Element<'_>) -> Result<(), Diagnostic> {
                 .problem(Code::Unsupported, &property, message)
                 .hint("give the mappings as uidMappings and gidMappings of the mount"));
         }
-        if element.is_bind() && OF_A_TMPFS.iter().any(|name| param.is(name)) {
+        if element.mount.is_bind() && OF_A_TMPFS.iter().any(|name| param.is(name)) {
             continue;
         }
         if takes_no_data {

@@ -7,7 +7,7 @@
 //! mount(8).
 
 use kernel::mount::{Depth, Follow, MountAttr, Propagation};
-use spec::container::{Container, Mount};
+use spec::container::Container;
 use std::ffi::{CStr, CString, NulError};
 
 /// What one word does.
@@ -275,8 +275,7 @@ impl Options {
 
 /// Whether a mount of the type `cgroup` or `cgroup2` is writable.
 pub fn has_writable_cgroup(container: &Container) -> bool {
-    let is_cgroup = |mount: &&Mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
-    let mut mounts = container.mounts.iter().filter(is_cgroup);
+    let mut mounts = container.mounts.iter().filter(|mount| mount.is_cgroup());
     mounts.any(|mount| is_writable(&mount.options))
 }
 

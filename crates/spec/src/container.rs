@@ -36,7 +36,7 @@ pub use seccomp::{
 };
 
 /// One container, as its bundle describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Container {
     /// The bundle directory, absolute.
     pub bundle: PathBuf,
@@ -100,7 +100,7 @@ impl Container {
 }
 
 /// `root`: an existing directory of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Root {
     /// Absolute.
     pub path: PathBuf,
@@ -121,6 +121,19 @@ pub struct Mount {
     /// `uidMappings`; empty if and only if `gidMappings` is.
     pub uid_mappings: Vec<IdMapping>,
     pub gid_mappings: Vec<IdMapping>,
+}
+
+impl Mount {
+    /// Whether it binds a part of the host.
+    pub fn is_bind(&self) -> bool {
+        let binds = |word: &String| word == "bind" || word == "rbind";
+        self.kind.as_deref() == Some("bind") || self.options.iter().any(binds)
+    }
+
+    /// Whether it shows cgroups.
+    pub fn is_cgroup(&self) -> bool {
+        matches!(self.kind.as_deref(), Some("cgroup" | "cgroup2"))
+    }
 }
 
 /// One element of `linux.devices`.

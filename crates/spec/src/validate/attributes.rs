@@ -10,6 +10,7 @@ use crate::diagnostic::Code;
 use crate::numbers::Wrong;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
+use crate::validate::given;
 use crate::words::{POLICIES, SCHEDULER_FLAGS};
 
 /// The largest number of a CPU: CONFIG_NR_CPUS is at most 8192.
@@ -107,7 +108,7 @@ pub(super) fn io_priority(value: &Value<'_>) -> Option<IoPriority> {
 pub(super) fn exec_cpu_affinity(value: &Value<'_>) -> Option<ExecCpuAffinity> {
     value.object(|o| {
         let cpus = |key| {
-            let value = o.get(key).filter(|_| !o.absent(key))?;
+            let value = given(o, key)?;
             let set = numbers(&value, "", "CPU", LARGEST_CPU)?;
             if set.is_empty() {
                 value.error(Code::Range, "the list has no CPU");

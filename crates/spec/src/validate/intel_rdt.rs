@@ -3,7 +3,8 @@
 use crate::container::IntelRdt;
 use crate::diagnostic::Code;
 use crate::quote::quote;
-use crate::reader::{Object, Value};
+use crate::reader::Value;
+use crate::validate::given;
 
 /// The directories of the file system that are no groups.
 const RESERVED: [&str; 3] = ["info", "mon_groups", "mon_data"];
@@ -17,18 +18,13 @@ pub(super) fn read(value: &Value<'_>) -> Option<IntelRdt> {
         // them.
         o.ignore(&["enableCMT", "enableMBM"]);
         IntelRdt {
-            clos_id: filled(o, "closID").and_then(|v| clos_id(&v)),
-            l3_cache_schema: filled(o, "l3CacheSchema").and_then(|v| l3_cache(&v)),
-            mem_bw_schema: filled(o, "memBwSchema").and_then(|v| memory(&v)),
+            clos_id: given(o, "closID").and_then(|v| clos_id(&v)),
+            l3_cache_schema: given(o, "l3CacheSchema").and_then(|v| l3_cache(&v)),
+            mem_bw_schema: given(o, "memBwSchema").and_then(|v| memory(&v)),
             schemata: o.list("schemata", |item| line(item).map(str::to_owned)),
             monitoring: o.flag("enableMonitoring").unwrap_or_default(),
         }
     })
-}
-
-/// The value of `key`; an empty string counts as absent.
-fn filled<'o>(o: &'o Object<'_>, key: &'static str) -> Option<Value<'o>> {
-    o.get(key).filter(|_| !o.absent(key))
 }
 
 fn clos_id(value: &Value<'_>) -> Option<String> {

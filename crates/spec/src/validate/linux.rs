@@ -1,101 +1,63 @@
 //! `linux`: the section as a whole. Source: config-linux.md.
 
-use crate::container::{
-    Device, IdMapping, IntelRdt, MemoryPolicy, Namespace, NamespaceKind, Namespaces, NetDevice,
-    Personality, Propagation, Resources, Seccomp, TimeOffsets,
-};
+use crate::container::{Container, Namespace, NamespaceKind, Namespaces, Personality};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
 use crate::validate::{
-    attributes, devices, ids, intel_rdt, namespaces, net_devices, resources, seccomp, sysctl,
+    attributes, devices, given, ids, intel_rdt, namespaces, net_devices, resources, seccomp, sysctl,
 };
 use crate::words::PROPAGATIONS;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The content of `linux`, before it is combined with the other sections.
-#[derive(Debug, Default)]
-pub(crate) struct Linux {
-    pub(crate) namespaces: Namespaces,
-    pub(crate) uid_mappings: Vec<IdMapping>,
-    pub(crate) gid_mappings: Vec<IdMapping>,
-    pub(crate) time_offsets: TimeOffsets,
-    pub(crate) devices: Vec<Device>,
-    pub(crate) net_devices: Vec<NetDevice>,
-    pub(crate) cgroups_path: Option<String>,
-    pub(crate) resources: Resources,
-    pub(crate) rootfs_propagation: Option<Propagation>,
-    pub(crate) masked_paths: Vec<PathBuf>,
-    pub(crate) readonly_paths: Vec<PathBuf>,
-    pub(crate) sysctl: Vec<(String, String)>,
-    pub(crate) seccomp: Option<Seccomp>,
-    pub(crate) mount_label: Option<String>,
-    pub(crate) personality: Option<Personality>,
-    pub(crate) memory_policy: Option<MemoryPolicy>,
-    pub(crate) intel_rdt: Option<IntelRdt>,
+/// Reads `linux` into `out`. A seccomp filter without `listenerPath` has this `receiver`.
+pub(crate) fn read(value: &Value<'_>, receiver: Option<&Path>, out: &mut Container) {
+    let _not_an_object = value.object(|o| section(o, receiver, out));
 }
 
-/// Reads `linux`. A seccomp filter without `listenerPath` has this `receiver`.
-pub(crate) fn read(value: &Value<'_>, receiver: Option<&Path>) -> Linux {
-    value.object(|o| section(o, receiver)).unwrap_or_default()
-}
-
-fn section(o: &Object<'_>, receiver: Option<&Path>) -> Linux {
-    let namespaces = namespaces::read(o);
-    let uid_mappings = ids::map(o, "uidMappings");
-    let gid_mappings = ids::map(o, "gidMappings");
-    check_maps(o, &namespaces);
-    Linux {
-        uid_mappings,
-        gid_mappings,
-        time_offsets: namespaces::time_offsets(o, &namespaces),
-        devices: devices::nodes(o),
-        net_devices: net_devices::read(o, &namespaces),
-        cgroups_path: o.get("cgroupsPath").and_then(|v| cgroups_path(&v)),
-        resources: o
-            .get("resources")
-            .map(|v| resources::read(&v))
-            .unwrap_or_default(),
-        rootfs_propagation: rootfs_propagation(o),
-        masked_paths: namespaces::sealed_paths(o, "maskedPaths", &namespaces),
-        readonly_paths: namespaces::sealed_paths(o, "readonlyPaths", &namespaces),
-        sysctl: sysctl::read(o, &namespaces),
-        seccomp: o.get("seccomp").and_then(|v| seccomp::read(&v, receiver)),
-        mount_label: o.label("mountLabel"),
-        personality: o.get("personality").and_then(|v| personality(&v)),
-        memory_policy: o
-            .get("memoryPolicy")
-            .and_then(|v| attributes::memory_policy(&v)),
-        intel_rdt: o.get("intelRdt").and_then(|v| intel_rdt::read(&v)),
-        namespaces,
-    }
+fn section(o: &Object<'_>, receiver: Option<&Path>, out: &mut Container) {
+    out.namespaces = namespaces::read(o);
+    let namespaces = &out.namespaces;
+    out.uid_mappings = ids::map(o, "uidMappings");
+    out.gid_mappings = ids::map(o, "gidMappings");
+    check_maps(o, namespaces);
+    out.time_offsets = namespaces::time_offsets(o, namespaces);
+    out.devices = devices::nodes(o);
+    out.net_devices = net_devices::read(o, namespaces);
+    out.cgroups_path = o.get("cgroupsPath").and_then(|v| cgroups_path(&v));
+    let resources = o.get("resources").map(|v| resources::read(&v));
+    out.resources = resources.unwrap_or_default();
+    let propagation = given(o, "rootfsPropagation");
+    out.rootfs_propagation = propagation.and_then(|v| v.word_in(&PROPAGATIONS));
+    out.masked_paths = namespaces::sealed_paths(o, "maskedPaths", namespaces);
+    out.readonly_paths = namespaces::sealed_paths(o, "readonlyPaths", namespaces);
+    out.sysctl = sysctl::read(o, namespaces);
+    out.seccomp = o.get("seccomp").and_then(|v| seccomp::read(&v, receiver));
+    out.mount_label = o.label("mountLabel");
+    out.personality = o.get("personality").and_then(|v| personality(&v));
+    let policy = o.get("memoryPolicy");
+    out.memory_policy = policy.and_then(|v| attributes::memory_policy(&v));
+    out.intel_rdt = o.get("intelRdt").and_then(|v| intel_rdt::read(&v));
 }
 
 /// A new user namespace needs both maps; a joined one may come with its maps (Kubernetes sends
 /// them); without a user namespace there is nothing to map.
 fn check_maps(o: &Object<'_>, namespaces: &Namespaces) {
-    let given = [
-        ("uidMappings", !o.absent("uidMappings")),
-        ("gidMappings", !o.absent("gidMappings")),
-    ];
-    let any = given.iter().any(|(_, given)| *given);
-    for (key, given) in given {
-        match &namespaces[NamespaceKind::User] {
-            Namespace::Inherit if given => {
-                if let Some(value) = o.get(key) {
-                    namespaces::needs(&value, "user");
-                }
-            }
-            Namespace::New if !given => {
+    let given = ["uidMappings", "gidMappings"].map(|key| (key, given(o, key)));
+    let any = given.iter().any(|(_, value)| value.is_some());
+    for (key, value) in given {
+        match (&namespaces[NamespaceKind::User], value) {
+            (Namespace::Inherit, Some(value)) => namespaces::needs(&value, "user"),
+            (Namespace::New, None) => {
                 let message = format!("a new user namespace needs `{key}`");
                 o.value.error(Code::Missing, message);
             }
-            Namespace::Join(_) if any && !given => {
+            (Namespace::Join(_), None) if any => {
                 let message =
                     "`uidMappings` and `gidMappings` need each other: give both or neither";
                 o.value.error(Code::Conflict, message);
             }
-            Namespace::Inherit | Namespace::New | Namespace::Join(_) => {}
+            (Namespace::Inherit | Namespace::New | Namespace::Join(_), _) => {}
         }
     }
 }
@@ -110,14 +72,6 @@ fn cgroups_path(value: &Value<'_>) -> Option<String> {
         return value.refuse(Code::Range, format!("{} contains a newline", quote(text)));
     }
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn rootfs_propagation(o: &Object<'_>) -> Option<Propagation> {
-    if o.absent("rootfsPropagation") {
-        o.ignore(&["rootfsPropagation"]);
-        return None;
-    }
-    o.get("rootfsPropagation")?.word_in(&PROPAGATIONS)
 }
 
 fn personality(value: &Value<'_>) -> Option<Personality> {

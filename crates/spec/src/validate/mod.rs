@@ -48,12 +48,17 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path) -> Option<Container> {
         let annotations = annotations
             .map(|v| annotations::read(&v))
             .unwrap_or_default();
-        let receiver = annotations.seccomp_receiver.as_deref();
-        let linux = o.get("linux");
-        let linux = linux.map(|v| linux::read(&v, receiver)).unwrap_or_default();
+        let mut out = Container {
+            bundle: bundle.to_owned(),
+            annotations: annotations.all,
+            ..Container::default()
+        };
+        if let Some(linux) = o.get("linux") {
+            linux::read(&linux, annotations.seccomp_receiver.as_deref(), &mut out);
+        }
         let root = o.required("root").and_then(|v| {
             let root = v.object(|o| root(o, bundle))??;
-            if root.readonly && !linux.namespaces[NamespaceKind::Mount].is_own() {
+            if root.readonly && !out.namespaces[NamespaceKind::Mount].is_own() {
                 v.error(
                     Code::Conflict,
                     "a read-only root needs a mount namespace of its own",
@@ -61,47 +66,27 @@ pub(crate) fn container(value: &Value<'_>, bundle: &Path) -> Option<Container> {
             }
             Some(root)
         });
-        let process = o.get("process").and_then(|v| process::read(&v));
-        if let Some(process) = &process {
-            ids::refuse_unmapped(process, &linux.uid_mappings, &linux.gid_mappings, notes);
+        out.process = o.get("process").and_then(|v| process::read(&v));
+        if let Some(process) = &out.process {
+            ids::refuse_unmapped(process, &out.uid_mappings, &out.gid_mappings, notes);
         }
-        let own_uts = linux.namespaces[NamespaceKind::Uts].is_own();
-        let name = |key| uts_name(o, key, own_uts);
-        let (hostname, domainname) = (name("hostname"), name("domainname"));
-        let mounts = mounts::read(o, bundle);
-        let hooks = o.get("hooks").map(|v| hooks::read(&v)).unwrap_or_default();
-        let annotations = annotations.all;
-        let landlock = landlock::read(&annotations, notes);
+        let own_uts = out.namespaces[NamespaceKind::Uts].is_own();
+        let name = |key| uts_name(&given(o, key)?, own_uts);
+        (out.hostname, out.domainname) = (name("hostname"), name("domainname"));
+        out.mounts = mounts::read(o, bundle);
+        out.hooks = o.get("hooks").map(|v| hooks::read(&v)).unwrap_or_default();
+        out.landlock = landlock::read(&out.annotations, notes);
         Some(Container {
-            bundle: bundle.to_owned(),
             version: version?,
             root: root?,
-            hostname,
-            domainname,
-            mounts,
-            process,
-            namespaces: linux.namespaces,
-            uid_mappings: linux.uid_mappings,
-            gid_mappings: linux.gid_mappings,
-            time_offsets: linux.time_offsets,
-            devices: linux.devices,
-            net_devices: linux.net_devices,
-            cgroups_path: linux.cgroups_path,
-            resources: linux.resources,
-            rootfs_propagation: linux.rootfs_propagation,
-            masked_paths: linux.masked_paths,
-            readonly_paths: linux.readonly_paths,
-            sysctl: linux.sysctl,
-            seccomp: linux.seccomp,
-            landlock,
-            mount_label: linux.mount_label,
-            personality: linux.personality,
-            memory_policy: linux.memory_policy,
-            intel_rdt: linux.intel_rdt,
-            hooks,
-            annotations,
+            ..out
         })
     })?
+}
+
+/// The value of `key`; an empty string, list or object counts as absent.
+fn given<'o>(o: &'o Object<'_>, key: &'static str) -> Option<Value<'o>> {
+    o.get(key).filter(|_| !o.absent(key))
 }
 
 fn root(o: &Object<'_>, bundle: &Path) -> Option<Root> {
@@ -165,12 +150,7 @@ fn semver(text: &str) -> Option<(u64, u64)> {
     sound.then_some((major, minor))
 }
 
-fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> {
-    if o.absent(key) {
-        o.ignore(&[key]);
-        return None;
-    }
-    let value = o.get(key)?;
+fn uts_name(value: &Value<'_>, own_uts: bool) -> Option<String> {
     let text = value.text()?;
     if text.len() > UTS_LENGTH {
         let message = format!(
@@ -181,7 +161,7 @@ fn uts_name(o: &Object<'_>, key: &'static str, own_uts: bool) -> Option<String> 
         return value.refuse(Code::Range, message);
     }
     if !own_uts {
-        namespaces::needs(&value, "uts");
+        namespaces::needs(value, "uts");
     }
     Some(text.to_owned())
 }

@@ -22,34 +22,29 @@ fn mount(o: &Object<'_>, bundle: &Path, seen: &mut BTreeSet<PathBuf>) -> Option<
     let destination = o
         .required("destination")
         .and_then(|v| destination(&v, seen));
-    let kind = o.text_or_none("type");
-    let options = o.texts("options");
-    let mut source = o.text_or_none("source").map(PathBuf::from);
-    let bind = kind.as_deref() == Some("bind")
-        || options
-            .iter()
-            .any(|option| option == "bind" || option == "rbind");
-    if bind {
+    let mut mount = Mount {
+        destination: PathBuf::new(),
+        kind: o.text_or_none("type"),
+        options: o.texts("options"),
+        source: o.text_or_none("source").map(PathBuf::from),
+        uid_mappings: Vec::new(),
+        gid_mappings: Vec::new(),
+    };
+    if mount.is_bind() {
         if o.absent("source") {
             o.value.error(Code::Missing, "a bind mount needs `source`");
         }
-        source = source.map(|path| bundle.join(path));
-        warn_of_data(o, &options);
+        mount.source = mount.source.map(|path| bundle.join(path));
+        warn_of_data(o, &mount.options);
     }
-    let uid_mappings = ids::map(o, "uidMappings");
-    let gid_mappings = ids::map(o, "gidMappings");
+    mount.uid_mappings = ids::map(o, "uidMappings");
+    mount.gid_mappings = ids::map(o, "gidMappings");
     if o.absent("uidMappings") != o.absent("gidMappings") {
         let message = "`uidMappings` and `gidMappings` need each other: give both or neither";
         o.value.error(Code::Conflict, message);
     }
-    Some(Mount {
-        destination: destination?,
-        kind,
-        source,
-        options,
-        uid_mappings,
-        gid_mappings,
-    })
+    mount.destination = destination?;
+    Some(mount)
 }
 
 /// Warns about options of a tmpfs on a bind mount. Other runtimes ignore them silently; other

@@ -6,6 +6,7 @@ use crate::container::{Namespace, NamespaceKind, Namespaces, TimeOffsets};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
+use crate::validate::given;
 
 /// Reads `linux.namespaces`; a type that is not listed is inherited.
 pub(crate) fn read(o: &Object<'_>) -> Namespaces {
@@ -13,13 +14,7 @@ pub(crate) fn read(o: &Object<'_>) -> Namespaces {
     o.list("namespaces", |item| {
         item.object(|o| {
             let kind = o.required("type").and_then(|v| v.word());
-            let path = if o.absent("path") {
-                o.ignore(&["path"]);
-                None
-            } else {
-                o.get("path")
-            };
-            let namespace = match path {
+            let namespace = match given(o, "path") {
                 Some(value) => value.absolute().map(Namespace::Join),
                 None => Some(Namespace::New),
             };

@@ -6,7 +6,7 @@ use crate::container::{Namespace, NamespaceKind, Namespaces, NetDevice};
 use crate::diagnostic::Code;
 use crate::quote::quote;
 use crate::reader::{Object, Value};
-use crate::validate::namespaces;
+use crate::validate::{given, namespaces};
 
 /// The most bytes of a name: IFNAMSIZ of linux/if.h without the NUL.
 const LENGTH: usize = 15;
@@ -48,11 +48,9 @@ fn name(host: &str, value: &Value<'_>) -> Option<String> {
         return key;
     }
     value.object(|o| {
-        if o.absent("name") {
-            o.ignore(&["name"]);
+        let Some(name) = given(o, "name") else {
             return key;
-        }
-        let name = o.get("name")?;
+        };
         let text = name.text()?;
         let without = text.replacen("%d", "", 1);
         let percent = without

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::container::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompFlag, SeccompRule};
 use crate::diagnostic::Code;
 use crate::reader::{Object, Value};
+use crate::validate::given;
 
 /// MAX_ERRNO of linux/err.h: the kernel cuts a larger one to it.
 const MAX_ERRNO: u16 = 4095;
@@ -56,7 +57,7 @@ pub(crate) fn read(value: &Value<'_>, receiver: Option<&Path>) -> Option<Seccomp
         let default_action = action(o, "defaultAction", "defaultErrnoRet");
         let architectures = architectures(o);
         let flags = o.get("flags").map(|value| value.list(|item| item.word()));
-        let listener = o.get("listenerPath").filter(|_| !o.absent("listenerPath"));
+        let listener = given(o, "listenerPath");
         let listener_path = match listener {
             Some(value) => value.absolute(),
             None => receiver.map(Path::to_owned),

@@ -184,7 +184,7 @@ impl Listed<'_> {
             let missing = rootfs::restrictions(mount).bits() & !u64::from(entry.flags);
             // CRIU would make it without its map.
             let is_mapped = rootfs::id_map(self.container, mount).is_some();
-            is_kind && !rootfs::is_bind(mount) && missing == 0 && !is_mapped
+            is_kind && !mount.is_bind() && missing == 0 && !is_mapped
         })
     }
 
