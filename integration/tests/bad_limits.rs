@@ -259,6 +259,10 @@ fn of_names_and_rules() -> Vec<(Value, &'static str)> {
             json!({ "devices": [{ "allow": true, "access": "q" }] }),
             "/devices/0/access",
         ),
+        (
+            json!({ "devices": vec![json!({ "allow": true, "major": 7 }); 8193] }),
+            "/devices: the list has 8193 rules",
+        ),
     ]
 }
 

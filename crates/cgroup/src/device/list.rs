@@ -19,6 +19,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// Whether it names more than one device.
+    fn is_wide(self) -> bool {
+        self.major.is_none() || self.minor.is_none()
+    }
+
     fn covers(self, other: Self) -> bool {
         let covers = |mine: Option<u32>, other: Option<u32>| mine.is_none() || mine == other;
         self.kind == other.kind
@@ -60,9 +65,22 @@ impl Node {
 pub(super) struct List {
     pub(super) allows: bool,
     pub(super) exceptions: BTreeMap<Node, u8>,
-    /// The exceptions that the configuration names, in its order: they are written before the
-    /// built-in ones.
-    pub(super) named: Vec<Node>,
+    /// The place in the configuration of the exceptions that it names: they are written in this
+    /// order, before the built-in ones.
+    pub(super) named: BTreeMap<Node, usize>,
+}
+
+/// The most exceptions of a list. Few rules with wildcards can need very many: those that both
+/// allow a part have an exception of their own.
+pub(super) const LONGEST: usize = 1 << 14;
+
+/// Why rules have no list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The rule of this index would remove a part of an exception with wildcards.
+    Hole(usize),
+    /// There would be more than [`LONGEST`] exceptions.
+    TooLong,
 }
 
 /// The order does not change what the kernel permits.
@@ -75,27 +93,26 @@ impl PartialEq for List {
 impl Eq for List {}
 
 impl List {
-    /// The list that does what the rules say.
+    /// The list that does what the rules say. A built-in rule that cannot be expressed is left out,
+    /// and the list is stricter.
     ///
     /// # Errors
-    /// The index of a configured rule that cannot be expressed. A built-in rule that cannot be
-    /// expressed is left out, and the list is stricter.
-    pub(super) fn of(rules: &[Rule]) -> Result<Self, usize> {
+    /// A configured rule cannot be expressed.
+    pub(super) fn of(rules: &[Rule]) -> Result<Self, Refused> {
         let mut list = Self::default();
         for rule in rules {
-            let mut changed = list.clone();
-            match (changed.add(rule), rule.index) {
-                (Ok(()), _) => list = changed,
-                (Err(_hole), None) => {}
-                (Err(_hole), Some(index)) => return Err(index),
+            match (list.add(rule), rule.index) {
+                (Err(Hole), Some(index)) => return Err(Refused::Hole(index)),
+                (Ok(()), _) | (Err(Hole), None) => {}
             }
         }
         if !list.allows {
-            list.complete();
+            list.complete()?;
         }
         Ok(list)
     }
 
+    /// Changes nothing if the rule cannot be expressed.
     fn add(&mut self, rule: &Rule) -> Result<(), Hole> {
         if rule.names_everything() {
             self.allows = rule.allow;
@@ -103,21 +120,25 @@ impl List {
             self.named.clear();
             return Ok(());
         }
-        let kinds = [Kind::Block, Kind::Char];
-        for kind in kinds
-            .into_iter()
+        let kinds = [Kind::Block, Kind::Char].into_iter();
+        let nodes = kinds
             .filter(|kind| rule.kind.is_none_or(|named| named == *kind))
-        {
-            let node = Node {
+            .map(|kind| Node {
                 kind,
                 major: rule.major,
                 minor: rule.minor,
-            };
-            if rule.index.is_some() && !self.named.contains(&node) {
-                self.named.push(node);
+            });
+        let takes = rule.allow == self.allows;
+        if takes && nodes.clone().any(|node| self.is_hole(node, rule.access)) {
+            return Err(Hole);
+        }
+        for node in nodes {
+            if rule.index.is_some() {
+                let place = self.named.len();
+                self.named.entry(node).or_insert(place);
             }
-            if rule.allow == self.allows {
-                self.take(node, rule.access)?;
+            if takes {
+                self.take(node, rule.access);
             } else {
                 *self.exceptions.entry(node).or_default() |= rule.access;
             }
@@ -125,28 +146,31 @@ impl List {
         Ok(())
     }
 
+    /// Whether `access` to `node` is a part of an exception that has more nodes.
+    fn is_hole(&self, node: Node, access: u8) -> bool {
+        self.exceptions.iter().any(|(exception, bits)| {
+            bits & access != 0 && node.common(*exception).is_some() && !node.covers(*exception)
+        })
+    }
+
     /// Removes `access` to `node` from the exceptions.
-    fn take(&mut self, node: Node, access: u8) -> Result<(), Hole> {
-        for (exception, bits) in &mut self.exceptions {
-            if *bits & access == 0 || node.common(*exception).is_none() {
-                continue;
+    fn take(&mut self, node: Node, access: u8) {
+        self.exceptions.retain(|exception, bits| {
+            if node.covers(*exception) {
+                *bits &= !access;
             }
-            if !node.covers(*exception) {
-                return Err(Hole);
-            }
-            *bits &= !access;
-        }
-        self.exceptions.retain(|_node, bits| *bits != 0);
-        Ok(())
+            *bits != 0
+        });
     }
 
     /// For an open to read and write, the kernel needs a single exception that allows both. So each
     /// exception also gets the access that others give to the same nodes. (mknod is always a
     /// separate request.)
-    fn complete(&mut self) {
+    fn complete(&mut self) -> Result<(), Refused> {
         loop {
             let before = self.exceptions.clone();
-            for (one, bits) in &before {
+            // Two exceptions for one device each have no device in common.
+            for (one, bits) in before.iter().filter(|(node, _bits)| node.is_wide()) {
                 for (other, other_bits) in &before {
                     let both = (bits | other_bits) & (READ | WRITE);
                     let is_given = both & !bits == 0 || both & !other_bits == 0;
@@ -154,9 +178,12 @@ impl List {
                         *self.exceptions.entry(common).or_default() |= both;
                     }
                 }
+                if self.exceptions.len() > LONGEST {
+                    return Err(Refused::TooLong);
+                }
             }
             if self.exceptions == before {
-                return;
+                return Ok(());
             }
         }
     }
@@ -202,10 +229,7 @@ impl List {
         } else {
             ("devices.allow", "devices.deny")
         };
-        let place = |node: &Node| {
-            let place = target.named.iter().position(|named| named == node);
-            place.unwrap_or(usize::MAX)
-        };
+        let place = |node: &Node| target.named.get(node).copied().unwrap_or(usize::MAX);
         let difference = |from: &BTreeMap<Node, u8>, other: &BTreeMap<Node, u8>| {
             let mut nodes: Vec<_> = from.iter().collect();
             nodes.sort_by_key(|(node, _bits)| place(node));

@@ -166,16 +166,23 @@ impl Devices {
     /// For cgroup v1.
     ///
     /// # Errors
-    /// A rule that a v1 list cannot express after the earlier rules.
+    /// A rule that a v1 list cannot express after the earlier rules; a list that is too long.
     pub(crate) fn lower_v1(resources: &Resources) -> Result<Self, Diagnostic> {
         let rules = rules(&resources.devices);
-        let list = list::List::of(&rules).map_err(|index| {
-            Diagnostic::new(
+        let pointer = "/linux/resources/devices";
+        let list = list::List::of(&rules).map_err(|refused| match refused {
+            list::Refused::Hole(index) => Diagnostic::new(
                 Code::Unsupported,
-                format!("/linux/resources/devices/{index}"),
+                format!("{pointer}/{index}"),
                 "removes a part of what an earlier rule with wildcards allows; cgroup v1 cannot express this",
             )
-            .hint("name the devices of the earlier rule one by one")
+            .hint("name the devices of the earlier rule one by one"),
+            list::Refused::TooLong => Diagnostic::new(
+                Code::Range,
+                pointer,
+                format!("the rules need more than {} entries of cgroup v1", list::LONGEST),
+            )
+            .hint("give rules that name the same devices the same access"),
         })?;
         Ok(Self {
             rules,

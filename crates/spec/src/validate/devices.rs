@@ -11,6 +11,9 @@ const MAJOR: u32 = (1 << 12) - 1;
 /// And 20 bits for a minor number.
 const MINOR: u32 = (1 << 20) - 1;
 
+/// The most rules. To combine them takes time that grows with the square of their number.
+const MOST_RULES: usize = 8192;
+
 /// `linux.devices[].type`.
 const NODES: [(&str, DeviceKind); 4] = [
     ("c", DeviceKind::Char),
@@ -86,7 +89,22 @@ fn node(o: &Object<'_>) -> Option<Device> {
 
 /// Reads `linux.resources.devices`.
 pub(crate) fn rules(o: &Object<'_>) -> Vec<DeviceRule> {
-    o.list("devices", |item| item.object(rule)?)
+    let Some(value) = o.get("devices") else {
+        return Vec::new();
+    };
+    let rules = value.list(|item| item.object(rule)?);
+    if rules.len() > MOST_RULES {
+        let message = format!(
+            "the list has {} rules; locule accepts at most {MOST_RULES}",
+            rules.len()
+        );
+        value.error_hint(
+            Code::Range,
+            message,
+            "name a class of devices by `major` alone",
+        );
+    }
+    rules
 }
 
 fn rule(o: &Object<'_>) -> Option<DeviceRule> {

@@ -17,6 +17,14 @@ fn device_rules_are_letters_and_numbers() {
             -> range /linux/resources/devices/0/major : -2
         "#,
     );
+    let many = format!(
+        "{{\"devices\": [{}]}}",
+        ["{\"allow\": true}"; 8193].join(", ")
+    );
+    refuses(&format!(
+        "/linux/resources = {many}
+            -> range /linux/resources/devices : the list has 8193 rules"
+    ));
     let rules = "{\"devices\": [{\"allow\": false}, {\"allow\": true, \"type\": \"c\", \"major\": 5, \"minor\": -1, \"access\": \"rm\"}]}";
     let found = accepted(&[("/linux/resources", rules)]).resources.devices;
     assert_eq!(
