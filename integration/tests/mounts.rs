@@ -561,3 +561,33 @@ fn a_missing_device_is_named() {
             .fails_with(&["/dev/absent", "/mnt", "no such file or directory"]);
     });
 }
+
+/// mount_namespaces(7), user_namespaces(7): what the kernel refuses in a user namespace has the
+/// reason, since its errno is the same for all of them.
+#[test]
+fn what_a_user_namespace_cannot_mount_is_explained() {
+    sandbox::host(|s| {
+        if s.is_control("runc prints the errno alone") {
+            return;
+        }
+        let fails = |kind: &str, options: &[&str], said: &str| {
+            let mut bundle = s.bundle();
+            bundle.user_namespace(&[(0, 100_000, 65_536)]);
+            bundle.inherit("ipc").set("/mounts", json!([]));
+            bundle.mount(
+                json!({ "destination": "/mnt", "type": kind, "source": kind, "options": options }),
+            );
+            s.run(&bundle).fails_with(&["/mounts/0", kind, said]);
+        };
+        fails("mqueue", &[], "an IPC namespace of its own");
+        fails("debugfs", &[], "root of the initial user namespace");
+        fails(
+            "tmpfs",
+            &["uid=70000"],
+            "the user namespace does not map it",
+        );
+        s.tool("mount", &["--bind", "/dev/null", "/proc/uptime"]);
+        fails("proc", &[], "only where a complete one is visible");
+        s.tool("umount", &["/proc/uptime"]);
+    });
+}

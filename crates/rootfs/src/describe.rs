@@ -165,6 +165,23 @@ impl Plan {
             (List::Mount, Call::FsconfigCreate, Errno::EINVAL) if labelled(step?) => Some(
                 " (the file system is mounted elsewhere with another label, or supports no labels)",
             ),
+            (List::Mount, Call::FsconfigCreate, Errno::EPERM) => Some(match is_queue(step?) {
+                true => {
+                    " (in a user namespace it needs an IPC namespace of its own: add {\"type\": \"ipc\"} to /linux/namespaces)"
+                }
+                false => {
+                    " (the kernel mounts this file system for root of the initial user namespace only)"
+                }
+            }),
+            (List::Mount, Call::Fsmount, Errno::EPERM) => Some(
+                " (in a user namespace the kernel gives a new procfs or sysfs only where a complete one is visible: nothing may cover parts of the caller's; an outer container of Docker needs systempaths=unconfined, one of Podman unmask=ALL)",
+            ),
+            (List::Mount, Call::FsconfigSet, Errno::EINVAL) => {
+                Some(match is_id(step?, failure.failed.index) {
+                    true => " (not an id, or the user namespace does not map it)",
+                    false => " (the file system does not accept this option or its value)",
+                })
+            }
             (List::Mount, Call::Setxattr, Errno::EOPNOTSUPP) => {
                 Some(" (the policy of SELinux on this host does not label this file system)")
             }
@@ -205,6 +222,20 @@ impl Plan {
             _ => None,
         }
     }
+}
+
+/// Whether it mounts the message queues of POSIX.
+fn is_queue(step: &Step) -> bool {
+    matches!(&step.action, Action::New(new) if new.kind.as_c_str() == c"mqueue")
+}
+
+/// Whether this parameter of the file system is a user or a group.
+fn is_id(step: &Step, param: u16) -> bool {
+    let Action::New(new) = &step.action else {
+        return false;
+    };
+    let param = new.params.get(usize::from(param));
+    param.is_some_and(|param| [c"uid", c"gid"].contains(&param.key.as_c_str()))
 }
 
 /// Whether it asks for a label of SELinux.

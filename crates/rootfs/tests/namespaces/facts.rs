@@ -491,7 +491,7 @@ fn bad_option() {
     let said = try_start(&request(&container, &view())).unwrap_err();
     assert_eq!(
         said,
-        r#"/mounts/0: mount "tmpfs" on "/x": option "sise=1\u{1b}[k": fsconfig: EINVAL: invalid argument"#
+        r#"/mounts/0: mount "tmpfs" on "/x": option "sise=1\u{1b}[k": fsconfig: EINVAL: invalid argument (the file system does not accept this option or its value)"#
     );
 }
 
