@@ -490,6 +490,20 @@ fn the_error_shows_what_the_hook_printed() {
     });
 }
 
+/// A hook that is not there has written nothing, and engines look for the errno in lower case.
+#[test]
+fn a_missing_hook_is_named() {
+    sandbox::host(|s| {
+        let mut bundle = s.bundle();
+        bundle.set("/hooks/createRuntime/-", json!({ "path": "/no/such/hook" }));
+        let outcome = s.try_create(&bundle, &s.id(), &[]).fails();
+        let line = outcome.last_line();
+        assert!(line.contains("/no/such/hook"), "{line}");
+        assert!(line.contains(": no such file or directory"), "{line}");
+        assert!(!line.contains("wrote"), "{line}");
+    });
+}
+
 /// Row S22: a createRuntime hook gets the pid on stdin and moves one end of a veth pair in, renamed
 /// eth0.
 #[test]

@@ -18,11 +18,16 @@ use spec::container::{Hook, Rlimit};
 use spec::state::StateText;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// How many of the last bytes that a failing hook wrote are kept.
 pub const TAIL: usize = 200;
+
+/// The status of a child that has not become the hook, and what it writes before the errno.
+const NOT_EXECUTED: u8 = 127;
+const NO_PROGRAM: &str = "cannot be executed: ";
 
 /// One kind of hooks, ready to run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -235,7 +240,15 @@ impl Plan {
             .into_owned();
         let hook = self.hooks.get(failed.index);
         let seconds = hook.and_then(|hook| hook.timeout).unwrap_or(0) / 1000;
+        let tail = String::from_utf8_lossy(failed.tail.as_bytes());
+        let mut wrote = tail.trim();
         let cause = match failed.cause {
+            // Engines look for the errno in lower case.
+            Cause::Exit(Exit::Code(code))
+                if code == i32::from(NOT_EXECUTED) && wrote.starts_with(NO_PROGRAM) =>
+            {
+                mem::take(&mut wrote).to_lowercase()
+            }
             Cause::Call(errno) => words(errno),
             Cause::Exit(Exit::Code(code)) => format!("exit status {code}"),
             Cause::Exit(Exit::Signal(signal)) => killed_by(signal),
@@ -247,9 +260,8 @@ impl Plan {
         let mut text = format!(
             "error running {name} hook #{index}: hook {path:?} (/hooks/{name}/{index}): {cause}"
         );
-        let tail = String::from_utf8_lossy(failed.tail.as_bytes());
-        if !tail.trim().is_empty() {
-            text.push_str(&format!("; it wrote {:?}", tail.trim()));
+        if !wrote.is_empty() {
+            text.push_str(&format!("; it wrote {wrote:?}"));
         }
         text
     }
@@ -355,9 +367,9 @@ impl Prepared {
             Err(errno) => errno,
         };
         let text = description(errno).as_bytes();
-        let _best_effort = fs::write(output.write.as_fd(), b"cannot be executed: ");
+        let _best_effort = fs::write(output.write.as_fd(), NO_PROGRAM.as_bytes());
         let _best_effort = fs::write(output.write.as_fd(), text);
-        process::exit_now(127)
+        process::exit_now(NOT_EXECUTED)
     }
 
     fn become_program(
