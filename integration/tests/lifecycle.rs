@@ -1,5 +1,6 @@
 //! The lifecycle: runtime.md, "Lifecycle" and "Operations".
 
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -540,6 +541,28 @@ fn the_pid_file_holds_the_pid_of_the_process() {
         let text = fs::read_to_string(&file).expect("pid file");
         assert_eq!(text, container.pid().to_string());
         container.remove();
+    });
+}
+
+/// A pid file replaces what has its name. `--pid-file /dev/null` and `/dev/stdout` must not take the
+/// device or the link away from the host, whether the creation succeeds or not.
+#[test]
+fn a_pid_file_does_not_replace_a_device() {
+    sandbox::host(|s| {
+        if s.is_control("runc replaces /dev/null") {
+            return;
+        }
+        // As /dev/stdout is; and a FIFO stands for /dev/null, which belongs to the whole machine.
+        symlink("/proc/self/status", s.dir.join("link")).expect("symlink");
+        s.tool("mkfifo", &[s.dir.join("fifo").to_str().expect("UTF-8")]);
+        for name in ["fifo", "link"] {
+            let place = s.dir.join(name);
+            let before = fs::symlink_metadata(&place).expect("lstat").ino();
+            let outcome = s.try_create(&s.bundle(), &s.id(), &["--pid-file", name]);
+            outcome.fails_with(&["--pid-file", name, "which a file would replace"]);
+            let after = fs::symlink_metadata(&place).expect("lstat").ino();
+            assert_eq!(before, after, "{name}");
+        }
     });
 }
 

@@ -94,6 +94,10 @@ pub(crate) enum Error {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "--pid-file {path:?}: it is a {kind}, which a file would replace; name a file, or leave the option out"
+    )]
+    PidFileKind { path: PathBuf, kind: &'static str },
     #[error("read {path:?}")]
     Facts {
         path: PathBuf,
@@ -291,6 +295,7 @@ impl Error {
             Self::SpecExists { .. } => "exists",
             Self::Write { .. }
             | Self::PidFile { .. }
+            | Self::PidFileKind { .. }
             | Self::PidfdSocket { .. }
             | Self::Print(_) => "write",
             Self::Compose(_) => "compose",

@@ -8,8 +8,8 @@
 use crate::state::is_host_root;
 use kernel::attribute::random;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::OsString;
@@ -47,6 +47,22 @@ impl HostFile {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = openat(from, above, flags, Mode::empty())?;
         Ok(Self { directory, name })
+    }
+
+    /// What has this name now, if it is no file that may be replaced: nobody means to take away
+    /// /dev/null, or the link /dev/stdout.
+    pub(crate) fn special(&self) -> Option<&'static str> {
+        let found = fstatat(&self.directory, &*self.name, AtFlags::empty()).ok()?;
+        match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFDIR => return Some("directory"),
+            SFlag::S_IFIFO => return Some("FIFO"),
+            SFlag::S_IFSOCK => return Some("socket"),
+            SFlag::S_IFCHR | SFlag::S_IFBLK => return Some("device"),
+            _ => {}
+        }
+        let target = readlinkat(&self.directory, &*self.name).ok()?;
+        let is_procs = Path::new(&target).starts_with("/proc");
+        is_procs.then_some("link into /proc")
     }
 
     /// Replaces the file of this name, whatever it is, by one with this content. Readers see the
@@ -162,6 +178,27 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_from_files_and_links_to_them() {
+        let directory = Directory::new();
+        let named = |name: &str| HostFile::at(&directory.path().join(name)).unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        for (name, target, special) in [
+            ("plain", "file", None),
+            ("dangling", "absent", None),
+            ("null", "/dev/null", Some("device")),
+            ("above", ".", Some("directory")),
+            ("own", "/proc/self/status", Some("link into /proc")),
+        ] {
+            symlink(target, directory.path().join(name)).unwrap();
+            assert_eq!(named(name).special(), special, "{name}");
+        }
+        assert_eq!(named("file").special(), None);
+        assert_eq!(named("absent").special(), None);
+        let null = HostFile::at(Path::new("/dev/null")).unwrap();
+        assert_eq!(null.special(), Some("device"));
     }
 
     #[test]

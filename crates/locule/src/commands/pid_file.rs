@@ -14,15 +14,17 @@ pub(super) struct PidFile {
 
 impl PidFile {
     pub(super) fn at(path: &Path) -> Result<Self, Error> {
-        match HostFile::at(path) {
-            Ok(file) => Ok(Self {
-                path: path.to_owned(),
-                file,
-            }),
-            Err(errno) => Err(Error::PidFile {
-                path: path.to_owned(),
-                source: errno.into(),
-            }),
+        let path = path.to_owned();
+        let file = match HostFile::at(&path) {
+            Ok(file) => file,
+            Err(errno) => {
+                let source = errno.into();
+                return Err(Error::PidFile { path, source });
+            }
+        };
+        match file.special() {
+            Some(kind) => Err(Error::PidFileKind { path, kind }),
+            None => Ok(Self { path, file }),
         }
     }
 
