@@ -240,20 +240,31 @@ impl<'p> Value<'p> {
             Node::Negative(value) => value.into(),
             // A number beyond 64 bits arrives as a float: report it as out of range.
             Node::Float(value) if value.fract() == 0.0 && value.abs() >= 9.2e18 => {
-                return self.refuse(
-                    Code::Range,
-                    format!("{value:e} is outside the range from {low} to {high}"),
-                );
+                let text = match value.abs() < 1e21 {
+                    true => format!("{value}"),
+                    false => format!("{value:e}"),
+                };
+                return self.outside(&text, value, low, high);
             }
             _ => return self.wrong("a whole number"),
         };
         if !(low..=high).contains(&value) {
-            return self.refuse(
-                Code::Range,
-                format!("{value} is outside the range from {low} to {high}"),
-            );
+            return self.outside(&value.to_string(), value as f64, low, high);
         }
         T::try_from(value).ok()
+    }
+
+    /// Refuses a number. JavaScript, and jq before version 1.7, keep numbers as floats: they make
+    /// 18446744073709552000 of a limit of 2^64 - 1 that an engine has written.
+    fn outside<T>(&self, text: &str, value: f64, low: i128, high: i128) -> Option<T> {
+        let message = format!("{text} is outside the range from {low} to {high}");
+        if value == high as f64 {
+            let hint = format!(
+                "a program that keeps numbers as floats, such as jq 1.6, has rounded it: write {high}"
+            );
+            return self.refuse_hint(Code::Range, message, hint);
+        }
+        self.refuse(Code::Range, message)
     }
 
     /// A user or group id. 2^32-1 is refused: the kernel reads it as "no change".
@@ -551,6 +562,30 @@ mod tests {
         );
     }
 
+    /// `jq 1.6` writes back what it has read as a float.
+    #[test]
+    fn a_number_that_was_rounded_is_told_from_one_that_is_too_large() {
+        for (value, high, is_rounded) in [
+            ("18446744073709552000", u64::MAX, true),
+            ("18446744073709551616", u64::MAX, true),
+            ("9223372036854775808", i64::MAX as u64, true),
+            ("9223372036854776000", i64::MAX as u64, true),
+            ("18446744073709555712", u64::MAX, false),
+            ("1e30", u64::MAX, false),
+            ("-1", u64::MAX, false),
+            ("256", 255, false),
+        ] {
+            let (out, report) = read(&format!("{{\"hard\":{value}}}"), |o| {
+                o.number::<u64>("hard", 0..=high)
+            });
+            assert_eq!(out, None, "{value}");
+            let hint = report.errors[0].hint.as_deref();
+            assert_eq!(hint.is_some(), is_rounded, "{value}: {hint:?}");
+            let exact = format!("write {high}");
+            assert!(hint.is_none_or(|hint| hint.ends_with(&exact)), "{hint:?}");
+        }
+    }
+
     #[test]
     fn numbers_out_of_type_or_range_are_named() {
         let cases = [
@@ -560,7 +595,11 @@ mod tests {
                 "-1 is outside the range from 0 to 4294967295",
             ),
             ("4294967296", Code::Range, "4294967296 is outside"),
-            ("18446744073709551616", Code::Range, "outside the range"),
+            (
+                "18446744073709551616",
+                Code::Range,
+                "18446744073709552000 is outside the range",
+            ),
             ("1e30", Code::Range, "outside the range"),
             (
                 "1.5",

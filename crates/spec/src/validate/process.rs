@@ -138,8 +138,8 @@ fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
                 }
                 Some(resource)
             });
-            let soft = o.required("soft").and_then(|v| v.number(0..=u64::MAX));
-            let hard = o.required("hard").and_then(|v| v.number(0..=u64::MAX));
+            let soft = o.required("soft").and_then(|v| limit(&v));
+            let hard = o.required("hard").and_then(|v| limit(&v));
             let (soft, hard) = (soft?, hard?);
             if soft > hard {
                 let message = format!("the soft limit {soft} is above the hard limit {hard}");
@@ -152,6 +152,17 @@ fn rlimits(o: &Object<'_>) -> Vec<Rlimit> {
             })
         })?
     })
+}
+
+/// A soft or hard limit. -1 is RLIM_INFINITY in C, and crun takes it.
+fn limit(value: &Value<'_>) -> Option<u64> {
+    match value.number(-1..=i128::from(u64::MAX))? {
+        -1 => {
+            let hint = format!("write {} for no limit", u64::MAX);
+            value.refuse_hint(Code::Range, "-1 is negative", hint)
+        }
+        limit => u64::try_from(limit).ok(),
+    }
 }
 
 fn capabilities(value: &Value<'_>) -> Option<Capabilities> {

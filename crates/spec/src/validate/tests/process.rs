@@ -87,7 +87,7 @@ fn limits_are_known_and_given_once() {
         /process/rlimits = [{"type": "RLIMIT_AS", "soft": 2, "hard": 1}]
             -> conflict /process/rlimits/0 : above the hard limit
         /process/rlimits = [{"type": "RLIMIT_AS", "soft": -1, "hard": 1}]
-            -> range /process/rlimits/0/soft : -1
+            -> range /process/rlimits/0/soft : write 18446744073709551615 for no limit
         /process/rlimits = [{"type": "RLIMIT_AS", "soft": 1, "hard": 1}, {"type": "RLIMIT_AS", "soft": 1, "hard": 1}]
             -> conflict /process/rlimits/1/type : twice
         /process/rlimits = [{"type": "RLIMIT_AS", "soft": 1}]
