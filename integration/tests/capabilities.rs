@@ -1,6 +1,8 @@
 //! `process.capabilities`: config.md "Linux Process", capabilities(7).
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use integration::{Bundle, Sandbox, sandbox};
 use serde_json::json;
@@ -97,7 +99,7 @@ fn inheritable_capabilities_of_the_caller_are_dropped() {
         bundle
             .args(&["grep", "CapInh", "/proc/self/status"])
             .write();
-        let mut command = std::process::Command::new("setpriv");
+        let mut command = Command::new("setpriv");
         command
             .args(["--inh-caps", "+net_raw,+chown", "--"])
             .arg(&s.subject.program)
@@ -110,6 +112,48 @@ fn inheritable_capabilities_of_the_caller_are_dropped() {
             .arg(s.id());
         s.finish(command, Some(&bundle))
             .prints("CapInh:\t0000000000000000");
+    });
+}
+
+/// The caller's secure bits do not come through: with `no_setuid_fixup` a program keeps its
+/// capabilities when it leaves root. If they are locked, nothing runs.
+#[test]
+fn secure_bits_of_the_caller_are_cleared() {
+    sandbox::host(|s| {
+        if s.is_control("the other runtimes leave them") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        for directory in ["/usr/bin", "/lib", "/lib64", "/usr/lib"] {
+            if Path::new(directory).exists() {
+                let place = directory.replace("/usr/bin", "/tools");
+                bundle.bind(Path::new(directory), &place, &["rbind", "ro"]);
+            }
+        }
+        let started = |bits: &str, words: &[&str]| {
+            let mut command = Command::new("setpriv");
+            command.args(["--securebits", bits, "--"]);
+            command.arg(&s.subject.program);
+            command.arg("--root").arg(&s.state).args(words);
+            command
+        };
+        bundle.args(&["/tools/setpriv", "--dump"]).write();
+        let path = bundle.path.to_str().expect("UTF-8").to_owned();
+        let id = s.id();
+        let words = ["run", "--bundle", &path, &id];
+        let free = "+no_setuid_fixup";
+        let outcome = s.finish(started(free, &words), Some(&bundle));
+        assert!(outcome.stdout.contains("Securebits: [none]"), "{outcome:?}");
+        let locked = "+no_setuid_fixup,+no_setuid_fixup_locked";
+        let outcome = s.finish(started(locked, &words), Some(&bundle));
+        outcome.fails_with(&["/process/capabilities", "secure bits"]);
+        bundle.args(&["sleep", "1000"]).write();
+        let container = s.started(&bundle);
+        let id = container.id.as_str();
+        let words = ["exec", id, "/tools/setpriv", "--dump"];
+        let outcome = s.finish(started(free, &words), Some(&bundle));
+        assert!(outcome.stdout.contains("Securebits: [none]"), "{outcome:?}");
+        container.remove();
     });
 }
 

@@ -150,6 +150,7 @@ calls! {
     Clone "clone3", Unshare "unshare", Setns "setns", Setsid "setsid", Sethostname "sethostname",
     Setdomainname "setdomainname", Umask "umask", Setgroups "setgroups", Setgid "setresgid", Setuid "setresuid",
     Prctl "prctl", Capget "capget", Capset "capset", BoundingDrop "prctl(PR_CAPBSET_DROP)",
+    SecureBits "prctl(PR_SET_SECUREBITS)",
     AmbientRaise "prctl(PR_CAP_AMBIENT_RAISE)", NoNewPrivs "prctl(PR_SET_NO_NEW_PRIVS)",
     Personality "personality", Prlimit "prlimit", Seccomp "seccomp", Keyctl "keyctl(KEYCTL_JOIN_SESSION_KEYRING)",
     KeyPermissions "keyctl(KEYCTL_SETPERM)", Setxattr "fsetxattr", Attribute "attribute write",

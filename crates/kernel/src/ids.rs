@@ -169,3 +169,18 @@ pub fn ambient_clear() -> Result<(), Errno> {
 pub fn keep_capabilities(keep: bool) -> Result<(), Errno> {
     ret(prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).into())
 }
+
+/// Clears the secure bits, which execve(2) does not clear. A change needs CAP_SETPCAP. See
+/// [capabilities(7)].
+///
+/// [capabilities(7)]: https://man7.org/linux/man-pages/man7/capabilities.7.html
+///
+/// # Errors
+/// EPERM: a bit is set, and the capability is missing or the bit is locked.
+pub fn clear_secure_bits() -> Result<(), Errno> {
+    match prctl(libc::PR_GET_SECUREBITS, 0, 0) {
+        -1 => Err(Errno::last()),
+        0 => Ok(()),
+        _ => ret(prctl(libc::PR_SET_SECUREBITS, 0, 0).into()),
+    }
+}

@@ -176,6 +176,9 @@ fn pointer(call: Call) -> &'static str {
         Call::Setgroups => "/process/user/additionalGids",
         Call::AmbientRaise => "/process/capabilities/ambient: can't raise ambient capability",
         Call::BoundingDrop | Call::Capset => "/process/capabilities",
+        Call::SecureBits => {
+            "/process/capabilities: the caller's secure bits are locked, or CAP_SETPCAP is missing to clear them; start the runtime without them"
+        }
         Call::NoNewPrivs => "/process/noNewPrivileges",
         Call::Personality => "/linux/personality",
         Call::Seccomp => "/linux/seccomp",

@@ -334,6 +334,8 @@ impl Plan {
     /// whether the process is in the working directory.
     pub(crate) fn prepare_user(&self, handles: &mut Handles, root: &RootFd) -> Result<Cwd, Failed> {
         self.set_home(handles, root)?;
+        // With those of the caller a program could keep its capabilities when it leaves root.
+        ids::clear_secure_bits().map_err(Failed::of(Call::SecureBits))?;
         if let Some(domain) = self.personality {
             personality::set(domain).map_err(Failed::of(Call::Personality))?;
         }
