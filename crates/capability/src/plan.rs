@@ -22,8 +22,8 @@ pub struct Plan {
 /// a warning: config.md#linux-process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// The list, as a JSON pointer.
-    pub pointer: &'static str,
+    /// The name of the set.
+    pub set: &'static str,
     /// The capabilities.
     pub capabilities: CapSet,
     /// Why.
@@ -64,48 +64,25 @@ impl Plan {
 
     fn from_lists(lists: Capabilities, available: Available) -> (Self, Vec<Refused>) {
         let mut refused = Vec::new();
-        let mut within = |pointer, list: CapSet, bound: CapSet, reason| {
+        let mut within = |set, list: CapSet, bound: CapSet, reason| {
             let capabilities = list.without(bound);
             if capabilities != CapSet::default() {
                 refused.push(Refused {
-                    pointer,
+                    set,
                     capabilities,
                     reason,
                 });
             }
             list.and(bound)
         };
-        let host = "the runtime does not have it";
-        let bounding = within(
-            "/process/capabilities/bounding",
-            lists.bounding,
-            available.obtainable,
-            host,
-        );
-        let permitted = within(
-            "/process/capabilities/permitted",
-            lists.permitted,
-            available.obtainable,
-            host,
-        );
-        let inheritable = within(
-            "/process/capabilities/inheritable",
-            lists.inheritable,
-            available.obtainable,
-            host,
-        );
-        let effective = within(
-            "/process/capabilities/effective",
-            lists.effective,
-            permitted,
-            "it is not in the permitted set",
-        );
-        let ambient = within(
-            "/process/capabilities/ambient",
-            lists.ambient,
-            permitted.and(inheritable),
-            "it is not in both the permitted and the inheritable set",
-        );
+        let (own, host) = (available.obtainable, "the runtime does not have it");
+        let bounding = within("bounding", lists.bounding, own, host);
+        let permitted = within("permitted", lists.permitted, own, host);
+        let inheritable = within("inheritable", lists.inheritable, own, host);
+        let reason = "it is not in the permitted set";
+        let effective = within("effective", lists.effective, permitted, reason);
+        let reason = "it is not in both the permitted and the inheritable set";
+        let ambient = within("ambient", lists.ambient, permitted.and(inheritable), reason);
         let plan = Self {
             drop: available.known.without(bounding),
             bounding,
@@ -245,7 +222,7 @@ mod tests {
         });
         assert_eq!(plan.bounding, CapSet(1));
         assert_eq!(refused.len(), 1);
-        assert_eq!(refused[0].pointer, "/process/capabilities/bounding");
+        assert_eq!(refused[0].set, "bounding");
         assert_eq!(refused[0].capabilities, CapSet(0x80));
     }
 

@@ -14,15 +14,16 @@ use spec::container::Hook;
 
 /// The warning about capabilities that cannot be raised.
 pub(crate) fn left_out(refused: &Refused) -> String {
-    let (pointer, reason) = (refused.pointer, refused.reason);
-    let what = match pointer.ends_with("/ambient") {
-        true => "can't raise ambient capability, ",
-        false => "",
+    let Refused {
+        set,
+        capabilities,
+        reason,
+    } = refused;
+    let what = match *set {
+        "ambient" => "can't raise ambient capability, ",
+        _ => "",
     };
-    format!(
-        "{pointer}: {what}{:?} left out: {reason}",
-        refused.capabilities
-    )
+    format!("/process/capabilities/{set}: {what}{capabilities:?} left out: {reason}")
 }
 
 /// The sentence for a failure between the start and the program. The plan no longer exists then, so
