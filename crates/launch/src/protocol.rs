@@ -47,14 +47,8 @@ pub(crate) enum Request {
 /// What the runtime receives.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A request of init.
-    Request(Request),
-    /// [`Request::Notify`] with its descriptor.
-    Notify(OwnedFd),
-    /// [`Request::Terminal`] with its descriptor.
-    Terminal(OwnedFd),
-    /// [`Request::MoveDevices`] with its descriptor.
-    MoveDevices(OwnedFd),
+    /// A request of init, and the descriptor that has come with it.
+    Request(Request, Option<OwnedFd>),
     /// Init has reported a failure.
     Failure(Failure),
     /// Init has ended, or has become the container's program.
@@ -124,8 +118,7 @@ impl Link<Init> {
 
     /// Sends the request, calls `work` while the runtime serves it, and waits for the answer.
     pub(crate) fn ask_and<T>(&self, request: Request, work: impl FnOnce() -> T) -> Result<T, Lost> {
-        let frame = encode(&Message::Request(request));
-        socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)?;
+        self.announce(request)?;
         let done = work();
         self.wait_for_go()?;
         Ok(done)
@@ -134,8 +127,7 @@ impl Link<Init> {
     /// Sends the request and does not wait for the answer: another process does
     /// ([`Request::Relayed`]), or there is none ([`Request::Exec`]).
     pub(crate) fn announce(&self, request: Request) -> Result<(), Lost> {
-        let frame = encode(&Message::Request(request));
-        socket::send(self.socket.as_fd(), &frame).map_err(|_gone| Lost)
+        socket::send(self.socket.as_fd(), &request_frame(request)).map_err(|_gone| Lost)
     }
 
     /// Sends the descriptor of the filter's notifications and waits for the answer. This process
@@ -145,8 +137,7 @@ impl Link<Init> {
             HandOver::WithMessage => self.send_with(Request::Notify, listener),
             HandOver::ByNumber => {
                 let request = Request::TakeListener(listener.as_raw_fd());
-                fs::write(self.socket.as_fd(), &encode(&Message::Request(request)))
-                    .map_err(|_gone| Lost)?;
+                fs::write(self.socket.as_fd(), &request_frame(request)).map_err(|_gone| Lost)?;
                 // Open until it has been taken.
                 let answer = self.wait_for_go();
                 drop(listener);
@@ -167,7 +158,7 @@ impl Link<Init> {
     }
 
     fn send_with(&self, request: Request, fd: OwnedFd) -> Result<(), Lost> {
-        let frame = encode(&Message::Request(request));
+        let frame = request_frame(request);
         socket::send_fds(self.socket.as_fd(), &frame, &[fd.as_fd()]).map_err(|_gone| Lost)?;
         drop(fd);
         self.wait_for_go()
@@ -184,8 +175,7 @@ impl Link<Init> {
 
     /// Sends the failure, if the other side still listens.
     pub(crate) fn tell(&self, failure: &Failure) {
-        let frame = encode(&Message::Failure(*failure));
-        let _nobody_listens = socket::send(self.socket.as_fd(), &frame);
+        let _nobody_listens = socket::send(self.socket.as_fd(), &failure_frame(failure));
     }
 }
 
@@ -198,17 +188,7 @@ impl Link<Runtime> {
         let mut frame = [0; FRAME];
         match socket::receive_with_fd(self.socket.as_fd(), &mut frame) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Message::Closed),
-            Ok((FRAME, fd)) => match (decode(&frame).ok_or(Errno::EPROTO)?, fd) {
-                (Message::Request(Request::Notify), Some(fd)) => Ok(Message::Notify(fd)),
-                (Message::Request(Request::Terminal), Some(fd)) => Ok(Message::Terminal(fd)),
-                (Message::Request(Request::MoveDevices), Some(fd)) => Ok(Message::MoveDevices(fd)),
-                (
-                    Message::Request(Request::Notify | Request::Terminal | Request::MoveDevices),
-                    None,
-                ) => Err(Errno::EPROTO),
-                // An unexpected descriptor is closed.
-                (message, _) => Ok(message),
-            },
+            Ok((FRAME, fd)) => decode(&frame, fd).ok_or(Errno::EPROTO),
             Ok(_) => Err(Errno::EPROTO),
             Err(errno) => Err(errno),
         }
@@ -245,14 +225,9 @@ impl Link<Runtime> {
         loop {
             match self.next()? {
                 Message::Closed => return Ok(end),
-                Message::Request(Request::Exec) => end = End::Program,
+                Message::Request(Request::Exec, _) => end = End::Program,
+                Message::Request(..) => return Err(Errno::EPROTO),
                 Message::Failure(failure) => return Ok(End::Failure(failure)),
-                Message::Request(_)
-                | Message::Notify(_)
-                | Message::Terminal(_)
-                | Message::MoveDevices(_) => {
-                    return Err(Errno::EPROTO);
-                }
             }
         }
     }
@@ -273,67 +248,56 @@ impl<Side> AsFd for Link<Side> {
 }
 
 /// Bytes: kind, request or phase, call, cause; index; tail length; value; room detail; tail.
-fn encode(message: &Message) -> [u8; FRAME] {
+fn frame(parts: &[(usize, &[u8])]) -> [u8; FRAME] {
     let mut frame = [0; FRAME];
-    let (kind, number, call, cause, index, value) = match message {
-        Message::Request(request) => {
-            let (number, value) = match request {
-                Request::JoinCgroup => (1, 0),
-                Request::MapIds => (2, 0),
-                Request::Relayed(pid) => (3, *pid),
-                Request::RunHooks => (4, 0),
-                Request::Ready => (5, 0),
-                Request::Notify => (6, 0),
-                Request::Exec => (7, 0),
-                Request::TakeListener(number) => (8, *number),
-                Request::Terminal => (9, 0),
-                Request::MoveDevices => (10, 0),
-                Request::Born(pid) => (11, *pid),
-            };
-            (REQUEST, number, 0, 0, 0, value)
-        }
-        Message::Failure(failure) => {
-            let (cause, value) = match failure.cause {
-                Cause::Call(errno) => (0, errno as i32),
-                Cause::Exit(Exit::Code(code)) => (1, code),
-                Cause::Exit(Exit::Signal(signal)) => (2, signal),
-                Cause::Timeout => (3, 0),
-                Cause::Interrupted(signal) => (4, signal),
-            };
-            (
-                FAILURE,
-                failure.phase as u8,
-                failure.call as u8,
-                cause,
-                failure.index,
-                value,
-            )
-        }
-        Message::Notify(_) | Message::Terminal(_) | Message::MoveDevices(_) | Message::Closed => {
-            (0, 0, 0, 0, 0, 0)
-        }
-    };
-    let (header, tail) = frame.split_at_mut(HEADER);
-    let mut put = |at: usize, bytes: &[u8]| {
-        if let Some(place) = header.get_mut(at..at + bytes.len()) {
+    for (at, bytes) in parts {
+        if let Some(place) = frame.get_mut(*at..*at + bytes.len()) {
             place.copy_from_slice(bytes);
-        }
-    };
-    put(0, &[kind, number, call, cause]);
-    put(4, &index.to_ne_bytes());
-    put(8, &value.to_ne_bytes());
-    if let Message::Failure(failure) = message {
-        let text = failure.tail.as_bytes();
-        put(6, &u16::try_from(text.len()).unwrap_or(0).to_ne_bytes());
-        put(12, &failure.detail);
-        if let Some(place) = tail.get_mut(..text.len()) {
-            place.copy_from_slice(text);
         }
     }
     frame
 }
 
-fn decode(frame: &[u8; FRAME]) -> Option<Message> {
+fn request_frame(request: Request) -> [u8; FRAME] {
+    let (number, value) = match request {
+        Request::JoinCgroup => (1, 0),
+        Request::MapIds => (2, 0),
+        Request::Relayed(pid) => (3, pid),
+        Request::RunHooks => (4, 0),
+        Request::Ready => (5, 0),
+        Request::Notify => (6, 0),
+        Request::Exec => (7, 0),
+        Request::TakeListener(number) => (8, number),
+        Request::Terminal => (9, 0),
+        Request::MoveDevices => (10, 0),
+        Request::Born(pid) => (11, pid),
+    };
+    frame(&[(0, &[REQUEST, number]), (8, &value.to_ne_bytes())])
+}
+
+fn failure_frame(failure: &Failure) -> [u8; FRAME] {
+    let (cause, value) = match failure.cause {
+        Cause::Call(errno) => (0, errno as i32),
+        Cause::Exit(Exit::Code(code)) => (1, code),
+        Cause::Exit(Exit::Signal(signal)) => (2, signal),
+        Cause::Timeout => (3, 0),
+        Cause::Interrupted(signal) => (4, signal),
+    };
+    let tail = failure.tail.as_bytes();
+    frame(&[
+        (
+            0,
+            &[FAILURE, failure.phase as u8, failure.call as u8, cause],
+        ),
+        (4, &failure.index.to_ne_bytes()),
+        (6, &u16::try_from(tail.len()).unwrap_or(0).to_ne_bytes()),
+        (8, &value.to_ne_bytes()),
+        (12, &failure.detail),
+        (HEADER, tail),
+    ])
+}
+
+fn decode(frame: &[u8; FRAME], fd: Option<OwnedFd>) -> Option<Message> {
     let [kind, number, call, cause, rest @ ..] = frame;
     let (index, rest) = rest.split_first_chunk::<2>()?;
     let (length, rest) = rest.split_first_chunk::<2>()?;
@@ -341,20 +305,23 @@ fn decode(frame: &[u8; FRAME]) -> Option<Message> {
     let (detail, tail) = rest.split_first_chunk::<8>()?;
     let value = i32::from_ne_bytes(*value);
     match *kind {
-        REQUEST => Some(Message::Request(match *number {
-            1 => Request::JoinCgroup,
-            2 => Request::MapIds,
-            3 if value > 0 => Request::Relayed(value),
-            4 => Request::RunHooks,
-            5 => Request::Ready,
-            6 => Request::Notify,
-            7 => Request::Exec,
-            8 if value >= 0 => Request::TakeListener(value),
-            9 => Request::Terminal,
-            10 => Request::MoveDevices,
-            11 if value > 0 => Request::Born(value),
-            _ => return None,
-        })),
+        REQUEST => {
+            let request = match *number {
+                1 => Request::JoinCgroup,
+                2 => Request::MapIds,
+                3 if value > 0 => Request::Relayed(value),
+                4 => Request::RunHooks,
+                5 => Request::Ready,
+                6 => Request::Notify,
+                7 => Request::Exec,
+                8 if value >= 0 => Request::TakeListener(value),
+                9 => Request::Terminal,
+                10 => Request::MoveDevices,
+                11 if value > 0 => Request::Born(value),
+                _ => return None,
+            };
+            Some(Message::Request(request, fd))
+        }
         FAILURE => Some(Message::Failure(Failure {
             phase: Phase::from_u8(*number)?,
             call: Call::from_u8(*call)?,
@@ -410,15 +377,17 @@ mod tests {
     proptest! {
         #[test]
         fn a_failure_survives_its_journey(failure in arbitrary_failure()) {
-            let frame = encode(&Message::Failure(failure));
-            let Some(Message::Failure(back)) = decode(&frame) else { panic!("not a failure") };
+            let frame = failure_frame(&failure);
+            let Some(Message::Failure(back)) = decode(&frame, None) else {
+                panic!("not a failure")
+            };
             prop_assert_eq!(format!("{back:?}"), format!("{failure:?}"));
         }
 
         #[test]
         fn any_frame_is_a_message_or_refused(bytes in prop::collection::vec(any::<u8>(), FRAME)) {
             let frame: [u8; FRAME] = bytes.try_into().unwrap();
-            let _message_or_none = decode(&frame);
+            let _message_or_none = decode(&frame, None);
         }
     }
 
@@ -436,7 +405,7 @@ mod tests {
             Request::Ready,
             Request::Exec,
         ] {
-            let Some(Message::Request(back)) = decode(&encode(&Message::Request(request))) else {
+            let Some(Message::Request(back, None)) = decode(&request_frame(request), None) else {
                 panic!("{request:?} became something else");
             };
             assert_eq!(back, request);
@@ -447,15 +416,16 @@ mod tests {
     fn a_listener_arrives_with_its_frame_and_not_without() {
         let (runtime, init) = pair().unwrap();
         let pipe = kernel::pipe::pipe().unwrap();
-        let frame = encode(&Message::Request(Request::Notify));
+        let frame = request_frame(Request::Notify);
         socket::send_fds(init.as_fd(), &frame, &[pipe.write.as_fd()]).unwrap();
-        let Ok(Message::Notify(fd)) = runtime.next() else {
+        let Ok(Message::Request(Request::Notify, Some(fd))) = runtime.next() else {
             panic!("no listener")
         };
         kernel::fs::write(fd.as_fd(), b"x").unwrap();
         assert_eq!(kernel::fs::read(pipe.read.as_fd(), &mut [0; 2]), Ok(1));
         socket::send(init.as_fd(), &frame).unwrap();
-        assert_eq!(runtime.next().unwrap_err(), Errno::EPROTO);
+        let without = runtime.next().unwrap();
+        assert!(matches!(without, Message::Request(Request::Notify, None)));
     }
 
     #[test]

@@ -107,34 +107,16 @@ impl Stage<'_> {
     /// Serves one request of init.
     fn answer(&mut self) -> Result<Progress, Error> {
         match self.next()? {
-            Message::Request(Request::Ready) => return Ok(Progress::Ready),
-            Message::Request(Request::Born(pid)) => {
-                self.adopt(pid)?;
-                return Ok(Progress::Ready);
-            }
-            Message::Notify(listener) => self.notify(&listener)?,
-            Message::Terminal(master) => self.take_terminal(master)?,
-            Message::MoveDevices(socket) => self.move_devices(&socket)?,
-            Message::Request(Request::TakeListener(number)) => {
-                let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
-                let listener = listener.map_err(|errno| Error::Listener(format!(
-                        "take the descriptor of the filter from the container process: pidfd_getfd: {}; SCMP_ACT_NOTIFY for `sendmsg` needs CAP_SYS_PTRACE of the runtime",
-                        words(errno)
-                    )))?;
-                self.notify(&listener)?;
-            }
-            Message::Request(request) => self.serve(request)?,
+            Message::Request(request, fd) => self.serve(request, fd),
             Message::Failure(failure) => {
                 let mut message = self.plan.describe(&failure);
                 if failure.phase == Phase::Entry && failure.errno() == Errno::EAGAIN {
                     message.push_str(&process_limit(self.group.location()));
                 }
-                return Err(Error::Init(message));
+                Err(Error::Init(message))
             }
-            Message::Closed => return Err(lost(&self.child, self.group)),
+            Message::Closed => Err(lost(&self.child, self.group)),
         }
-        self.link.go().map_err(Error::Link)?;
-        Ok(Progress::AtWork)
     }
 
     /// Waits for init's next message, or for a signal that asks this process to stop.
@@ -173,31 +155,41 @@ impl Stage<'_> {
         }
     }
 
-    fn serve(&mut self, request: Request) -> Result<(), Error> {
-        match request {
-            Request::JoinCgroup => {
-                Ok(self
-                    .plan
-                    .cgroup
-                    .admit(&self.opened.cgroup, self.group, self.child.pid)?)
+    fn serve(&mut self, request: Request, fd: Option<OwnedFd>) -> Result<Progress, Error> {
+        match (request, fd) {
+            (Request::JoinCgroup, _) => {
+                let plan = &self.plan.cgroup;
+                plan.admit(&self.opened.cgroup, self.group, self.child.pid)?;
             }
-            Request::MapIds => match &self.plan.entry.id_maps {
-                Some(maps) => {
+            (Request::MapIds, _) => {
+                if let Some(maps) = &self.plan.entry.id_maps {
                     self.give_streams(|uid| maps.host_uid(uid));
-                    Ok(maps.write(self.child.pid)?)
+                    maps.write(self.child.pid)?;
                 }
-                None => Ok(()),
-            },
-            Request::Relayed(pid) => self.adopt(pid),
-            Request::RunHooks => self.run_hooks(),
-            // A message of its own, and the end of the conversation.
-            Request::Notify
-            | Request::Terminal
-            | Request::MoveDevices
-            | Request::TakeListener(_)
-            | Request::Ready => Ok(()),
-            Request::Born(_) | Request::Exec => Err(Error::Link(Errno::EPROTO)),
+            }
+            (Request::Relayed(pid), _) => self.adopt(pid)?,
+            (Request::Born(pid), _) => {
+                self.adopt(pid)?;
+                return Ok(Progress::Ready);
+            }
+            (Request::RunHooks, _) => self.run_hooks()?,
+            (Request::Notify, Some(listener)) => self.notify(&listener)?,
+            (Request::TakeListener(number), _) => {
+                let listener = clone::pidfd_getfd(self.child.pidfd.as_fd(), number);
+                let listener = listener.map_err(|errno| Error::Listener(format!(
+                        "take the descriptor of the filter from the container process: pidfd_getfd: {}; SCMP_ACT_NOTIFY for `sendmsg` needs CAP_SYS_PTRACE of the runtime",
+                        words(errno)
+                    )))?;
+                self.notify(&listener)?;
+            }
+            (Request::Terminal, Some(master)) => self.take_terminal(master)?,
+            (Request::MoveDevices, Some(socket)) => self.move_devices(&socket)?,
+            (Request::Ready, _) => return Ok(Progress::Ready),
+            (Request::Notify | Request::Terminal | Request::MoveDevices, None)
+            | (Request::Exec, _) => return Err(Error::Link(Errno::EPROTO)),
         }
+        self.link.go().map_err(Error::Link)?;
+        Ok(Progress::AtWork)
     }
 
     /// Gives the standard streams to the container's user: in its user namespace init has no rights
