@@ -44,16 +44,16 @@ fn walk(
 fn collect(top: Directory) -> Result<BTreeSet<i32>, Error> {
     let mut pids = BTreeSet::new();
     walk(top, |group| {
-        match group.read("cgroup.procs") {
+        match group.read_named("cgroup.procs") {
             // A pid of 0 is a process outside the caller's PID namespace.
             Ok(list) => pids.extend(list.lines().filter_map(|pid| pid.parse::<i32>().ok())),
-            Err(errno) if is_gone(errno) => {}
+            Err(Error::Read { source, .. }) if is_gone(source) => {}
             // A threaded group: the group above lists its processes.
-            Err(Errno::EOPNOTSUPP) => {}
-            Err(source) => {
-                let file = group.path().join("cgroup.procs");
-                return Err(Error::ReadFile { file, source });
-            }
+            Err(Error::Read {
+                source: Errno::EOPNOTSUPP,
+                ..
+            }) => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     })?;
@@ -127,11 +127,7 @@ fn remove_once(place: &Place) -> Result<Removal, Error> {
         None => return Ok(Removal::Done),
     }
     let (above, name) = place.split();
-    remove_from(&root, above, name).map_err(|source| Error::Directory {
-        action: "remove",
-        group: place.host_path(),
-        source,
-    })
+    remove_from(&root, above, name).map_err(Error::about("remove", &place.host_path()))
 }
 
 /// Removes the group `name` of the group `above` (empty: of the root), and all below it.
@@ -264,16 +260,10 @@ impl Freezer {
 }
 
 impl Location {
-    /// The v1 freezer if it is mounted (other tools on such hosts read it), else v2's. `None`: no
-    /// freezer, or the group is gone.
+    /// `None`: no freezer, or the group is gone.
     fn freezer(&self) -> Result<Option<Freezer>, Error> {
-        let Some(place) = self.v1("freezer").or_else(|| self.unified()) else {
-            return Ok(None);
-        };
-        Ok(place.open()?.map(|directory| Freezer {
-            directory,
-            version: place.version,
-        }))
+        let opened = self.open_with("freezer")?;
+        Ok(opened.map(|(directory, version)| Freezer { directory, version }))
     }
 
     /// The hierarchies whose process lists are read: v2, and the v1 hierarchy that is used.
@@ -344,20 +334,13 @@ impl Location {
 
     /// Writes cgroup.kill; false if the group or the file does not exist.
     fn kill_at_once(&self) -> Result<bool, Error> {
-        let Some(place) = self.unified() else {
+        let Some(group) = self.unified().map(Place::open).transpose()?.flatten() else {
             return Ok(false);
         };
-        let Some(group) = place.open()? else {
-            return Ok(false);
-        };
-        match group.write("cgroup.kill", "1") {
-            Ok(()) => Ok(true),
-            Err(errno) if is_gone(errno) || errno == Errno::EOPNOTSUPP => Ok(false),
-            Err(source) => Err(Error::WriteFile {
-                file: group.path().join("cgroup.kill"),
-                value: "1".to_owned(),
-                source,
-            }),
+        let ignored = |errno| is_gone(errno) || errno == Errno::EOPNOTSUPP;
+        match group.write_named("cgroup.kill", "1") {
+            Err(Error::WriteFile { source, .. }) if ignored(source) => Ok(false),
+            answer => answer.map(|()| true),
         }
     }
 
@@ -419,7 +402,7 @@ impl Location {
         match self.freezer()? {
             None => Ok(false),
             Some(freezer) => match freezer.is_frozen() {
-                Err(Error::ReadFile { source, .. }) if is_gone(source) => Ok(false),
+                Err(Error::Read { source, .. }) if is_gone(source) => Ok(false),
                 answer => answer,
             },
         }
@@ -447,14 +430,9 @@ impl Location {
     fn remove_sub_groups(&self) -> Result<(), Error> {
         for place in &self.groups {
             if let Some(group) = place.open()? {
+                let failed = Error::about("remove the groups below", &place.host_path());
                 match remove_below(group) {
-                    Err(source) if !is_gone(source) => {
-                        return Err(Error::Directory {
-                            action: "remove the groups below",
-                            group: place.host_path(),
-                            source,
-                        });
-                    }
+                    Err(errno) if !is_gone(errno) => return Err(failed(errno)),
                     _removed => {}
                 }
             }

@@ -280,8 +280,8 @@ impl Directory {
 
     /// [`Self::read`] with an error that names the file.
     pub(crate) fn read_named(&self, file: &str) -> Result<String, Error> {
-        self.read(file).map_err(|source| Error::ReadFile {
-            file: self.path.join(file),
+        self.read(file).map_err(|source| Error::Read {
+            path: self.path.join(file),
             source,
         })
     }
@@ -297,11 +297,6 @@ impl Directory {
 
     /// An [`Error::Directory`] about this directory.
     pub(crate) fn failed(&self, action: &'static str) -> impl Fn(Errno) -> Error {
-        let group = self.path.clone();
-        move |source| Error::Directory {
-            action,
-            group: group.clone(),
-            source,
-        }
+        Error::about(action, &self.path)
     }
 }

@@ -2,7 +2,7 @@
 
 use kernel::Errno;
 use spec::Diagnostic;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// An error of this crate.
@@ -105,13 +105,6 @@ pub enum Error {
         /// The action: "make", "open", "list", "remove".
         action: &'static str,
         group: PathBuf,
-        #[source]
-        source: Errno,
-    },
-
-    #[error("read {file:?}")]
-    ReadFile {
-        file: PathBuf,
         #[source]
         source: Errno,
     },
@@ -240,4 +233,16 @@ pub enum Error {
         pids: Vec<i32>,
         deadline: Duration,
     },
+}
+
+impl Error {
+    /// A failed action on the directory of a group or of a hierarchy.
+    pub(crate) fn about(action: &'static str, group: &Path) -> impl Fn(Errno) -> Self + use<> {
+        let group = group.to_owned();
+        move |source| Self::Directory {
+            action,
+            group: group.clone(),
+            source,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::directory::Directory;
-use crate::hierarchy::{not_opened, path_in, read_proc};
+use crate::hierarchy::{path_in, read_proc};
 use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, OutOfMemory, Place, Version};
@@ -111,7 +111,7 @@ impl Group {
     pub(crate) fn open(location: &Location) -> Result<Self, Error> {
         let mut directories = Vec::with_capacity(location.groups.len());
         for place in &location.groups {
-            let gone = || not_opened(&place.host_path())(Errno::ENOENT);
+            let gone = || Error::about("open", &place.host_path())(Errno::ENOENT);
             directories.push(place.open()?.ok_or_else(gone)?);
         }
         let mut group = Self::new(location.clone(), directories, Undo::new());

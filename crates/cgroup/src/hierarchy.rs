@@ -111,7 +111,7 @@ fn open_root_below(
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let path = at.join(name);
-    directory_at(openat2(mount.as_fd(), name, how), &path).map_err(not_opened(&path))
+    directory_at(openat2(mount.as_fd(), name, how), &path).map_err(Error::about("open", &path))
 }
 
 /// The hierarchy whose root is `opened`.
@@ -123,15 +123,6 @@ fn directory_at(
         Ok(fd) => Directory::root(fd, path),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno),
-    }
-}
-
-/// An error about the directory of a hierarchy.
-pub(crate) fn not_opened(path: &Path) -> impl Fn(Errno) -> Error {
-    move |source| Error::Directory {
-        action: "open",
-        group: path.to_owned(),
-        source,
     }
 }
 
@@ -150,7 +141,7 @@ pub(crate) fn detect() -> Result<Vec<(Hierarchy, Directory)>, Error> {
     };
     let at = Path::new(MOUNT);
     let own: Vec<(&str, &str)> = own.lines().filter_map(membership).collect();
-    match open_root("").map_err(not_opened(at))? {
+    match open_root("").map_err(Error::about("open", at))? {
         Some((root, Version::V2)) => {
             let unified = own.iter().find(|(list, _path)| list.is_empty());
             let path = unified.map_or("/", |(_list, path)| path);
@@ -165,7 +156,7 @@ fn detect_below(at: &Path, own: &[(&str, &str)]) -> Result<Vec<(Hierarchy, Direc
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mount = match openat(AT_FDCWD, at, flags, Mode::empty()) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
-        answer => answer.map_err(not_opened(at))?,
+        answer => answer.map_err(Error::about("open", at))?,
     };
     let mount = (at, &mount);
     let mut found = Vec::new();
@@ -330,7 +321,7 @@ fn visible(root: &Directory, path: &str) -> Result<Option<String>, Error> {
     match root.open_below(relative) {
         Ok(_group) => Ok(Some(format!("/{relative}"))),
         Err(errno) if is_gone(errno) => Ok(None),
-        Err(errno) => Err(not_opened(&root.path().join(relative))(errno)),
+        Err(errno) => Err(Error::about("open", &root.path().join(relative))(errno)),
     }
 }
 

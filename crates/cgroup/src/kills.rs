@@ -42,19 +42,11 @@ pub(crate) fn counter(text: &str, name: &str) -> u64 {
 }
 
 impl Location {
-    /// The group that has a memory controller.
-    fn memory(&self) -> Result<Option<(Directory, Version)>, Error> {
-        let Some(place) = self.v1("memory").or_else(|| self.unified()) else {
-            return Ok(None);
-        };
-        Ok(place.open()?.map(|group| (group, place.version)))
-    }
-
     /// The limit on processes that is reached, of the container's group or of the nearest group
     /// above. If a process has ended since, the number of processes no longer shows it; then the
     /// group's count of refusals does.
     pub fn process_limit(&self) -> Option<ProcessLimit> {
-        let place = self.v1("pids").or_else(|| self.unified())?;
+        let place = self.with_controller("pids")?;
         let root = place.root().ok()??;
         levels(place.relative()).rev().find_map(|path| {
             let group = root.open_below(path).ok()?;
@@ -73,7 +65,7 @@ impl Location {
     /// The effects of the memory limit so far. `None` without a memory controller, or if the group
     /// is gone.
     pub fn out_of_memory(&self) -> Result<Option<OutOfMemory>, Error> {
-        let Some((group, version)) = self.memory()? else {
+        let Some((group, version)) = self.open_with("memory")? else {
             return Ok(None);
         };
         let number = |file| number(&group, file);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use crate::directory::{Author, Directory};
-use crate::hierarchy::{Hierarchy, MOUNT, not_opened, open_root, path_in, read_proc};
+use crate::hierarchy::{Hierarchy, MOUNT, open_root, path_in, read_proc};
 use crate::{Error, Group, Manager, Unit, Version, name};
 use kernel::Errno;
 use spec::Diagnostic;
@@ -98,7 +98,7 @@ impl Place {
     /// The root of the hierarchy; `None` if it is no longer mounted.
     pub(crate) fn root(&self) -> Result<Option<Directory>, Error> {
         let path = Path::new(MOUNT).join(&self.hierarchy);
-        match open_root(&self.hierarchy).map_err(not_opened(&path))? {
+        match open_root(&self.hierarchy).map_err(Error::about("open", &path))? {
             Some((root, version)) if version == self.version => Ok(Some(root)),
             Some((root, _other)) => Err(Error::Foreign {
                 path: root.path().to_owned(),
@@ -118,13 +118,7 @@ impl Place {
     /// A container that owns its group can change a mark of an ordinary user. So such a mark proves
     /// nothing without the record: the inode, or the container's first process in the group.
     pub(crate) fn owner(&self, directory: &Directory) -> Result<Owner, Error> {
-        let failed = |action| {
-            move |source| Error::Directory {
-                action,
-                group: self.host_path(),
-                source,
-            }
-        };
+        let failed = |action| directory.failed(action);
         let is_recorded = self.inode.is_some();
         if let Some(recorded) = self.inode
             && directory.inode().map_err(failed("look at"))? != recorded
@@ -168,7 +162,7 @@ impl Place {
         match root.open_below(self.relative()) {
             Ok(group) => Ok(Some(group)),
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
-            Err(errno) => Err(not_opened(&self.host_path())(errno)),
+            Err(errno) => Err(Error::about("open", &self.host_path())(errno)),
         }
     }
 
@@ -323,6 +317,23 @@ impl Location {
         self.groups
             .iter()
             .find(|place| place.version == Version::V2)
+    }
+
+    /// The group that `controller` acts on: that of its v1 hierarchy if there is one (other tools
+    /// on such hosts read it), else v2's.
+    pub fn with_controller(&self, controller: &str) -> Option<&Place> {
+        self.v1(controller).or_else(|| self.unified())
+    }
+
+    /// [`Self::with_controller`], opened. `None`: there is none, or it is gone.
+    pub(crate) fn open_with(
+        &self,
+        controller: &str,
+    ) -> Result<Option<(Directory, Version)>, Error> {
+        let Some(place) = self.with_controller(controller) else {
+            return Ok(None);
+        };
+        Ok(place.open()?.map(|group| (group, place.version)))
     }
 
     /// The group of the v1 hierarchy that has `controller`.

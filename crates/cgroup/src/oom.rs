@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::directory::Directory;
 use crate::kills::counter;
-use crate::{Error, Location};
+use crate::{Error, Location, Version};
 
 /// How long after a removal its signal may arrive, in milliseconds.
 const REMOVAL: u16 = 100;
@@ -47,15 +47,10 @@ impl Location {
     /// # Errors
     /// v1: the caller may not write cgroup.event_control.
     pub fn watch_oom(&self) -> Result<Option<OomWatch>, Error> {
-        if let Some(place) = self.v1("memory") {
-            let group = place.open()?;
-            return group.map(|group| notifier(group).map(OomWatch)).transpose();
-        }
-        let Some(place) = self.unified() else {
-            return Ok(None);
-        };
-        let Some(group) = place.open()? else {
-            return Ok(None);
+        let group = match self.open_with("memory")? {
+            Some((group, Version::V1)) => return Ok(Some(OomWatch(notifier(group)?))),
+            Some((group, Version::V2)) => group,
+            None => return Ok(None),
         };
         match group.open_file("memory.events") {
             Ok(events) => {
@@ -64,8 +59,8 @@ impl Location {
                 Ok(Some(OomWatch(Source::Counter { events, seen })))
             }
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
-            Err(source) => Err(Error::ReadFile {
-                file: group.path().join("memory.events"),
+            Err(source) => Err(Error::Read {
+                path: group.path().join("memory.events"),
                 source,
             }),
         }

@@ -11,7 +11,7 @@ use spec::{Code, Container, Diagnostic};
 use crate::device::{Devices, Refusal};
 use crate::directory::{Directory, Made};
 use crate::facts::{Facts, Found};
-use crate::hierarchy::{Hierarchy, MOUNT, not_opened};
+use crate::hierarchy::{Hierarchy, MOUNT};
 use crate::name::{Base, GroupName};
 use crate::resources::{self, Controllers, Limit, Target, Value};
 use crate::systemd::{Bus, Instance, Scope};
@@ -478,15 +478,11 @@ fn make(
     } else {
         opened = match root.open_below(above) {
             Err(Errno::ENOENT) => make(root, above, note)?.0,
-            answer => answer.map_err(not_opened(&root.path().join(above)))?,
+            answer => answer.map_err(Error::about("open", &root.path().join(above)))?,
         };
         &opened
     };
-    let failed = |source| Error::Directory {
-        action: "make",
-        group: root.path().join(relative),
-        source,
-    };
+    let failed = |errno| Error::about("make", &root.path().join(relative))(errno);
     let made = parent.make(name).map_err(failed)?;
     if made == Made::New {
         note(relative);

@@ -6,7 +6,6 @@ use super::{Handles, Joining, Plan, Request};
 use crate::directory::{Directory, Made};
 use crate::facts::Facts;
 use crate::group::Begun;
-use crate::hierarchy::not_opened;
 use crate::resources;
 use crate::systemd::{Scope, Wish, not_booted};
 use crate::{Error, Group, Place};
@@ -74,7 +73,7 @@ impl Plan {
         let places = self.location.groups.iter().zip(&handles.roots);
         for (index, (place, root)) in places.enumerate() {
             let found = root.open_below(place.relative());
-            let directory = found.map_err(not_opened(&place.host_path()))?;
+            let directory = found.map_err(Error::about("open", &place.host_path()))?;
             self.prepare(index, (place, root), &directory, Made::New)?;
             // systemd's own device program stays attached too.
             if let Some(devices) = self.devices_at(index) {

@@ -180,16 +180,12 @@ fn parent_path(path: &Path, directories: &Directories) -> Result<String, Error> 
 /// cgroup v1 if a signal has stopped a process: while it is frozen too, CRIU waits forever for it.
 fn freezer(record: &Record) -> Option<String> {
     let own = record.groups()?;
-    let groups = &own.groups;
-    let has_freezer = |place: &&cgroup::Place| place.controllers.split(',').any(|c| c == "freezer");
-    let unified = |place: &&cgroup::Place| place.version == cgroup::Version::V2;
-    let group = groups.iter().find(has_freezer);
-    let group = group.or_else(|| groups.iter().find(unified))?;
+    let group = own.with_controller("freezer")?;
     let has_stopped = || {
         own.pids()
             .is_ok_and(|pids| pids.into_iter().any(is_stopped))
     };
-    if !unified(&group) && has_stopped() {
+    if group.version == cgroup::Version::V1 && has_stopped() {
         return None;
     }
     Some(group.host_path().to_string_lossy().into_owned())
