@@ -33,40 +33,35 @@ impl Plan {
     /// What failed, in words:
     /// `mount "proc" on "/proc": fsconfig(create): EPERM: operation not permitted`.
     pub fn describe(&self, failure: &Failure) -> String {
+        let what = self.object(failure);
+        let what = what.unwrap_or_else(|| "set up the root".to_owned());
+        let reason = Reason(failure.failed.errno);
+        let hint = self.hint(failure).unwrap_or_default();
+        format!("{what}: {}: {reason}{hint}", failure.failed.call.name())
+    }
+
+    /// What failed. `None`: the plan has no such thing.
+    fn object(&self, failure: &Failure) -> Option<String> {
         let index = usize::from(failure.element);
-        let what = match failure.list {
+        Some(match failure.list {
             List::Attach => match &self.way {
                 Way::Attached(way) => format!("attach root {:?}", way.path),
                 Way::Chroot(path) => format!("open root {}", Safe(path)),
             },
-            List::Source => match self.sources.get(index) {
-                Some(tree) => format!("open {} of the host", Safe(&tree.path)),
-                None => "open a source".to_owned(),
-            },
-            List::Mount => match self.steps.get(index) {
-                Some(step) => {
-                    format!("{}: {}", step.pointer, self.describe_step(step, failure))
-                }
-                None => "mount".to_owned(),
-            },
-            List::Device => match self.nodes.get(index) {
-                Some(node) => format!(
-                    "device {:?}",
-                    format!(
-                        "/{}/{}",
-                        node.spot.parent.to_string_lossy(),
-                        node.spot.name.to_string_lossy()
-                    )
-                ),
-                None => "device".to_owned(),
-            },
-            List::Link => match self.links.get(index) {
-                Some(link) => format!(
-                    "link {:?}",
-                    format!("/dev/{}", link.spot.name.to_string_lossy())
-                ),
-                None => "link".to_owned(),
-            },
+            List::Source => format!("open {} of the host", Safe(&self.sources.get(index)?.path)),
+            List::Mount => {
+                let step = self.steps.get(index)?;
+                format!("{}: {}", step.pointer, self.describe_step(step, failure))
+            }
+            List::Device => {
+                let spot = &self.nodes.get(index)?.spot;
+                let (parent, name) = (spot.parent.to_string_lossy(), spot.name.to_string_lossy());
+                format!("device {:?}", format!("/{parent}/{name}"))
+            }
+            List::Link => {
+                let name = self.links.get(index)?.spot.name.to_string_lossy();
+                format!("link {:?}", format!("/dev/{name}"))
+            }
             List::Pivot => "change the root".to_owned(),
             List::ReadOnlyPath => format!(
                 "/linux/readonlyPaths/{index}: read-only path {}",
@@ -76,26 +71,20 @@ impl Plan {
                 "/linux/maskedPaths/{index}: masked path {}",
                 path(&self.masked_paths, index)
             ),
-            List::LateReadOnly => match self.steps.get(index) {
-                Some(step) => format!("make {:?} read-only", step.destination),
-                None => "make a mount read-only".to_owned(),
-            },
+            List::LateReadOnly => {
+                format!("make {:?} read-only", self.steps.get(index)?.destination)
+            }
             List::Root if index == 1 => "make the root read-only".to_owned(),
             List::Root => "set the propagation of the root".to_owned(),
-            List::Sysctl => match self.sysctls.get(index) {
-                Some(sysctl) => {
-                    let key = procfs::key_of(&sysctl.path);
-                    let value = String::from_utf8_lossy(&sysctl.value);
-                    let pointer = key.replace('/', "~1");
-                    format!("/linux/sysctl/{pointer}: set {key:?} to {value:?}")
-                }
-                None => "/linux/sysctl".to_owned(),
-            },
+            List::Sysctl => {
+                let sysctl = self.sysctls.get(index)?;
+                let key = procfs::key_of(&sysctl.path);
+                let value = String::from_utf8_lossy(&sysctl.value);
+                let pointer = key.replace('/', "~1");
+                format!("/linux/sysctl/{pointer}: set {key:?} to {value:?}")
+            }
             List::Procfs => "private procfs for sysctls and labels".to_owned(),
-        };
-        let reason = Reason(failure.failed.errno);
-        let hint = self.hint(failure).unwrap_or_default();
-        format!("{what}: {}: {reason}{hint}", failure.failed.call.name())
+        })
     }
 
     fn describe_step(&self, step: &Step, failure: &Failure) -> String {

@@ -291,13 +291,16 @@ fn ground(request: &Request<'_>, steps: &[Step], taken: &Shared) -> Ground {
     Ground::Host(why)
 }
 
-/// Types of file systems whose parameters name nothing of the host.
-const SELF_CONTAINED: [&CStr; 7] = [
-    c"cgroup", c"cgroup2", c"devpts", c"mqueue", c"proc", c"sysfs", c"tmpfs",
-];
+/// Whether a file system of this type is on no device, and its parameters name nothing of the host.
+pub(crate) fn is_self_contained(kind: &CStr) -> bool {
+    matches!(
+        kind.to_bytes(),
+        b"cgroup" | b"cgroup2" | b"devpts" | b"mqueue" | b"proc" | b"sysfs" | b"tmpfs"
+    )
+}
 
 fn names_host_files(step: &Step) -> bool {
-    matches!(&step.action, Action::New(new) if !SELF_CONTAINED.contains(&new.kind.as_c_str()))
+    matches!(&step.action, Action::New(new) if !is_self_contained(&new.kind))
 }
 
 fn opener(request: &Request<'_>, ground: &Ground, taken: &Shared) -> Result<Opener, Diagnostic> {

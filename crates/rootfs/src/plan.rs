@@ -5,6 +5,7 @@ use crate::failure::{Failure, List};
 use crate::ground::Ground;
 use crate::handles::Handles;
 use crate::idmapped::IdMap;
+use crate::lower::is_self_contained;
 use crate::mask;
 use crate::mount::{self, Change, Step};
 use crate::pivot::Way;
@@ -14,7 +15,7 @@ use crate::tree::Tree;
 use kernel::mount::{Depth, MountAttr, Propagation};
 use kernel::process::without_umask;
 use kernel::{Call, Failed};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -69,11 +70,6 @@ impl fmt::Display for Opener {
     }
 }
 
-/// Types of file systems that are on no device.
-const VIRTUAL: [&CStr; 8] = [
-    c"cgroup", c"cgroup2", c"devpts", c"mqueue", c"overlay", c"proc", c"sysfs", c"tmpfs",
-];
-
 impl Plan {
     /// Whether init starts in the base of mounts, where there is no /proc.
     pub fn starts_in_the_base(&self) -> bool {
@@ -84,7 +80,7 @@ impl Plan {
     /// init.
     pub fn may_open_devices(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
-            mount::Action::New(new) => !VIRTUAL.contains(&new.kind.as_c_str()),
+            mount::Action::New(new) => !is_self_contained(&new.kind) && *new.kind != *c"overlay",
             mount::Action::Bind { .. }
             | mount::Action::BindInside { .. }
             | mount::Action::Symlink { .. }

@@ -61,14 +61,7 @@ impl Sysctl {
 /// The path of a sysctl in dotted form. A slash within a component stands for a dot, as in
 /// sysctl(8): `net.ipv4.conf.eth0/1.forwarding`. `None`: it does not name a file below /proc/sys.
 pub(crate) fn path_of(key: &str) -> Option<CString> {
-    let path: String = key
-        .chars()
-        .map(|character| match character {
-            '.' => '/',
-            '/' => '.',
-            other => other,
-        })
-        .collect();
+    let path = swap(key);
     let sound = |component: &str| !matches!(component, "" | "." | "..");
     if !path.split('/').all(sound) {
         return None;
@@ -79,8 +72,11 @@ pub(crate) fn path_of(key: &str) -> Option<CString> {
 /// The dotted form of a path that [`path_of`] has made.
 pub(crate) fn key_of(path: &CStr) -> String {
     let path = path.to_string_lossy();
-    let path = path.strip_prefix("sys/").unwrap_or(&path);
-    let swapped = path.chars().map(|character| match character {
+    swap(path.strip_prefix("sys/").unwrap_or(&path))
+}
+
+fn swap(text: &str) -> String {
+    let swapped = text.chars().map(|character| match character {
         '.' => '/',
         '/' => '.',
         other => other,
