@@ -22,6 +22,7 @@ use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
 use nix::unistd::fchdir;
+use serde::{Deserialize, Serialize};
 use spec::container::{Container, NamespaceKind, clean};
 use spec::{Code, Diagnostic};
 use std::ffi::{CStr, CString};
@@ -39,11 +40,11 @@ pub struct Descriptors {
 }
 
 /// A mount that was added.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
     /// As the container sees it.
     pub destination: PathBuf,
-    /// The number of the mount.
+    /// The number of the mount, as in mountinfo.
     pub id: u64,
 }
 

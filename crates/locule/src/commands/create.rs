@@ -83,21 +83,18 @@ impl Made {
         )?;
         let store = env.store(Access::Make)?;
         let reservation = store.reserve(&id)?;
-        let proxy = match proxy(&reservation, &store, &mut loaded.container, start) {
-            Ok(proxy) => proxy,
-            Err(error) => {
-                give_back(reservation);
-                return Err(error);
-            }
-        };
         let making = Making {
             args,
             env,
             interrupts: &interrupts,
             reservation: &reservation,
         };
-        match making.make(loaded.container, &loaded.bytes, start, console) {
-            Ok((record, created, prepared)) => Ok(Self {
+        let made = proxy(&reservation, &store, &mut loaded.container, start).and_then(|proxy| {
+            let made = making.make(loaded.container, &loaded.bytes, start, console)?;
+            Ok((proxy, made))
+        });
+        match made {
+            Ok((proxy, (record, created, prepared))) => Ok(Self {
                 reservation,
                 record,
                 prepared,

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &args::Events, env: &Env) -> Result<ExitCode, Error> {
         oom: None,
     };
     if args.stats {
-        watch.tell_stats(&watch.stats()?)?;
+        watch.tell("stats", Some(&watch.stats()?))?;
         return Ok(ExitCode::SUCCESS);
     }
     watch.oom = group.watch_oom().unwrap_or_else(|error| {
@@ -118,7 +118,7 @@ impl Watch<'_> {
             }
             due = now.max(due + interval);
             match self.stats() {
-                Ok(stats) if self.tell_stats(&stats)? == Reader::Gone => return Ok(()),
+                Ok(stats) if self.tell("stats", Some(&stats))? == Reader::Gone => return Ok(()),
                 Ok(_) => {}
                 // The group was removed after the check above.
                 Err(_gone) if self.has_ended()? => return Ok(()),
@@ -162,14 +162,7 @@ impl Watch<'_> {
 
     fn tell_oom(&mut self) -> Result<Reader, Error> {
         match self.oom.as_mut().map(OomWatch::look) {
-            Some(News::Killed) => {
-                let event = Event {
-                    kind: "oom",
-                    id: self.id,
-                    data: None,
-                };
-                print_part(&event.line()?)
-            }
+            Some(News::Killed) => self.tell("oom", None),
             Some(News::Gone) => {
                 self.oom = None;
                 Ok(Reader::Present)
@@ -178,13 +171,9 @@ impl Watch<'_> {
         }
     }
 
-    fn tell_stats(&self, stats: &Stats) -> Result<Reader, Error> {
-        let event = Event {
-            kind: "stats",
-            id: self.id,
-            data: Some(stats),
-        };
-        print_part(&event.line()?)
+    fn tell(&self, kind: &'static str, data: Option<&Stats>) -> Result<Reader, Error> {
+        let id = self.id;
+        print_part(&Event { kind, id, data }.line()?)
     }
 
     /// Whether neither the first process nor any other is left.

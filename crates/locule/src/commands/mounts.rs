@@ -9,7 +9,7 @@ use crate::args;
 use crate::error::{Error, print};
 use crate::exit::ExitCode;
 use crate::process::Process;
-use crate::state::{Access, AddedMount, ContainerId, Entry, Lock, Record};
+use crate::state::{Access, ContainerId, Entry, Lock, Record};
 use crate::status::{Action, Refusal};
 use kernel::signal::SignalFd;
 use launch::added;
@@ -94,13 +94,6 @@ impl MountTable {
         })
     }
 
-    fn target(&self) -> Target<'_> {
-        Target {
-            pid: self.first.pid(),
-            pidfd: self.first.pidfd(),
-        }
-    }
-
     fn add(&mut self, mounts: Vec<Mount>) -> Result<(), Error> {
         let mut container = kept_container(&self.entry.config()?, &self.record)?;
         container.mounts = mounts;
@@ -113,17 +106,10 @@ impl MountTable {
         for line in plan.to_string().lines() {
             tracing::debug!("{line}");
         }
-        let target = Target {
-            pid: self.first.pid(),
-            pidfd: self.first.pidfd(),
-        };
+        let target = target(&self.first);
         let (entry, record) = (&self.entry, &mut self.record);
         let interrupts = &self.interrupts;
         let saved = added::add(&plan, target, &self.running, interrupts, |made| {
-            let made = made.into_iter().map(|mount| AddedMount {
-                destination: mount.destination,
-                id: mount.id,
-            });
             record.added_mounts.extend(made);
             entry.save(record)
         })?;
@@ -142,17 +128,20 @@ impl MountTable {
             found.push(rest.remove(last.ok_or(Error::NotAdded { destination })?));
         }
         for mount in found {
-            let gone = rootfs::Added {
-                destination: mount.destination.clone(),
-                id: mount.id,
-            };
-            added::remove(&gone, self.target(), &self.running, &self.interrupts)?;
-            let same = |added: &AddedMount| *added == mount;
-            if let Some(index) = self.record.added_mounts.iter().rposition(same) {
-                self.record.added_mounts.remove(index);
+            added::remove(&mount, target(&self.first), &self.running, &self.interrupts)?;
+            let added = &mut self.record.added_mounts;
+            if let Some(index) = added.iter().rposition(|added| *added == mount) {
+                added.remove(index);
             }
             self.entry.save(&self.record)?;
         }
         Ok(())
+    }
+}
+
+fn target(first: &Process) -> Target<'_> {
+    Target {
+        pid: first.pid(),
+        pidfd: first.pidfd(),
     }
 }

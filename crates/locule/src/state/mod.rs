@@ -14,7 +14,7 @@ mod store;
 pub(crate) use entry::{Entry, Lock, Reservation};
 pub(crate) use files::directory as subdirectory;
 pub(crate) use id::ContainerId;
-pub(crate) use record::{AddedMount, Record};
+pub(crate) use record::Record;
 pub(crate) use store::{Access, Store, is_host_root};
 
 use nix::errno::Errno;

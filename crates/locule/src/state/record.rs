@@ -92,7 +92,7 @@ pub(crate) struct Record {
     pub(crate) resctrl: Option<resctrl::Location>,
     /// What `mounts add` has made in the container's mount namespace, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) added_mounts: Vec<AddedMount>,
+    pub(crate) added_mounts: Vec<rootfs::Added>,
     /// Whether the container's process has kept the session keyring of its creator.
     #[serde(default)]
     pub(crate) keeps_keyring: bool,
@@ -111,15 +111,6 @@ pub(crate) struct HostMounts {
     before: Vec<HostMount>,
     /// The mounts that the container has made; absent until all are made.
     made: Option<Vec<HostMount>>,
-}
-
-/// A mount that was added to a running container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AddedMount {
-    /// As the container sees it.
-    pub(crate) destination: PathBuf,
-    /// The number of the mount, as in mountinfo.
-    pub(crate) id: u64,
 }
 
 impl HostMounts {
