@@ -49,8 +49,6 @@ pub(crate) fn record(id: &str) -> Record {
         own_pid_namespace: true,
         cgroup_manager: cgroup::Manager::Disabled,
         cgroup: None,
-        cgroup_paths: BTreeMap::new(),
-        namespace_paths: BTreeMap::new(),
         resources: None,
         program: None,
         host_mounts: None,

@@ -19,7 +19,7 @@ use crate::container::{
     Container, Mount, Namespace, NamespaceKind, Process, Resources, Seccomp, clean,
 };
 use crate::diagnostic::{Code, Diagnostic, Report};
-use crate::node::{self, Node};
+use crate::node::{self, LeftOut, Node};
 use crate::reader::{Notes, Value};
 use crate::{locate, validate};
 
@@ -108,6 +108,33 @@ pub fn load(bundle: &Path, name: impl AsRef<Path>) -> Result<Loaded, LoadError> 
 /// Checks a document that was read before. `bundle` is absolute.
 pub fn parse(bytes: &[u8], bundle: &Path, host: Host) -> Result<Loaded, Report> {
     judge(bytes.to_owned(), bundle, host)
+}
+
+/// What only the creation of a container needs.
+const CREATION: &[LeftOut] = &[
+    LeftOut::all("mounts"),
+    LeftOut::all("hooks"),
+    LeftOut {
+        key: "linux",
+        of_it: &[
+            LeftOut::all("devices"),
+            LeftOut::all("intelRdt"),
+            LeftOut::all("maskedPaths"),
+            LeftOut::all("netDevices"),
+            LeftOut::all("readonlyPaths"),
+            LeftOut::all("resources"),
+            LeftOut::all("sysctl"),
+        ],
+    },
+];
+
+/// Checks the saved configuration of a container that one more process enters. What only the
+/// creation needed is left out: it was checked then.
+pub fn parse_entered(bytes: &[u8], bundle: &Path) -> Result<Box<Container>, Report> {
+    let document = node::parse_without(bytes, CREATION).map_err(Report::of)?;
+    let notes = Notes::default();
+    let container = validate::container(&Value::root(&document, &notes), bundle);
+    finish(container, notes, bytes).map(|(container, _warnings)| Box::new(container))
 }
 
 /// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at

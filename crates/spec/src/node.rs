@@ -56,11 +56,34 @@ impl Serialize for Node<'_> {
     }
 }
 
+/// A key whose value is left out of the tree, or a part of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeftOut {
+    pub(crate) key: &'static str,
+    /// What is left out of the value; if this is empty, all of it.
+    pub(crate) of_it: &'static [LeftOut],
+}
+
+impl LeftOut {
+    /// All of the value of `key`.
+    pub(crate) const fn all(key: &'static str) -> Self {
+        Self { key, of_it: &[] }
+    }
+}
+
 /// Reads one document.
 ///
 /// # Errors
 /// The first syntax error or exceeded limit, with its position.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
+    parse_without(bytes, &[])
+}
+
+/// The same without some values: their syntax is read, and nothing else.
+pub(crate) fn parse_without<'a>(
+    bytes: &'a [u8],
+    left_out: &'static [LeftOut],
+) -> Result<Node<'a>, Diagnostic> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(
             at_start("the file starts with a UTF-8 BOM, which JSON does not permit")
@@ -76,6 +99,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Node<'_>, Diagnostic> {
     let node = Tree {
         limits: &limits,
         depth: 0,
+        left_out,
     }
     .deserialize(&mut input);
     if limits.is_deep.get() && levels(text) > DEEPEST {
@@ -173,12 +197,17 @@ impl Limits {
 struct Tree<'l> {
     limits: &'l Limits,
     depth: usize,
+    /// What is left out of this value.
+    left_out: &'static [LeftOut],
 }
 
 impl Tree<'_> {
-    fn deeper(self) -> Self {
-        let depth = self.depth + 1;
-        Self { depth, ..self }
+    fn deeper(self, left_out: &'static [LeftOut]) -> Self {
+        Self {
+            limits: self.limits,
+            depth: self.depth + 1,
+            left_out,
+        }
     }
 }
 
@@ -237,7 +266,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node<'de>, A::Error> {
-        let inner = self.deeper();
+        let inner = self.deeper(&[]);
         let mut list = Vec::new();
         loop {
             match items.next_element_seed(inner) {
@@ -252,10 +281,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node<'de>, A::Error> {
-        let inner = self.deeper();
         let mut object: Vec<(Cow<'de, str>, Node<'de>)> = Vec::new();
         let mut seen = BTreeSet::new();
         while let Some(Key(key)) = entries.next_key()? {
+            let rule = self.left_out.iter().find(|rule| rule.key == key);
+            if rule.is_some_and(|rule| rule.of_it.is_empty()) {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let inner = self.deeper(rule.map_or(&[], |rule| rule.of_it));
             let again = if object.len() < FEW {
                 object.iter().any(|(other, _)| *other == key)
             } else {
@@ -390,6 +424,23 @@ mod tests {
         assert!(found.message.contains("10000 levels"), "{found}");
         let broken = format!("{}nonsense", "[".repeat(100));
         assert_eq!(refused(broken.as_bytes()).code, Code::Syntax);
+    }
+
+    #[test]
+    fn values_are_left_out_where_their_keys_are_named() {
+        const RULES: &[LeftOut] = &[
+            LeftOut::all("a"),
+            LeftOut {
+                key: "b",
+                of_it: &[LeftOut::all("a")],
+            },
+        ];
+        let whole = br#"{"a":[1],"b":{"a":{},"b":{"a":2}},"c":{"a":3},"d":[{"a":4}]}"#;
+        let node = parse_without(whole, RULES).unwrap();
+        let rest = br#"{"b":{"b":{"a":2}},"c":{"a":3},"d":[{"a":4}]}"#;
+        assert_eq!(node, parse(rest).unwrap());
+        let broken = parse_without(b"{\"a\": [1,}", RULES).expect_err("refused");
+        assert_eq!(broken.code, Code::Syntax);
     }
 
     #[test]

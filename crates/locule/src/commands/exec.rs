@@ -7,7 +7,7 @@
 use super::create::INTERRUPTS;
 use super::run::{exit_code, until_end};
 use super::told::{Role, Told};
-use super::{Env, kept_container, plan, signals_to_pass, warn};
+use super::{Env, damaged_config, plan, signals_to_pass, warn};
 use crate::args;
 use crate::error::Error;
 use crate::exit::ExitCode;
@@ -92,7 +92,8 @@ impl<'a> Way<'a> {
         let first = observed
             .process
             .ok_or_else(|| Refusal::ExecStopped { id: id.clone() })?;
-        let container = kept_container(&entry.config()?, &record)?;
+        let container = spec::load::parse_entered(&entry.config()?, &record.bundle);
+        let container = container.map_err(damaged_config)?;
         let way = Self {
             args,
             id,

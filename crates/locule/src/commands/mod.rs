@@ -35,7 +35,7 @@ use crate::state::{Access, ContainerId, Entry, Lock, Record, Store, is_host_root
 use crate::status::{Action, Observed, observe, permit};
 use kernel::signal::{SignalFd, catchable};
 use spec::load::Host;
-use spec::{Container, Diagnostic};
+use spec::{Container, Diagnostic, Report};
 use std::path::PathBuf;
 
 /// `init`, an internal command that refuses to run.
@@ -158,11 +158,15 @@ fn signals_to_pass(is_detached: bool) -> Result<Option<SignalFd>, Error> {
 
 /// The configuration that was saved when the container was made.
 pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Box<Container>, Error> {
-    match spec::load::parse(config, &record.bundle, Host::Ignore) {
-        Ok(loaded) => Ok(loaded.container),
-        Err(report) => Err(Error::KeptConfig {
-            report: report.to_string(),
-        }),
+    let loaded = spec::load::parse(config, &record.bundle, Host::Ignore);
+    let container = loaded.map(|loaded| loaded.container);
+    container.map_err(damaged_config)
+}
+
+/// The saved configuration was changed by someone else.
+fn damaged_config(report: Report) -> Error {
+    Error::KeptConfig {
+        report: report.to_string(),
     }
 }
 

@@ -25,8 +25,7 @@ const DIGITS: usize = 16;
 
 /// One container, as `create` recorded it.
 ///
-/// The names `init_process_pid`, `init_process_start`, `cgroup_paths` and `namespace_paths` are
-/// what monitoring programs look for.
+/// Monitoring programs look for the names `init_process_pid` and `init_process_start`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The form of this record.
@@ -71,12 +70,6 @@ pub(crate) struct Record {
     /// Where the cgroup is; absent when none was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cgroup: Option<cgroup::Location>,
-    /// The cgroup's directories by controller ("" for version 2), for other programs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) cgroup_paths: BTreeMap<String, PathBuf>,
-    /// /proc paths of the container's namespaces by name ("NEWPID"), for other programs.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) namespace_paths: BTreeMap<String, PathBuf>,
     /// The limits since the last `update`; absent while those of the configuration count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<Resources>,
@@ -102,6 +95,19 @@ pub(crate) struct Record {
     /// Whether the configuration has poststop hooks.
     #[serde(default)]
     pub(crate) has_poststop: bool,
+}
+
+/// A record as it is written: with what follows from it, for monitoring programs.
+#[derive(Serialize)]
+struct Written<'r> {
+    #[serde(flatten)]
+    record: &'r Record,
+    /// The cgroup's directories by controller ("" for version 2).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    cgroup_paths: BTreeMap<&'r str, PathBuf>,
+    /// /proc paths of the container's namespaces by name ("NEWPID").
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    namespace_paths: BTreeMap<String, String>,
 }
 
 /// Mounts below the root of a container without a mount namespace of its own.
@@ -130,7 +136,6 @@ impl Record {
     /// The record of a container before it has a process.
     pub(crate) fn of(id: &ContainerId, container: &Container, cgroup: &cgroup::Location) -> Self {
         let process = container.process.as_ref();
-        let groups = cgroup.groups.iter();
         Self {
             version: VERSION,
             id: id.as_str().to_owned(),
@@ -146,10 +151,6 @@ impl Record {
             own_pid_namespace: container.namespaces[NamespaceKind::Pid] == Namespace::New,
             cgroup_manager: cgroup.manager,
             cgroup: Some(cgroup.clone()),
-            cgroup_paths: groups
-                .map(|group| (group.controllers.clone(), group.host_path()))
-                .collect(),
-            namespace_paths: BTreeMap::new(),
             resources: None,
             program: process.and_then(|process| process.args.first().cloned()),
             host_mounts: match container.namespaces[NamespaceKind::Mount] {
@@ -167,20 +168,10 @@ impl Record {
         }
     }
 
-    /// Records the container's process, and the paths that follow from its pid.
+    /// Records the container's process.
     pub(crate) fn set_process(&mut self, pid: i32, start_time: u64) {
         self.pid = Some(pid);
         self.start_time = Some(start_time);
-        let paths = NamespaceKind::ALL.map(|kind| {
-            // The flags of clone(2) have the names of the files below /proc/PID/ns, but for one.
-            let flag = if kind == NamespaceKind::Mount {
-                "NEWNS".to_owned()
-            } else {
-                format!("NEW{}", kind.file().to_uppercase())
-            };
-            (flag, format!("/proc/{pid}/ns/{}", kind.file()).into())
-        });
-        self.namespace_paths = paths.into();
     }
 
     /// Records which mounts the container has made in the runtime's mount namespace.
@@ -246,13 +237,25 @@ impl Record {
 
     /// The file's content.
     pub(super) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec(self)?;
+        let groups = self.cgroup.iter().flat_map(|cgroup| &cgroup.groups);
+        let mut bytes = serde_json::to_vec(&Written {
+            record: self,
+            cgroup_paths: groups
+                .map(|group| (&*group.controllers, group.host_path()))
+                .collect(),
+            namespace_paths: self.pid.map(namespace_paths).unwrap_or_default(),
+        })?;
         bytes.pop(); // the brace, which comes back behind the checksum
+        Ok(Self::sealed(bytes))
+    }
+
+    /// A JSON object without its last brace, with a checksum.
+    pub(super) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
         let digits = format!("{:016x}", checksum(&bytes));
         bytes.extend_from_slice(BEFORE);
         bytes.extend_from_slice(digits.as_bytes());
         bytes.extend_from_slice(AFTER);
-        Ok(bytes)
+        bytes
     }
 
     /// The inverse of [`Record::to_bytes`]; the error says what is wrong.
@@ -267,24 +270,41 @@ impl Record {
         if format!("{:016x}", checksum(content)).as_bytes() != digits {
             return Err("its checksum does not match".to_owned());
         }
-        // The version first: a later form may have other keys.
-        #[derive(Deserialize)]
-        struct Form {
-            version: u32,
-        }
-        let form: Form = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if form.version != VERSION {
-            return Err(format!(
-                "it has version {}, this program supports {VERSION}",
-                form.version
-            ));
-        }
-        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let record = match serde_json::from_slice::<Self>(bytes) {
+            Ok(record) if record.version == VERSION => record,
+            other => return Err(wrong_form(bytes, other.err())),
+        };
         if record.id != id {
             return Err(format!("it belongs to container {:?}", record.id));
         }
         Ok(record)
     }
+}
+
+/// Why a record is not of the form that this version reads. A later form may have other keys.
+fn wrong_form(bytes: &[u8], error: Option<serde_json::Error>) -> String {
+    #[derive(Deserialize)]
+    struct Form {
+        version: u32,
+    }
+    let form = serde_json::from_slice::<Form>(bytes).map(|form| form.version);
+    match (form, error) {
+        (Ok(VERSION), Some(error)) | (Err(error), _) => error.to_string(),
+        (Ok(version), _) => format!("it has version {version}, this program supports {VERSION}"),
+    }
+}
+
+fn namespace_paths(pid: i32) -> BTreeMap<String, String> {
+    let paths = NamespaceKind::ALL.map(|kind| {
+        // The flags of clone(2) have the names of the files below /proc/PID/ns, but for one.
+        let flag = if kind == NamespaceKind::Mount {
+            "NEWNS".to_owned()
+        } else {
+            format!("NEW{}", kind.file().to_uppercase())
+        };
+        (flag, format!("/proc/{pid}/ns/{}", kind.file()))
+    });
+    paths.into()
 }
 
 /// FNV-1a, 64 bits. A change of a single byte always changes it, since every step is reversible.

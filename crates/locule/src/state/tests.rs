@@ -255,16 +255,36 @@ fn a_record_of_another_version_is_refused_by_number() {
     let bytes = record.to_bytes().unwrap();
     let error = Record::from_bytes(&bytes, "box").unwrap_err();
     assert_eq!(error, "it has version 99, this program supports 1");
+    let other = Record::sealed(br#"{"version":99,"name":"box""#.to_vec());
+    let error = Record::from_bytes(&other, "box").unwrap_err();
+    assert_eq!(error, "it has version 99, this program supports 1");
+    let other = Record::sealed(br#"{"version":1,"name":"box""#.to_vec());
+    let error = Record::from_bytes(&other, "box").unwrap_err();
+    assert!(error.contains("missing field"), "{error}");
 }
 
 #[test]
 fn a_record_is_an_object_with_the_names_that_others_look_for() {
     let mut record = testing::record("box");
     record.set_process(4711, 815);
+    record.cgroup = Some(cgroup::Location {
+        groups: vec![cgroup::Place {
+            version: cgroup::Version::V2,
+            hierarchy: String::new(),
+            controllers: String::new(),
+            path: "/box".to_owned(),
+            inode: None,
+            mark: None,
+            held: false,
+        }],
+        ..cgroup::Location::none(cgroup::Manager::Cgroupfs)
+    });
     let value: serde_json::Value = serde_json::from_slice(&record.to_bytes().unwrap()).unwrap();
     assert_eq!(value["init_process_pid"], 4711);
     assert_eq!(value["init_process_start"], 815);
     assert_eq!(value["namespace_paths"]["NEWNET"], "/proc/4711/ns/net");
+    assert_eq!(value["namespace_paths"]["NEWNS"], "/proc/4711/ns/mnt");
+    assert_eq!(value["cgroup_paths"][""], "/sys/fs/cgroup/box");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use std::{env, str};
 
 use super::*;
-use crate::container::SeccompAction;
+use crate::container::{Hooks, SeccompAction};
+use crate::samples::CONFIGS;
 
 const SOUND: &str = r#"{"ociVersion":"1.2.1","root":{"path":"rootfs"}}"#;
 
@@ -52,6 +53,27 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn one_more_process_needs_the_same_configuration_without_the_creation() {
+    for (name, bytes) in CONFIGS {
+        let bundle = Path::new("/bundle");
+        let whole = parse(bytes, bundle, Host::Ignore).unwrap().container;
+        let expected = Container {
+            mounts: Vec::new(),
+            hooks: Hooks::default(),
+            devices: Vec::new(),
+            intel_rdt: None,
+            masked_paths: Vec::new(),
+            net_devices: Vec::new(),
+            readonly_paths: Vec::new(),
+            resources: Resources::default(),
+            sysctl: Vec::new(),
+            ..*whole
+        };
+        assert_eq!(*parse_entered(bytes, bundle).unwrap(), expected, "{name}");
     }
 }
 
