@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::directory::Directory;
 use crate::hierarchy::{path_in, read_proc};
+use crate::kills::kills;
 use crate::plan::{Undo, take_back};
 use crate::resources::Target;
 use crate::{Error, Location, OutOfMemory, Place, Version};
@@ -50,8 +51,11 @@ impl Group {
         };
         group.set_directories(directories);
         if !are_new {
-            let found = group.location.out_of_memory().ok().flatten();
-            group.former_kills = found.map_or(0, |memory| memory.kills);
+            let memory = group.location.with_controller("memory");
+            let mut open = group.location.groups.iter().zip(&group.directories);
+            let found = open.find(|(place, _)| Some(*place) == memory);
+            let kills = found.and_then(|(place, directory)| kills(directory, place.version));
+            group.former_kills = kills.unwrap_or(0);
         }
         group
     }

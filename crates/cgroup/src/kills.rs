@@ -41,6 +41,16 @@ pub(crate) fn counter(text: &str, name: &str) -> u64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
+/// How often the memory limit has killed in the group; `None` without a memory controller, or if
+/// the group is gone.
+pub(crate) fn kills(group: &Directory, version: Version) -> Option<u64> {
+    let text = match version {
+        Version::V2 => group.read("memory.events"),
+        Version::V1 => group.read("memory.oom_control"),
+    };
+    Some(counter(&text.ok()?, "oom_kill"))
+}
+
 impl Location {
     /// The limit on processes that is reached, of the container's group or of the nearest group
     /// above. If a process has ended since, the number of processes no longer shows it; then the
@@ -69,24 +79,21 @@ impl Location {
             return Ok(None);
         };
         let number = |file| number(&group, file);
-        Ok(match version {
-            Version::V2 => group.read("memory.events").ok().map(|text| OutOfMemory {
-                kills: counter(&text, "oom_kill"),
+        Ok(kills(&group, version).map(|kills| match version {
+            Version::V2 => OutOfMemory {
+                kills,
                 limit: number("memory.max"),
                 peak: number("memory.peak")
                     .or_else(|| number("memory.current"))
                     .unwrap_or(0),
-            }),
-            Version::V1 => group
-                .read("memory.oom_control")
-                .ok()
-                .map(|text| OutOfMemory {
-                    kills: counter(&text, "oom_kill"),
-                    // "No limit" is the largest multiple of a page.
-                    limit: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
-                    peak: number("memory.max_usage_in_bytes").unwrap_or(0),
-                }),
-        })
+            },
+            Version::V1 => OutOfMemory {
+                kills,
+                // "No limit" is the largest multiple of a page.
+                limit: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
+                peak: number("memory.max_usage_in_bytes").unwrap_or(0),
+            },
+        }))
     }
 }
 

@@ -30,9 +30,10 @@ pub struct Place {
     /// group writes another mark. `None`: systemd owns the group, or the caller cannot mark it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
-    /// Whether the container's first process was seen in the group: see [`Location::hold`].
+    /// The path where the container's first process was seen, if that is this group or one below:
+    /// see [`Location::hold`].
     #[serde(skip)]
-    pub held: bool,
+    pub first: Option<String>,
 }
 
 /// The owner of the group at a recorded path.
@@ -74,7 +75,7 @@ impl Place {
             path: path.to_owned(),
             inode: None,
             mark: None,
-            held: false,
+            first: None,
         }
     }
 
@@ -125,7 +126,7 @@ impl Place {
         {
             return Ok(Owner::Other);
         }
-        let Some(own) = self.mark.as_ref().filter(|_mark| !self.held) else {
+        let Some(own) = self.mark.as_ref().filter(|_mark| self.first.is_none()) else {
             return Ok(Owner::Own);
         };
         let mark = directory.mark();
@@ -170,7 +171,7 @@ impl Place {
         for name in names {
             self.path.push('/');
             self.path.push_str(name);
-            (self.inode, self.mark) = (None, None);
+            (self.inode, self.mark, self.first) = (None, None, None);
         }
     }
 
@@ -192,7 +193,7 @@ impl Place {
 }
 
 impl Location {
-    /// Notes that the living process `first`, which is the container's, is in the groups. Then they
+    /// Notes where the living process `first`, which is the container's, is in the groups. Then they
     /// are the container's own, whatever their marks say: no creation takes over a group that has a
     /// process.
     ///
@@ -207,9 +208,12 @@ impl Location {
             answer => answer?,
         };
         for place in &mut self.groups {
-            let path = path_in(&text, &place.controllers);
-            let below = path.and_then(|path| path.strip_prefix(&*place.path));
-            place.held = below.is_some_and(|below| below.is_empty() || below.starts_with('/'));
+            let is_below = |path: &&str| {
+                let below = path.strip_prefix(&*place.path);
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            };
+            let path = path_in(&text, &place.controllers).filter(is_below);
+            place.first = path.map(str::to_owned);
         }
         Ok(())
     }
@@ -292,24 +296,20 @@ impl Location {
         Ok(location)
     }
 
-    /// The same location, but in the group where the process `pid` of the container is now. An init
+    /// The same location, but in the groups where the container's first process was seen. An init
     /// that manages its own groups moves itself to a sub-group; then the container's group accepts
     /// no process (EBUSY). In hierarchies where the process is not below the container's group, the
     /// location does not change.
-    pub fn of_process(&self, pid: i32) -> Result<Self, Error> {
-        let text = read_proc(&format!("{pid}/cgroup"))?;
+    pub fn of_first(&self) -> Self {
         let mut location = self.clone();
         for place in &mut location.groups {
-            let Some(path) = path_in(&text, &place.controllers) else {
-                continue;
-            };
-            let below = path.strip_prefix(&*place.path).unwrap_or_default();
-            if below.starts_with('/') && name::components(below).is_ok() {
-                path.clone_into(&mut place.path);
+            let path = place.first.take_if(|path| *path != place.path);
+            if let Some(path) = path.filter(|path| name::components(path).is_ok()) {
+                place.path = path;
                 (place.inode, place.mark) = (None, None);
             }
         }
-        Ok(location)
+        location
     }
 
     /// The one group of a v2 hierarchy.
@@ -427,7 +427,7 @@ mod tests {
             path: "/a/b".to_owned(),
             inode: None,
             mark: None,
-            held: false,
+            first: None,
         }
     }
 

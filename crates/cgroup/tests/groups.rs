@@ -489,10 +489,13 @@ fn a_process_is_followed_to_its_sub_group_and_nowhere_else() {
             let sub_group = location.below("init/deeper").unwrap();
             fs::create_dir_all(sub_group.groups[0].host_path()).unwrap();
             let mut sleeper = Sleeper::inside(&sub_group.open().unwrap());
-            assert_eq!(location.of_process(sleeper.pid()).unwrap(), sub_group);
+            let mut seen = location.clone();
+            seen.hold(sleeper.pid()).unwrap();
+            assert_eq!(seen.of_first(), sub_group);
             let stranger = other.create();
             stranger.join(sleeper.pid()).unwrap();
-            assert_eq!(location.of_process(sleeper.pid()).unwrap(), *location);
+            seen.hold(sleeper.pid()).unwrap();
+            assert_eq!(seen.of_first(), *location);
             stranger.location().signal_all(9).unwrap();
             sleeper.signal();
             stranger.location().remove(DEADLINE).unwrap();
@@ -513,7 +516,9 @@ fn a_sibling_with_a_longer_name_is_not_followed() {
         fs::create_dir(sibling.groups[0].host_path()).unwrap();
         let mut sleeper = Sleeper::inside(&sibling.open().unwrap());
         let location = group.location();
-        assert_eq!(location.of_process(sleeper.pid()).unwrap(), *location);
+        let mut seen = location.clone();
+        seen.hold(sleeper.pid()).unwrap();
+        assert_eq!(seen.of_first(), *location);
         sibling.signal_all(9).unwrap();
         sleeper.signal();
         sibling.remove(DEADLINE).unwrap();

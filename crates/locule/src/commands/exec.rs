@@ -123,7 +123,7 @@ impl<'a> Way<'a> {
             container: &container,
             id: &self.record.id,
             pid: self.first.pid(),
-            groups: groups(self.args, &self.record, &self.first)?,
+            groups: groups(self.args, &self.record)?,
             resctrl: self.record.shares().cloned(),
             running,
             keyring: match self.record.keeps_keyring {
@@ -195,7 +195,7 @@ impl<'a> Way<'a> {
 }
 
 /// The cgroups to join: where the container's first process is now, or below the container's own.
-fn groups(args: &args::Exec, record: &Record, first: &First) -> Result<cgroup::Location, Error> {
+fn groups(args: &args::Exec, record: &Record) -> Result<cgroup::Location, Error> {
     let Some(own) = record.groups() else {
         if let Some(given) = args.cgroup.first() {
             return Err(Error::NoSubGroup {
@@ -205,7 +205,7 @@ fn groups(args: &args::Exec, record: &Record, first: &First) -> Result<cgroup::L
         return Ok(cgroup::Location::none(record.cgroup_manager));
     };
     if args.cgroup.is_empty() {
-        return Ok(own.of_process(first.pid())?);
+        return Ok(own.of_first());
     }
     let mut groups = own.clone();
     for given in &args.cgroup {

@@ -275,7 +275,7 @@ fn a_record_is_an_object_with_the_names_that_others_look_for() {
             path: "/box".to_owned(),
             inode: None,
             mark: None,
-            held: false,
+            first: None,
         }],
         ..cgroup::Location::none(cgroup::Manager::Cgroupfs)
     });
