@@ -134,6 +134,7 @@ refuse! {
     an_apparmor_profile_with_a_newline: b => b.set("/process/apparmorProfile", json!("web\nunconfined")), ["/process/apparmorProfile", "control characters"];
     an_selinux_label_with_a_nul: b => b.set("/process/selinuxLabel", json!("a:b:c\u{0}d")), ["/process/selinuxLabel", "NUL"];
     a_mount_label_with_a_newline: b => b.set("/linux/mountLabel", json!("a:b:c\nd")), ["/linux/mountLabel", "control characters"];
+    a_mount_label_with_options: b => b.set("/linux/mountLabel", json!("a:b:c:s0\",lowerdir=/,x=\"")), ["/linux/mountLabel", "quotes"];
     a_relative_masked_path: b => b.set("/linux/maskedPaths/-", json!("proc/kcore")), ["/linux/maskedPaths", "absolute"];
     a_relative_readonly_path: b => b.set("/linux/readonlyPaths/-", json!("proc/sys")), ["/linux/readonlyPaths", "absolute"];
     an_unknown_device_type: b => b.set("/linux/devices", json!([{ "path": "/dev/x", "type": "z", "major": 1, "minor": 3 }])), ["/linux/devices/0/type", "z"];

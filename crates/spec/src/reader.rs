@@ -442,13 +442,15 @@ impl Object<'_> {
     }
 
     /// The label of a security module; an empty one counts as absent. The kernel does not treat
-    /// surrounding white space or a newline as a part of the label.
+    /// surrounding white space or a newline as a part of the label. A quote would end the label in
+    /// the options of mount(2), and what follows would be options.
     pub(crate) fn label(&self, key: &'static str) -> Option<String> {
         let value = self.get(key)?;
         let text = value.text().filter(|text| !text.is_empty())?;
-        if text.chars().any(char::is_control) || text.trim() != text {
+        let is_foreign = |letter: char| letter.is_control() || letter == '"';
+        if text.chars().any(is_foreign) || text.trim() != text {
             let message = format!(
-                "{} contains control characters, or begins or ends with white space",
+                "{} contains control characters or quotes, or begins or ends with white space",
                 quote(text)
             );
             return value.refuse(Code::Range, message);
