@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -364,6 +364,38 @@ fn the_log_and_the_state_are_where_crun_has_them() {
         let rundir = format!("rundir: {}/crun\n", s.dir.display());
         assert!(version.contains(&rundir), "{version}");
         ask(&["delete", "--force", &id]).ok();
+    });
+}
+
+/// The environment of root may be that of a user, who could put records of containers into the own
+/// directory: it does not count. What another user has made in a directory of root is refused.
+#[test]
+fn the_state_of_root_is_in_no_directory_of_a_user() {
+    sandbox::host(|s| {
+        if s.is_control("it is about locule") {
+            return;
+        }
+        let list = |directory: &Path| {
+            let mut command = Command::new(&s.subject.program);
+            command.args(["--compat", "crun", "--version"]);
+            command.env("XDG_RUNTIME_DIR", directory);
+            let version = s.finish(command, None).ok().stdout;
+            let mut command = Command::new(&s.subject.program);
+            command.args(["--compat", "crun", "list"]);
+            command.env("XDG_RUNTIME_DIR", directory);
+            (version, s.finish(command, None))
+        };
+        let of_user = s.dir.join("of-user");
+        fs::create_dir(&of_user).expect("mkdir");
+        chown(&of_user, Some(sandbox::USER), Some(sandbox::USER)).expect("chown");
+        let (version, listed) = list(&of_user);
+        assert!(version.contains("rundir: /run/crun\n"), "{version}");
+        listed.ok();
+        let shared = s.dir.join("shared");
+        let planted = shared.join("crun");
+        fs::create_dir_all(&planted).expect("mkdir");
+        chown(&planted, Some(sandbox::USER), Some(sandbox::USER)).expect("chown");
+        list(&shared).1.fails_with(&["another user owns it"]);
     });
 }
 

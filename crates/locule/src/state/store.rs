@@ -185,7 +185,8 @@ impl Store {
 pub(crate) enum Trust {
     /// The user has named it, or it is where only root or this user can make it.
     Caller,
-    /// It is in /tmp, where any user could have made it first.
+    /// It is in /tmp, where any user could have made it first, or where the environment of the
+    /// host's root says.
     Nobody,
 }
 
@@ -215,12 +216,19 @@ fn default_root(
 ) -> (PathBuf, Trust) {
     let name = face.name;
     let of_host = keeper == Keeper::HostRoot;
-    let counts = !of_host || face.runtime_directory == RuntimeDirectory::OfAll;
-    if let Some(directory) = runtime_directory.filter(|path| counts && !path.is_empty()) {
-        return (Path::new(&directory).join(name), Trust::Caller);
-    }
+    let given = runtime_directory.map(PathBuf::from);
+    let given = given.filter(|path| !path.as_os_str().is_empty());
     if of_host {
+        // That of a user who became root with the own environment: its owner could put records
+        // there, which name programs and processes.
+        let counts = face.runtime_directory == RuntimeDirectory::OfAll;
+        if let Some(directory) = given.filter(|path| counts && is_mine(path)) {
+            return (directory.join(name), Trust::Nobody);
+        }
         return (Path::new("/run").join(name), Trust::Caller);
+    }
+    if let Some(directory) = given {
+        return (directory.join(name), Trust::Caller);
     }
     let own = Path::new("/run/user").join(uid.to_string());
     if is_mine(&own) {
@@ -255,7 +263,9 @@ mod tests {
             runtime_directory.map(OsString::from),
             |path| mine.iter().any(|mine| Path::new(mine) == path),
         );
-        assert_eq!(trust == Trust::Nobody, path.starts_with("/tmp"));
+        let of_root = keeper == Keeper::HostRoot;
+        let is_elsewhere = path.starts_with("/tmp") || (of_root && !path.starts_with("/run"));
+        assert_eq!(trust == Trust::Nobody, is_elsewhere);
         path.display().to_string()
     }
 
@@ -275,9 +285,10 @@ mod tests {
             ("crun", None, "/run/crun"),
             ("crun", Some("/x"), "/x/crun"),
             ("youki", Some("/x"), "/run/youki"),
+            ("crun", Some("/of-a-user"), "/run/crun"),
         ] {
             let face = face::named(name).unwrap();
-            let found = root_of(face, Keeper::HostRoot, given, &[]);
+            let found = root_of(face, Keeper::HostRoot, given, &["/x"]);
             assert_eq!(found, wanted, "{name} {given:?}");
         }
     }
