@@ -183,7 +183,8 @@ fn size(word: &str) -> Option<i64> {
     let tenths = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let number = whole.parse::<u64>().ok().map(u128::from)? * tenths;
     let number = number + u128::from(fraction.parse::<u64>().ok()?);
-    i64::try_from((number << shift) / tenths).ok()
+    // A shift would lose bits without a word.
+    i64::try_from(number.checked_mul(1 << shift)? / tenths).ok()
 }
 
 /// The number in front of a unit, and the power of two that the unit is.
@@ -241,6 +242,7 @@ mod tests {
             ("9223372036854775807", Some(i64::MAX)),
             ("9223372036854775808", None),
             ("8388608t", None),
+            ("309485009821345069.000000000t", None),
             ("", None),
             ("m", None),
             ("b", None),
