@@ -184,11 +184,8 @@ impl Change {
     /// Only changes the propagation type.
     pub(crate) fn propagation(depth: Depth, kind: Propagation) -> Self {
         Self {
-            depth,
-            set: MountAttr::empty(),
-            clear: MountAttr::empty(),
-            clear_unlocked: MountAttr::empty(),
             propagation: Some(kind),
+            ..Self::set(depth, MountAttr::empty())
         }
     }
 
@@ -225,26 +222,21 @@ pub(crate) fn apply(
     handles: &mut Handles,
     root: &RootFd,
 ) -> Result<(), Failed> {
-    match &step.action {
-        Action::New(new) => apply_new(step, index, new, handles, root),
+    let (mount, changes, after) = match &step.action {
+        Action::New(new) => return apply_new(step, index, new, handles, root),
         Action::Bind {
             source,
             changes,
             after,
             link,
-        } => {
-            let mount = match (handles.take(*source)?, link) {
-                (Taken::Tree(mount), _) => mount,
-                (Taken::Link(text), Some(spot)) => {
-                    let parent = spot.open(handles, root)?;
-                    return make_link(parent.as_fd(), &spot.name, &text);
-                }
-                (Taken::Link(_), None) => return Err(Failed::of(Call::Verify)(Errno::ELOOP)),
-            };
-            apply_all(changes, mount.as_fd())?;
-            place_bind(step, mount.as_fd(), handles, root)?;
-            finish(step, index, after, mount, handles)
-        }
+        } => match (handles.take(*source)?, link) {
+            (Taken::Tree(mount), _) => (mount, changes, after),
+            (Taken::Link(text), Some(spot)) => {
+                let parent = spot.open(handles, root)?;
+                return make_link(parent.as_fd(), &spot.name, &text);
+            }
+            (Taken::Link(_), None) => return Err(Failed::of(Call::Verify)(Errno::ELOOP)),
+        },
         Action::BindInside {
             path,
             depth,
@@ -260,19 +252,25 @@ pub(crate) fn apply(
                 .map_err(Failed::of(Call::Openat2))?;
             let mount = mount::clone_tree(source.as_fd(), c"", *depth, Follow::No)
                 .map_err(Failed::of(Call::OpenTree))?;
-            apply_all(changes, mount.as_fd())?;
-            place_bind(step, mount.as_fd(), handles, root)?;
-            finish(step, index, after, mount, handles)
+            (mount, changes, after)
         }
         Action::Symlink { spot, text } => {
             let parent = spot.open(handles, root)?;
-            make_link(parent.as_fd(), &spot.name, text)
+            return make_link(parent.as_fd(), &spot.name, text);
         }
         Action::Remount(changes) => {
             let (target, _) = open_target(&step.target, Form::Directory, handles, root)?;
-            apply_all(changes, target.as_fd())
+            return apply_all(changes, target.as_fd());
         }
-    }
+    };
+    apply_all(changes, mount.as_fd())?;
+    let form = match step.target.form {
+        Some(form) => form,
+        None => form_of(mount.as_fd())?,
+    };
+    let (target, _) = open_target(&step.target, form, handles, root)?;
+    place(mount.as_fd(), target.as_fd())?;
+    finish(step, index, after, mount, handles)
 }
 
 /// Changes a mount that is attached, and keeps it if it is needed later, also after a failure.
@@ -288,21 +286,6 @@ fn finish(
         handles.keep(index, mount);
     }
     changed
-}
-
-/// Attaches a bind mount.
-fn place_bind(
-    step: &Step,
-    mount: BorrowedFd<'_>,
-    handles: &Handles,
-    root: &RootFd,
-) -> Result<(), Failed> {
-    let form = match step.target.form {
-        Some(form) => form,
-        None => form_of(mount)?,
-    };
-    let (target, _) = open_target(&step.target, form, handles, root)?;
-    place(mount, target.as_fd())
 }
 
 /// Attaches `mount` on `target`.
