@@ -78,16 +78,18 @@ pub(crate) fn run(args: &args::Checkpoint, env: &Env) -> Result<ExitCode, Error>
     if task == Task::Dump {
         kept(args, image::keeps_privileges(&container, criu))?;
     }
-    let mut options = directories.options(&args.images, &container)?;
-    options.pid = Some(process.pid());
-    options.root = record.rootfs.to_string_lossy().into_owned();
-    options.leave_running = args.leave_running;
-    options.tcp_skip_in_flight = args.tcp_skip_in_flight;
-    options.link_remap = args.link_remap;
-    options.page_server.clone_from(&args.page_server);
-    options.track_memory = parent.is_some() || args.pre_dump;
-    options.parent_images = parent;
-    options.freeze_cgroup = freezer(&record);
+    let mut options = Options {
+        pid: Some(process.pid()),
+        root: record.rootfs.to_string_lossy().into_owned(),
+        leave_running: args.leave_running,
+        tcp_skip_in_flight: args.tcp_skip_in_flight,
+        link_remap: args.link_remap,
+        page_server: args.page_server.clone(),
+        track_memory: parent.is_some() || args.pre_dump,
+        parent_images: parent,
+        freeze_cgroup: freezer(&record),
+        ..directories.options(&args.images, &container)?
+    };
     if task == Task::Dump {
         describe(&mut options, &container, process.pid())?;
         let names = streams(&mut options, process.pid())?;
