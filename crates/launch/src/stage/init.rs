@@ -115,22 +115,7 @@ fn story(
         // A clone does not inherit it.
         die_with_runtime(Some(Signal::SIGKILL))?;
     }
-    if let (Some(process), Some(its)) = (&plan.process, &mut handles.process) {
-        let cwd = process
-            .prepare_user(its, &root)
-            .map_err(Failure::at(Phase::Process))?;
-        locks
-            .shut_before(Before::Drop, link)
-            .map_err(Failure::at(Phase::Process))?;
-        process
-            .become_user(its, &root, &plan.capability, cwd)
-            .map_err(Failure::at(Phase::Process))?;
-        // The change of ids has cleared the signal.
-        die_with_runtime(Some(Signal::SIGKILL))?;
-        process.look_up(its).map_err(Failure::at(Phase::Lookup))?;
-        verify(process, its, &plan.capability)?;
-        process.set_limits().map_err(Failure::at(Phase::Limits))?;
-    }
+    become_user(plan, handles, &root, &mut locks, link)?;
     drop(root);
     let has_hooks = !plan.hooks.start_container.is_empty();
     thread = match plan.birth {
@@ -158,6 +143,30 @@ fn story(
         reset_signals()?;
     }
     become_program(plan, handles, locks, link)
+}
+
+/// Becomes the user of the program, with its capabilities and limits.
+fn become_user(
+    plan: &Plan,
+    handles: &mut Handles,
+    root: &RootFd,
+    locks: &mut Locks,
+    link: &Link<Init>,
+) -> Result<(), Failure> {
+    let (Some(process), Some(its)) = (&plan.process, &mut handles.process) else {
+        return Ok(());
+    };
+    let failed = Failure::at(Phase::Process);
+    let cwd = process.prepare_user(its, root).map_err(&failed)?;
+    locks.shut_before(Before::Drop, link).map_err(&failed)?;
+    process
+        .become_user(its, root, &plan.capability, cwd)
+        .map_err(&failed)?;
+    // The change of ids has cleared the signal.
+    die_with_runtime(Some(Signal::SIGKILL))?;
+    process.look_up(its).map_err(Failure::at(Phase::Lookup))?;
+    verify(process, its, &plan.capability)?;
+    process.set_limits().map_err(Failure::at(Phase::Limits))
 }
 
 /// Leaves the caller's CPUs and session. The session of a process that is still to be born is not
