@@ -279,3 +279,43 @@ pub fn chroot_here() -> Result<(), Errno> {
     // SAFETY: the path is a static C string.
     ret(unsafe { libc::chroot(c".".as_ptr()) }.into())
 }
+
+/// A number in decimal, on the stack: init must not allocate.
+#[derive(Debug)]
+pub struct Digits([u8; 21]);
+
+impl Digits {
+    /// The digits of `number`.
+    pub fn of(mut number: usize) -> Self {
+        let mut bytes = [0; 21];
+        let mut start = bytes.len() - 1;
+        loop {
+            start -= 1;
+            bytes[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        bytes.copy_within(start.., 0);
+        Self(bytes)
+    }
+
+    /// As the name of a file.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_digits() {
+        for number in [0, 7, 10, 1499, usize::MAX] {
+            let digits = Digits::of(number);
+            assert_eq!(digits.as_c_str().to_str(), Ok(&*number.to_string()));
+        }
+    }
+}

@@ -8,6 +8,7 @@
 
 use kernel::clone::{self, Block, Exit, Side, SingleThread, Target};
 use kernel::errno::{description, words};
+use kernel::fs::Digits;
 use kernel::pipe::{self, Pipe};
 use kernel::process::{self, CStringArray, Closing};
 use kernel::signal::{self, SignalFd};
@@ -18,6 +19,7 @@ use spec::container::{Hook, Rlimit};
 use spec::state::StateText;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -192,16 +194,6 @@ impl Plan {
         self.hooks.is_empty()
     }
 
-    /// The property's name.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// The path of hook `index`.
-    pub fn path(&self, index: usize) -> Option<&CStr> {
-        self.hooks.get(index).map(|hook| hook.path.as_c_str())
-    }
-
     /// Runs the hooks in order, in the directory `cwd`, and stops at the first failure.
     pub fn run(
         &self,
@@ -233,12 +225,9 @@ impl Plan {
 
     /// The sentence for a failure.
     pub fn describe(&self, failed: &HookFailed) -> String {
-        let path = self
-            .path(failed.index)
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
         let hook = self.hooks.get(failed.index);
+        let path = hook.map(|hook| hook.path.to_string_lossy());
+        let path = path.unwrap_or_default();
         let seconds = hook.and_then(|hook| hook.timeout).unwrap_or(0) / 1000;
         let tail = String::from_utf8_lossy(failed.tail.as_bytes());
         let mut wrote = tail.trim();
@@ -264,6 +253,13 @@ impl Plan {
             text.push_str(&format!("; it wrote {wrote:?}"));
         }
         text
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hooks = self.hooks.iter();
+        hooks.try_for_each(|hook| writeln!(f, "{} {:?}", self.name, hook.path))
     }
 }
 
@@ -333,13 +329,12 @@ impl Prepared {
             Side::Parent(child) => child,
         };
         drop((input.read, output.write));
-        let mut digits = [0; 12];
-        let pid = decimal(state.pid, &mut digits);
+        let pid = Digits::of(usize::try_from(state.pid).unwrap_or(0));
         let mut feed = Feed {
             input: Some(input.write),
             parts: [
                 state.text.prefix.as_bytes(),
-                pid,
+                pid.as_c_str().to_bytes(),
                 state.text.suffix.as_bytes(),
             ],
             interrupts: state.interrupts,
@@ -498,21 +493,6 @@ impl Feed<'_> {
     }
 }
 
-/// The digits of a number that is not negative, at the end of `buffer`.
-fn decimal(number: i32, buffer: &mut [u8; 12]) -> &[u8] {
-    let mut left = number.max(0).unsigned_abs();
-    let mut first = buffer.len();
-    for (index, place) in buffer.iter_mut().enumerate().rev() {
-        *place = b'0' + u8::try_from(left % 10).unwrap_or(0);
-        first = index;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    buffer.get(first..).unwrap_or_default()
-}
-
 fn drain(output: BorrowedFd<'_>, tail: &mut Tail) {
     let mut buffer = [0; 512];
     while let Ok(count @ 1..) = fs::read(output, &mut buffer) {
@@ -534,14 +514,6 @@ mod tests {
         assert_eq!(tail.as_bytes().len(), TAIL);
         tail.push(&[b'y'; TAIL * 2]);
         assert_eq!(tail.as_bytes(), [b'y'; TAIL]);
-    }
-
-    #[test]
-    fn pids_are_written_in_decimal() {
-        let mut buffer = [0; 12];
-        assert_eq!(decimal(0, &mut buffer), b"0");
-        assert_eq!(decimal(7, &mut buffer), b"7");
-        assert_eq!(decimal(i32::MAX, &mut buffer), b"2147483647");
     }
 
     #[test]

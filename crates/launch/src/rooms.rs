@@ -1,7 +1,6 @@
 //! The text of a plan: `locule plan` prints it and `create` logs it. It comes from the same value
 //! that is carried out.
 
-use crate::hooks;
 use crate::plan::{Loopback, Outside, Plan};
 use serde_json::{Map, Value};
 use spec::container::Rlimit;
@@ -117,13 +116,4 @@ pub(crate) fn limits(f: &mut fmt::Formatter<'_>, limits: &[Rlimit]) -> fmt::Resu
         } = limit;
         writeln!(f, "rlimit {resource} soft {soft} hard {hard}")
     })
-}
-
-impl Display for hooks::Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths = (0..).map_while(|index| self.path(index));
-        paths
-            .into_iter()
-            .try_for_each(|path| writeln!(f, "{} {path:?}", self.name()))
-    }
 }

@@ -23,7 +23,7 @@ use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::process::without_umask;
-use kernel::{Call, Errno, Failed};
+use kernel::{Call, Failed};
 use nix::unistd::fchdir;
 use std::ffi::CStr;
 use std::fmt;
@@ -268,43 +268,4 @@ pub(crate) fn detached<'a>(
     }
     mount::fsconfig_create(context.as_fd()).map_err(Failed::of(Call::FsconfigCreate))?;
     mount::fsmount(context.as_fd(), attributes).map_err(Failed::of(Call::Fsmount))
-}
-
-/// The number of a source as the name of a file, on the stack: init must not allocate.
-pub(crate) struct Name([u8; 21]);
-
-impl Name {
-    pub(crate) fn of(mut number: usize) -> Self {
-        let mut bytes = [0; 21];
-        let mut start = bytes.len() - 1;
-        loop {
-            start -= 1;
-            bytes[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        bytes.copy_within(start.., 0);
-        Self(bytes)
-    }
-
-    pub(crate) fn as_c_str(&self) -> Result<&CStr, Failed> {
-        CStr::from_bytes_until_nul(&self.0)
-            .map_err(|_no_nul| Failed::of(Call::Verify)(Errno::ENAMETOOLONG))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_become_names() {
-        for number in [0, 7, 10, 1499, usize::MAX] {
-            let name = Name::of(number);
-            let name = name.as_c_str().unwrap().to_str().unwrap().to_owned();
-            assert_eq!(name, number.to_string());
-        }
-    }
 }

@@ -8,7 +8,7 @@
 use crate::added::Descriptors;
 use crate::base::{self, Above};
 use crate::device::give;
-use crate::ground::{Ground, Name, attach, tmpfs};
+use crate::ground::{Ground, attach, tmpfs};
 use crate::lower::{Error, PORTION};
 use crate::mount_table::Line;
 use crate::pivot::{Pivot, Way, identity};
@@ -16,7 +16,7 @@ use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
 use crate::{Reason, procfs};
 use kernel::errno::errno_of;
-use kernel::fs::{FileKind, mknod_at, stat};
+use kernel::fs::{Digits, FileKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
 use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use kernel::{Call, Errno, Failed};
@@ -179,8 +179,8 @@ impl Handles {
     fn clone_staged(&self, source: Source, depth: Depth) -> Result<OwnedFd, Failed> {
         let missing = Failed::of(Call::Verify)(Errno::EBADF);
         let stage = self.stage.as_ref().ok_or(missing)?;
-        let name = Name::of(source.0);
-        clone_tree(stage.mount.as_fd(), name.as_c_str()?, depth, Follow::No)
+        let name = Digits::of(source.0);
+        clone_tree(stage.mount.as_fd(), name.as_c_str(), depth, Follow::No)
             .map_err(Failed::of(Call::OpenTree))
     }
 
@@ -247,12 +247,12 @@ impl Handles {
         let stage = self.stage.as_ref().ok_or(missing)?.mount.as_fd();
         for (index, (handle, tree)) in self.sources.iter_mut().zip(trees).enumerate() {
             if let Handle::Missing(form) = handle {
-                let place = Name::of(index + trees.len());
-                *handle = Handle::Tree(make_node(stage, place.as_c_str()?, tree, *form)?);
+                let place = Digits::of(index + trees.len());
+                *handle = Handle::Tree(make_node(stage, place.as_c_str(), tree, *form)?);
             }
             let Handle::Tree(fd) = handle else { continue };
-            let name = Name::of(index);
-            let name = name.as_c_str()?;
+            let name = Digits::of(index);
+            let name = name.as_c_str();
             match stat(fd.as_fd()).map_err(Failed::of(Call::Stat))?.kind {
                 FileKind::Directory => mkdirat(stage, name, Mode::from_bits_truncate(0o755)),
                 _ => mknod_at(stage, name, FileKind::Fifo, (0, 0), 0o600),
