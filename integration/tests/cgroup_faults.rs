@@ -361,7 +361,11 @@ fn read_only(s: &Sandbox) {
     remount("ro");
     let outcome = attempt(s, &bundle(s));
     remount("rw");
-    outcome.fails_with(&["make cgroup", "read-only file system"]);
+    outcome.fails_with(&[
+        "make cgroup",
+        "--cgroup-manager disabled",
+        "read-only file system",
+    ]);
     s.run(&bundle(s)).ok();
     leak::remove_cgroups(&leak::cgroups(&s.token));
 }

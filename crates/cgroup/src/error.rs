@@ -5,6 +5,16 @@ use spec::Diagnostic;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What to do where the mount of cgroups is read-only, as in most containers.
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EROFS => {
+            " (mount the cgroups read-write, or use --cgroup-manager disabled, which limits nothing)"
+        }
+        _ => "",
+    }
+}
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -82,7 +92,9 @@ pub enum Error {
     #[error("the state names {unit:?} as the container's unit, and that is not a scope")]
     NoScope { unit: String },
 
-    #[error("no cgroup file system is mounted on {path:?} or on its sub-directories")]
+    #[error(
+        "no cgroup file system is mounted on {path:?} or on its sub-directories; mount it, or use --cgroup-manager disabled, which limits nothing"
+    )]
     NotMounted { path: PathBuf },
 
     #[error("{path:?} is not on a cgroup file system")]
@@ -100,7 +112,7 @@ pub enum Error {
     )]
     OwnGroupHidden { own: String, mount: PathBuf },
 
-    #[error("{action} cgroup {group:?}")]
+    #[error("{action} cgroup {group:?}{}", advice(*source))]
     Directory {
         /// The action: "make", "open", "list", "remove".
         action: &'static str,
