@@ -141,6 +141,21 @@ fn the_order_of_the_configuration_may_be_another_one() {
     });
 }
 
+/// The checks compare the mounts with each other: an image of a hundred thousand would take hours.
+#[test]
+fn an_image_of_very_many_mounts_is_refused() {
+    sandbox::host(|s| {
+        let criu = Criu::make(s);
+        let given = Restorable::make(s);
+        let file = given.image.join("mountpoints-12.img");
+        let mut bytes = fs::read(&file).expect("mounts");
+        bytes.extend([0; 4 * 4096]);
+        fs::write(&file, bytes).expect("mounts");
+        let outcome = given.restore(s, &criu, "", &["--detach"]);
+        outcome.fails_with(&["mountpoints-12.img", "more than 4096 mounts"]);
+    });
+}
+
 /// What CRIU makes is where the configuration has it, as restricted, and no copy of anything else.
 #[test]
 fn mounts_that_criu_makes_are_those_of_the_configuration() {

@@ -25,6 +25,9 @@ const MOUNTS: u32 = 0x5556_3928;
 /// The longest image file that is read.
 const LONGEST: u64 = 16 << 20;
 
+/// The most mounts of an image: the time to check them grows with the square of their number.
+const MOST_MOUNTS: usize = 4096;
+
 /// How many images a `parent` can have behind it.
 const MOST_PARENTS: usize = 64;
 
@@ -141,15 +144,15 @@ impl<'fd> Image<'fd> {
     /// # Errors
     /// The directory has a link other than `parent`, which CRIU itself makes: it would lead CRIU to
     /// another file. It has a FIFO, a device or a foreign socket. `parent` is no relative link, or
-    /// this is so in the directory behind it. The file of mounts is damaged, or there is none, or
-    /// there are several.
+    /// this is so in the directory behind it. The file of mounts is damaged or has more than 4096,
+    /// or there is none, or there are several.
     pub fn mounts(&self) -> Result<Vec<MountEntry>, ImageError> {
         let mut mounts = None;
         for name in self.names()?.into_iter().filter(|name| has_mounts(name)) {
             let bytes = self.read(&name)?;
-            let read = entries(&bytes).ok_or(ImageError::Foreign {
+            let read = entries(&bytes).map_err(|found| ImageError::Foreign {
                 file: name.clone(),
-                found: "damaged",
+                found,
             })?;
             if mounts.replace(read).is_some() {
                 return Err(ImageError::Foreign {
@@ -270,21 +273,31 @@ fn parent_of(directory: BorrowedFd<'_>, way: &str) -> Result<Option<OwnedFd>, Im
     }
 }
 
-/// The entries of a file of mounts: two words, then messages, each after its length.
-fn entries(bytes: &[u8]) -> Option<Vec<MountEntry>> {
-    let (common, rest) = word(bytes)?;
-    let (kind, mut rest) = word(rest)?;
-    if (common, kind) != (COMMON, MOUNTS) {
-        return None;
-    }
+/// The entries of a file of mounts: two words, then messages, each after its length. Or what is
+/// wrong with it.
+fn entries(bytes: &[u8]) -> Result<Vec<MountEntry>, &'static str> {
+    let damaged = "damaged";
+    let header = word(bytes).and_then(|(common, rest)| Some((common, word(rest)?)));
+    let Some((COMMON, (MOUNTS, mut rest))) = header else {
+        return Err(damaged);
+    };
     let mut mounts = Vec::new();
     while !rest.is_empty() {
-        let (length, after) = word(rest)?;
-        let (message, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
-        mounts.push(entry(message)?);
+        if mounts.len() == MOST_MOUNTS {
+            return Err("a list of more than 4096 mounts");
+        }
+        let (mount, after) = next_entry(rest).ok_or(damaged)?;
+        mounts.push(mount);
         rest = after;
     }
-    Some(mounts)
+    Ok(mounts)
+}
+
+/// The first mount, and the bytes after it.
+fn next_entry(bytes: &[u8]) -> Option<(MountEntry, &[u8])> {
+    let (length, rest) = word(bytes)?;
+    let (message, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((entry(message)?, rest))
 }
 
 fn word(bytes: &[u8]) -> Option<(u32, &[u8])> {
@@ -365,7 +378,7 @@ mod tests {
             is_special: false,
         };
         assert!(wanted.is_shared());
-        assert_eq!(entries(&file(&[writer.finish()])), Some(vec![wanted]));
+        assert_eq!(entries(&file(&[writer.finish()])), Ok(vec![wanted]));
     }
 
     #[test]
@@ -379,15 +392,22 @@ mod tests {
     #[test]
     fn a_damaged_file_of_mounts_is_refused() {
         let whole = file(&[vec![0x3a, 2, b'/', b'a']]);
-        assert!(entries(&whole).is_some());
+        assert!(entries(&whole).is_ok());
         for end in 1..whole.len() {
             if end != 8 {
-                assert_eq!(entries(&whole[..end]), None, "{end}");
+                assert_eq!(entries(&whole[..end]), Err("damaged"), "{end}");
             }
         }
-        assert_eq!(entries(&file(&[vec![0x3a, 1, 0xff]])), None);
+        assert_eq!(entries(&file(&[vec![0x3a, 1, 0xff]])), Err("damaged"));
         let mut other = whole;
         other[0] = 0;
-        assert_eq!(entries(&other), None);
+        assert_eq!(entries(&other), Err("damaged"));
+    }
+
+    #[test]
+    fn very_many_mounts_are_refused() {
+        let of = |count| entries(&file(&vec![Vec::new(); count])).map(|mounts| mounts.len());
+        assert_eq!(of(4096), Ok(4096));
+        assert_eq!(of(4097), Err("a list of more than 4096 mounts"));
     }
 }

@@ -16,7 +16,7 @@ use kernel::path::{CWD, OpenFlags, Resolve, openat2};
 use rootfs::{External, ExternalSource, RootFd};
 use spec::Container;
 use spec::container::{NamespaceKind, clean};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -55,9 +55,11 @@ pub(super) fn mounts<'a>(
     entries: &'a [MountEntry],
     externals: &'a [External],
 ) -> Result<Vec<Bound<'a>>, Error> {
+    let numbers = entries.iter().map(|entry| (entry.id, entry));
     let listed = Listed {
         container,
         entries,
+        by_number: numbers.collect(),
         root: Links::of(&container.root.path),
     };
     let mut bound = Vec::new();
@@ -110,6 +112,7 @@ pub(super) fn mounts<'a>(
 struct Listed<'a> {
     container: &'a Container,
     entries: &'a [MountEntry],
+    by_number: BTreeMap<u32, &'a MountEntry>,
     root: Option<Links>,
 }
 
@@ -207,8 +210,8 @@ impl Listed<'_> {
     }
 
     fn parent(&self, entry: &MountEntry) -> Option<&MountEntry> {
-        let is_parent = |other: &&MountEntry| other.id == entry.parent && other.id != entry.id;
-        self.entries.iter().find(is_parent)
+        let parent = self.by_number.get(&entry.parent).copied();
+        parent.filter(|parent| parent.id != entry.id)
     }
 
     /// Where CRIU would make it, and from what.
