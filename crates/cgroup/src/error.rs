@@ -15,6 +15,16 @@ fn advice(errno: Errno) -> &'static str {
     }
 }
 
+/// The processes of an occupied group, as far as this PID namespace shows them: cgroups(7).
+fn others(pids: &[i32]) -> String {
+    let shown: Vec<_> = pids.iter().filter(|pid| **pid != 0).collect();
+    match (pids, &*shown) {
+        ([], _) => "other processes".to_owned(),
+        (_, []) => "processes outside of this PID namespace".to_owned(),
+        _ => format!("other processes ({shown:?})"),
+    }
+}
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -167,11 +177,12 @@ pub enum Error {
     Random(#[source] Errno),
 
     #[error(
-        "container's cgroup is not empty: cgroup {group:?} is occupied by other processes ({pids:?}); choose another cgroupsPath"
+        "container's cgroup is not empty: cgroup {group:?} is occupied by {}; choose another cgroupsPath",
+        others(pids)
     )]
     Occupied {
         group: PathBuf,
-        /// Some of its processes.
+        /// Some of its processes; 0 is one of another PID namespace.
         pids: Vec<i32>,
     },
 
@@ -256,5 +267,17 @@ impl Error {
             group: group.clone(),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_this_pid_namespace_does_not_show_are_no_numbers() {
+        assert_eq!(others(&[7, 0, 9]), "other processes ([7, 9])");
+        assert_eq!(others(&[0, 0]), "processes outside of this PID namespace");
+        assert_eq!(others(&[]), "other processes");
     }
 }
