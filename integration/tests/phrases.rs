@@ -87,9 +87,13 @@ fn of_the_lifecycle(said: &mut Said<'_>) {
 fn of_exec(said: &mut Said<'_>) {
     let s = said.sandbox;
     let mut bundle = s.bundle();
-    bundle.args(&["sleep", "1000"]);
+    bundle
+        .user_namespace(&[(0, 100_000, 65_536)])
+        .args(&["sleep", "1000"]);
     let container = s.started(&bundle);
     said.of("exec failed", &["exec", &container.id, "absent"]);
+    let phrase = "cannot setuid to unmapped uid";
+    said.of(phrase, &["exec", "--user", "70000", &container.id, "true"]);
     for (group, phrase) in [
         ("..", "bad sub cgroup path"),
         ("nothing:/", "unknown controller"),

@@ -127,6 +127,18 @@ pub(crate) fn process(failure: &Failure, plan: Option<&room::Plan>) -> String {
         (Call::Scheduler | Call::IoPriority | Call::Affinity | Call::MemoryPolicy, Some(plan)) => {
             plan.describe_attribute(&failure.failed())
         }
+        (Call::Setuid | Call::Setgid, Some(plan)) if errno == Errno::EINVAL => {
+            let (name, id) = match failure.call {
+                Call::Setuid => ("uid", plan.uid()),
+                _ => ("gid", plan.gid()),
+            };
+            format!(
+                "/process/user/{name}: cannot set{name} to unmapped {name} {id} in user namespace: {call}: {why}; choose one that its map has"
+            )
+        }
+        (Call::Setgroups, _) if errno == Errno::EINVAL => format!(
+            "/process/user/additionalGids: {call}: {why}; the user namespace does not map one of them, or they are more than 65536"
+        ),
         (Call::Netlink, _) if failure.index == 1 => {
             format!("/linux/netDevices: make a socket of rtnetlink: {why}")
         }

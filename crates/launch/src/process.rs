@@ -313,6 +313,11 @@ impl Plan {
         self.user.uid
     }
 
+    /// The group that the program runs as.
+    pub(crate) fn gid(&self) -> u32 {
+        self.user.gid
+    }
+
     /// Makes the working directory if it is missing, before the root may turn read-only.
     pub(crate) fn make_cwd(&self, root: &RootFd) -> Result<(), Failed> {
         root.make_directory(&self.cwd)
