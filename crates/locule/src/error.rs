@@ -299,18 +299,24 @@ impl Error {
             | Self::PidfdSocket { .. }
             | Self::Print(_) => "write",
             Self::Compose(_) => "compose",
-            Self::Load(_) | Self::Facts { .. } | Self::KeptConfig { .. } | Self::NoProcess => {
-                "config"
-            }
+            Self::Load(_)
+            | Self::Facts { .. }
+            | Self::KeptConfig { .. }
+            | Self::NoProcess
+            | Self::Unrestorable { .. }
+            | Self::CriuConfig { .. } => "config",
             Self::Filter { .. } => "filter",
             Self::UnknownSyscall { .. } | Self::ForeignSyscall { .. } => "unknown-syscall",
             Self::Launch(_) => "launch",
             Self::Notify { .. } => "notify",
             Self::Unsealed(_) | Self::Harden(_) => "harden",
-            Self::Criu { .. } | Self::CriuUnusable(_) | Self::CriuNeedsRoot => "criu",
-            Self::NotRestored | Self::MountsOutside | Self::CriuCompatible { .. } => "criu",
+            Self::Criu { .. }
+            | Self::CriuUnusable(_)
+            | Self::CriuNeedsRoot
+            | Self::NotRestored
+            | Self::MountsOutside
+            | Self::CriuCompatible { .. } => "criu",
             Self::WouldBeLost(why) => why.code(),
-            Self::Unrestorable { .. } => "config",
             Self::Image(_)
             | Self::ImageMount { .. }
             | Self::Stage { .. }
@@ -319,7 +325,6 @@ impl Error {
             | Self::External(_)
             | Self::ImageDirectory { .. }
             | Self::Look(_) => "image",
-            Self::CriuConfig { .. } => "config",
             Self::InitByHand
             | Self::AbsoluteParent { .. }
             | Self::ParentPath { .. }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use criu::{MountEntry, mount_kind};
 use kernel::fs::{PROC_MAGIC, SYSFS_MAGIC, filesystem_magic};
 use kernel::mount::MountAttr;
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags};
 use rootfs::{External, ExternalSource, RootFd};
 use spec::Container;
 use spec::container::{NamespaceKind, clean};
@@ -66,10 +66,7 @@ pub(super) fn mounts<'a>(
     let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     let mut roots = 0;
     for entry in entries {
-        let refused = |reason| Error::ImageMount {
-            point: entry.point.clone(),
-            reason,
-        };
+        let refused = &refused(&entry.point);
         listed.look(entry).map_err(refused)?;
         match &entry.external {
             None if entry.point == "/" => roots += 1,
@@ -93,19 +90,20 @@ pub(super) fn mounts<'a>(
         }
     }
     if roots != 1 {
-        return Err(Error::ImageMount {
-            point: "/".to_owned(),
-            reason: "an image must have one root",
-        });
+        return Err(refused("/")("an image must have one root"));
     }
     for entry in entries {
-        let refused = |reason| Error::ImageMount {
-            point: entry.point.clone(),
-            reason,
-        };
+        let refused = &refused(&entry.point);
         listed.place(entry, &bound).map_err(refused)?;
     }
     Ok(bound)
+}
+
+fn refused(point: &str) -> impl Fn(&'static str) -> Error {
+    move |reason| Error::ImageMount {
+        point: point.to_owned(),
+        reason,
+    }
 }
 
 /// The mounts of an image beside the configuration. The errors say why a mount is refused.
@@ -310,7 +308,7 @@ fn is_really(external: &External, kind: u32) -> bool {
     };
     let found = CString::new(path.as_os_str().as_bytes()).ok();
     let found = found.and_then(|path| {
-        let found = openat2(CWD, &path, OpenFlags::PATH, 0, Resolve::empty()).ok()?;
+        let found = path::open(&path, OpenFlags::PATH).ok()?;
         filesystem_magic(found.as_fd()).ok()
     });
     match kind {
