@@ -50,6 +50,15 @@ bitflags::bitflags! {
     }
 }
 
+/// Opens `path` as open(2) does: links are followed, and may lead anywhere below this process'
+/// root. To stay below a directory, use [`openat2`].
+///
+/// # Errors
+/// Those of open(2).
+pub fn open(path: &CStr, flags: OpenFlags) -> Result<OwnedFd, Errno> {
+    openat2(CWD, path, flags, 0, Resolve::empty())
+}
+
 /// Opens `path` below `directory`. `mode` counts only with [`OpenFlags::CREATE_NEW`]. Linux 5.6.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::errno::Errno;
 use crate::fs;
-use crate::path::{self, OpenFlags, Resolve};
+use crate::path::{self, OpenFlags};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
 use std::ffi::CStr;
@@ -41,7 +41,7 @@ pub const STANDARD: [BorrowedFd<'static>; 3] = [
 /// Opens the existing file `name` and writes `bytes` in one call: for kernel files that accept
 /// their text only once. Do not use it for names that a container controls.
 pub fn write_file(name: &CStr, bytes: &[u8]) -> Result<(), Errno> {
-    let file = path::openat2(path::CWD, name, OpenFlags::WRITE, 0, Resolve::empty())?;
+    let file = path::open(name, OpenFlags::WRITE)?;
     match fs::write(file.as_fd(), bytes)? {
         count if count == bytes.len() => Ok(()),
         _short => Err(Errno::EIO),

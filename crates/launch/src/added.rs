@@ -9,7 +9,7 @@ use crate::exec::Target;
 use crate::{Error, tree};
 use caller::Caller;
 use kernel::clone::{self, Block, Child, NamespaceFlags, Side, SingleThread};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags};
 use kernel::signal::SignalFd;
 use kernel::{Errno, ids, process, socket};
 use namespace::{Kind, Running};
@@ -173,13 +173,7 @@ fn start(
 
 /// Closes all descriptors except `kept`; the streams become /dev/null.
 fn leave_the_caller(kept: &mut Vec<RawFd>) -> Result<(), Errno> {
-    let null = openat2(
-        CWD,
-        c"/dev/null",
-        OpenFlags::READ_WRITE,
-        0,
-        Resolve::empty(),
-    )?;
+    let null = path::open(c"/dev/null", OpenFlags::READ_WRITE)?;
     for stream in 0..3 {
         process::place_at(null.as_fd(), stream)?;
         kept.push(stream);

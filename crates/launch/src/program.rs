@@ -9,7 +9,7 @@
 use crate::failure::{Failure, Phase};
 use crate::hooks::Tail;
 use kernel::fs::{self, FileKind};
-use kernel::path::{self, OpenFlags, Resolve};
+use kernel::path::{self, OpenFlags};
 use kernel::process::{self, CStringArray};
 use kernel::{Call, Errno, Failed};
 use spec::container::Process;
@@ -167,8 +167,7 @@ const HEAD: usize = 1024;
 fn interpreter_of(program: &CStr) -> Tail {
     let mut head = [0; HEAD];
     let flags = OpenFlags::NONBLOCK;
-    let read = path::openat2(path::CWD, program, flags, 0, Resolve::empty())
-        .and_then(|file| fs::read(file.as_fd(), &mut head));
+    let read = path::open(program, flags).and_then(|file| fs::read(file.as_fd(), &mut head));
     let head = head.get(..read.unwrap_or(0)).unwrap_or_default();
     Tail::of(interpreter(head).unwrap_or_default())
 }

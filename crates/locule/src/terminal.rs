@@ -7,7 +7,7 @@
 
 use crate::commands::create::INTERRUPTS;
 use crate::error::Error;
-use kernel::path::{self, OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags};
 use kernel::process::{POLL_HANG_UP, POLL_IN, POLL_OUT, PollFd, poll, poll_in, poll_out};
 use kernel::signal::SignalFd;
 use kernel::terminal::{set_size, size};
@@ -389,5 +389,5 @@ impl Relay {
 fn screen() -> Option<OwnedFd> {
     tcgetattr(OUTPUT).ok()?;
     let flags = OpenFlags::WRITE | OpenFlags::NONBLOCK;
-    openat2(path::CWD, c"/proc/self/fd/1", flags, 0, Resolve::empty()).ok()
+    path::open(c"/proc/self/fd/1", flags).ok()
 }

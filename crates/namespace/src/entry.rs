@@ -17,7 +17,7 @@ use crate::running::{self, Running};
 use crate::{Error, Facts, IdMaps, Kind, kind, timens};
 use caller::Caller;
 use kernel::clone::{Child, NamespaceFlags};
-use kernel::path::{self, OpenFlags, Resolve};
+use kernel::path::{self, OpenFlags};
 use kernel::{Call, Errno, Failed, clone, fs, ids};
 use nix::sys::prctl::set_dumpable;
 use spec::Container;
@@ -322,7 +322,7 @@ impl Entry {
             None => None,
             Some(index) => {
                 let name = c"/proc/self/timens_offsets";
-                let file = path::openat2(path::CWD, name, OpenFlags::WRITE, 0, Resolve::empty());
+                let file = path::open(name, OpenFlags::WRITE);
                 Some(file.map_err(Failed::at(Call::TimeOffsets, index))?)
             }
         };

@@ -18,7 +18,7 @@ use crate::root::{LINKS_INSIDE, RootFd, look_up};
 use kernel::clone::namespace_owner;
 use kernel::fs;
 use kernel::mount::{Depth, MountAttr, Propagation, detach, move_mount};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, CWD, OpenFlags, Resolve, openat2};
 use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
 use nix::unistd::fchdir;
@@ -121,8 +121,7 @@ impl Plan {
         Change::propagation(Depth::Tree, Propagation::Private).apply_at(CWD, c"/")?;
         let stage = tmpfs(MountAttr::NOSUID | MountAttr::NODEV | MountAttr::NOEXEC)?;
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-        let slash =
-            openat2(CWD, c"/", flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))?;
+        let slash = path::open(c"/", flags).map_err(Failed::of(Call::Openat2))?;
         move_mount(stage.as_fd(), slash.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         handles.set_stage(stage)?;
         handles.attach_open(&self.sources)?;
@@ -134,7 +133,7 @@ impl Plan {
     pub fn take_added(&self, handles: &mut Handles) -> Result<(), Failure> {
         if self.opener == Opener::Staged {
             let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-            let place = openat2(CWD, c".", flags, 0, Resolve::empty());
+            let place = path::open(c".", flags);
             let taken = place.map_err(Failed::of(Call::Openat2)).and_then(|place| {
                 handles.use_stage(&place)?;
                 handles.take_staged()
@@ -275,7 +274,7 @@ impl Descriptors {
     pub fn open() -> Result<Self, Errno> {
         let open = |path| {
             let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-            let fd = openat2(CWD, path, flags, 0, Resolve::empty())?;
+            let fd = path::open(path, flags)?;
             match fs::filesystem_magic(fd.as_fd())? {
                 fs::PROC_MAGIC => Ok(fd),
                 _ => Err(Errno::ENOTDIR),
@@ -368,5 +367,5 @@ fn name(fd: BorrowedFd<'_>) -> Result<CString, Errno> {
 pub fn root_of_this_process() -> Result<RootFd, Errno> {
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
     let slash: &CStr = c"/";
-    openat2(CWD, slash, flags, 0, Resolve::empty()).map(RootFd::new)
+    path::open(slash, flags).map(RootFd::new)
 }

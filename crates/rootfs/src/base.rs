@@ -24,7 +24,7 @@ use kernel::clone::{NamespaceFlags, namespace_type, unshare};
 use kernel::errno::errno_of;
 use kernel::fs;
 use kernel::mount::{self, Depth, Follow, MountAttr, Propagation};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, CWD, OpenFlags, Resolve, openat2};
 use kernel::process::without_umask;
 use kernel::{Call, Errno, Failed};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -120,13 +120,7 @@ fn look(path: &CStr) -> Result<Option<OwnedFd>, Failed> {
 
 /// The name that says that this mount namespace cannot have a base: its number.
 fn mark() -> Result<CString, Failed> {
-    let own = openat2(
-        CWD,
-        c"/proc/self/ns/mnt",
-        OpenFlags::empty(),
-        0,
-        Resolve::empty(),
-    );
+    let own = path::open(c"/proc/self/ns/mnt", OpenFlags::empty());
     let own = own.map_err(Failed::of(Call::Openat2))?;
     let inode = fs::stat(own.as_fd()).map_err(Failed::of(Call::Stat))?.inode;
     CString::new(inode.to_string()).map_err(|_nul| Failed::of(Call::Verify)(Errno::EINVAL))

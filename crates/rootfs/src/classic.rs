@@ -12,7 +12,7 @@ use crate::mount::Change;
 use crate::options::Param;
 use crate::root::RootFd;
 use kernel::mount::{self, Depth, Follow, MountAttr, SuperblockFlags};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, CWD, OpenFlags};
 use kernel::process::page_size;
 use kernel::{Call, Failed};
 use nix::sys::stat::{Mode, mkdirat};
@@ -91,8 +91,7 @@ impl Classic {
         attributes: MountAttr,
         root: &RootFd,
     ) -> Result<OwnedFd, Failed> {
-        let here = openat2(CWD, c".", OpenFlags::PATH, 0, Resolve::empty())
-            .map_err(Failed::of(Call::Openat2))?;
+        let here = path::open(c".", OpenFlags::PATH).map_err(Failed::of(Call::Openat2))?;
         let ground = ground()?;
         mount::move_mount(ground.as_fd(), root.as_fd()).map_err(Failed::of(Call::MoveMount))?;
         let made = fchdir(ground.as_fd())

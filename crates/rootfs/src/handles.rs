@@ -18,7 +18,7 @@ use crate::{Reason, procfs};
 use kernel::errno::errno_of;
 use kernel::fs::{Digits, FileKind, mknod_at, stat};
 use kernel::mount::{AttrChange, Depth, Follow, MountAttr, clone_tree, mount_setattr};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags};
 use kernel::{Call, Errno, Failed};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
@@ -417,8 +417,7 @@ fn look_at(tree: &Tree) -> Result<Handle, Error> {
         return Ok(Handle::Link(link));
     }
     if bind.procfs {
-        let fd = openat2(CWD, &tree.path, OpenFlags::PATH, 0, Resolve::empty())
-            .map_err(|errno| error_of(tree, errno))?;
+        let fd = path::open(&tree.path, OpenFlags::PATH).map_err(|errno| error_of(tree, errno))?;
         if kernel::fs::filesystem_magic(fd.as_fd()) != Ok(kernel::fs::PROC_MAGIC) {
             return Err(error_of(tree, Errno::EMEDIUMTYPE));
         }

@@ -13,7 +13,7 @@ use crate::mount_table::Line;
 use kernel::Errno;
 use kernel::errno::errno_of;
 use kernel::mount::detach;
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags, Resolve, openat2};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -64,7 +64,7 @@ fn remove(root: &Path, id: u64, point: &Path) -> Result<(), Errno> {
     let text =
         |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL);
     let below = point.strip_prefix(root).map_err(|_outside| Errno::EXDEV)?;
-    let root = openat2(CWD, &text(root)?, OpenFlags::PATH, 0, Resolve::empty())?;
+    let root = path::open(&text(root)?, OpenFlags::PATH)?;
     let resolve = Resolve::BENEATH | Resolve::NO_SYMLINKS | Resolve::NO_MAGICLINKS;
     let flags = OpenFlags::PATH | OpenFlags::NOFOLLOW;
     let mount = openat2(root.as_fd(), &text(below)?, flags, 0, resolve)?;

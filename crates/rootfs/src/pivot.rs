@@ -13,7 +13,7 @@ use crate::root::RootFd;
 use crate::tree::{Source, Tree};
 use kernel::fs;
 use kernel::mount::{self, Depth, Propagation};
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, CWD, OpenFlags};
 use kernel::{Call, Errno, Failed};
 use nix::unistd::fchdir;
 use std::ffi::{CStr, CString};
@@ -91,8 +91,7 @@ impl Attached {
         // The mapped root may not enter every directory on the way there.
         let path = handles.stage().map_or(path, |_| HERE);
         let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-        let place =
-            openat2(CWD, path, flags, 0, Resolve::empty()).map_err(Failed::of(Call::Openat2))?;
+        let place = path::open(path, flags).map_err(Failed::of(Call::Openat2))?;
         let wanted = match (handles.stage(), handles.base()) {
             (Some(stage), _) => stage,
             (None, Some(_)) => return Ok(place),
@@ -136,10 +135,9 @@ impl Attached {
                 let is_shared = handles.stage().is_some()
                     || (handles.base().is_none() && self.inherited == Propagation::Shared);
                 let old = match is_shared {
-                    true => Some(
-                        openat2(CWD, c"/", OpenFlags::PATH, 0, Resolve::empty())
-                            .map_err(Failed::of(Call::Openat2))?,
-                    ),
+                    true => {
+                        Some(path::open(c"/", OpenFlags::PATH).map_err(Failed::of(Call::Openat2))?)
+                    }
                     false => None,
                 };
                 fchdir(root.as_fd()).map_err(Failed::of(Call::Chdir))?;
@@ -191,7 +189,7 @@ fn reach(path: &CStr) -> Result<OwnedFd, Errno> {
     loop {
         let part = CStr::from_bytes_until_nul(&text).map_err(|_no_nul| Errno::EINVAL)?;
         let slash = part.to_bytes().iter().rposition(|byte| *byte == b'/');
-        match openat2(CWD, part, OpenFlags::PATH, 0, Resolve::empty()) {
+        match path::open(part, OpenFlags::PATH) {
             Err(Errno::EACCES) => {}
             opened => return opened,
         }
@@ -207,7 +205,7 @@ impl Way {
             Self::Attached(attached) => attached.attach(sources, handles),
             Self::Chroot(path) => {
                 let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-                openat2(CWD, path, flags, 0, Resolve::empty())
+                path::open(path, flags)
                     .map(RootFd::new)
                     .map_err(Failed::of(Call::Openat2))
             }

@@ -27,7 +27,7 @@ pub(crate) fn make() -> Result<OwnedFd, Failed> {
 /// ENOTDIR: it is not a procfs. Those of open(2).
 pub fn own() -> Result<OwnedFd, Errno> {
     let flags = OpenFlags::DIRECTORY;
-    let procfs = path::openat2(path::CWD, c"/proc", flags, 0, Resolve::empty())?;
+    let procfs = path::open(c"/proc", flags)?;
     match fs::filesystem_magic(procfs.as_fd())? {
         fs::PROC_MAGIC => Ok(procfs),
         _ => Err(Errno::ENOTDIR),

@@ -14,7 +14,7 @@ use crate::plan::{FileHandles, Files, Handles, Loopback, OomScore, Plan};
 use crate::protocol::{Init, Link, Lost, Request};
 use crate::{process, terminal};
 use kernel::clone::{self, CloneOptions, NamespaceFlags, Sibling, Side, SingleThread};
-use kernel::path::{self, OpenFlags, Resolve};
+use kernel::path::{self, OpenFlags};
 use kernel::process::Closing;
 use kernel::{Call, Errno, Failed, fs, link as network, pipe, process as own, signal, socket};
 use namespace::Hop;
@@ -237,7 +237,7 @@ fn join_files(root: Option<OwnedFd>) -> Result<RootFd, Failure> {
         fs::chroot_here().map_err(at(Call::Chroot))?;
     }
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-    path::openat2(path::CWD, c"/", flags, 0, Resolve::empty())
+    path::open(c"/", flags)
         .map(RootFd::new)
         .map_err(at(Call::Openat2))
 }

@@ -2,8 +2,7 @@
 
 use super::{Age, Form, LINKS_INSIDE, NO_LINKS, RootFd, make};
 use kernel::Errno;
-use kernel::path::CWD;
-use kernel::path::{OpenFlags, Resolve, openat2};
+use kernel::path::{self, OpenFlags};
 use proptest::prelude::*;
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -100,7 +99,7 @@ fn plant(root: &Path, plants: &[Plant]) {
 fn open(path: &Path) -> OwnedFd {
     let path = crate::path::c_path(path).unwrap();
     let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-    openat2(CWD, &path, flags, 0, Resolve::empty()).unwrap()
+    path::open(&path, flags).unwrap()
 }
 
 fn identity(fd: &OwnedFd) -> (u64, u64) {

@@ -17,7 +17,7 @@ use kernel::fs::{self, FileKind};
 use kernel::mount::{
     self, AttrChange, Depth, Follow, MountAttr, Propagation, clone_tree, mount_setattr, move_mount,
 };
-use kernel::path::{CWD, OpenFlags, Resolve, openat2};
+use kernel::path::{self, CWD, OpenFlags, Resolve, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use rootfs::{External, ExternalSource, IdMap, Own, RootFd, mount_number};
 use spec::container::Root;
@@ -204,7 +204,7 @@ fn tmpfs_at(path: &Path) -> Result<OwnedFd, Errno> {
     mount::fsconfig_string(context.as_fd(), c"mode", c"0755")?;
     mount::fsconfig_create(context.as_fd())?;
     let tmpfs = mount::fsmount(context.as_fd(), MountAttr::NOSUID | MountAttr::NOEXEC)?;
-    let place = openat2(CWD, &text(path)?, OpenFlags::PATH, 0, Resolve::empty())?;
+    let place = path::open(&text(path)?, OpenFlags::PATH)?;
     move_mount(tmpfs.as_fd(), place.as_fd())?;
     Ok(tmpfs)
 }
@@ -274,7 +274,7 @@ fn restrict(mount: &OwnedFd, set: MountAttr) -> Result<(), Errno> {
 /// Opens a path of the host, in this mount namespace.
 fn open(path: &Path) -> Result<OwnedFd, Error> {
     let name = text(path).map_err(failed("open", path))?;
-    openat2(CWD, &name, OpenFlags::PATH, 0, Resolve::empty()).map_err(failed("open", path))
+    path::open(&name, OpenFlags::PATH).map_err(failed("open", path))
 }
 
 fn text(path: &Path) -> Result<CString, Errno> {
