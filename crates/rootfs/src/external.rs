@@ -26,6 +26,7 @@ use spec::container::{Mount, NamespaceKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -104,20 +105,14 @@ pub fn external_mounts(
 impl Names {
     fn of(pid: i32) -> Result<Self, ExternalError> {
         let path = PathBuf::from(format!("/proc/{pid}/mountinfo"));
-        let failed = |path: &Path, errno| ExternalError::Read {
-            pointer: "/mounts".to_owned(),
-            action: "read",
-            path: path.to_owned(),
-            errno,
-        };
-        let text = fs::read(&path).map_err(|error| failed(&path, errno_of(&error)))?;
+        let text = fs::read(&path).map_err(failed("/mounts", "read", &path))?;
         let text = String::from_utf8_lossy(&text);
         let table = text.lines().filter_map(Line::parse).map(|line| {
             let (point, kind) = (line.point, line.kind.to_owned());
             (line.id, Mounted { point, kind })
         });
         let root = PathBuf::from(format!("/proc/{pid}/root"));
-        let fd = File::open(&root).map_err(|error| failed(&root, errno_of(&error)))?;
+        let fd = File::open(&root).map_err(failed("/mounts", "read", &root))?;
         Ok(Self {
             root: RootFd::new(fd.into()),
             table: table.collect(),
@@ -148,22 +143,14 @@ impl Names {
     fn bind(&mut self, index: usize, mount: &Mount, name: String) -> Result<(), ExternalError> {
         let pointer = format!("/mounts/{index}");
         let source = mount.source.as_deref().unwrap_or(Path::new(""));
-        let failed = |action, path: &Path, errno| ExternalError::Read {
-            pointer: pointer.clone(),
-            action,
-            path: path.to_owned(),
-            errno,
-        };
-        let wanted = fs::metadata(source)
-            .map_err(|error| failed("look at the source", source, errno_of(&error)))?;
+        let failed = |action, path| failed(&pointer, action, path);
+        let wanted = fs::metadata(source).map_err(failed("look at the source", source))?;
         let destination = &mount.destination;
-        let found = self
-            .open(destination)
-            .map_err(|errno| failed("open the destination", destination, errno))?;
+        let found = self.open(destination);
+        let found = found.map_err(failed("open the destination", destination))?;
         let id = number_of(found.as_fd());
-        let shown = found
-            .metadata()
-            .map_err(|error| failed("look at the destination", destination, errno_of(&error)))?;
+        let shown = found.metadata();
+        let shown = shown.map_err(failed("look at the destination", destination))?;
         let same = (wanted.dev(), wanted.ino()) == (shown.dev(), shown.ino());
         match id.filter(|id| same && self.table.contains_key(id) && !self.named.contains_key(id)) {
             Some(id) => {
@@ -180,18 +167,14 @@ impl Names {
 
     /// A path that was absent at the creation has no mask.
     fn mask(&mut self, index: usize, path: &Path) -> Result<(), ExternalError> {
-        let failed = |errno| ExternalError::Read {
-            pointer: format!("/linux/maskedPaths/{index}"),
-            action: "open",
-            path: path.to_owned(),
-            errno,
-        };
+        let pointer = format!("/linux/maskedPaths/{index}");
+        let failed = failed(&pointer, "open", path);
         let found = match self.open(path) {
             Ok(found) => found,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
-            Err(errno) => return Err(failed(errno)),
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(failed(error)),
         };
-        let shown = found.metadata().map_err(|error| failed(errno_of(&error)))?;
+        let shown = found.metadata().map_err(failed)?;
         let Some(id) = number_of(found.as_fd()) else {
             return Ok(());
         };
@@ -222,10 +205,23 @@ impl Names {
         }
     }
 
-    fn open(&self, path: &Path) -> Result<File, Errno> {
+    fn open(&self, path: &Path) -> io::Result<File> {
         let path = CString::new(path.as_os_str().as_bytes()).map_err(|_nul| Errno::EINVAL)?;
         Ok(self.root.open(&path, OpenFlags::PATH)?.into())
     }
+}
+
+fn failed(pointer: &str, action: &'static str, path: &Path) -> impl Fn(io::Error) -> ExternalError {
+    move |error| ExternalError::Read {
+        pointer: pointer.to_owned(),
+        action,
+        path: path.to_owned(),
+        errno: errno_of(&error),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(errno_of(error), Errno::ENOENT | Errno::ENOTDIR)
 }
 
 /// By the destination, not by the index: Podman writes the mounts of an imported checkpoint in
