@@ -430,9 +430,11 @@ impl Location {
     fn remove_sub_groups(&self) -> Result<(), Error> {
         for place in &self.groups {
             if let Some(group) = place.open()? {
-                let failed = Error::about("remove the groups below", &place.host_path());
+                let path = place.host_path();
                 match remove_below(group) {
-                    Err(errno) if !is_gone(errno) => return Err(failed(errno)),
+                    Err(errno) if !is_gone(errno) => {
+                        return Err(Error::about("remove the groups below", &path)(errno));
+                    }
                     _removed => {}
                 }
             }

@@ -260,11 +260,10 @@ pub enum Error {
 
 impl Error {
     /// A failed action on the directory of a group or of a hierarchy.
-    pub(crate) fn about(action: &'static str, group: &Path) -> impl Fn(Errno) -> Self + use<> {
-        let group = group.to_owned();
+    pub(crate) fn about(action: &'static str, group: &Path) -> impl Fn(Errno) -> Self {
         move |source| Self::Directory {
             action,
-            group: group.clone(),
+            group: group.to_owned(),
             source,
         }
     }
