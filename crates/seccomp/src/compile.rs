@@ -224,18 +224,15 @@ impl<'a> Compiler<'a> {
     fn ranges(&mut self, arch: Arch, ranges: &mut Vec<Range>) {
         let mut newest = None;
         let mut numbers = Vec::with_capacity(crate::syscalls::COUNT);
-        for syscall in Syscall::all() {
-            let Some(number) = syscall.number(arch) else {
-                continue;
-            };
+        let multiplexing = arch.multiplexing();
+        for (number, syscall) in Syscall::by_number(arch) {
             if self.rules.names(syscall) {
-                newest = newest.max(Some(number));
+                newest = Some(number);
             }
-            if self.rules.speak_of(syscall) || self.rules.speak_behind(syscall, arch) {
+            if self.rules.speak_of(syscall) || self.rules.speak_behind(syscall, multiplexing) {
                 numbers.push((number, syscall));
             }
         }
-        numbers.sort_unstable();
         let start = if arch.0 == SeccompArch::ScmpArchX32 {
             X32_BIT
         } else {

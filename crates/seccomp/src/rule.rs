@@ -123,50 +123,53 @@ struct Mention {
 #[derive(Debug)]
 pub struct Rules<'a> {
     profile: &'a Seccomp,
-    /// By syscall: the first rule without conditions, [`NOTHING`] or [`CONDITIONS`].
-    first: Vec<u32>,
+    /// By syscall.
+    calls: Vec<Call>,
     /// Rules with conditions, sorted by syscall, then by rule.
     conditional: Vec<Mention>,
-    /// By syscall: whether any rule names it, even with the default action.
-    named: Vec<bool>,
     /// Names that no architecture has, with the index of their rule.
     pub unknown: Vec<(usize, &'a str)>,
 }
 
-/// No rule names the call.
-const NOTHING: u32 = u32::MAX;
-/// Only rules with conditions name the call.
-const CONDITIONS: u32 = u32::MAX - 1;
+/// Which rules name a call.
+#[derive(Debug, Clone, Copy, Default)]
+struct Call {
+    /// Whether any does, even with the default action.
+    is_named: bool,
+    /// The first one without conditions.
+    simple: Option<u32>,
+    /// Whether there are rules with conditions.
+    has_conditions: bool,
+}
 
 impl<'a> Rules<'a> {
     /// Looks up every name of the profile.
     pub fn new(profile: &'a Seccomp) -> Self {
-        let count = crate::syscalls::COUNT;
         let mut rules = Self {
             profile,
-            first: vec![NOTHING; count],
+            calls: vec![Call::default(); crate::syscalls::COUNT],
             conditional: Vec::new(),
-            named: vec![false; count],
             unknown: Vec::new(),
         };
         for (index, rule) in (0_u32..).zip(&profile.syscalls) {
+            // Most names follow the one before in the table, too.
+            let mut before = None;
             for name in &rule.names {
-                let Some(syscall) = Syscall::named(name) else {
+                let next = before.and_then(|before: Syscall| before.next_named(name));
+                let Some(syscall) = next.or_else(|| Syscall::named(name)) else {
                     rules.unknown.push((index as usize, name));
                     continue;
                 };
-                rules.named[syscall.index()] = true;
+                before = Some(syscall);
+                let call = &mut rules.calls[syscall.index()];
+                call.is_named = true;
                 if rule.action == profile.default_action {
                     continue;
                 }
-                let first = &mut rules.first[syscall.index()];
                 if rule.args.is_empty() {
-                    *first = (*first).min(index);
-                    if *first == CONDITIONS {
-                        *first = index;
-                    }
+                    call.simple.get_or_insert(index);
                 } else {
-                    *first = (*first).min(CONDITIONS);
+                    call.has_conditions = true;
                     rules.conditional.push(Mention {
                         syscall,
                         rule: index,
@@ -185,32 +188,33 @@ impl<'a> Rules<'a> {
 
     /// Whether any rule names the call, even with the default action.
     pub fn names(&self, syscall: Syscall) -> bool {
-        self.named[syscall.index()]
+        self.calls[syscall.index()].is_named
     }
 
     /// The highest number on `arch` that the profile names. `None`: it names none but number 0.
     pub fn newest(&self, arch: Arch) -> Option<u32> {
-        Syscall::all()
-            .filter(|syscall| self.names(*syscall))
-            .filter_map(|syscall| syscall.number(arch))
-            .max()
+        Syscall::by_number(arch)
+            .filter(|(_, syscall)| self.names(*syscall))
+            .last()
+            .map(|(number, _)| number)
             .filter(|newest| *newest != 0)
     }
 
     /// Whether rules with another action than the default one name the call.
     pub(crate) fn speak_of(&self, syscall: Syscall) -> bool {
-        self.first[syscall.index()] != NOTHING
+        let call = self.calls[syscall.index()];
+        call.simple.is_some() || call.has_conditions
     }
 
     /// The first rule without conditions that names the call.
     fn simple(&self, syscall: Syscall) -> Option<(SeccompAction, usize)> {
-        let rule = self.first[syscall.index()];
-        (rule < CONDITIONS).then(|| (self.profile.syscalls[rule as usize].action, rule as usize))
+        let rule = self.calls[syscall.index()].simple? as usize;
+        Some((self.profile.syscalls[rule].action, rule))
     }
 
-    /// Whether such rules name a call that is behind this one on `arch`.
-    pub(crate) fn speak_behind(&self, syscall: Syscall, arch: Arch) -> bool {
-        arch.multiplexing() == Multiplexing::SocketAndIpc
+    /// Whether such rules name a call that is behind this one on an architecture.
+    pub(crate) fn speak_behind(&self, syscall: Syscall, multiplexing: Multiplexing) -> bool {
+        multiplexing == Multiplexing::SocketAndIpc
             && syscall.multiplexes().any(|(inner, _)| self.speak_of(inner))
     }
 
@@ -260,7 +264,7 @@ impl<'a> Rules<'a> {
     pub fn verdict(&self, syscalls: &[Syscall], arch: Arch) -> Option<Verdict> {
         if let [syscall] = *syscalls
             && let Some((action, rule)) = self.simple(syscall)
-            && self.conditional(syscall).is_empty()
+            && !self.calls[syscall.index()].has_conditions
         {
             return Some(Verdict::Always(action, rule));
         }

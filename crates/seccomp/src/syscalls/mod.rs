@@ -96,6 +96,51 @@ static NUMBERS: [[u16; COUNT]; COLUMNS] = {
     numbers
 };
 
+/// More than any number of the table, with the private calls of arm behind the others.
+const SLOTS: usize = 0x500;
+
+/// Where the row with this number of the table is in [`ORDER`].
+const fn slot(number: u16) -> usize {
+    match number & ARM_PRIVATE.0 {
+        0 => number as usize,
+        _ => 0x400 + (number & !ARM_PRIVATE.0) as usize,
+    }
+}
+
+/// The rows of each column in the order of their numbers; then `N` for each absent call.
+static ORDER: [[u16; COUNT]; COLUMNS] = {
+    let mut order = [[N; COUNT]; COLUMNS];
+    let mut column = 0;
+    while column < COLUMNS {
+        // Counting sort: how many rows come before each number, then each row at its place.
+        let mut before = [0; SLOTS];
+        let mut row = 0;
+        while row < COUNT {
+            let number = ROWS[row].1[column];
+            if number != N {
+                before[slot(number) + 1] += 1;
+            }
+            row += 1;
+        }
+        let mut index = 1;
+        while index < SLOTS {
+            before[index] += before[index - 1];
+            index += 1;
+        }
+        row = 0;
+        while row < COUNT {
+            let number = ROWS[row].1[column];
+            if number != N {
+                order[column][before[slot(number)]] = narrow(row);
+                before[slot(number)] += 1;
+            }
+            row += 1;
+        }
+        column += 1;
+    }
+    order
+};
+
 /// A system call by name, on no architecture in particular: a row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Syscall(u16);
@@ -117,9 +162,23 @@ impl Syscall {
         None
     }
 
+    /// The same, if the name is that of the next row after `self`.
+    pub(crate) fn next_named(self, name: &str) -> Option<Self> {
+        let next = Self(self.0 + 1);
+        (next.index() < COUNT && next.bytes() == name.as_bytes()).then_some(next)
+    }
+
     /// All of them, by name.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..narrow(COUNT)).map(Self)
+    }
+
+    /// Those that `arch` has, in the order of their numbers. Some numbers have several names.
+    pub fn by_number(arch: Arch) -> impl Iterator<Item = (u32, Self)> {
+        let abi = arch.abi();
+        let rows = ORDER[abi.column as usize].iter();
+        let present = rows.take_while(|row| **row != N).map(|row| Self(*row));
+        present.filter_map(move |syscall| Some((syscall.number_in(&abi)?, syscall)))
     }
 
     fn bytes(self) -> &'static [u8] {
@@ -139,7 +198,10 @@ impl Syscall {
 
     /// Its number on `arch`, as seccomp sees it (`seccomp_data.nr`). `None`: there is no such call.
     pub fn number(self, arch: Arch) -> Option<u32> {
-        let abi = arch.abi();
+        self.number_in(&arch.abi())
+    }
+
+    fn number_in(self, abi: &Abi) -> Option<u32> {
         match NUMBERS[abi.column as usize][self.index()] {
             N => None,
             number if number & ARM_PRIVATE.0 != 0 => {
