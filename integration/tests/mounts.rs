@@ -562,6 +562,21 @@ fn a_missing_device_is_named() {
     });
 }
 
+/// A volume without `type` and without the option bind, as people write it first.
+#[test]
+fn a_mount_that_names_no_file_system_is_named() {
+    sandbox::host(|s| {
+        if s.is_control("runc prints the errno alone") {
+            return;
+        }
+        let mut bundle = s.bundle();
+        bundle.set("/mounts", json!([]));
+        bundle.mount(json!({ "destination": "/data", "source": s.dir.to_str() }));
+        s.run(&bundle)
+            .fails_with(&["/mounts/0/type", "/data", "bind or rbind"]);
+    });
+}
+
 /// mount_namespaces(7), user_namespaces(7): what the kernel refuses in a user namespace has the
 /// reason, since its errno is the same for all of them.
 #[test]

@@ -25,7 +25,8 @@ pub(crate) fn lower(context: &mut MountContext<'_>, element: &Element<'_>) -> Re
     let kind = element.mount.kind.as_deref().unwrap_or("none");
     match kind {
         "none" => {
-            let message = "does not name a file system to mount".to_owned();
+            let destination = &element.mount.destination;
+            let message = format!("the mount on {destination:?} names no file system");
             Err(element
                 .problem(Code::Missing, "type", message)
                 .hint("a bind mount has the option bind or rbind")

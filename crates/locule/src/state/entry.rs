@@ -352,7 +352,7 @@ impl Entry {
 /// Duplicates the descriptor of the root.
 fn hold(root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd, Error> {
     root.try_clone()
-        .map_err(|_no_descriptor| failed(id, "hold", "the root", Errno::EMFILE))
+        .map_err(|_no_descriptor| failed(id, "open", "the state directory again", Errno::EMFILE))
 }
 
 /// The name is taken.
