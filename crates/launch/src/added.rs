@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the process may then take to undo what it has done, and to end when it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A frame to the runtime: what kind it is, and eight bytes.
+/// The length of a frame.
 const FRAME: usize = 9;
 /// The number of a mount.
 const NUMBER: u8 = 0;
@@ -40,18 +40,15 @@ const DONE: u8 = 4;
 /// The mount namespace belongs to another user namespace.
 const FOREIGN: u8 = 5;
 
-/// What ended the work of the process.
-enum End {
-    Failure(Failure),
-    Enter(Errno),
-    Foreign,
-    Removal(Errno),
+/// A frame to the runtime: what kind it is, and eight bytes.
+type Frame = (u8, [u8; 8]);
+
+fn not_made(failure: Failure) -> Frame {
+    (FAILURE, failure.to_bytes())
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
+fn not_entered(errno: Errno) -> Frame {
+    (ENTER, number(errno))
 }
 
 /// Makes the plan for `container.mounts`, on the container that `container` describes.
@@ -85,11 +82,11 @@ pub fn add<E>(
     let kept = kept.chain([target.pidfd.as_raw_fd()]).collect();
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, Some((plan, &mut handles)))?;
-        let root = root_of_this_process().map_err(End::Enter)?;
-        for number in plan.add(&mut handles, &root, &own)? {
-            tell(link, NUMBER, number.to_ne_bytes());
+        let root = root_of_this_process().map_err(not_entered)?;
+        for number in plan.add(&mut handles, &root, &own).map_err(not_made)? {
+            tell(link, (NUMBER, number.to_ne_bytes()));
         }
-        tell(link, DONE, [0; 8]);
+        tell(link, (DONE, [0; 8]));
         let is_recorded = matches!(socket::receive(link, &mut [0]), Ok(1..));
         if !is_recorded {
             plan.undo_added(&handles, &own);
@@ -126,9 +123,10 @@ pub fn remove(
 ) -> Result<(), Error> {
     let work = |link: BorrowedFd<'_>| {
         let own = enter(target, running, None)?;
-        let root = root_of_this_process().map_err(End::Enter)?;
-        mount.remove(&root, &own).map_err(End::Removal)?;
-        tell(link, DONE, [0; 8]);
+        let root = root_of_this_process().map_err(not_entered)?;
+        let removed = mount.remove(&root, &own);
+        removed.map_err(|errno| (REMOVAL, number(errno)))?;
+        tell(link, (DONE, [0; 8]));
         Ok(())
     };
     let failed = |errno| Error::Removal {
@@ -148,7 +146,7 @@ struct Helper {
 /// Does `work` in a process of its own, with the descriptors `kept`. It has no others: if it never
 /// ends, it holds neither the lock of the container nor the streams of the caller.
 fn start(
-    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), End>,
+    work: impl FnOnce(BorrowedFd<'_>) -> Result<(), Frame>,
     mut kept: Vec<RawFd>,
 ) -> Result<Helper, Error> {
     let proof = SingleThread::prove().ok_or(Error::Threads)?;
@@ -158,13 +156,9 @@ fn start(
         Side::Child(_) => {
             let link = theirs.as_fd();
             kept.push(link.as_raw_fd());
-            let done = leave_the_caller(&mut kept).map_err(End::Enter);
-            match done.and_then(|()| work(link)) {
-                Ok(()) => {}
-                Err(End::Failure(failure)) => tell(link, FAILURE, failure.to_bytes()),
-                Err(End::Enter(errno)) => tell(link, ENTER, number(errno)),
-                Err(End::Foreign) => tell(link, FOREIGN, [0; 8]),
-                Err(End::Removal(errno)) => tell(link, REMOVAL, number(errno)),
+            let done = leave_the_caller(&mut kept).map_err(not_entered);
+            if let Err(frame) = done.and_then(|()| work(link)) {
+                tell(link, frame);
             }
             process::exit_now(0)
         }
@@ -236,7 +230,7 @@ impl Helper {
     }
 
     /// Its next frame.
-    fn next(&self, interrupts: &SignalFd, deadline: u64) -> Result<(u8, [u8; 8]), Error> {
+    fn next(&self, interrupts: &SignalFd, deadline: u64) -> Result<Frame, Error> {
         let unfinished = |why| Err(Error::Unfinished(why));
         loop {
             let left = deadline.saturating_sub(process::monotonic_ms());
@@ -301,7 +295,7 @@ fn number(errno: Errno) -> [u8; 8] {
 }
 
 /// The other end sees the end of this process if this fails.
-fn tell(link: BorrowedFd<'_>, kind: u8, bytes: [u8; 8]) {
+fn tell(link: BorrowedFd<'_>, (kind, bytes): Frame) {
     let mut frame = [kind; FRAME];
     frame[1..].copy_from_slice(&bytes);
     let _gone = socket::send(link, &frame);
@@ -312,38 +306,38 @@ fn enter(
     target: Target<'_>,
     running: &Running,
     sources: Option<(&Plan, &mut Handles)>,
-) -> Result<Descriptors, End> {
-    let own = Descriptors::open().map_err(End::Enter)?;
+) -> Result<Descriptors, Frame> {
+    let own = Descriptors::open().map_err(not_entered)?;
     // A container's process with CAP_SYS_PTRACE could seize it as soon as it is in there.
-    set_dumpable(false).map_err(End::Enter)?;
+    set_dumpable(false).map_err(not_entered)?;
     let changes_user = running.inode(Kind::User).is_some();
     let Some((plan, handles)) = sources else {
         if changes_user {
-            enter_user_namespace(target, running).map_err(End::Enter)?;
+            enter_user_namespace(target, running).map_err(not_entered)?;
         }
         return enter_mount_namespace(target, own);
     };
-    let unshare = || clone::unshare(NamespaceFlags::MOUNT).map_err(End::Enter);
+    let unshare = || clone::unshare(NamespaceFlags::MOUNT).map_err(not_entered);
     if changes_user {
         if plan.stages_added() {
             unshare()?;
-            plan.stage_added(handles)?;
+            plan.stage_added(handles).map_err(not_made)?;
         }
-        enter_user_namespace(target, running).map_err(End::Enter)?;
+        enter_user_namespace(target, running).map_err(not_entered)?;
         // The kernel locks what is in the table that it copies.
         unshare()?;
     }
-    plan.take_added(handles)?;
+    plan.take_added(handles).map_err(not_made)?;
     enter_mount_namespace(target, own)
 }
 
 /// The container may have changed its namespaces since they were looked at. In a mount namespace of
 /// another user namespace nothing that comes from the host would be locked.
-fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descriptors, End> {
-    clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(End::Enter)?;
-    match own.owns_mounts().map_err(End::Enter)? {
+fn enter_mount_namespace(target: Target<'_>, own: Descriptors) -> Result<Descriptors, Frame> {
+    clone::setns(target.pidfd, NamespaceFlags::MOUNT).map_err(not_entered)?;
+    match own.owns_mounts().map_err(not_entered)? {
         true => Ok(own),
-        false => Err(End::Foreign),
+        false => Err((FOREIGN, [0; 8])),
     }
 }
 
