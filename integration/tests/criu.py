@@ -150,7 +150,9 @@ def confine():
     program = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0x7FFF0000))
     filter = struct.pack("HxxxxxxP", 1, ctypes.addressof(program))
     LIBC.prctl(22, 2, ctypes.c_char_p(filter))
-    if MODE != "capable":
+    if MODE == "odd":
+        LIBC.prctl(15, b"\xff")
+    if MODE not in ("capable", "odd"):
         header, sets = struct.pack("II", 0x20080522, 0), bytes(24)
         LIBC.capset(ctypes.c_char_p(header), ctypes.c_char_p(sets))
 
@@ -170,7 +172,9 @@ def restored(entry):
         os.close(go[1])
         if MODE != "host":
             mounts(entry)
-        if MODE == "child" and os.fork() == 0:
+        if MODE in ("child", "odd-child") and os.fork() == 0:
+            if MODE == "odd-child":
+                LIBC.prctl(15, b"\xff")
             os.close(go[0])
             link.close()
             os.write(ready[1], b".")
@@ -188,7 +192,7 @@ def restored(entry):
         with open("/proc/%d/%s" % (pid, name), "w") as file:
             file.write(os.environ["CRIU_MAP"])
     # A byte from each process: the child may be faster than the first one.
-    for _ in range(2 if MODE == "child" else 1):
+    for _ in range(2 if MODE in ("child", "odd-child") else 1):
         os.read(ready[0], 1)
     return pid, go[1]
 

@@ -1,7 +1,9 @@
 //! `linux.namespaces` and `linux.timeOffsets`: config-linux.md "Namespaces", "Offset for Time
 //! Namespace".
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -568,6 +570,33 @@ fn a_procfs_of_the_host_in_a_closed_directory_is_no_obstacle() {
         bundle.shell("id -u");
         s.run_with(&bundle, &["--no-pivot"]).prints("0");
         s.tool("umount", &[place]);
+    });
+}
+
+/// The mount points of others may have any name. One that is not UTF-8 hides no other mount: those of
+/// a container without a mount namespace are found and removed.
+#[test]
+fn a_mount_point_that_is_no_text_hides_no_other() {
+    sandbox::host(|s| {
+        if s.is_control("runc 1.1 leaves mounts behind") {
+            return;
+        }
+        let odd = s.dir.join(OsStr::from_bytes(b"\xff"));
+        fs::create_dir(&odd).expect("mkdir");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "odd"]).arg(&odd);
+        assert!(mount.status().expect("mount").success());
+        let mut bundle = s.bundle();
+        bundle.inherit("mount").writable();
+        bundle
+            .remove("/linux/maskedPaths")
+            .remove("/linux/readonlyPaths");
+        bundle.args(&["true"]);
+        let before = fs::read("/proc/self/mountinfo").expect("mountinfo");
+        s.run(&bundle).ok();
+        assert!(fs::read("/proc/self/mountinfo").expect("mountinfo") == before);
+        let mut umount = Command::new("umount");
+        assert!(umount.arg(&odd).status().expect("umount").success());
     });
 }
 

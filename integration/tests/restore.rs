@@ -251,6 +251,9 @@ fn a_process_that_is_confined_less_than_configured_does_not_run() {
             ("capable", "more capabilities in its permitted set"),
             ("thread", "can get new privileges"),
             ("child", "can get new privileges"),
+            // Their names are not UTF-8.
+            ("odd", "more capabilities in its permitted set"),
+            ("odd-child", "can get new privileges"),
         ] {
             refused(&given, mode, &[], words);
         }

@@ -336,7 +336,11 @@ fn criu_must_not_mount_by_paths_of_the_host() {
         fs::create_dir("/etc/criu").expect("etc");
         for name in ["runc.conf", "default.conf"] {
             let path = format!("/etc/criu/{name}");
-            for line in ["mntns-compat-mode\n", "log-level 4\n --mntns-compat-mode\n"] {
+            for line in [
+                &b"mntns-compat-mode\n"[..],
+                b"log-level 4\n --mntns-compat-mode\n",
+                b"# not UTF-8: \xff\nmntns-compat-mode\n",
+            ] {
                 fs::write(&path, line).expect("conf");
                 given.restore(s, &criu, "", &["--detach"]).fails_with(&[
                     &*path,

@@ -82,11 +82,10 @@ pub(crate) fn path_in<'t>(text: &'t str, controllers: &str) -> Option<&'t str> {
 
 /// The content of /proc/`name`.
 pub(crate) fn read_proc(name: &str) -> Result<String, Error> {
-    let bytes = kernel::fs::read_proc(name).map_err(|source| Error::Read {
+    kernel::fs::read_proc_text(name).map_err(|source| Error::Read {
         path: Path::new("/proc").join(name),
         source,
-    })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    })
 }
 
 /// Opens the directory of a hierarchy by its name below [`MOUNT`]. `None`: it does not exist, or is
@@ -335,8 +334,8 @@ fn root_of_mount(table: &str, point: &Path) -> Option<String> {
     table.lines().rev().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, at) = (fields.next()?, fields.next()?);
-        let is_it = unescape(at) == point.as_os_str().as_encoded_bytes();
-        is_it.then(|| String::from_utf8_lossy(&unescape(root)).into_owned())
+        let is_it = unescape(at.as_bytes()) == point.as_os_str().as_encoded_bytes();
+        is_it.then(|| String::from_utf8_lossy(&unescape(root.as_bytes())).into_owned())
     })
 }
 

@@ -208,6 +208,15 @@ pub fn read_proc(name: &str) -> Result<Vec<u8>, Errno> {
     read_whole(file.as_fd())
 }
 
+/// The same as text. Names of programs, groups and mounts in it can have any byte; what is not
+/// UTF-8 is replaced, so that a name cannot hide the rest of the file.
+///
+/// # Errors
+/// As for [`read_proc`].
+pub fn read_proc_text(name: &str) -> Result<String, Errno> {
+    read_proc(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The rest of a file, in reads of 4096 bytes. Allocates: not for init.
 pub fn read_whole(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     let mut content = Vec::new();

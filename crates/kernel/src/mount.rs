@@ -362,9 +362,9 @@ pub fn detach(path: &CStr) -> Result<(), Errno> {
 /// digits. It allocates, so init must not call it. See [proc_pid_mountinfo(5)].
 ///
 /// [proc_pid_mountinfo(5)]: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
-pub fn unescape(text: &str) -> Vec<u8> {
+pub fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
         let code = tail.get(..3).and_then(|digits| {
             let digits = std::str::from_utf8(digits).ok()?;
@@ -396,7 +396,7 @@ mod tests {
             ("/\\04", "/\\04"),
             ("/\\é", "/\\é"),
         ] {
-            assert_eq!(unescape(field), path.as_bytes(), "{field}");
+            assert_eq!(unescape(field.as_bytes()), path.as_bytes(), "{field}");
         }
     }
 }

@@ -13,7 +13,7 @@
 use crate::device::DEFAULT_NODES;
 use crate::host_mounts::number_of;
 use crate::idmapped::{IdMap, Maps};
-use crate::mount_table::Line;
+use crate::mount_table::mounts_of;
 use crate::options;
 use crate::root::{Form, NO_LINKS, RootFd, look_up, make};
 use kernel::Errno;
@@ -105,10 +105,10 @@ pub fn external_mounts(
 impl Names {
     fn of(pid: i32) -> Result<Self, ExternalError> {
         let path = PathBuf::from(format!("/proc/{pid}/mountinfo"));
-        let text = fs::read(&path).map_err(failed("/mounts", "read", &path))?;
-        let text = String::from_utf8_lossy(&text);
-        let table = text.lines().filter_map(Line::parse).map(|line| {
-            let (point, kind) = (line.point, line.kind.to_owned());
+        let read = failed("/mounts", "read", &path);
+        let mounts = mounts_of(&pid.to_string()).map_err(|errno| read(errno.into()))?;
+        let table = mounts.into_iter().map(|line| {
+            let (point, kind) = (line.point, line.kind);
             (line.id, Mounted { point, kind })
         });
         let root = PathBuf::from(format!("/proc/{pid}/root"));

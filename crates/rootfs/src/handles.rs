@@ -10,7 +10,7 @@ use crate::base::{self, Above};
 use crate::device::give;
 use crate::ground::{Ground, attach, tmpfs};
 use crate::lower::{Error, PORTION};
-use crate::mount_table::Line;
+use crate::mount_table::{Line, mounts_of};
 use crate::pivot::{Pivot, Way, identity};
 use crate::plan::{Opener, Plan};
 use crate::tree::{Bind, NodeForm, Role, Source, Tree};
@@ -126,7 +126,7 @@ impl Plan {
                 false => None,
             },
             exposed: match &self.way {
-                Way::Attached(way) if way.pivot == Pivot::Move => exposed(&way.path),
+                Way::Attached(way) if way.pivot == Pivot::Move => exposed(&way.path)?,
                 Way::Attached(_) | Way::Chroot(_) => Vec::new(),
             },
         })
@@ -468,16 +468,12 @@ fn error_of(tree: &Tree, errno: Errno) -> Error {
 }
 
 /// The host's procfs and sysfs mounts outside the root, the last one first.
-fn exposed(root: &Path) -> Vec<CString> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut found: Vec<CString> = table
-        .lines()
-        .filter_map(|line| {
-            let Line { point, kind, .. } = Line::parse(line)?;
-            let wanted = matches!(kind, "proc" | "sysfs") && !point.starts_with(root);
-            wanted.then(|| CString::new(point.into_os_string().into_vec()).ok())?
-        })
-        .collect();
-    found.reverse();
-    found
+fn exposed(root: &Path) -> Result<Vec<CString>, Error> {
+    let mounts = mounts_of("self").map_err(|errno| Error::Procfs(Reason(errno)))?;
+    let wanted = mounts
+        .into_iter()
+        .rev()
+        .filter(|line| matches!(&*line.kind, "proc" | "sysfs") && !line.point.starts_with(root));
+    let path = |line: Line| CString::new(line.point.into_os_string().into_vec()).ok();
+    Ok(wanted.filter_map(path).collect())
 }

@@ -9,7 +9,7 @@
     reason = "the host's own /proc, and the root as the configuration names it"
 )]
 
-use crate::mount_table::Line;
+use crate::mount_table::mounts_of;
 use kernel::Errno;
 use kernel::errno::errno_of;
 use kernel::mount::detach;
@@ -26,12 +26,9 @@ pub type HostMount = (u64, PathBuf);
 /// All mounts of this mount namespace below the directory `root`, in the order of their making.
 pub fn mounts_below(root: &Path) -> Result<Vec<HostMount>, Errno> {
     let root = fs::canonicalize(root).map_err(|error| errno_of(&error))?;
-    let table = fs::read_to_string("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;
-    let mount = |line: &str| {
-        let Line { id, point, .. } = Line::parse(line)?;
-        (point != root && point.starts_with(&root)).then_some((id, point))
-    };
-    Ok(table.lines().filter_map(mount).collect())
+    let mounts = mounts_of("self")?.into_iter();
+    let below = mounts.filter(|line| line.point != root && line.point.starts_with(&root));
+    Ok(below.map(|line| (line.id, line.point)).collect())
 }
 
 /// Unmounts those of `mounts` that still exist, the last one first. It tries all of them.

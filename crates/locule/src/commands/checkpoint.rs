@@ -18,6 +18,7 @@ use crate::status::{Action, Refusal, Status};
 use cgroup::SharedOptions;
 use criu::{Notice, Options, Task, Worker};
 use kernel::errno::chain;
+use kernel::fs::read_proc_text;
 use kernel::path::{OpenFlags, Resolve, openat2};
 use kernel::{Errno, fs};
 use namespace::join::inode_of;
@@ -210,7 +211,8 @@ fn describe(options: &mut Options, container: &Container, pid: i32) -> Result<()
 /// mount of by mount and inode. A restore gives the process its own streams for these names.
 /// Terminals of the host have their path: with --shell-job CRIU takes that of the restore itself.
 fn streams(options: &mut Options, pid: i32) -> Result<Vec<String>, Error> {
-    let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let table =
+        read_proc_text(&format!("{pid}/mountinfo")).map_err(|errno| Error::Look(errno.into()))?;
     let mut name = |number| {
         let path = format!("/proc/{pid}/fd/{number}");
         let Ok(target) = std::fs::read_link(&path) else {

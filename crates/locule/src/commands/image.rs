@@ -405,7 +405,8 @@ pub(super) fn keeps_mounts_inside(container: &Container) -> Result<(), Error> {
     let given = config_file(container)?.map(PathBuf::from);
     let default = PathBuf::from(CONFIG_DIRECTORY).join("default.conf");
     for path in given.into_iter().chain(home).chain([default]) {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let is_compatible = |line: &str| {
             line.trim_start_matches([' ', '\t', '-'])
                 .starts_with(COMPATIBLE)

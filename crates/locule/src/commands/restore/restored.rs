@@ -76,8 +76,9 @@ pub(super) fn confinement(
 ) -> Result<(), Error> {
     for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(Error::Look)? {
         let thread = thread.map_err(Error::Look)?.path();
-        let status = fs::read_to_string(thread.join("status")).map_err(Error::Look)?;
-        privileges(container, &status)?;
+        // The name in it is up to the image, and may have any byte.
+        let status = fs::read(thread.join("status")).map_err(Error::Look)?;
+        privileges(container, &String::from_utf8_lossy(&status))?;
         labels(container, profile, &thread)?;
     }
     Ok(())

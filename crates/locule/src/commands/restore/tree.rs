@@ -4,7 +4,9 @@
 
 use super::restored::refused;
 use crate::error::Error;
+use kernel::Errno;
 use kernel::clone::{pidfd_open, pidfd_send_signal};
+use kernel::fs::read_proc_text;
 use kernel::process::SIGKILL;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -80,16 +82,15 @@ fn processes() -> Result<BTreeMap<i32, Found>, Error> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir("/proc").map_err(Error::Look)? {
         let entry = entry.map_err(Error::Look)?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        // One of the host may have ended by now.
-        let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
-            continue;
+        let status = match read_proc_text(&format!("{pid}/status")) {
+            // One of the host has ended by now.
+            Err(Errno::ENOENT | Errno::ESRCH) => continue,
+            // Without an answer a process would go unchecked.
+            answer => answer.map_err(|errno| Error::Look(errno.into()))?,
         };
         let value = |key| status.lines().find_map(|line| line.strip_prefix(key));
         let state = value("State:").unwrap_or_default().trim_start();

@@ -11,6 +11,7 @@ use super::check::Bound;
 use crate::error::Error;
 use kernel::Errno;
 use kernel::errno::words;
+use kernel::fs::read_proc_text;
 use kernel::mount::MountAttr;
 use kernel::path::OpenFlags;
 use rootfs::{ExternalSource, RootFd, mount_number};
@@ -147,7 +148,8 @@ pub(super) fn sealed(container: &Container, pid: i32) -> Result<(), Error> {
 
 /// The mount table of process `pid`, and its root.
 fn view(pid: i32) -> Result<(String, RootFd), Error> {
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).map_err(Error::Look)?;
+    let table =
+        read_proc_text(&format!("{pid}/mountinfo")).map_err(|errno| Error::Look(errno.into()))?;
     let top = File::open(format!("/proc/{pid}/root")).map_err(Error::Look)?;
     Ok((table, RootFd::new(top.into())))
 }
