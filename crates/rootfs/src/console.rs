@@ -19,11 +19,6 @@ impl RootFd {
     /// ENOTDIR: a directory stands there. EROFS: nothing stands there, and nothing can be made.
     /// ENOENT: there is no /dev.
     pub fn place_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Failed> {
-        self.cover_console(terminal)
-            .map_err(|failed| Failed::at(failed.call, 0)(failed.errno))
-    }
-
-    fn cover_console(&self, terminal: BorrowedFd<'_>) -> Result<(), Failed> {
         let tree = mount::clone_tree(terminal, c"", Depth::Top, Follow::No)
             .map_err(Failed::of(Call::OpenTree))?;
         let dev = self

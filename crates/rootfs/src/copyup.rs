@@ -73,14 +73,7 @@ fn copy_entry(
 ) -> Result<(), Failed> {
     let failed = Failed::of(Call::Copy);
     // A handle, by which no device, FIFO or socket is opened.
-    let handle = openat2(
-        from,
-        name,
-        OpenFlags::PATH | OpenFlags::NOFOLLOW,
-        0,
-        Resolve::BENEATH | Resolve::NO_MAGICLINKS,
-    )
-    .map_err(&failed)?;
+    let handle = open(from, name, OpenFlags::PATH | OpenFlags::NOFOLLOW)?;
     let handle = handle.as_fd();
     let stat = fs::stat(handle).map_err(&failed)?;
     match stat.kind {
