@@ -300,7 +300,7 @@ fn namespace_paths(pid: i32) -> BTreeMap<String, String> {
         let flag = if kind == NamespaceKind::Mount {
             "NEWNS".to_owned()
         } else {
-            format!("NEW{}", kind.file().to_uppercase())
+            format!("NEW{}", kind.file().to_ascii_uppercase())
         };
         (flag, format!("/proc/{pid}/ns/{}", kind.file()))
     });
