@@ -191,6 +191,8 @@ esac
 mkdir /mnt/sandbox /mnt/lock /mnt/mount # the last is where mount(8) keeps notes
 mount --move /mnt /run
 mount --make-rshared /
+# A fault must not reach the machine's device nodes.
+mount --rbind /dev /dev; mount -o remount,bind,ro /dev
 ip link set lo up
 if test -n "$LOCULE_PRIVATE_TMP"; then mount -t tmpfs -o mode=1777 tmpfs /tmp; fi
 case $environment in
