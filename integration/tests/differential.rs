@@ -311,8 +311,8 @@ fn leave_out_differences(user_namespace: bool, configuration: &mut Vec<Change>, 
     let mut is_new = |place: &Value| place.is_null() || seen.insert(place.to_string());
     configuration.retain(|change| is_new(&change.value["destination"]));
     configuration.retain(|change| is_new(&change.value["path"]));
-    // There runc binds the host's device at the same path, which must exist. Without the
-    // namespace its id maps are an error.
+    // In a user namespace runc binds the host's device at the same path, which must exist. The id
+    // maps are an error without the namespace.
     let apart = ["/linux/devices/-", "/linux/namespaces"];
     configuration.retain(|change| {
         let is_apart = apart.contains(&change.pointer.as_str());
