@@ -83,8 +83,8 @@ test_in_tree() (
 # beginning of the file.
 apply() (
     cd "$tree"
-    git apply "${@:2}" "$1" 2> "$log" ||
-        sed -E 's/^@@ -[01]([, ])/@@ -9\1/' "$1" | git apply --recount "${@:2}" - 2> "$log"
+    git apply "$1" 2> "$log" ||
+        sed -E 's/^@@ -[01]([, ])/@@ -9\1/' "$1" | git apply --recount - 2> "$log"
 )
 
 row() { printf '%-12s %-40s %s\n' "$@"; }

@@ -544,8 +544,8 @@ fn the_pid_file_holds_the_pid_of_the_process() {
     });
 }
 
-/// A pid file replaces what has its name. `--pid-file /dev/null` and `/dev/stdout` must not take the
-/// device or the link away from the host, whether the creation succeeds or not.
+/// A pid file replaces what has its name. `--pid-file /dev/null` must not replace the device, and
+/// `/dev/stdout` not the link, whether the creation succeeds or not.
 #[test]
 fn a_pid_file_does_not_replace_a_device() {
     sandbox::host(|s| {

@@ -573,8 +573,8 @@ fn a_procfs_of_the_host_in_a_closed_directory_is_no_obstacle() {
     });
 }
 
-/// The mount points of others may have any name. One that is not UTF-8 hides no other mount: those of
-/// a container without a mount namespace are found and removed.
+/// The mount points of others may have any name. One that is not UTF-8 hides no other mount: the
+/// mounts of a container without a mount namespace are found and removed.
 #[test]
 fn a_mount_point_that_is_no_text_hides_no_other() {
     sandbox::host(|s| {

@@ -193,9 +193,9 @@ impl Place {
 }
 
 impl Location {
-    /// Notes where the living process `first`, which is the container's, is in the groups. Then they
-    /// are the container's own, whatever their marks say: no creation takes over a group that has a
-    /// process.
+    /// Notes where in the groups the living process `first` is, which is the container's. Then the
+    /// groups are the container's own, whatever their marks say: no creation takes over a group
+    /// that has a process.
     ///
     /// # Errors
     /// The kernel's list of its groups cannot be read. A process that has ended is in no group.

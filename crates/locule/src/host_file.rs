@@ -49,8 +49,8 @@ impl HostFile {
         Ok(Self { directory, name })
     }
 
-    /// What has this name now, if it is no file that may be replaced: nobody means to take away
-    /// /dev/null, or the link /dev/stdout.
+    /// The kind of what has this name now, if a file must not replace it. A caller who names
+    /// /dev/null, or the link /dev/stdout, does not want to lose it.
     pub(crate) fn special(&self) -> Option<&'static str> {
         let found = fstatat(&self.directory, &*self.name, AtFlags::empty()).ok()?;
         match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {

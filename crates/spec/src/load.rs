@@ -130,11 +130,13 @@ const CREATION: &[LeftOut] = &[
 
 /// Checks the saved configuration of a container that one more process enters. What only the
 /// creation needed is left out: it was checked then.
+///
+/// # Errors
+/// Everything that is wrong with the rest.
 pub fn parse_entered(bytes: &[u8], bundle: &Path) -> Result<Box<Container>, Report> {
-    let document = node::parse_without(bytes, CREATION).map_err(Report::of)?;
-    let notes = Notes::default();
-    let container = validate::container(&Value::root(&document, &notes), bundle);
-    finish(container, notes, bytes).map(|(container, _warnings)| Box::new(container))
+    let document = node::parse_without(bytes, CREATION);
+    let read = check(document, bytes, |value| validate::container(value, bundle));
+    read.map(|(container, _warnings)| Box::new(container))
 }
 
 /// Checks a document that is only the `process` section, as for `exec --process`. Pointers start at
@@ -172,12 +174,11 @@ pub(crate) fn parse_mounts(
     bytes: &[u8],
     bundle: &Path,
 ) -> Result<(Vec<Mount>, Vec<Diagnostic>), Report> {
-    let document = node::parse(bytes).map_err(Report::of)?;
-    let whole = Node::Object(vec![(Cow::Borrowed("mounts"), document)]);
-    let notes = Notes::default();
-    let value = Value::root(&whole, &notes);
-    let mounts = value.object(|o| validate::mounts::read(o, bundle));
-    finish(mounts, notes, bytes)
+    let list = node::parse(bytes);
+    let whole = list.map(|list| Node::Object(vec![(Cow::Borrowed("mounts"), list)]));
+    check(whole, bytes, |value| {
+        value.object(|o| validate::mounts::read(o, bundle))
+    })
 }
 
 /// Reads and checks the file at `path` as [`parse_mounts`] does.
@@ -244,14 +245,23 @@ fn invalid(path: &Path, report: Report) -> LoadError {
     LoadError::Invalid { path, report }
 }
 
-/// What `check` makes of a document, and the warnings.
+/// What `read` makes of a document, and the warnings.
 fn examine<T>(
     bytes: &[u8],
-    check: impl FnOnce(&Value<'_>) -> Option<T>,
+    read: impl FnOnce(&Value<'_>) -> Option<T>,
 ) -> Result<(T, Vec<Diagnostic>), Report> {
-    let document = node::parse(bytes).map_err(Report::of)?;
+    check(node::parse(bytes), bytes, read)
+}
+
+/// The same for a tree that was made of `bytes`.
+fn check<T>(
+    document: Result<Node<'_>, Diagnostic>,
+    bytes: &[u8],
+    read: impl FnOnce(&Value<'_>) -> Option<T>,
+) -> Result<(T, Vec<Diagnostic>), Report> {
+    let document = document.map_err(Report::of)?;
     let notes = Notes::default();
-    let out = check(&Value::root(&document, &notes));
+    let out = read(&Value::root(&document, &notes));
     finish(out, notes, bytes)
 }
 

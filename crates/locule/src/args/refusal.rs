@@ -26,19 +26,19 @@ fn sentence(error: &clap::Error, wrong: &str) -> String {
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
         _ => None,
     };
-    let meant = |kind| match context(kind) {
-        Some(word) => format!("{wrong}; did you mean '{word}'?"),
-        None => wrong.to_owned(),
-    };
+    let meant = |kind| context(kind).map(|word| format!("{wrong}; did you mean '{word}'?"));
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let given = context(ContextKind::InvalidArg).unwrap_or_default();
             match definition::is_global(&given) {
                 true => format!("{wrong}; it is a global option, which stands before the command"),
-                false => meant(ContextKind::SuggestedArg),
+                false => meant(ContextKind::SuggestedArg)
+                    .unwrap_or_else(|| format!("{wrong}; --help lists the options")),
             }
         }
-        ErrorKind::InvalidSubcommand => meant(ContextKind::SuggestedSubcommand),
+        ErrorKind::InvalidSubcommand => {
+            meant(ContextKind::SuggestedSubcommand).unwrap_or_else(|| wrong.to_owned())
+        }
         ErrorKind::TooManyValues => {
             let value = context(ContextKind::InvalidValue).unwrap_or_default();
             match context(ContextKind::InvalidArg) {

@@ -366,7 +366,10 @@ fn the_first_line_of_a_mistake_says_what_to_do() {
             "creat I",
             "unrecognized subcommand 'creat'; did you mean 'create'?",
         ),
-        ("create --keep I", "unexpected argument '--keep' found"),
+        (
+            "create --keep I",
+            "unexpected argument '--keep' found; --help lists the options",
+        ),
         (
             "create --no-pivot=maybe I",
             "unexpected value 'maybe' for '--no-pivot', which takes none, or true or false",

@@ -163,7 +163,7 @@ pub(crate) fn kept_container(config: &[u8], record: &Record) -> Result<Box<Conta
     container.map_err(damaged_config)
 }
 
-/// The saved configuration was changed by someone else.
+/// The saved configuration is not the one that was saved.
 fn damaged_config(report: Report) -> Error {
     Error::KeptConfig {
         report: report.to_string(),
